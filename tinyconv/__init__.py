@@ -1,0 +1,68 @@
+"""tinyconv: a deep-learning micro-framework in NumPy, small enough to read in an evening.
+
+    import tinyconv as tc
+
+To read it, start with `tinyconv.ops` (the operations, backward under forward), then `tinyconv.tape` (the walk back),
+then `tinyconv.tensor` (what joins the two).
+"""
+
+import numpy as _np
+
+from tinyconv import functional, nn, optim
+from tinyconv.creation import (
+    arange,
+    from_numpy,
+    full,
+    full_like,
+    get_rng_state,
+    is_tensor,
+    manual_seed,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    set_rng_state,
+    synchronize,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tinyconv.errors import (
+    CheckpointError,
+    DataError,
+    DeviceError,
+    DtypeError,
+    GraphError,
+    ShapeError,
+    TinyconvError,
+    VariantError,
+)
+from tinyconv.tensor import Tensor, apply, cat, enable_grad, grad, is_grad_enabled, no_grad, stack, where
+from tinyconv.variants import register, using, variants
+
+__version__ = "0.1.0"
+
+bool, uint8, int32, int64 = (_np.dtype(name) for name in ("bool", "uint8", "int32", "int64"))
+float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", "float64"))
+
+# Every method is a function too: tc.exp(x) is x.exp().
+exp, log, sqrt, tanh, sigmoid, relu = Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.tanh, Tensor.sigmoid, Tensor.relu
+abs, clamp, maximum, minimum = Tensor.abs, Tensor.clamp, Tensor.maximum, Tensor.minimum
+add, sub, mul, div, neg, pow, matmul = (
+    Tensor.add, Tensor.sub, Tensor.mul, Tensor.div, Tensor.neg, Tensor.pow, Tensor.matmul,
+)  # fmt: skip
+sum, mean, max, min, amax, amin, argmax, argmin = (
+    Tensor.sum, Tensor.mean, Tensor.max, Tensor.min, Tensor.amax, Tensor.amin, Tensor.argmax, Tensor.argmin,
+)  # fmt: skip
+var, std, prod, logsumexp, softmax, log_softmax = (
+    Tensor.var, Tensor.std, Tensor.prod, Tensor.logsumexp, Tensor.softmax, Tensor.log_softmax,
+)  # fmt: skip
+all, any, isnan, isfinite = Tensor.all, Tensor.any, Tensor.isnan, Tensor.isfinite
+reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
+    Tensor.reshape, Tensor.flatten, Tensor.squeeze, Tensor.unsqueeze, Tensor.transpose, Tensor.permute,
+    Tensor.split, Tensor.chunk,
+)  # fmt: skip

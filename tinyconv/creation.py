@@ -1,0 +1,165 @@
+"""Tensors from data, from nothing, and from random numbers.
+
+Random numbers come from one NumPy generator on the host, whatever the device: a seed gives the same weights everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyconv.backend import backend_for, device_name
+from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, sizes_of, to_array, wrap
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """A tensor with a copy of `data`: numbers, nested lists, arrays or tensors.
+
+    Python floats become float32, Python integers int64; arrays keep their dtype unless `dtype` is given.
+    """
+    return wrap(to_array(data, dtype, device)).requires_grad_(requires_grad)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor that shares the array's memory: a write to either is seen by both."""
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
+    out = wrap(array).to(array.dtype)  # refuses dtypes that tensors cannot have
+    out.storage.watch(array)
+    return out
+
+
+def full(
+    shape: int | tuple[int, ...],
+    fill_value: bool | int | float,
+    *,
+    dtype: Dtype = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number everywhere; float32 for a Python float, int64 for an integer, bool for a bool."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(n < 0 for n in shape):
+        raise ShapeError(f"full: sizes cannot be negative, got {shape}")
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
+    return _on(device, np.full(shape, fill_value, dtype), requires_grad)
+
+
+def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`."""
+    return full(
+        tuple(sizes_of(shape)), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad
+    )
+
+
+def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`."""
+    return full(
+        tuple(sizes_of(shape)), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad
+    )
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Dtype = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... below `end`; `arange(n)` counts from 0. int64 if all are integers, else float32."""
+    start, end = (0, start) if end is None else (start, end)
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if any(isinstance(v, float) for v in (start, end, step)) else np.dtype(np.int64)
+    return _on(device, np.arange(start, end, step, dtype=dtype), requires_grad)
+
+
+def zeros_like(x: Tensor, dtype: Dtype = None) -> Tensor:
+    """Zeros of the shape, device and (unless given) dtype of `x`."""
+    return full(x.shape, 0, dtype=dtype or x.dtype, device=x.device)
+
+
+def ones_like(x: Tensor, dtype: Dtype = None) -> Tensor:
+    """Ones of the shape, device and (unless given) dtype of `x`."""
+    return full(x.shape, 1, dtype=dtype or x.dtype, device=x.device)
+
+
+def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None) -> Tensor:
+    """One number everywhere, in the shape, device and (unless given) dtype of `x`."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=x.device)
+
+
+# --- random ---------------------------------------------------------------------------------------------------------
+
+_generator = np.random.Generator(np.random.PCG64())
+
+
+def manual_seed(seed: int) -> None:
+    """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s."""
+    set_rng_state(np.random.PCG64(seed).state)
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The state of the generator, of plain integers and strings: what a checkpoint keeps."""
+    return dict(_generator.bit_generator.state)
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Go back to a state that `get_rng_state` returned."""
+    _generator.bit_generator.state = state
+
+
+def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Uniform on [0, 1), float32 unless `dtype` is float64."""
+    return _on(device, _generator.random(sizes_of(shape), dtype=_random_dtype(dtype)), requires_grad)
+
+
+def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Standard normal, float32 unless `dtype` is float64."""
+    return _on(device, _generator.standard_normal(sizes_of(shape), dtype=_random_dtype(dtype)), requires_grad)
+
+
+def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
+    """Uniform integers, low <= n < high, int64."""
+    return _on(device, _generator.integers(low, high, shape), False)
+
+
+def randperm(n: int, *, device: str | None = None) -> Tensor:
+    """The integers below n in random order, int64."""
+    return _on(device, _generator.permutation(n), False)
+
+
+def rand_like(x: Tensor) -> Tensor:
+    """Uniform on [0, 1), in the shape, dtype and device of `x`."""
+    return rand(x.shape, dtype=x.dtype, device=x.device)
+
+
+def randn_like(x: Tensor) -> Tensor:
+    """Standard normal, in the shape, dtype and device of `x`."""
+    return randn(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _random_dtype(dtype: Dtype) -> Any:
+    found = np.dtype(dtype or DEFAULT_FLOAT)
+    if found not in (np.float32, np.float64):
+        raise DtypeError(f"random numbers are float32 or float64, not {found}")
+    return found
+
+
+def _on(device: str | None, array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    """A host array as a tensor on `device`."""
+    return wrap(backend_for(device).asarray(array, device_name(device))).requires_grad_(requires_grad)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is a Tensor."""
+    return isinstance(value, Tensor)
+
+
+def synchronize(device: str | None = None) -> None:
+    """Wait until everything asked of the device is done; on the CPU it always is."""
+    backend_for(device).synchronize()

@@ -1,0 +1,47 @@
+"""The errors tinyconv raises on bad input.
+
+Each says what was given, what was needed and the likely fix, and each is also the built-in error a NumPy or PyTorch
+user would catch (`ShapeError` is a `ValueError`, and so on). On its way out of a model an error collects the path of
+the layer it came from, outermost last: `features.0.conv`.
+"""
+
+from __future__ import annotations
+
+
+class TinyconvError(Exception):
+    """Base of every error raised on purpose; `except tinyconv.TinyconvError` catches them all and nothing else."""
+
+    layer: str = ""  # dotted path of the module whose forward raised, filled in as the error leaves each module
+    kind: str = ""  # repr of that innermost module
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}\n  in layer {self.layer!r}: {self.kind}" if self.layer else message
+
+
+class ShapeError(TinyconvError, ValueError):
+    """Rank, channels, sizes or geometry do not fit."""
+
+
+class DtypeError(TinyconvError, TypeError):
+    """The dtype is not one the operation takes, or two of them differ."""
+
+
+class DeviceError(TinyconvError, RuntimeError):
+    """Arrays on different devices met, or the device asked for is not there."""
+
+
+class GraphError(TinyconvError, RuntimeError):
+    """The tape cannot be walked: freed, changed in place, or never recorded."""
+
+
+class DataError(TinyconvError, ValueError):
+    """A data file is damaged, of another format, or cannot be had from any source."""
+
+
+class CheckpointError(TinyconvError, ValueError):
+    """A checkpoint is damaged, or belongs to another model."""
+
+
+class VariantError(TinyconvError, LookupError):
+    """No op, or no variant of an op, goes by that name."""

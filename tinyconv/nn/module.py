@@ -1,0 +1,298 @@
+"""Module: a function with parameters, and a tree of such functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinyconv.backend import backend_for, device_name
+from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.tensor import Storage, Tensor, to_array, wrap
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a module trains: it requires grad, and `module.parameters()` finds it."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad, dtype=None)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+class Module:
+    """Base class of layers and models. Assign parameters, buffers and other modules as attributes, define `forward`.
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(784, 10)
+
+            def forward(self, x):
+                return self.fc(x.flatten(1))
+
+    An error raised inside carries the path of the layer it came from (`features.0`).
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        # Not through __setattr__, which needs these.
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set())
+
+    def forward(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        try:
+            return self.forward(*inputs, **options)
+        except TinyconvError as error:
+            self._sign(error)
+            raise
+
+    def _sign(self, error: TinyconvError) -> None:
+        """Put this module in front of the path of the layer that the error came from."""
+        inner = error.__dict__.get("module")
+        if inner is None:
+            error.kind = type(self).__name__ if self._modules else repr(self)
+        else:
+            name = next((name for name, module in self.named_modules() if module is inner), "")
+            error.layer = ".".join(part for part in (name, error.layer) if part)
+        error.__dict__["module"] = self
+
+    # The tree.
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        registers = self.__dict__.get("_parameters"), self.__dict__.get("_buffers"), self.__dict__.get("_modules")
+        if None in registers:
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name!r}")
+        parameters, buffers, modules = (register or {} for register in registers)
+        for kind, register in ((Parameter, "_parameters"), (Module, "_modules")):
+            if isinstance(value, kind):
+                self._forget(name)
+                self.__dict__[register][name] = value
+                return
+        if name in parameters or name in modules:
+            if value is not None:
+                raise TypeError(
+                    f"{name!r} is a {'parameter' if name in parameters else 'module'} of {type(self).__name__} and "
+                    f"cannot become a {type(value).__name__}; delete it first, or wrap the value (nn.Parameter)"
+                )
+            (parameters if name in parameters else modules)[name] = None
+        elif name in buffers:
+            buffers[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
+        for register in ("_parameters", "_buffers", "_modules"):
+            if name in self.__dict__.get(register, ()):
+                return self.__dict__[register][name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+
+    def _forget(self, name: str) -> bool:
+        registers = (self._parameters, self._buffers, self._modules, self.__dict__)
+        return any(register.pop(name, self) is not self for register in registers)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Name a parameter; None keeps the name for one that is not there (no bias)."""
+        self._forget(name)
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, buffer: Tensor | None, persistent: bool = True) -> None:
+        """Name a tensor that belongs to the module's state but is not trained; in the state_dict if `persistent`."""
+        self._forget(name)
+        self._buffers[name] = buffer
+        if not persistent:
+            self._transient.add(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Name a child module."""
+        self._forget(name)
+        self._modules[name] = module
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, with their paths."""
+        seen: set[int] = set()
+        pending: list[tuple[str, Module]] = [(prefix, self)]
+        while pending:
+            path, module = pending.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield path, module
+                pending += [(_join(path, name), child) for name, child in reversed(list(module.named_children()))]
+
+    def modules(self) -> Iterator[Module]:
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        return ((name, child) for name, child in self._modules.items() if child is not None)
+
+    def children(self) -> Iterator[Module]:
+        return (child for _, child in self.named_children())
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters, each once, with their paths."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers, each once, with their paths."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _named(self, register: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, tensor in module.__dict__[register].items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield _join(path, name), tensor
+
+    def get_submodule(self, path: str) -> Module:
+        """The module at a dotted path."""
+        module = self
+        for name in path.split(".") if path else ():
+            found = module._modules.get(name)
+            if found is None:
+                raise AttributeError(f"{type(module).__name__} has no child {name!r} (in path {path!r})")
+            module = found
+        return module
+
+    # Modes and places.
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Training mode: dropout drops, batch norm uses the batch's statistics."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Evaluation mode."""
+        return self.train(False)
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Train the parameters, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on every module, children first."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def to(self: Self, *args: Any, device: str | None = None, dtype: Any = None) -> Self:
+        """Move all parameters and buffers, in place: `model.to("cuda")`, `model.to(tinyconv.float64)`.
+
+        A dtype changes floating-point tensors only.
+        """
+        for arg in args:
+            if isinstance(arg, Tensor):
+                device, dtype = arg.device, arg.dtype
+            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
+                device = arg
+            else:
+                dtype = arg
+        for t in [*self.parameters(), *self.buffers()]:
+            for moved in (t, t.grad):
+                if moved is not None:
+                    wanted = dtype if dtype is not None and moved.is_floating_point() else moved.dtype
+                    place = device_name(device or moved.device)
+                    moved.array = backend_for(place).asarray(moved.array, place).astype(wanted, copy=False)
+                    moved.storage = Storage()
+        return self
+
+    def cpu(self: Self) -> Self:
+        return self.to("cpu")
+
+    def cuda(self: Self) -> Self:
+        return self.to("cuda")
+
+    def float(self: Self) -> Self:
+        return self.to(np.float32)
+
+    def double(self: Self) -> Self:
+        return self.to(np.float64)
+
+    # State.
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and persistent buffers by path, with torch's names. They share the module's memory."""
+        state = {}
+        for path, module in self.named_modules():
+            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+                if tensor is not None and name not in module._transient:
+                    state[_join(path, name)] = tensor.detach()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy a state into this module: of tensors, or anything NumPy can read.
+
+        Missing, unexpected and mis-shaped entries raise CheckpointError before anything is changed; without `strict`
+        the first two are passed over.
+        """
+        own = self.state_dict()
+        arrays = {name: to_array(value, None, "cpu") for name, value in state.items() if name in own}
+        problems = []
+        if strict:
+            if missing := [name for name in own if name not in state]:
+                problems.append(f"missing: {', '.join(missing)}")
+            if unexpected := [name for name in state if name not in own]:
+                problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
+        problems += [
+            f"{name}: expected shape {own[name].shape}, got {array.shape}"
+            for name, array in arrays.items()
+            if array.shape != own[name].shape
+        ]
+        if problems:
+            raise CheckpointError(
+                f"load_state_dict: this state is not one of {type(self).__name__}\n  "
+                + "\n  ".join(problems)
+                + "\n  was it saved from another model, or from one built with other arguments?"
+            )
+        for name, array in arrays.items():
+            own[name].copy_(wrap(array))
+
+    # How it prints.
+
+    def extra_repr(self) -> str:
+        """What stands in the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        if not lines:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,100 @@
+"""The book: every operation, its backward right under its forward.
+
+An op is a class with two pure functions on arrays:
+
+    forward(xp, *arrays, **geometry) -> y, saved
+    backward(xp, saved, dy, needs, **geometry) -> one gradient for each array, None where `needs` says no
+
+`xp` is the array library (numpy, cupy). `saved` is all that forward leaves for backward: the memory a tape holds is
+what you see there. y may be a tuple, of which only the first takes part in differentiation (a maximum and its place).
+`check(*arrays, **geometry)`, where an op has one, finds mistakes before any arithmetic. `quiet = True` marks formulas
+that meet infinities on purpose (ln 0), so that NumPy does not warn of them. `name` is what messages and
+`tinyconv.using` call the op; without it, the name of the class.
+
+Operands may have any strides. The dtype of y, and of every gradient, is that of the inputs. No op knows of Tensor.
+"""
+
+from tinyconv.ops.activation import Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh
+from tinyconv.ops.conv import Conv2d
+from tinyconv.ops.elementwise import (
+    Abs,
+    Add,
+    Cast,
+    Clamp,
+    Copy,
+    Div,
+    Exp,
+    Log,
+    Maximum,
+    Minimum,
+    Mul,
+    Neg,
+    Pow,
+    Sqrt,
+    Sub,
+    Where,
+)
+from tinyconv.ops.linear import Linear, Matmul
+from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
+from tinyconv.ops.norm import BatchNorm, LayerNorm
+from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Pick, Prod, Sum, Var
+from tinyconv.ops.shape import Cat, Expand, Index, Pad, Permute, Reshape, Stack
+
+__all__ = [
+    "Abs",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "Add",
+    "Amax",
+    "Amin",
+    "AvgPool2d",
+    "BatchNorm",
+    "BceWithLogits",
+    "Cast",
+    "Cat",
+    "Clamp",
+    "Conv2d",
+    "Copy",
+    "CrossEntropy",
+    "Div",
+    "Exp",
+    "Expand",
+    "Gelu",
+    "GeluTanh",
+    "Index",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyRelu",
+    "Linear",
+    "Log",
+    "LogSoftmax",
+    "LogSumExp",
+    "Matmul",
+    "MaxPool2d",
+    "Maximum",
+    "Mean",
+    "Minimum",
+    "MseLoss",
+    "Mul",
+    "Neg",
+    "NllLoss",
+    "Pad",
+    "Permute",
+    "Pick",
+    "Pow",
+    "Prod",
+    "Reshape",
+    "Relu",
+    "Sigmoid",
+    "Silu",
+    "SoftCrossEntropy",
+    "Softmax",
+    "Sqrt",
+    "Stack",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Var",
+    "Where",
+]

@@ -1,0 +1,143 @@
+"""Convolution as a matrix product over the windows of its input (im2col: Chellapilla et al., 2006).
+
+Sizes: N batch, C channels, F filters, G groups, (KH, KW) kernel, (OH, OW) output; K = C / G * KH * KW is the length of
+one window, P = OH * OW the number of windows.
+"""
+
+from tinyconv.errors import ShapeError
+from tinyconv.ops.linear import same_dtype
+from tinyconv.shapes import conv_output_size
+
+CHUNK_BYTES = 32 << 20
+"""Columns made at a time. They repeat the input KH * KW times: 10,000 digits at once would need 0.6 GB of them."""
+
+
+def im2col(xp, x, kernel, stride, padding, dilation):
+    """(N, C, H, W) -> (N, C, KH, KW, OH, OW): cols[n, c, u, v, i, j] = x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW].
+
+    A view of (padded) x: it takes no memory until somebody reshapes it, and must not be written to.
+    """
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
+    if ph or pw:
+        x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    n, c, h, w = x.shape
+    oh, ow = conv_output_size(h, kh, sh, 0, dh), conv_output_size(w, kw, sw, 0, dw)
+    per_n, per_c, per_row, per_column = x.strides
+    return xp.lib.stride_tricks.as_strided(
+        x,
+        shape=(n, c, kh, kw, oh, ow),
+        strides=(per_n, per_c, per_row * dh, per_column * dw, per_row * sh, per_column * sw),
+    )
+
+
+def col2im(xp, cols, size, stride, padding, dilation):
+    """The transpose of im2col: (N, C, KH, KW, OH, OW) -> (N, C, H, W), every element added back where it came from.
+
+    KH * KW additions of whole slices: within one kernel position no two windows touch the same element.
+    """
+    n, c, kh, kw, oh, ow = cols.shape
+    (h, w), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
+    x = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), cols.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, columns = slice(u * dh, u * dh + sh * oh, sh), slice(v * dw, v * dw + sw * ow, sw)
+            x[:, :, rows, columns] += cols[:, :, u, v]
+    return x[:, :, ph : ph + h, pw : pw + w]
+
+
+def chunks(n, bytes_each):
+    """The batch in slices whose columns fit CHUNK_BYTES."""
+    size = max(1, CHUNK_BYTES // max(1, bytes_each))
+    return [slice(start, start + size) for start in range(0, max(n, 1), size)]
+
+
+class Conv2d:
+    """y[n,f,i,j] = bias[f] + sum_cuv weight[f,c,u,v] x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW].
+
+    With the windows of x as columns it is one matrix product, y = weight (F, K) @ cols (K, P) + bias, hence
+
+        dbias = sum_p dy,   dweight = dy @ cols^T,   dcols = weight^T @ dy,   dx = col2im(dcols).
+
+    With groups, G such products side by side. The columns are made again in backward: x is all that is saved.
+    """
+
+    name = "conv2d"
+
+    @staticmethod
+    def check(x, weight, bias, *, stride, padding, dilation, groups):
+        if weight.ndim != 4:
+            raise ShapeError(f"conv2d: weight must be (F, C / groups, KH, KW), got {weight.shape}")
+        f, c_each, kh, kw = weight.shape
+        check_images("conv2d", x, channels=c_each * groups)
+        if f % groups:
+            raise ShapeError(f"conv2d: {f} filters cannot be split into {groups} groups")
+        if bias is not None and bias.shape != (f,):
+            raise ShapeError(f"conv2d: bias must be ({f},), one number a filter, got {bias.shape}")
+        check_window("conv2d", x.shape[2:], (kh, kw), padding, dilation)
+        same_dtype("conv2d", x=x, weight=weight, bias=bias)
+
+    @staticmethod
+    def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
+        f, _, kh, kw = weight.shape
+        cols = im2col(xp, x, (kh, kw), stride, padding, dilation)
+        n, c, _, _, oh, ow = cols.shape
+        k, p = c // groups * kh * kw, oh * ow
+        weight_rows = weight.reshape(groups, f // groups, k)
+        parts = [
+            weight_rows @ cols[chunk].reshape(-1, groups, k, p)  # (N, G, F/G, K) @ (N, G, K, P)
+            for chunk in chunks(n, groups * k * p * x.itemsize)
+        ]
+        y = (parts[0] if len(parts) == 1 else xp.concatenate(parts)).reshape(n, f, oh, ow)
+        return y if bias is None else y + bias.reshape(f, 1, 1), (x, weight)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, stride, padding, dilation, groups):
+        x, weight = saved
+        f, _, kh, kw = weight.shape
+        n, c, h, w = x.shape
+        oh, ow = dy.shape[2:]
+        k, p = c // groups * kh * kw, oh * ow
+        weight_rows = weight.reshape(groups, f // groups, k)
+        cols = im2col(xp, x, (kh, kw), stride, padding, dilation)
+        dx, dweight = [], 0
+        for chunk in chunks(n, groups * k * p * x.itemsize):
+            dy_rows = dy[chunk].reshape(-1, groups, f // groups, p)
+            if needs[0]:
+                dcols = (weight_rows.swapaxes(1, 2) @ dy_rows).reshape(-1, c, kh, kw, oh, ow)
+                dx.append(col2im(xp, dcols, (h, w), stride, padding, dilation))
+            if needs[1]:
+                products = dy_rows @ cols[chunk].reshape(-1, groups, k, p).swapaxes(2, 3)
+                dweight = dweight + xp.sum(products, axis=0)  # (N, G, F/G, K) -> (G, F/G, K)
+        return (
+            (dx[0] if len(dx) == 1 else xp.concatenate(dx)) if needs[0] else None,
+            dweight.reshape(weight.shape) if needs[1] else None,
+            xp.sum(dy, axis=(0, 2, 3)) if needs[2] else None,
+        )
+
+
+def check_images(name, x, channels=None):
+    """Rank, then channels: x must be (N, C, H, W)."""
+    if x.ndim != 4:
+        hint = ""
+        if x.ndim == 3:
+            hint = ": one channel missing? x.unsqueeze(1)" if channels in (1, None) else ""
+            hint = ": one image without its batch axis? x.unsqueeze(0)" if x.shape[0] == channels else hint
+        elif x.ndim == 2:
+            hint = ": one image without batch and channel axes? x[None, None]; or was it flattened?"
+        raise ShapeError(f"{name}: expected (N, C, H, W), got {x.shape}{hint}")
+    if channels is not None and x.shape[1] != channels:
+        hint = ": channels last? x.permute(0, 3, 1, 2)" if x.shape[3] == channels else ""
+        raise ShapeError(f"{name}: expected {channels} channels, x is (N, C, H, W) = {x.shape}{hint}")
+
+
+def check_window(name, size, kernel, padding, dilation=(1, 1)):
+    """Whether a window fits in the padded input at all."""
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    padded = tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
+    if any(r > n for r, n in zip(reach, padded, strict=True)):
+        with_dilation = f" (dilated: {reach[0]}x{reach[1]})" if reach != tuple(kernel) else ""
+        raise ShapeError(
+            f"{name}: kernel {kernel[0]}x{kernel[1]}{with_dilation} is larger than the padded input "
+            f"{padded[0]}x{padded[1]} (input {size[0]}x{size[1]}, padding {padding[0]}, {padding[1]}): "
+            "too many poolings before it, an input too small, or padding forgotten?"
+        )

@@ -1,0 +1,217 @@
+"""Losses: an elementwise or per-example loss, then a reduction ("none", "sum" or "mean").
+
+Classes lie along axis 1: logits are (N, C) or (N, C, ...), and class indices have the same shape without C.
+"""
+
+from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.ops.activation import log_softmax
+from tinyconv.ops.elementwise import unbroadcast
+from tinyconv.ops.linear import same_dtype
+from tinyconv.ops.reduce import one_hot
+
+
+def reduced(xp, loss, reduction, scale):
+    return loss if reduction == "none" else xp.sum(loss) * scale
+
+
+def mean_scale(xp, size):
+    return 1 / size if size else float("nan")  # the mean of nothing is NaN, as everywhere
+
+
+class MseLoss:
+    """l = (x - t)^2;  dx = 2 (x - t) dl,  dt = -dx."""
+
+    @staticmethod
+    def forward(xp, x, target, *, reduction):
+        difference = x - target
+        scale = mean_scale(xp, difference.size) if reduction == "mean" else 1
+        return reduced(xp, difference * difference, reduction, scale), (difference, scale, x.shape, target.shape)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, reduction):
+        difference, scale, x_shape, target_shape = saved
+        dx = dy * (2 * scale) * difference
+        return (
+            unbroadcast(xp, dx, x_shape) if needs[0] else None,
+            unbroadcast(xp, -dx, target_shape) if needs[1] else None,
+        )
+
+
+class L1Loss:
+    """l = |x - t|;  dx = sign(x - t) dl,  dt = -dx."""
+
+    @staticmethod
+    def forward(xp, x, target, *, reduction):
+        difference = x - target
+        scale = mean_scale(xp, difference.size) if reduction == "mean" else 1
+        return reduced(xp, xp.abs(difference), reduction, scale), (difference, scale, x.shape, target.shape)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, reduction):
+        difference, scale, x_shape, target_shape = saved
+        dx = dy * scale * xp.sign(difference)
+        return (
+            unbroadcast(xp, dx, x_shape) if needs[0] else None,
+            unbroadcast(xp, -dx, target_shape) if needs[1] else None,
+        )
+
+
+class BceWithLogits:
+    """l = w ((1 - t) x + (1 + (q - 1) t) ln(1 + e^-x)), with weights w and q (of the positive class);
+
+    with s the sigmoid of x,  dx = w ((1 - t) - (1 + (q - 1) t) (1 - s)) dl,  dt = w (-x + (q - 1) ln(1 + e^-x)) dl.
+    ln(1 + e^-x) is taken as logaddexp(0, -x), which does not overflow.
+    """
+
+    quiet = True
+
+    @staticmethod
+    def check(x, target, weight, pos_weight, *, reduction):
+        if x.shape != target.shape:
+            raise ShapeError(
+                f"binary_cross_entropy_with_logits: logits are {x.shape} and targets {target.shape}; they must be equal"
+            )
+        same_dtype("binary_cross_entropy_with_logits", input=x, target=target, weight=weight, pos_weight=pos_weight)
+
+    @staticmethod
+    def forward(xp, x, target, weight, pos_weight, *, reduction):
+        softplus = xp.logaddexp(xp.zeros_like(x), -x)
+        positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+        loss = (1 - target) * x + positive * softplus
+        loss = loss if weight is None else weight * loss
+        scale = mean_scale(xp, loss.size) if reduction == "mean" else 1
+        return reduced(xp, loss, reduction, scale), (x, target, weight, pos_weight, positive, softplus, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, reduction):
+        x, target, weight, pos_weight, positive, softplus, scale = saved
+        dl = dy * scale if weight is None else dy * scale * weight
+        dx = dt = None
+        if needs[0]:
+            s = 1 / (1 + xp.exp(-x))
+            dx = dl * ((1 - target) - positive * (1 - s))
+        if needs[1]:
+            dt = dl * (-x if pos_weight is None else (pos_weight - 1) * softplus - x)
+        return dx, dt, None, None
+
+
+def check_classes(name, scores, target, weight):
+    """What cross_entropy and nll_loss need of class indices, of any array library."""
+    if scores.ndim < 1:
+        raise ShapeError(f"{name}: expected scores (N, C) or (N, C, ...), got a 0-d tensor")
+    c = scores.shape[1] if scores.ndim > 1 else scores.shape[0]
+    expected = scores.shape[:1] + scores.shape[2:] if scores.ndim > 1 else ()
+    if target.dtype.kind not in "iu":
+        raise DtypeError(
+            f"{name}: class indices must be integers, got {target.dtype} of shape {target.shape}: target.long()?"
+        )
+    if target.shape != expected:
+        hint = ": one-hot targets? target.argmax(1)" if target.shape == scores.shape else ""
+        raise ShapeError(f"{name}: scores are {scores.shape}, so targets must be {expected}, got {target.shape}{hint}")
+    if weight is not None and weight.shape != (c,):
+        raise ShapeError(f"{name}: weight must hold one number a class, ({c},), got {weight.shape}")
+    same_dtype(name, input=scores, weight=weight)
+
+
+def check_range(name, target, c, ignore_index):
+    """Whether every target is a class. It reads the data, so it is for arrays in host memory only."""
+    bad = ((target < 0) | (target >= c)) & (target != ignore_index)
+    if bad.any():
+        first = target[bad].flat[0]
+        raise ShapeError(
+            f"{name}: targets must be class indices 0 to {c - 1} (scores have {c} classes), got {first} "
+            f"({int(bad.sum())} such){': labels that count from 1? target - 1' if first == c else ''}"
+        )
+
+
+def pick_classes(xp, target, shape, weight, ignore_index, dtype):
+    """`hot` (whether a class is the target) and the weight of each example, (N, 1, ...): 0 where it is ignored."""
+    index = xp.expand_dims(target, 1)  # (N, ...) -> (N, 1, ...)
+    kept = xp.not_equal(index, ignore_index)
+    hot = one_hot(xp, index, shape, 1) & kept
+    if weight is None:
+        return hot, kept.astype(dtype)
+    return hot, xp.sum(hot * weight.reshape((1, -1) + (1,) * (len(shape) - 2)), axis=1, keepdims=True)
+
+
+class NllLoss:
+    """l[n] = -w[t_n] x[n, t_n];  dx[n, c] = -w[c] dl[n] where c = t_n. The mean divides by the sum of the weights."""
+
+    quiet = True
+
+    @staticmethod
+    def forward(xp, x, target, weight, *, ignore_index, reduction):
+        hot, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
+        loss = -xp.sum(xp.where(hot, x, 0), axis=1) * w[:, 0]
+        scale = 1 / xp.sum(w) if reduction == "mean" else 1
+        return reduced(xp, loss, reduction, scale), (hot, w, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, ignore_index, reduction):
+        hot, w, scale = saved
+        dl = xp.expand_dims(dy, 1) if reduction == "none" else dy * scale
+        return xp.where(hot, -w * dl, 0), None, None
+
+
+class CrossEntropy:
+    """Cross-entropy of softmax(x) with class indices t. With p = softmax(x), smoothing e and class weights w:
+
+    l[n] = -(1 - e) w[t] ln p[n, t] - e / C sum_c w[c] ln p[n, c];  the mean divides by the sum of w[t].
+
+    Each row is -sum_c q[c] ln p[c] for weights q with sum Q, so dx = (Q p - q) dl: the softmax and the logarithm
+    cancel, which is why they are one op. Smoothing: Szegedy et al., arXiv:1512.00567, section 7.
+    """
+
+    quiet = True
+
+    @staticmethod
+    def forward(xp, x, target, weight, *, ignore_index, reduction, label_smoothing):
+        log_p = log_softmax(xp, x, 1)
+        hot, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
+        q = xp.where(hot, w, 0)
+        if label_smoothing:
+            classes = 1 if weight is None else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
+            kept = xp.not_equal(xp.expand_dims(target, 1), ignore_index)
+            q = (1 - label_smoothing) * q + xp.where(kept, label_smoothing / x.shape[1] * classes, 0).astype(x.dtype)
+        loss = -xp.sum(xp.where(xp.equal(q, 0), 0, q * log_p), axis=1)  # 0 ln 0 = 0
+        scale = 1 / xp.sum(w) if reduction == "mean" else 1
+        return reduced(xp, loss, reduction, scale), (log_p, q, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, ignore_index, reduction, label_smoothing):
+        log_p, q, scale = saved
+        dl = xp.expand_dims(dy, 1) if reduction == "none" else dy * scale
+        return (xp.exp(log_p) * xp.sum(q, axis=1, keepdims=True) - q) * dl, None, None
+
+
+class SoftCrossEntropy:
+    """Cross-entropy with class probabilities t of the shape of x: l[n] = -sum_c w[c] t[n, c] ln p[n, c].
+
+    With q = w t and Q its sum over c,  dx = (Q p - q) dl,  dt = -w ln p dl. The mean divides by the number of examples.
+    """
+
+    quiet = True
+
+    @staticmethod
+    def check(x, target, weight, *, reduction):
+        if x.shape != target.shape:
+            raise ShapeError(
+                f"cross_entropy: targets are floating point, so they are class probabilities and need the shape of "
+                f"the logits, {x.shape}; got {target.shape}. Class indices? target.long()"
+            )
+        same_dtype("cross_entropy", input=x, target=target, weight=weight)
+
+    @staticmethod
+    def forward(xp, x, target, weight, *, reduction):
+        log_p = log_softmax(xp, x, 1)
+        w = 1 if weight is None else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
+        q = w * target
+        scale = mean_scale(xp, x.size // max(x.shape[1], 1)) if reduction == "mean" else 1
+        return reduced(xp, -xp.sum(q * log_p, axis=1), reduction, scale), (log_p, q, w, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, reduction):
+        log_p, q, w, scale = saved
+        dl = xp.expand_dims(dy, 1) if reduction == "none" else dy * scale
+        dx = (xp.exp(log_p) * xp.sum(q, axis=1, keepdims=True) - q) * dl if needs[0] else None
+        return dx, -w * log_p * dl if needs[1] else None, None

@@ -1,0 +1,200 @@
+"""Pooling. A window position (u, v) of every window at once is one strided slice of the (padded) input, so pooling is
+KH * KW operations on slices, and its backward the same slices added to."""
+
+from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.ops.conv import check_images, check_window
+from tinyconv.shapes import adaptive_bounds, pool_output_size
+
+
+def output_size(shape, kernel, stride, padding, dilation, ceil_mode):
+    return tuple(
+        pool_output_size(*sizes, ceil_mode)
+        for sizes in zip(shape[2:], kernel, stride, padding, dilation, strict=True)
+    )
+
+
+def rim(size, out, kernel, stride, padding, dilation):
+    """What to pad one axis by, (before, after), so that `out` windows fit; ceil_mode may need more than `padding`."""
+    return padding, max(padding, (out - 1) * stride + dilation * (kernel - 1) + 1 - size - padding)
+
+
+def window_slices(kernel, stride, dilation, out):
+    """For each window position, row by row, the slice of the padded input that holds it for every window."""
+    (kh, kw), (sh, sw), (dh, dw), (oh, ow) = kernel, stride, dilation, out
+    for u in range(kh):
+        for v in range(kw):
+            yield (
+                ...,
+                slice(u * dh, u * dh + sh * (oh - 1) + 1, sh),
+                slice(v * dw, v * dw + sw * (ow - 1) + 1, sw),
+            )
+
+
+def check_pool(name, x, kernel, padding, dilation=(1, 1)):
+    check_images(name, x)
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ShapeError(f"{name}: padding {padding} is more than half of kernel {kernel}: some windows would be empty")
+    check_window(name, x.shape[2:], kernel, padding, dilation)
+    check_floating(name, x)
+
+
+def check_floating(name, x):
+    if x.dtype.kind != "f":
+        raise DtypeError(f"{name}: expected a floating-point input, got {x.dtype}: x.float()?")
+
+
+class MaxPool2d:
+    """y[n,c,i,j] = max_uv x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW];  dx = dy at the place of the maximum.
+
+    Of equal elements the first, row by row, counts; NaN is larger than everything. Beside y comes `place`, the number
+    u * KW + v of the maximum in its window: backward needs nothing else.
+    """
+
+    name = "max_pool2d"
+
+    @staticmethod
+    def check(x, *, kernel, stride, padding, dilation, ceil_mode):
+        check_pool("max_pool2d", x, kernel, padding, dilation)
+
+    @staticmethod
+    def forward(xp, x, *, kernel, stride, padding, dilation, ceil_mode):
+        size = x.shape
+        out = output_size(size, kernel, stride, padding, dilation, ceil_mode)
+        rims = [rim(*axis) for axis in zip(size[2:], out, kernel, stride, padding, dilation, strict=True)]
+        if any(any(widths) for widths in rims):
+            x = xp.pad(x, ((0, 0), (0, 0), *rims), constant_values=-xp.inf)
+        first, *rest = window_slices(kernel, stride, dilation, out)
+        y = x[first]
+        place = xp.zeros(y.shape, xp.int32) + first_inside(xp, kernel, stride, padding, dilation, out)
+        for number, window in enumerate(rest, start=1):
+            candidate = x[window]
+            larger = xp.greater(candidate, y) | xp.not_equal(candidate, candidate)  # or NaN
+            place = xp.where(larger, number, place)
+            y = xp.maximum(y, candidate)
+        return (y, place), (place, size, rims)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, kernel, stride, padding, dilation, ceil_mode):
+        place, (n, c, h, w), ((top, bottom), (left, right)) = saved
+        dx = xp.zeros((n, c, top + h + bottom, left + w + right), dy.dtype)
+        for number, window in enumerate(window_slices(kernel, stride, dilation, dy.shape[2:])):
+            dx[window] += xp.where(xp.equal(place, number), dy, 0)
+        return (dx[:, :, top : top + h, left : left + w],)
+
+
+def first_inside(xp, kernel, stride, padding, dilation, out):
+    """The number of each window's first position that is not padding: its maximum if all it holds is -inf."""
+    if not any(padding):
+        return 0
+    u, v = (
+        xp.maximum(-((xp.arange(o, dtype=xp.int32) * s - p) // d), 0)  # ceil((p - i s) / d), or 0
+        for o, s, p, d in zip(out, stride, padding, dilation, strict=True)
+    )
+    return u[:, None] * kernel[1] + v
+
+
+class AvgPool2d:
+    """y[n,c,i,j] = sum_uv x[n, c, i*SH + u - PH, j*SW + v - PW] / D[i,j];  dx = dy / D, to all of the window.
+
+    D is KH * KW; or, where a window hangs over the edge, the part of it inside the padded input (or, without
+    `count_include_pad`, inside the input itself); or the `divisor` given.
+    """
+
+    @staticmethod
+    def check(x, *, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
+        check_pool("avg_pool2d", x, kernel, padding)
+
+    @staticmethod
+    def forward(xp, x, *, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
+        size = x.shape
+        out = output_size(size, kernel, stride, padding, (1, 1), ceil_mode)
+        rims = [rim(*axis) for axis in zip(size[2:], out, kernel, stride, padding, (1, 1), strict=True)]
+        if any(any(widths) for widths in rims):
+            x = xp.pad(x, ((0, 0), (0, 0), *rims))
+        if divisor is None:
+            rows, columns = (
+                [counted(i * s - p, k, n, p if count_include_pad else 0) for i in range(o)]
+                for o, k, s, p, n in zip(out, kernel, stride, padding, size[2:], strict=True)
+            )
+            divisor = xp.asarray([[row * column for column in columns] for row in rows], dtype=x.dtype)
+        y = sum(x[window] for window in window_slices(kernel, stride, (1, 1), out)) / divisor
+        return y, (divisor, size, rims)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
+        divisor, (n, c, h, w), ((top, bottom), (left, right)) = saved
+        share = dy / divisor
+        dx = xp.zeros((n, c, top + h + bottom, left + w + right), dy.dtype)
+        for window in window_slices(kernel, stride, (1, 1), dy.shape[2:]):
+            dx[window] += share
+        return (dx[:, :, top : top + h, left : left + w],)
+
+
+def counted(start, kernel, size, padding):
+    """How many elements a window from `start` covers on one axis, counting `padding` at both ends."""
+    return min(start + kernel, size + padding) - max(start, -padding)
+
+
+class AdaptiveAvgPool2d:
+    """y = A x B^T, where row i of A (OH, H) averages the i-th of OH intervals of the height, and B (OW, W) likewise;
+
+    dx = A^T dy B.
+    """
+
+    @staticmethod
+    def check(x, *, out):
+        check_images("adaptive_avg_pool2d", x)
+        check_floating("adaptive_avg_pool2d", x)
+
+    @staticmethod
+    def forward(xp, x, *, out):
+        a, b = (averaging(xp, n, o, x.dtype) for n, o in zip(x.shape[2:], out, strict=True))
+        return a @ x @ b.T, (a, b)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, out):
+        a, b = saved
+        return (a.T @ dy @ b,)
+
+
+def averaging(xp, size, out, dtype):
+    """The matrix (out, size) that averages each of the `out` intervals of an axis."""
+    rows = [[(start <= i < end) / (end - start) for i in range(size)] for start, end in adaptive_bounds(size, out)]
+    return xp.asarray(rows, dtype=dtype).reshape(out, size)
+
+
+class AdaptiveMaxPool2d:
+    """y[n,c,i,j] = the maximum over the i-th of OH intervals of the height and the j-th of OW of the width;
+
+    dx = dy at its place, the first one where several are equal. Beside y come the places, numbered h * W + w.
+    """
+
+    @staticmethod
+    def check(x, *, out):
+        check_images("adaptive_max_pool2d", x)
+        check_floating("adaptive_max_pool2d", x)
+        if 0 in x.shape[1:]:
+            raise ShapeError(f"adaptive_max_pool2d: {x.shape} has nothing to take the maximum of")
+
+    @staticmethod
+    def forward(xp, x, *, out):
+        n, c, h, w = x.shape
+        values, places = [], []
+        for top, bottom in adaptive_bounds(h, out[0]):
+            for left, right in adaptive_bounds(w, out[1]):
+                cell = x[:, :, top:bottom, left:right].reshape(n, c, -1)
+                place = xp.argmax(cell, axis=2)
+                values.append(xp.take_along_axis(cell, place[..., None], axis=2)[..., 0])
+                places.append((top + place // (right - left)) * w + left + place % (right - left))
+        y, place = (xp.stack(cells, axis=2).reshape(n, c, *out) for cells in (values, places))
+        return (y, place), (place, x.shape)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, out):
+        place, (n, c, h, w) = saved
+        dx = 0
+        for i in range(out[0]):
+            for j in range(out[1]):
+                chosen = xp.equal(xp.arange(h * w), place[:, :, i, j, None])  # (N, C, H * W)
+                dx = dx + xp.where(chosen, dy[:, :, i, j, None], 0)
+        return (dx.reshape(n, c, h, w),)

@@ -1,0 +1,142 @@
+"""Reductions. `axes` is a tuple of distinct axes counted from the front; `keepdims` leaves them as axes of size 1."""
+
+from tinyconv.shapes import product
+
+
+def spread(xp, reduced, shape, axes, keepdims):
+    """Put the reduced axes back, with size 1, so that the array broadcasts against one of `shape`."""
+    if keepdims:
+        return reduced
+    return reduced.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+class Sum:
+    """y = sum x;  dx = dy, repeated."""
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        return xp.sum(x, axis=axes, keepdims=keepdims), (x.shape,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims):
+        (shape,) = saved
+        return (xp.broadcast_to(spread(xp, dy, shape, axes, keepdims), shape),)
+
+
+class Mean:
+    """y = sum x / n;  dx = dy / n, repeated. The mean of nothing is NaN."""
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        n = product(x.shape[axis] for axis in axes)
+        scale = 1 / n if n else float("nan")
+        return xp.sum(x, axis=axes, keepdims=keepdims) * scale, (x.shape, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims):
+        shape, scale = saved
+        return (xp.broadcast_to(spread(xp, dy * scale, shape, axes, keepdims), shape),)
+
+
+class Amax:
+    """y = max x;  dx = dy, shared evenly among the elements that equal the maximum."""
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        y = xp.max(x, axis=axes, keepdims=keepdims)
+        return y, (x, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims):
+        x, y = saved
+        chosen = xp.equal(x, spread(xp, y, x.shape, axes, keepdims))
+        share = dy / xp.sum(chosen, axis=axes, keepdims=keepdims).astype(dy.dtype)
+        return (xp.where(chosen, spread(xp, share, x.shape, axes, keepdims), 0),)
+
+
+class Amin:
+    """y = min x;  dx = dy, shared evenly among the elements that equal the minimum."""
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        y = xp.min(x, axis=axes, keepdims=keepdims)
+        return y, (x, y)
+
+    backward = Amax.backward
+
+
+class Pick:
+    """y = x at `index` along one axis, where `index` has size 1 there;  dx = dy at that place, 0 elsewhere."""
+
+    @staticmethod
+    def forward(xp, x, index, *, axis, keepdims):
+        y = xp.take_along_axis(x, index, axis=axis)
+        return y if keepdims else y.squeeze(axis), (x.shape, index)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axis, keepdims):
+        shape, index = saved
+        return xp.where(one_hot(xp, index, shape, axis), spread(xp, dy, shape, (axis,), keepdims), 0), None
+
+
+def one_hot(xp, index, shape, axis):
+    """Whether each place along `axis` of an array of `shape` is the one that `index`, of size 1 there, names."""
+    places = xp.arange(shape[axis]).reshape(tuple(-1 if i == axis else 1 for i in range(len(shape))))
+    return xp.equal(places, index)
+
+
+class Var:
+    """y = sum (x - mean)^2 / (n - correction);  dx = dy 2 (x - mean) / (n - correction)."""
+
+    quiet = True
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims, correction):
+        centred = x - xp.mean(x, axis=axes, keepdims=True)
+        free = max(product(x.shape[axis] for axis in axes) - correction, 0)
+        scale = 1 / free if free else float("inf")  # 0 * inf = NaN: the variance of one value is not known
+        return xp.sum(centred * centred, axis=axes, keepdims=keepdims) * scale, (centred, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims, correction):
+        centred, scale = saved
+        return (spread(xp, dy, centred.shape, axes, keepdims) * centred * (2 * scale),)
+
+
+class Prod:
+    """y = prod x along the last axis;  dx_i = dy prod_(j != i) x_j.
+
+    The product of the others is that of all before i times that of all after i, which is right where x holds zeros;
+    y / x_i would not be.
+    """
+
+    @staticmethod
+    def forward(xp, x):
+        return xp.prod(x, axis=-1), (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        (x,) = saved
+        one = xp.ones_like(x[..., :1])
+        before = xp.cumprod(xp.concatenate([one, x[..., :-1]], axis=-1), axis=-1)
+        after = xp.flip(xp.cumprod(xp.concatenate([one, xp.flip(x, axis=-1)[..., :-1]], axis=-1), axis=-1), axis=-1)
+        return (dy[..., None] * before * after,)
+
+
+class LogSumExp:
+    """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf."""
+
+    quiet = True
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        top = xp.max(x, axis=axes, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, 0)  # inf - inf would be NaN
+        y = xp.log(xp.sum(xp.exp(x - top), axis=axes, keepdims=True)) + top
+        return y if keepdims else y.squeeze(axes), (x, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims):
+        x, y = saved
+        share = xp.exp(x - xp.where(xp.isfinite(y), y, 0))
+        return (spread(xp, dy, x.shape, axes, keepdims) * share,)

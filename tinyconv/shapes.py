@@ -1,0 +1,109 @@
+"""Shape arithmetic: integers in, integers out. No arrays, no array library, no tape.
+
+Sizes are letters: N batch, C channels in, F filters (channels out), H W height and width, KH KW kernel, SH SW stride,
+PH PW padding, DH DW dilation, OH OW output height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import TypeAlias
+
+from tinyconv.errors import ShapeError
+
+Pair: TypeAlias = tuple[int, int]
+Shape: TypeAlias = tuple[int, ...]
+
+
+def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
+    """`3` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
+    try:
+        height, width = (index(v) for v in value) if isinstance(value, Iterable) else (index(value),) * 2
+    except (TypeError, ValueError):
+        raise ShapeError(f"{what}: expected an integer or a pair (height, width), got {value!r}") from None
+    if min(height, width) < minimum:
+        raise ShapeError(f"{what}: expected at least {minimum} in each direction, got {value!r}")
+    return height, width
+
+
+def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
+    """The axes a `dim` argument names, counted from the front and each once; None or () names them all."""
+    if dim is None or (isinstance(dim, Sequence) and not dim):
+        return tuple(range(ndim))
+    axes = tuple(axis_of(d, ndim, what) for d in (dim if isinstance(dim, Sequence) else (dim,)))
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{what}: dim {dim!r} names an axis twice")
+    return axes
+
+
+def axis_of(dim: int, ndim: int, what: str) -> int:
+    """`-1` -> ndim - 1. A 0-d tensor counts as having one axis, as in torch."""
+    limit = max(ndim, 1)
+    try:
+        dim = index(dim)
+    except TypeError:
+        raise ShapeError(f"{what}: dim must be an integer, got {dim!r}") from None
+    if not -limit <= dim < limit:
+        raise ShapeError(f"{what}: dim {dim} is out of range for {ndim} axes (expected {-limit} to {limit - 1})")
+    return dim % limit
+
+
+def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """Positions at which a window fits: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
+
+    Zero or less when the window is larger than the padded input (Dumoulin & Visin, arXiv:1603.07285, relationship 14).
+    """
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def pool_output_size(
+    size: int, kernel: int, stride: int, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
+) -> int:
+    """As `conv_output_size`; with `ceil_mode` the last window may hang over the end, if it starts before the right
+    padding does (a window of nothing but padding has no maximum)."""
+    if not ceil_mode:
+        return conv_output_size(size, kernel, stride, padding, dilation)
+    out = -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
+    return out - 1 if (out - 1) * stride >= size + padding else out
+
+
+def same_padding(kernel: int, dilation: int = 1) -> Pair:
+    """Padding (before, after) that keeps a stride-1 convolution's size; an odd total puts the extra one after."""
+    total = dilation * (kernel - 1)
+    return total // 2, total - total // 2
+
+
+def adaptive_bounds(size: int, out: int) -> list[Pair]:
+    """The `out` intervals that adaptive pooling cuts `size` into: [floor(i size / out), ceil((i + 1) size / out))."""
+    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+
+
+def broadcast_axes(shape: Shape, to: Shape) -> tuple[int, ...]:
+    """The axes of `to` along which an array of `shape` is repeated when broadcast: those its gradient sums over."""
+    lead = len(to) - len(shape)
+    return tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and to[lead + i] != 1)
+
+
+def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
+    """Fill in the one -1 that `reshape` allows."""
+    try:
+        sizes = [index(n) for n in to]
+    except TypeError:
+        raise ShapeError(f"reshape: sizes must be integers, got {tuple(to)}") from None
+    total = product(shape)
+    if sizes.count(-1) == 1 and min(sizes) == -1:
+        known = product(n for n in sizes if n != -1)
+        if known and total % known == 0:
+            sizes[sizes.index(-1)] = total // known
+    if any(n < 0 for n in sizes) or product(sizes) != total:
+        raise ShapeError(f"reshape: {shape} holds {total} elements and does not fit {tuple(to)}")
+    return tuple(sizes)
+
+
+def product(sizes: Iterable[int]) -> int:
+    """The number of elements of a shape."""
+    total = 1
+    for n in sizes:
+        total *= n
+    return total

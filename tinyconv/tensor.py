@@ -1,0 +1,1263 @@
+"""Tensor, and `apply`: the only bridge between ops (pure functions on arrays) and the tape (nodes, no arrays)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ContextDecorator
+from contextvars import Context, ContextVar, Token
+from threading import local
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from tinyconv import ops, shapes
+from tinyconv.backend import Array, backend_for, backend_of, device_name
+from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.tape import Node, walk
+from tinyconv.variants import op_name, select
+
+Scalar: TypeAlias = bool | int | float
+Dtype: TypeAlias = Any  # whatever np.dtype() takes
+
+DEFAULT_FLOAT = np.dtype(np.float32)
+_NUMPY_DTYPES = {np.dtype(code) for code in "?bhilqBHILQefd"}
+
+
+# --- grad mode ------------------------------------------------------------------------------------------------------
+
+_recording: ContextVar[bool] = ContextVar("tinyconv_recording", default=True)
+
+
+class _GradMode(ContextDecorator):
+    """A `with` block, or a decorated function, in which recording is on or off; what was before comes back after."""
+
+    mode: bool
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[bool]] = []  # a stack: the same object may be entered again inside itself
+
+    def __enter__(self) -> None:
+        self._tokens.append(_recording.set(self.mode))
+
+    def __exit__(self, *error: object) -> None:
+        _recording.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> _GradMode:  # each call of a decorated function enters an object of its own
+        return type(self)()
+
+
+class no_grad(_GradMode):  # noqa: N801 (torch's name)
+    """Nothing is recorded inside: no memory is kept for a backward pass."""
+
+    mode = False
+
+
+class enable_grad(_GradMode):  # noqa: N801
+    """Operations are recorded inside, also within `no_grad`."""
+
+    mode = True
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded."""
+    return _recording.get()
+
+
+# --- who wrote into this memory -------------------------------------------------------------------------------------
+
+
+class Storage:
+    """The memory that a tensor and its views share: how often it has been written to.
+
+    The tape notes the count with every array it saves, and compares when it walks. Writes through a Tensor count
+    themselves. Writes through a NumPy array that was handed out cannot, so from then on the bytes are watched: whenever
+    the count is asked for, a checksum tells whether they have changed since it was last asked.
+    """
+
+    writes = 0  # class attributes: most tensors never need their own
+    shared = False  # some view of it exists
+    _watched: Array = None
+    _checksum = 0
+
+    def watch(self, array: Array) -> None:
+        """From now on `array`'s memory may be written to by others."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        self.count()
+        if self._watched is None:
+            self._watched = array
+            self._checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+
+    def count(self) -> int:
+        """How many writes are known of by now."""
+        if self._watched is not None:
+            checksum = zlib.crc32(np.ascontiguousarray(self._watched).view(np.uint8))
+            if checksum != self._checksum:
+                self._checksum = checksum
+                self.writes += 1
+        return self.writes
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+_RETAIN: Any = object()  # in OpNode.grad: the gradient that arrives is wanted
+_FREED: Any = object()  # in OpNode.saved: walked already
+
+
+class Leaf(Node):
+    """Where gradients end up: the node of a tensor that requires grad and was not computed."""
+
+    __slots__ = ("grad",)
+    is_leaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grad: Tensor | None = None
+
+    def pull(self, grad: Array, owned: bool) -> tuple[Any, ...]:
+        if self.grad is None:
+            # What is borrowed may be a view of another gradient, or the caller's own array.
+            self.grad = wrap(grad if owned and isinstance(grad, np.ndarray) else grad.copy())
+        else:
+            self.grad.array += grad
+            self.grad.storage.writes += 1
+        return ()
+
+
+class OpNode(Node):
+    """One op that was run: its pair, what the pair saved, and the geometry it was called with."""
+
+    __slots__ = ("geometry", "grad", "guards", "op", "pair", "saved", "xp")
+
+    op: Any
+    pair: Any
+    xp: Any
+    saved: Any
+    geometry: dict[str, Any]
+    guards: list[tuple[Storage, int, str]]  # for what was saved: its storage, the count of writes then, what it is
+    grad: Any
+
+    def pull(self, grad: Array, owned: bool) -> tuple[Any, ...]:
+        if self.saved is _FREED:
+            raise GraphError(
+                f"backward: the graph through {op_name(self.op)!r} was walked before and what it saved is freed; "
+                "to walk it twice, call the first backward with retain_graph=True"
+            )
+        for storage, writes, what in self.guards:
+            if storage.count() != writes:
+                raise GraphError(
+                    f"backward: {op_name(self.op)!r} saved {what} for its gradient, and it was written to in place "
+                    "since; write to a copy (x.clone()), or make a new tensor (x = x + 1 instead of x += 1)"
+                )
+        if self.grad is not None:
+            self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
+        needs = tuple(parent is not None for parent in self.parents)
+        grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        return grads
+
+    def release(self) -> None:
+        self.saved = _FREED
+        self.parents = ()
+        self.guards = []
+
+
+# --- apply ----------------------------------------------------------------------------------------------------------
+
+
+class _Quiet(local):
+    """A context, one a thread, in which NumPy does not warn of infinities.
+
+    NumPy keeps that setting in a context variable. Entering a prepared context costs 0.1 us where `np.errstate` costs
+    1, and one op is to cost 3.
+    """
+
+    def __init__(self) -> None:
+        self.context = Context()
+        self.context.run(np.seterr, all="ignore")
+        self.run = self.context.run
+
+
+_quiet = _Quiet()
+
+
+def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
+    """Run `op` on tensors (and Python numbers, and None) and record it: how every function here is made.
+
+    Returns a Tensor; or, where the op's forward gives a tuple, a tuple of Tensors of which the first has the gradient.
+    """
+    arrays = [t.array if isinstance(t, Tensor) else t for t in inputs]
+    backend = backend_of(*arrays)
+    xp = backend.xp
+    check = getattr(op, "check", None)
+    if check is not None:
+        check(*arrays, **geometry)
+    pair = select(op, backend.name, arrays, geometry)
+    if getattr(pair, "quiet", False):
+        y, saved = _quiet.run(pair.forward, xp, *arrays, **geometry)
+    else:
+        y, saved = pair.forward(xp, *arrays, **geometry)
+    if type(y) is tuple:
+        y, *rest = y
+        return _record(op, pair, xp, inputs, arrays, y, saved, geometry), *map(wrap, rest)
+    return _record(op, pair, xp, inputs, arrays, y, saved, geometry)
+
+
+def _record(
+    op: Any,
+    pair: Any,
+    xp: Any,
+    inputs: tuple[Any, ...],
+    arrays: list[Array],
+    y: Array,
+    saved: tuple[Any, ...],
+    geometry: dict[str, Any],
+) -> Tensor:
+    """The output as a Tensor, with its node if some input's gradient is wanted."""
+    out = wrap(y)
+    if out.array.base is not None or y is arrays[0]:
+        for t, array in zip(inputs, arrays, strict=True):
+            if isinstance(t, Tensor) and xp.may_share_memory(y, array):
+                out.storage = t.storage
+                out.storage.shared = True
+                break
+    if _recording.get() and out.array.dtype.kind == "f":
+        parents = tuple([t.node if isinstance(t, Tensor) and t.requires_grad else None for t in inputs])
+        if any(parents):
+            node = OpNode(parents)
+            node.op, node.pair, node.xp, node.saved, node.geometry, node.grad = op, pair, xp, saved, geometry, None
+            node.guards = [
+                (t.storage, t.storage.count(), f"input {i} {_brief(t.array)}")
+                for i, (t, array) in enumerate(zip(inputs, arrays, strict=True))
+                if isinstance(t, Tensor) and any(array is s for s in saved)
+            ]
+            if any(y is s for s in saved):
+                node.guards.append((out.storage, out.storage.count(), f"its output {_brief(y)}"))
+            out.node = node
+            out.requires_grad = True
+    return out
+
+
+def _brief(array: Array) -> str:
+    return f"({array.dtype}, shape {array.shape})"
+
+
+# --- Tensor ---------------------------------------------------------------------------------------------------------
+
+
+class Tensor:
+    """An array, and how it was computed.
+
+    `array` is the array itself, of NumPy or CuPy; write to it only with `storage.writes += 1`. `Tensor(data)` makes a
+    float32 tensor, as in torch; `tinyconv.tensor(data)` infers the dtype.
+    """
+
+    __slots__ = ("__weakref__", "array", "node", "requires_grad", "storage")
+    __array_priority__ = 1000  # so that ndarray * tensor is ours to compute
+    __hash__ = object.__hash__  # `==` compares elements
+
+    array: Array
+    node: Leaf | OpNode | None
+    requires_grad: bool
+    storage: Storage
+
+    def __init__(
+        self, data: Any, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
+    ) -> None:
+        self.array = to_array(data, dtype, device)
+        self.node = None
+        self.requires_grad = False
+        self.storage = Storage()
+        self.requires_grad_(requires_grad)
+
+    # What it is.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.array.shape)
+
+    @property
+    def device(self) -> str:
+        return backend_of(self.array).device_of(self.array)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.shape if dim is None else self.shape[shapes.axis_of(dim, self.ndim, "size")]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def numel(self) -> int:
+        return shapes.product(self.shape)
+
+    def element_size(self) -> int:
+        """Bytes an element."""
+        return int(self.dtype.itemsize)
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.kind == "f"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nobody computed it (as far as the tape knows)."""
+        return not isinstance(self.node, OpNode)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The tape's node of the op that made it."""
+        return self.node if isinstance(self.node, OpNode) else None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the tape: `p.data -= lr * p.grad` is not recorded. As in torch."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.array is not self.array:
+            if value.shape != self.shape:
+                raise ShapeError(f"data: expected shape {self.shape}, got {value.shape}")
+            self.array, self.storage = value.array, value.storage
+
+    # Gradients.
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient accumulated so far, of the shape and dtype of this tensor; None before any arrived.
+
+        Only leaves keep one, and tensors that were asked to with `retain_grad`.
+        """
+        grad = self.node.grad if self.node is not None else None
+        return None if grad is _RETAIN else grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
+            raise ShapeError(
+                f"grad: expected {self.dtype} {self.shape}, as the tensor itself, got {value.dtype} {value.shape}"
+            )
+        if self.node is None:
+            self.node = Leaf()
+        self.node.grad = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients with respect to this tensor, a leaf; or stop asking."""
+        if requires_grad and self.dtype.kind != "f":
+            raise DtypeError(f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}")
+        if not self.is_leaf and not requires_grad:
+            raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
+        if requires_grad and self.node is None:
+            self.node = Leaf()
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor too, though it is not a leaf."""
+        if not self.requires_grad:
+            raise GraphError("retain_grad: this tensor does not require grad")
+        if isinstance(self.node, OpNode) and self.node.grad is None:
+            self.node.grad = _RETAIN
+
+    def detach(self) -> Tensor:
+        """The same memory, outside the tape."""
+        out = wrap(self.array)
+        out.storage = self.storage
+        return out
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
+        """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
+
+        `gradient`, of this tensor's shape, is the gradient of something with respect to this tensor; a tensor with one
+        element needs none. What the tape saved is freed as it is walked, unless `retain_graph`.
+        """
+        _walk([self], [gradient], retain=retain_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call `hook(grad)` when the whole gradient of this tensor is known; what it returns, if not None, replaces it.
+
+        The hook must not write to `grad`. `handle.remove()` takes it away again.
+        """
+        if not self.requires_grad or self.node is None:
+            raise GraphError("register_hook: this tensor does not require grad, so no gradient will come")
+
+        def on_array(grad: Array) -> Array:
+            replaced = hook(wrap(grad))
+            return None if replaced is None else replaced.array
+
+        if self.node.hooks is None:
+            self.node.hooks = []
+        self.node.hooks.append(on_array)
+        return HookHandle(self.node.hooks, on_array)
+
+    # To and from other forms.
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array that shares this tensor's memory.
+
+        Of a tensor that requires grad the array is read-only: NumPy's work would not be recorded, and a write would
+        spoil what the tape has saved. A tensor on a GPU must be brought over first, with `.cpu()`.
+        """
+        if self.device != "cpu":
+            raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
+        view: np.ndarray[Any, Any] = self.array.view()
+        if self.requires_grad:
+            view.flags.writeable = False
+        elif view.flags.writeable:
+            self.storage.watch(self.array)
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.array if copy else self.numpy()
+        return np.array(array, dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return (self.numpy() if self.device == "cpu" else self.array).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The one element, as a Python number."""
+        if self.numel() != 1:
+            raise ShapeError(f"item: only a tensor with one element is a number, this one has shape {self.shape}")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        return self.array.tolist()
+
+    def to(self, *args: Any, device: str | None = None, dtype: Dtype = None, copy: bool = False) -> Tensor:
+        """This tensor with another dtype, on another device, or both: `t.to("cuda")`, `t.to(tc.float64)`,
+        `t.to(other)`. The same tensor if nothing changes, unless `copy`. Gradients flow through."""
+        for arg in args:
+            if isinstance(arg, Tensor):
+                device, dtype = arg.device, arg.dtype
+            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
+                device = arg
+            else:
+                dtype = arg
+        out = self
+        if dtype is not None and np.dtype(dtype) != self.dtype:
+            out = apply(ops.Cast, out, dtype=_dtype(dtype))
+        if device is not None and device_name(device) != self.device:
+            out = apply(_Move, out, device=device_name(device))
+        return out.clone() if copy and out is self else out
+
+    def cpu(self) -> Tensor:
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        return self.to("cuda")
+
+    def float(self) -> Tensor:
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        return self.to(np.float64)
+
+    def long(self) -> Tensor:
+        return self.to(np.int64)
+
+    def int(self) -> Tensor:
+        return self.to(np.int32)
+
+    def bool(self) -> Tensor:
+        return self.to(np.bool_)
+
+    def clone(self) -> Tensor:
+        """The same values in memory of their own; gradients flow through."""
+        return cast(Tensor, apply(ops.Copy, self))
+
+    def contiguous(self) -> Tensor:
+        """This tensor if its memory is in row-major order, else a copy that is."""
+        return self if self.array.flags.c_contiguous else self.clone()
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
+        out = object.__new__(type(self))
+        memo[id(self)] = out
+        out.array, out.storage, out.node, out.requires_grad = self.array.copy(), Storage(), None, self.requires_grad
+        if self.node is not None:
+            out.node = Leaf()
+            out.grad = None if self.grad is None else self.grad.clone()
+        return out
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise GraphError("pickle: only leaves can be pickled, the tape cannot; use x.detach()")
+        return _unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
+
+    def __repr__(self) -> str:
+        values = np.array2string(backend_of(self.array).to_numpy(self.array), separator=", ", prefix="tensor(")
+        notes = [values]
+        if self.dtype not in (DEFAULT_FLOAT, np.int64, np.bool_):
+            notes.append(f"dtype={self.dtype}")
+        if self.device != "cpu":
+            notes.append(f"device={self.device!r}")
+        if isinstance(self.node, OpNode):
+            notes.append(f"grad_fn=<{op_name(self.node.op)}>")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"tensor({', '.join(notes)})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.ndim == 0 else format(repr(self), spec)
+
+    def __len__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __bool__(self) -> Any:
+        if self.numel() != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use .any(), .all() or compare single values"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> Any:
+        return float(self.item())
+
+    def __int__(self) -> Any:
+        return int(self.item())
+
+    def __index__(self) -> Any:
+        if self.dtype.kind not in "iub":
+            raise TypeError(f"only integer tensors can be used as an index, this one is {self.dtype}")
+        return int(self.item())
+
+    # Arithmetic.
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary(ops.Add, self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary(ops.Add, other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary(ops.Sub, self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary(ops.Sub, other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary(ops.Mul, self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary(ops.Mul, other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary(ops.Div, self, other, floating=True)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary(ops.Div, other, self, floating=True)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary(ops.Pow, self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        # As a tensor, since its logarithm is taken: that of a Python number would be a float64.
+        return _binary(ops.Pow, wrap(backend_of(self.array).xp.asarray(other, _result_type(other, self))), self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return cast(Tensor, apply(ops.Neg, self))
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return cast(Tensor, apply(ops.Abs, self))
+
+    add, sub, mul, div, pow, matmul, neg, abs = (
+        __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__, __neg__, __abs__,
+    )  # fmt: skip
+
+    def maximum(self, other: Any) -> Tensor:
+        """The larger of each two elements; NaN wins."""
+        return _binary(ops.Maximum, self, other)
+
+    def minimum(self, other: Any) -> Tensor:
+        """The smaller of each two elements; NaN wins."""
+        return _binary(ops.Minimum, self, other)
+
+    # In place. Under no_grad (or where nothing requires grad) they write into this tensor's memory. Where they are
+    # recorded, the name is given to a new tensor instead, which nobody can tell apart: unless there are views.
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._assign("+=", self + other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._assign("-=", self - other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._assign("*=", self * other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._assign("/=", self / other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._assign("**=", self**other)
+
+    add_, sub_, mul_, div_ = __iadd__, __isub__, __imul__, __itruediv__
+
+    def copy_(self, source: Any) -> Tensor:
+        """Write the values of `source`, which may broadcast, into this tensor."""
+        value = source if isinstance(source, Tensor) else _constant(source, self)
+        return self._assign("copy_", value.to(self.device).to(self.dtype).expand(*self.shape))
+
+    def fill_(self, value: Scalar) -> Tensor:
+        """Write one number everywhere."""
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        """Write zeros."""
+        return self.copy_(0)
+
+    def _assign(self, what: str, value: Tensor) -> Tensor:
+        if value.shape != self.shape:
+            raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {self.shape}")
+        if value.dtype.kind == "f" and self.dtype.kind != "f":
+            raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {self.dtype}")
+        if _recording.get() and (self.requires_grad or value.requires_grad):
+            if self.is_leaf and self.requires_grad:
+                raise GraphError(
+                    f"{what}: a leaf that requires grad cannot be changed in place while recording; "
+                    "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+                )
+            if self.storage.shared:
+                raise GraphError(
+                    f"{what}: this tensor shares its memory with a view, and writing through views is not recorded; "
+                    "make a new tensor, as in x = x + 1"
+                )
+            value = value.to(self.dtype)
+            self.array, self.node, self.storage = value.array, value.node, value.storage
+            self.requires_grad = value.requires_grad
+        else:
+            self.array[...] = value.array
+            self.storage.writes += 1
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
+        if _recording.get() and needs:
+            raise GraphError(
+                "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
+                "or write inside `with tinyconv.no_grad():`"
+            )
+        arrays, _ = _index(index)
+        self.array[arrays] = value.array if isinstance(value, Tensor) else value
+        self.storage.writes += 1
+
+    # Comparisons: bool tensors, outside the tape.
+
+    def __eq__(self, other: object) -> Any:
+        return _compare("equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _compare("not_equal", self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _compare("less", self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _compare("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _compare("greater", self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _compare("greater_equal", self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _compare("bitwise_and", self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _compare("bitwise_or", self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _compare("bitwise_xor", self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tensor:
+        return wrap(~self.array)
+
+    def isnan(self) -> Tensor:
+        return wrap(self.array != self.array)
+
+    def isfinite(self) -> Tensor:
+        return wrap(backend_of(self.array).xp.isfinite(self.array))
+
+    def all(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """Whether all elements are true (not zero)."""
+        return wrap(self.array.all(axis=_axis_or_none(dim, self.ndim, "all"), keepdims=keepdim))
+
+    def any(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """Whether any element is true (not zero)."""
+        return wrap(self.array.any(axis=_axis_or_none(dim, self.ndim, "any"), keepdims=keepdim))
+
+    # Elementwise.
+
+    def exp(self) -> Tensor:
+        return _unary(ops.Exp, self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm: -inf at 0, NaN below."""
+        return _unary(ops.Log, self)
+
+    def sqrt(self) -> Tensor:
+        return _unary(ops.Sqrt, self)
+
+    def tanh(self) -> Tensor:
+        return _unary(ops.Tanh, self)
+
+    def sigmoid(self) -> Tensor:
+        return _unary(ops.Sigmoid, self)
+
+    def relu(self) -> Tensor:
+        return cast(Tensor, apply(ops.Relu, self))
+
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
+        """Limited to [min, max]; either may be left out, and either may be a tensor."""
+        if min is None and max is None:
+            raise ValueError("clamp: give min, max or both")
+        if isinstance(min, Tensor) or isinstance(max, Tensor):
+            out = self if min is None else self.maximum(min)
+            return out if max is None else out.minimum(max)
+        dtype = _result_type(self, *(bound for bound in (min, max) if bound is not None))
+        return cast(Tensor, apply(ops.Clamp, self.to(dtype), low=min, high=max))
+
+    clip = clamp
+
+    def softmax(self, dim: Any) -> Tensor:
+        """e^x / sum e^x along `dim`."""
+        return _unary(ops.Softmax, self, axis=shapes.axis_of(dim, self.ndim, "softmax"))
+
+    def log_softmax(self, dim: Any) -> Tensor:
+        """x - ln sum e^x along `dim`."""
+        return _unary(ops.LogSoftmax, self, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
+
+    # Reductions. `dim`: an axis, a tuple of axes, or None for all.
+
+    def sum(self, dim: Any = None, keepdim: Any = False, dtype: Dtype = None) -> Tensor:
+        """The sum; of integers and bools an int64."""
+        x = self if dtype is None else self.to(dtype)
+        x = x if x.dtype.kind == "f" else x.to(np.int64)
+        return _reduce(ops.Sum, x, dim, keepdim)
+
+    def mean(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The mean; NaN of nothing."""
+        if self.dtype.kind != "f":
+            raise DtypeError(f"mean: expected a floating-point tensor, got {self.dtype}: x.float().mean()")
+        return _reduce(ops.Mean, self, dim, keepdim)
+
+    def amax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The maximum; its gradient is shared evenly among equal maxima."""
+        return _reduce(ops.Amax, self._not_empty("amax", dim), dim, keepdim)
+
+    def amin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The minimum; its gradient is shared evenly among equal minima."""
+        return _reduce(ops.Amin, self._not_empty("amin", dim), dim, keepdim)
+
+    def max(self, dim: Any = None, keepdim: Any = False) -> Any:
+        """The maximum of all; or along one `dim`, as (values, indices), the first of equal maxima.
+
+        Given a tensor, the elementwise maximum.
+        """
+        return self._extreme("max", ops.Amax, self.maximum, dim, keepdim)
+
+    def min(self, dim: Any = None, keepdim: Any = False) -> Any:
+        """The minimum of all; or along one `dim`, as (values, indices), the first of equal minima.
+
+        Given a tensor, the elementwise minimum.
+        """
+        return self._extreme("min", ops.Amin, self.minimum, dim, keepdim)
+
+    def _extreme(self, name: str, op: Any, elementwise: Callable[[Tensor], Tensor], dim: Any, keepdim: Any) -> Any:
+        if isinstance(dim, Tensor):
+            return elementwise(dim)
+        self._not_empty(name, dim)
+        if dim is None:
+            return _reduce(op, self, None, keepdim)
+        axis = shapes.axis_of(dim, self.ndim, name)
+        if self.ndim == 0:
+            return self, wrap(np.zeros((), np.int64))
+        index = wrap(backend_of(self.array).xp.expand_dims(getattr(self.array, f"arg{name}")(axis), axis))
+        values = apply(ops.Pick, self, index, axis=axis, keepdims=bool(keepdim))
+        return values, index if keepdim else index.squeeze(axis)
+
+    def argmax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor."""
+        return self._arg("argmax", dim, keepdim)
+
+    def argmin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """Where the minimum is, the first of equals: along `dim`, or in the flattened tensor."""
+        return self._arg("argmin", dim, keepdim)
+
+    def _arg(self, name: str, dim: Any, keepdim: Any) -> Tensor:
+        self._not_empty(name, dim)
+        axis = None if dim is None or self.ndim == 0 else shapes.axis_of(dim, self.ndim, name)
+        return wrap(getattr(self.array, name)(axis=axis, keepdims=keepdim))
+
+    def _not_empty(self, name: str, dim: Any) -> Tensor:
+        if any(self.shape[axis] == 0 for axis in shapes.axes_of(dim, self.ndim, name) if self.ndim):
+            raise ShapeError(f"{name}: a tensor of shape {self.shape} has nothing to choose from along dim {dim}")
+        return self
+
+    def var(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
+        """sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`."""
+        if self.dtype.kind != "f":
+            raise DtypeError(f"var: expected a floating-point tensor, got {self.dtype}: x.float().var()")
+        correction = int(correction) if unbiased is None else int(unbiased)
+        return _reduce(ops.Var, self, dim, keepdim, correction=correction)
+
+    def std(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
+        """The square root of `var`."""
+        return self.var(dim, correction, keepdim, unbiased).sqrt()
+
+    def prod(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The product of all elements, or along one `dim`; of integers and bools an int64."""
+        x = self if self.dtype.kind == "f" else self.to(np.int64)
+        if dim is None:
+            return cast(Tensor, apply(ops.Prod, x.reshape(-1)))
+        axis = shapes.axis_of(dim, self.ndim, "prod")
+        out = apply(ops.Prod, x.reshape(-1) if x.ndim == 0 else x.transpose(axis, -1))
+        if x.ndim == 0:
+            return cast(Tensor, out)
+        out = out.unsqueeze(-1).transpose(axis, -1)
+        return cast(Tensor, out if keepdim else out.squeeze(axis))
+
+    def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
+        """ln sum e^x, without overflow."""
+        return _reduce(ops.LogSumExp, self._not_empty("logsumexp", dim), dim, keepdim)
+
+    # Shapes.
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements, row by row, in another shape; one size may be -1."""
+        return cast(Tensor, apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, sizes_of(shape))))
+
+    view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
+
+    def flatten(self, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
+        """The axes from `start_dim` to `end_dim` as one."""
+        start = shapes.axis_of(start_dim, self.ndim, "flatten")
+        end = shapes.axis_of(end_dim, self.ndim, "flatten")
+        if start > end:
+            raise ShapeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in {self.shape}")
+        middle = shapes.product(self.shape[start : end + 1])
+        return self.reshape(*self.shape[:start], middle, *self.shape[end + 1 :])
+
+    def squeeze(self, dim: Any = None) -> Tensor:
+        """Without the axes of size 1; with `dim`, only those of them that it names."""
+        axes = shapes.axes_of(dim, self.ndim, "squeeze")
+        return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
+
+    def unsqueeze(self, dim: Any) -> Tensor:
+        """With one more axis, of size 1, at `dim`."""
+        axis = shapes.axis_of(dim, self.ndim + 1, "unsqueeze")
+        return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
+
+    def permute(self, *dims: Any) -> Tensor:
+        """The axes in another order."""
+        axes = shapes.axes_of(sizes_of(dims), self.ndim, "permute")
+        if len(axes) != self.ndim:
+            raise ShapeError(f"permute: {self.shape} has {self.ndim} axes, and {tuple(sizes_of(dims))} must name each once")
+        return cast(Tensor, apply(ops.Permute, self, axes=axes))
+
+    def transpose(self, dim0: Any, dim1: Any) -> Tensor:
+        """Two axes exchanged."""
+        if self.ndim == 0:
+            return self
+        axes = list(range(self.ndim))
+        i, j = (shapes.axis_of(dim, self.ndim, "transpose") for dim in (dim0, dim1))
+        axes[i], axes[j] = axes[j], axes[i]
+        return cast(Tensor, apply(ops.Permute, self, axes=tuple(axes)))
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix."""
+        if self.ndim > 2:
+            raise ShapeError(f"t: expected at most 2 axes, got {self.shape}; use transpose(dim0, dim1)")
+        return self.T
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return cast(Tensor, apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1]))
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Repeated along its axes of size 1, and new ones in front, without copying; -1 leaves an axis as it is."""
+        sizes = sizes_of(shape)
+        lead = len(sizes) - self.ndim
+        to = tuple(self.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
+        if lead < 0 or any(n != m and n != 1 for n, m in zip(self.shape, to[lead:], strict=True)):
+            raise ShapeError(f"expand: {self.shape} cannot be repeated to {tuple(sizes)}")
+        return cast(Tensor, apply(ops.Expand, self, shape=to))
+
+    def split(self, size: Any, dim: Any = 0) -> tuple[Tensor, ...]:
+        """In pieces along `dim`: of `size` each (the last may be smaller), or of the sizes listed."""
+        axis = shapes.axis_of(dim, self.ndim, "split")
+        total = self.shape[axis]
+        if isinstance(size, int):
+            if size < 1:
+                raise ShapeError(f"split: pieces must have at least size 1, got {size}")
+            size = [min(size, total - start) for start in range(0, total, size)] or [0]
+        if sum(size) != total:
+            raise ShapeError(f"split: the sizes {list(size)} add up to {sum(size)}, and axis {axis} has {total}")
+        lead, start, pieces = (slice(None),) * axis, 0, []
+        for n in size:
+            pieces.append(self[(*lead, slice(start, start + n))])
+            start += n
+        return tuple(pieces)
+
+    def chunk(self, chunks: Any, dim: Any = 0) -> tuple[Tensor, ...]:
+        """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller."""
+        if chunks < 1:
+            raise ShapeError(f"chunk: expected at least 1 piece, got {chunks}")
+        total = self.shape[shapes.axis_of(dim, self.ndim, "chunk")]
+        if total == 0:
+            return (self,) * chunks
+        return self.split(-(-total // chunks), dim)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
+        arrays, simple = _index(index)
+        try:
+            return cast(Tensor, apply(ops.Index, self, index=arrays, simple=simple))
+        except IndexError as error:
+            if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
+                error.add_note(f"in x[...] with x of shape {self.shape}")
+            raise
+
+
+class HookHandle:
+    """What `register_hook` returns: `remove()` takes the hook away."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+
+class _Move:
+    """y = x on another device;  dx = dy on the device of x."""
+
+    name = "to"
+
+    @staticmethod
+    def forward(xp: Any, x: Array, *, device: str) -> Any:
+        return backend_for(device).asarray(x, device), (backend_of(x).device_of(x),)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, device: str) -> Any:
+        (home,) = saved
+        return (backend_for(home).asarray(dy, home),)
+
+
+# --- from data to tensors -------------------------------------------------------------------------------------------
+
+
+def wrap(array: Array) -> Tensor:
+    """A tensor around an array, sharing its memory: nothing is checked, and nobody watches the array."""
+    out = object.__new__(Tensor)
+    out.array = np.asarray(array) if isinstance(array, np.generic) else array
+    out.node = None
+    out.requires_grad = False
+    out.storage = Storage()
+    return out
+
+
+def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
+    """A copy of `data` as an array: Python floats become float32, arrays keep their dtype, unless one is given."""
+    if isinstance(data, Tensor):
+        data = data.array
+    elif isinstance(data, list | tuple) and data and _has_tensors(data):
+        data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
+    backend = backend_for(device) if device is not None else _backend_or_numpy(data)
+    given = getattr(data, "dtype", None)
+    host = data if given is not None else np.array(data)
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if given is None and host.dtype.kind == "f" else host.dtype
+    dtype = _dtype(dtype)
+    if _dtype(host.dtype).kind == "f" and dtype.kind in "iu" and given is None and not np.isfinite(host).all():
+        raise DtypeError(f"tensor: inf and NaN cannot be {dtype}")
+    return backend.asarray(host, device_name(device)).astype(dtype, copy=True)
+
+
+def _has_tensors(data: Any) -> bool:
+    return any(isinstance(item, Tensor) for item in data)
+
+
+def _backend_or_numpy(data: Any) -> Any:
+    return backend_of(data) if hasattr(data, "dtype") and hasattr(data, "device") else backend_for("cpu")
+
+
+def _dtype(dtype: Dtype) -> np.dtype[Any]:
+    """`dtype` as NumPy's, in this machine's byte order, if tensors can have it."""
+    try:
+        found = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        raise DtypeError(f"not a dtype: {dtype!r}; tinyconv.float32, for example") from None
+    if found not in _NUMPY_DTYPES:
+        raise DtypeError(f"tensors of {found} are not supported: bool, integers, float16, float32 and float64 are")
+    return found
+
+
+def _unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
+    out = object.__new__(kind)
+    Tensor.__init__(out, array, requires_grad, array.dtype, device)
+    return out
+
+
+# --- what the operators share ---------------------------------------------------------------------------------------
+
+
+def _constant(value: Any, like: Tensor) -> Tensor:
+    """Anything that is no Tensor yet (a number, a list, a NumPy array) as one, on the device of `like`."""
+    return wrap(to_array(value, None, like.device))
+
+
+def _operand(value: Any) -> Any:
+    """What an op takes: a Tensor, or a Python number; NumPy's scalars and arrays become those."""
+    if isinstance(value, Tensor | bool | int | float):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        _dtype(value.dtype)
+        out = wrap(value)
+        out.storage.watch(value)
+        return out
+    if hasattr(value, "__cuda_array_interface__"):
+        return wrap(value)
+    return None
+
+
+def _result_type(*operands: Any) -> np.dtype[Any]:
+    """The dtype an operation on these has, by torch's rule.
+
+    Bool < integer < floating point are three categories. Tensors with axes decide; a 0-d tensor, and after it a Python
+    number, has a say only if its category is higher, and then brings its own dtype (float32, for a Python float).
+    """
+    result: np.dtype[Any] | None = None
+    groups: tuple[list[np.dtype[Any]], ...] = ([], [], [])
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            groups[0 if operand.ndim else 1].append(operand.dtype)
+        else:
+            kinds = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: DEFAULT_FLOAT}
+            groups[2].append(kinds[type(operand)])
+    for group in groups:
+        top = max(map(_category, group), default=-1)
+        if result is None or top > _category(result):
+            for dtype in group:
+                if _category(dtype) == top:
+                    above = result is not None and _category(result) == top
+                    result = np.promote_types(cast(Any, result), dtype) if above else dtype
+    return cast("np.dtype[Any]", result)
+
+
+def _category(dtype: np.dtype[Any]) -> int:
+    return {"b": 0, "f": 2}.get(dtype.kind, 1)
+
+
+def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
+    """Two operands, brought to one dtype, to an op that broadcasts; Python numbers stay numbers."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.array.dtype == b.array.dtype and not floating):
+        a, b = _operand(a), _operand(b)
+        if a is None or b is None:
+            return NotImplemented
+        dtype = _result_type(a, b)
+        if floating and dtype.kind != "f":
+            dtype = DEFAULT_FLOAT
+        a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
+    try:
+        return apply(op, a, b)
+    except ValueError as error:
+        if isinstance(error, ShapeError) or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            raise
+        raise ShapeError(f"{op_name(op).lower()}: shapes {a.shape} and {b.shape} do not broadcast") from None
+
+
+def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
+    other = _operand(b)
+    if other is None:
+        return NotImplemented
+    other = other.array if isinstance(other, Tensor) else other
+    try:
+        return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
+    except ValueError:
+        raise ShapeError(f"{ufunc}: shapes {a.shape} and {other.shape} do not broadcast") from None
+
+
+def _unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
+    """An op with real values; integers become float32 first."""
+    return cast(Tensor, apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry))
+
+
+def _reduce(op: Any, x: Tensor, dim: Any, keepdim: Any, **geometry: Any) -> Tensor:
+    axes = shapes.axes_of(dim, x.ndim, op_name(op).lower()) if x.ndim else ()
+    return cast(Tensor, apply(op, x, axes=axes, keepdims=bool(keepdim), **geometry))
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    """NumPy's rule: a vector is a row on the left and a column on the right, and its axis goes again."""
+    a, b = _operand(a), _operand(b)
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return NotImplemented
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a 0-d tensor is no matrix; use *")
+    row, column = a.ndim == 1, b.ndim == 1
+    y = apply(ops.Matmul, a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b)
+    y = y.squeeze(-1) if column else y
+    return y.squeeze(-1 if column else -2) if row else y
+
+
+def _index(index: Any) -> tuple[Any, bool]:
+    """An index with arrays for tensors, and whether it names no element twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays: list[Any] = []
+    simple = True
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.array
+        elif isinstance(part, list):
+            part = np.asarray(part if part else np.zeros(0, np.int64))
+        if getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu":
+            simple = False
+        elif hasattr(part, "dtype") and part.ndim == 0 and part.dtype.kind in "iu":
+            part = int(part)
+        elif hasattr(part, "dtype") and part.dtype.kind not in "b":
+            raise IndexError(f"an index must be of integers or bools, got {part.dtype}")
+        arrays.append(part)
+    if not any(part is Ellipsis for part in arrays) and not any(hasattr(part, "dtype") for part in arrays):
+        arrays.append(Ellipsis)  # so that x[0] of a vector is a view of it, not a copy of a number
+    return tuple(arrays), simple
+
+
+def sizes_of(args: tuple[Any, ...]) -> list[int]:
+    """`f(2, 3)` and `f((2, 3))` alike."""
+    return list(args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args)
+
+
+def _axis_or_none(dim: Any, ndim: int, what: str) -> Any:
+    return None if dim is None else shapes.axes_of(dim, ndim, what)
+
+
+# --- functions of several tensors -----------------------------------------------------------------------------------
+
+
+def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """`a` where `condition` is true, else `b`; all three broadcast."""
+    if not isinstance(condition, Tensor) or condition.dtype != np.bool_:
+        raise DtypeError(f"where: the condition must be a bool tensor, got {getattr(condition, 'dtype', condition)}")
+    a, b = _operand(a), _operand(b)
+    dtype = _result_type(a, b)
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = _constant(a, condition)
+    a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
+    return cast(Tensor, apply(ops.Where, condition, a, b))
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors end to end along `dim`; their other sizes must be equal."""
+    return _join(ops.Cat, "cat", tensors, dim, 0)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors, all of one shape, side by side along a new axis at `dim`."""
+    return _join(ops.Stack, "stack", tensors, dim, 1)
+
+
+def _join(op: Any, name: str, tensors: Sequence[Tensor], dim: int, new_axes: int) -> Tensor:
+    tensors = list(tensors)
+    if not tensors:
+        raise ShapeError(f"{name}: expected at least one tensor")
+    axis = shapes.axis_of(dim, tensors[0].ndim + new_axes, name)
+    dtype = _result_type(*tensors)
+    rests = {t.shape if new_axes else t.shape[:axis] + (-1,) + t.shape[axis + 1 :] for t in tensors}
+    if len(rests) > 1 or (not new_axes and tensors[0].ndim == 0):
+        raise ShapeError(f"{name}: the shapes do not fit along dim {dim}: {', '.join(str(t.shape) for t in tensors)}")
+    return cast(Tensor, apply(op, *(t.to(dtype) for t in tensors), axis=axis))
+
+
+# --- walking back ---------------------------------------------------------------------------------------------------
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
+
+    Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
+    None. The part of the graph that was walked is freed unless `retain_graph`.
+    """
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [None] * len(roots))
+    nodes = []
+    for i, t in enumerate(wanted):
+        if not t.requires_grad or t.node is None:
+            raise GraphError(f"grad: input {i} of shape {t.shape} does not require grad")
+        nodes.append(t.node)
+    found = _walk(roots, seeds, retain=retain_graph, capture=nodes)
+    for i, node in enumerate(nodes):
+        if node not in found and not allow_unused:
+            raise GraphError(f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None")
+    # A copy of what is borrowed, so that no two of the results share memory.
+    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
+
+
+def _walk(
+    roots: list[Tensor], seeds: list[Tensor | None], *, retain: bool, capture: list[Any] | None = None
+) -> dict[Any, Array]:
+    if len(roots) != len(seeds):
+        raise GraphError(f"backward: {len(roots)} outputs need as many gradients, got {len(seeds)}")
+    starts = []
+    for root, seed in zip(roots, seeds, strict=True):
+        if not root.requires_grad or root.node is None:
+            raise GraphError(
+                "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
+                "or it was computed inside no_grad()"
+            )
+        if seed is None:
+            if root.numel() != 1:
+                raise GraphError(
+                    f"backward: only a tensor with one element has a gradient of its own, this one has shape "
+                    f"{root.shape}; reduce it (loss.mean()) or pass gradient="
+                )
+            start = backend_of(root.array).xp.ones_like(root.array)
+        elif seed.shape != root.shape or seed.dtype != root.dtype:
+            raise ShapeError(f"backward: gradient must be {root.dtype} {root.shape}, got {seed.dtype} {seed.shape}")
+        else:
+            start = seed.array
+        starts.append((root.node, start))
+    with np.errstate(all="ignore"):
+        return walk(starts, retain=retain, capture=capture)

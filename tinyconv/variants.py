@@ -1,0 +1,111 @@
+"""Variants: other ways to compute the same op, chosen by name.
+
+    with tc.using(conv2d="loop"):
+        model(x)
+
+A variant replaces the whole (forward, backward) pair of an op, so what it saves is its own business; it must give what
+the readable pair gives. One table serves three ends: choosing an implementation, the axis of the benchmarks, and the
+matrix of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from tinyconv import loops, ops
+from tinyconv.errors import VariantError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One pair for one op: where it runs, and for which inputs."""
+
+    name: str
+    pair: Any  # a class with forward and backward
+    backend: str | None = None  # "numpy", "cupy", or None for any
+    applies: Callable[..., bool] | None = None  # (*arrays, **geometry): whether the pair takes these; None: all
+
+
+_table: dict[str, dict[str, Variant]] = {}
+_chosen: ContextVar[dict[str, str] | None] = ContextVar("tinyconv_variants", default=None)
+
+
+def op_name(op: Any) -> str:
+    """What an op is called in messages and by `using`."""
+    name: str = getattr(op, "name", None) or op.__name__
+    return name
+
+
+def register(
+    op: str,
+    name: str,
+    pair: Any,
+    *,
+    backend: str | None = None,
+    applies: Callable[..., bool] | None = None,
+) -> None:
+    """Add the variant `name` of `op`, an op's `name`. It runs where `using` chooses it; else the op itself does.
+
+    `pair` has `forward` and `backward` with the signatures of the op's own. Where `applies(*arrays, **geometry)` is
+    false, or on another backend, the op itself runs instead.
+    """
+    for half in ("forward", "backward"):
+        if not callable(getattr(pair, half, None)):
+            raise VariantError(f"register({op!r}, {name!r}): {pair!r} has no {half}; a variant is a whole pair")
+    _table.setdefault(op, {})[name] = Variant(name, pair, backend, applies)
+
+
+def variants(op: str | None = None) -> dict[str, list[str]] | list[str]:
+    """The names of the variants of `op`; without `op`, of every op that has some."""
+    if op is None:
+        return {name: list(rows) for name, rows in _table.items()}
+    return list(_rows(op))
+
+
+def _rows(op: str) -> dict[str, Variant]:
+    if op not in _table:
+        raise VariantError(f"no op {op!r} has variants; these do: {', '.join(_table)}")
+    return _table[op]
+
+
+@contextmanager
+def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
+    """Choose variants within a `with` block (or a decorated function): `using(conv2d="loop")`.
+
+    `using("loop")` chooses it for every op that has a variant of that name. Nested blocks add up, the innermost
+    winning. Backward uses the pair that forward used, wherever it is called.
+    """
+    if everywhere is not None:
+        found = {op: everywhere for op, rows in _table.items() if everywhere in rows}
+        if not found:
+            raise VariantError(f"no op has a variant {everywhere!r}; there are {variants()}")
+        choices = found | choices
+    for op, name in choices.items():
+        if name not in _rows(op):
+            raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
+    token = _chosen.set((_chosen.get() or {}) | choices)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
+    """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the op itself."""
+    chosen = _chosen.get()
+    name = getattr(op, "name", None)
+    if chosen is None or name not in chosen:
+        return op
+    variant = _table[name][chosen[name]]
+    if variant.backend not in (None, backend):
+        return op
+    return variant.pair if variant.applies is None or variant.applies(*arrays, **geometry) else op
+
+
+for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):
+    register(_op.name, "im2col", _op)
+    register(_op.name, "loop", _loop, backend="numpy")
