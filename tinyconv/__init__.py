@@ -8,7 +8,7 @@ then `tinyconv.tensor` (what joins the two).
 
 import numpy as _np
 
-from tinyconv import functional, nn, optim
+from tinyconv import data, functional, models, nn, optim, variants
 from tinyconv.creation import (
     arange,
     from_numpy,
@@ -42,7 +42,7 @@ from tinyconv.errors import (
     VariantError,
 )
 from tinyconv.tensor import Tensor, apply, cat, enable_grad, grad, is_grad_enabled, no_grad, stack, where
-from tinyconv.variants import register, using, variants
+from tinyconv.variants import register, using
 
 __version__ = "0.1.0"
 
@@ -66,3 +66,18 @@ reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
     Tensor.reshape, Tensor.flatten, Tensor.squeeze, Tensor.unsqueeze, Tensor.transpose, Tensor.permute,
     Tensor.split, Tensor.chunk,
 )  # fmt: skip
+
+# fmt: off
+__all__ = [  # noqa: RUF022
+    "abs", "add", "all", "amax", "amin", "any", "apply", "arange", "argmax", "argmin", "bool", "cat",
+    "CheckpointError", "chunk", "clamp", "data", "DataError", "DeviceError", "div", "DtypeError", "enable_grad",
+    "exp", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like", "functional",
+    "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
+    "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
+    "mul", "neg", "nn", "no_grad", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_rng_state", "ShapeError",
+    "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "synchronize", "tanh", "Tensor",
+    "tensor", "TinyconvError", "transpose", "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where",
+    "zeros", "zeros_like",
+]
+# fmt: on

@@ -105,7 +105,9 @@ class CupyBackend(Backend):
         try:
             found = self.xp.cuda.runtime.getDeviceCount()
         except self.xp.cuda.runtime.CUDARuntimeError as error:
-            raise DeviceError(f"device {device!r}: no CUDA driver or GPU was found ({error}); use device='cpu'") from error
+            raise DeviceError(
+                f"device {device!r}: no CUDA driver or GPU was found ({error}); use device='cpu'"
+            ) from error
         if number >= found:
             raise DeviceError(f"device {device!r}: this machine has {found} GPU(s), numbered from 0")
         return self.xp.cuda.Device(number)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyconv.backend import backend_for, device_name
 from tinyconv.errors import DtypeError, ShapeError
-from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, sizes_of, to_array, wrap
+from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, as_dtype, sizes_of, to_array, wrap
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
@@ -26,7 +26,9 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor that shares the array's memory: a write to either is seen by both."""
     if not isinstance(array, np.ndarray):
         raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
-    out = wrap(array).to(array.dtype)  # refuses dtypes that tensors cannot have
+    if as_dtype(array.dtype) != array.dtype:
+        raise DtypeError(f"from_numpy: {array.dtype} is not this machine's byte order; tensor(array) makes a copy")
+    out = wrap(array)
     out.storage.watch(array)
     return out
 
@@ -40,26 +42,19 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """One number everywhere; float32 for a Python float, int64 for an integer, bool for a bool."""
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if any(n < 0 for n in shape):
-        raise ShapeError(f"full: sizes cannot be negative, got {shape}")
     if dtype is None:
         dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
-    return _on(device, np.full(shape, fill_value, dtype), requires_grad)
+    return _on(device, np.full(_sizes((shape,)), fill_value, as_dtype(dtype)), requires_grad)
 
 
 def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`."""
-    return full(
-        tuple(sizes_of(shape)), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad
-    )
+    return full(_sizes(shape), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
 def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`."""
-    return full(
-        tuple(sizes_of(shape)), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad
-    )
+    return full(_sizes(shape), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
 def arange(
@@ -73,9 +68,12 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below `end`; `arange(n)` counts from 0. int64 if all are integers, else float32."""
     start, end = (0, start) if end is None else (start, end)
+    if step == 0 or (end - start) * step < 0:
+        raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
+    values = np.arange(start, end, step)  # in double precision, rounded once at the end
     if dtype is None:
-        dtype = DEFAULT_FLOAT if any(isinstance(v, float) for v in (start, end, step)) else np.dtype(np.int64)
-    return _on(device, np.arange(start, end, step, dtype=dtype), requires_grad)
+        dtype = DEFAULT_FLOAT if values.dtype.kind == "f" else np.int64
+    return _on(device, values.astype(as_dtype(dtype)), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None) -> Tensor:
@@ -100,7 +98,7 @@ _generator = np.random.Generator(np.random.PCG64())
 
 def manual_seed(seed: int) -> None:
     """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s."""
-    set_rng_state(np.random.PCG64(seed).state)
+    set_rng_state(dict(np.random.PCG64(seed).state))
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -115,17 +113,17 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform on [0, 1), float32 unless `dtype` is float64."""
-    return _on(device, _generator.random(sizes_of(shape), dtype=_random_dtype(dtype)), requires_grad)
+    return _on(device, _generator.random(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Standard normal, float32 unless `dtype` is float64."""
-    return _on(device, _generator.standard_normal(sizes_of(shape), dtype=_random_dtype(dtype)), requires_grad)
+    return _on(device, _generator.standard_normal(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
     """Uniform integers, low <= n < high, int64."""
-    return _on(device, _generator.integers(low, high, shape), False)
+    return _on(device, _generator.integers(low, high, _sizes((shape,))), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
@@ -143,8 +141,15 @@ def randn_like(x: Tensor) -> Tensor:
     return randn(x.shape, dtype=x.dtype, device=x.device)
 
 
+def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    sizes = tuple(sizes_of(args))
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"sizes cannot be negative, got {sizes}")
+    return sizes
+
+
 def _random_dtype(dtype: Dtype) -> Any:
-    found = np.dtype(dtype or DEFAULT_FLOAT)
+    found = as_dtype(dtype or DEFAULT_FLOAT)
     if found not in (np.float32, np.float64):
         raise DtypeError(f"random numbers are float32 or float64, not {found}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from tinyconv import ops
 from tinyconv.backend import backend_of
@@ -50,18 +50,13 @@ def conv2d(
             if bottom > top or right > left:
                 input = pad(input, (0, right - left, 0, bottom - top))
     elif padding != "valid":
-        if isinstance(padding, str):
-            raise ShapeError(f"conv2d: padding must be 'same', 'valid', an integer or a pair, got {padding!r}")
-        paddings = pair(padding, "conv2d: padding")
-    return cast(
-        Tensor,
-        apply(ops.Conv2d, input, weight, bias, stride=strides, padding=paddings, dilation=dilations, groups=groups),
-    )
+        paddings = pair(padding, "conv2d: padding ('same', 'valid', or numbers)")
+    return apply(ops.Conv2d, input, weight, bias, stride=strides, padding=paddings, dilation=dilations, groups=groups)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x weight^T + bias: (..., I) with weight (O, I) and bias (O,) gives (..., O)."""
-    return cast(Tensor, apply(ops.Linear, input, weight, bias))
+    return apply(ops.Linear, input, weight, bias)
 
 
 # --- pooling --------------------------------------------------------------------------------------------------------
@@ -114,22 +109,19 @@ def avg_pool2d(
     if divisor_override == 0:
         raise ShapeError("avg_pool2d: divisor_override must not be 0")
     geometry = {"kernel": kernel, "stride": strides, "padding": pair(padding, "avg_pool2d: padding")}
-    return cast(
-        Tensor,
-        apply(
-            ops.AvgPool2d,
-            input,
-            **geometry,
-            ceil_mode=bool(ceil_mode),
-            count_include_pad=bool(count_include_pad),
-            divisor=divisor_override,
-        ),
+    return apply(
+        ops.AvgPool2d,
+        input,
+        **geometry,
+        ceil_mode=bool(ceil_mode),
+        count_include_pad=bool(count_include_pad),
+        divisor=divisor_override,
     )
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """The means of OH x OW cells that cover images (N, C, H, W), whatever their size; None keeps an axis."""
-    return cast(Tensor, apply(ops.AdaptiveAvgPool2d, input, out=_adaptive("adaptive_avg_pool2d", input, output_size)))
+    return apply(ops.AdaptiveAvgPool2d, input, out=_adaptive("adaptive_avg_pool2d", input, output_size))
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
@@ -159,14 +151,14 @@ def relu(input: Tensor) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return cast(Tensor, apply(ops.LeakyRelu, input, slope=negative_slope))
+    return apply(ops.LeakyRelu, input, slope=negative_slope)
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """x times the probability that a standard normal is below x; "tanh" is a cheaper approximation."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return cast(Tensor, apply(ops.Gelu if approximate == "none" else ops.GeluTanh, input))
+    return apply(ops.Gelu if approximate == "none" else ops.GeluTanh, input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -181,7 +173,7 @@ def tanh(input: Tensor) -> Tensor:
 
 def silu(input: Tensor) -> Tensor:
     """x sigmoid(x)."""
-    return cast(Tensor, apply(ops.Silu, input))
+    return apply(ops.Silu, input)
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:
@@ -222,7 +214,7 @@ def batch_norm(
             running.array *= 1 - momentum
             running.array += momentum * found
             running.storage.writes += 1
-    return cast(Tensor, y)
+    return y
 
 
 def layer_norm(
@@ -234,7 +226,7 @@ def layer_norm(
 ) -> Tensor:
     """Standardise over the last axes, those of `normalized_shape`."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    return cast(Tensor, apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=eps))
+    return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=eps)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
@@ -272,13 +264,15 @@ def pad(
             if before or after:
                 input = _extend(input, axis, before, after, mode)
         return input
-    cropped = tuple(slice(max(-before, 0), n - max(-after, 0)) for (before, after), n in zip(widths, input.shape, strict=True))
+    cropped = tuple(
+        slice(max(-before, 0), n - max(-after, 0)) for (before, after), n in zip(widths, input.shape, strict=True)
+    )
     if any(before < 0 or after < 0 for before, after in widths):
         input = input[cropped]
         widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if not any(any(width) for width in widths):
         return input
-    return cast(Tensor, apply(ops.Pad, input, widths=tuple(widths), value=value))
+    return apply(ops.Pad, input, widths=tuple(widths), value=value)
 
 
 def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
@@ -289,7 +283,9 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
     most = limit[mode]
     if n == 0 or (most is not None and max(before, after) > most):
-        raise ShapeError(f"pad: {mode} padding of {(before, after)} needs an axis longer than {n} (input {input.shape})")
+        raise ShapeError(
+            f"pad: {mode} padding of {(before, after)} needs an axis longer than {n} (input {input.shape})"
+        )
     positions = range(-before, n + after)
     if mode == "circular":
         source = [i % n for i in positions]
@@ -327,26 +323,21 @@ def cross_entropy(
             stacklevel=2,
         )
     if input.ndim == 1:
-        loss = cross_entropy(
-            input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction, label_smoothing
-        )
+        loss = cross_entropy(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction, label_smoothing)
         return loss.squeeze(0) if reduction == "none" else loss
     if target.is_floating_point() and target.ndim == input.ndim:
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
-        return cast(Tensor, apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction))
+        return apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction)
     _check_targets("cross_entropy", input, target, weight, ignore_index)
-    return cast(
-        Tensor,
-        apply(
-            ops.CrossEntropy,
-            input,
-            target,
-            weight,
-            ignore_index=ignore_index,
-            reduction=reduction,
-            label_smoothing=label_smoothing,
-        ),
+    return apply(
+        ops.CrossEntropy,
+        input,
+        target,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
     )
 
 
@@ -363,9 +354,7 @@ def nll_loss(
         loss = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction)
         return loss.squeeze(0) if reduction == "none" else loss
     _check_targets("nll_loss", input, target, weight, ignore_index)
-    return cast(
-        Tensor, apply(ops.NllLoss, input, target, weight, ignore_index=ignore_index, reduction=reduction)
-    )
+    return apply(ops.NllLoss, input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
@@ -390,7 +379,7 @@ def binary_cross_entropy_with_logits(
     `weight` and `pos_weight` (of the positive class) broadcast against the input.
     """
     _check_reduction("binary_cross_entropy_with_logits", reduction)
-    return cast(Tensor, apply(ops.BceWithLogits, input, target, weight, pos_weight, reduction=reduction))
+    return apply(ops.BceWithLogits, input, target, weight, pos_weight, reduction=reduction)
 
 
 def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
@@ -405,7 +394,7 @@ def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reducti
             f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant",
             stacklevel=3,
         )
-    return cast(Tensor, apply(op, input, target, reduction=reduction))
+    return apply(op, input, target, reduction=reduction)
 
 
 def _check_reduction(name: str, reduction: str) -> None:

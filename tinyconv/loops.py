@@ -111,7 +111,11 @@ class Linear:
     def backward(xp, saved, dy, needs):
         x, weight = saved
         rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, len(weight))
-        dx, dweight, dbias = xp.zeros(rows.shape, x.dtype), xp.zeros(weight.shape, x.dtype), xp.zeros(len(weight), x.dtype)
+        dx, dweight, dbias = (
+            xp.zeros(rows.shape, x.dtype),
+            xp.zeros(weight.shape, x.dtype),
+            xp.zeros(len(weight), x.dtype),
+        )
         for n, o in product(*map(range, dy_rows.shape)):
             dbias[o] += dy_rows[n, o]
             for i in range(x.shape[-1]):

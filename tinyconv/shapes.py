@@ -19,7 +19,7 @@ Shape: TypeAlias = tuple[int, ...]
 def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
     """`3` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
     try:
-        height, width = (index(v) for v in value) if isinstance(value, Iterable) else (index(value),) * 2
+        height, width = (index(v) for v in value) if isinstance(value, Sequence) else (index(value),) * 2
     except (TypeError, ValueError):
         raise ShapeError(f"{what}: expected an integer or a pair (height, width), got {value!r}") from None
     if min(height, width) < minimum:

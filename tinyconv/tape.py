@@ -69,9 +69,11 @@ def walk(
     while heap:
         _, node = heappop(heap)
         grad, owned = pending.pop(node)
-        for hook in node.hooks or ():
+        if wanted is not None and node.is_leaf and node not in wanted:
+            continue
+        for hook in tuple(node.hooks or ()):  # a copy: a hook may remove itself
             replaced = hook(grad)
-            grad, owned = (grad, owned) if replaced is None else (replaced, False)
+            grad, owned = grad if replaced is None else replaced, False  # the hook may have kept what it was given
         if wanted is not None:
             if node in wanted:
                 captured[node] = grad

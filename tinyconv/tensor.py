@@ -5,7 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
-from contextvars import Context, ContextVar, Token
+from contextvars import Context, ContextVar, Token, copy_context
+from functools import wraps
+from inspect import isgeneratorfunction
 from threading import local
 from typing import Any, TypeAlias, cast
 
@@ -46,14 +48,32 @@ class _GradMode(ContextDecorator):
     def _recreate_cm(self) -> _GradMode:  # each call of a decorated function enters an object of its own
         return type(self)()
 
+    def __call__(self, function: Any) -> Any:
+        if not isgeneratorfunction(function):
+            return super().__call__(function)
 
-class no_grad(_GradMode):  # noqa: N801 (torch's name)
+        @wraps(function)
+        def generator(*args: Any, **options: Any) -> Any:
+            context, sent = copy_context(), None  # of its own: the caller's mode is untouched between two values
+            context.run(_recording.set, self.mode)
+            steps = function(*args, **options)
+            while True:
+                try:
+                    value = context.run(steps.send, sent)
+                except StopIteration as end:
+                    return end.value
+                sent = yield value
+
+        return generator
+
+
+class no_grad(_GradMode):
     """Nothing is recorded inside: no memory is kept for a backward pass."""
 
     mode = False
 
 
-class enable_grad(_GradMode):  # noqa: N801
+class enable_grad(_GradMode):
     """Operations are recorded inside, also within `no_grad`."""
 
     mode = True
@@ -81,22 +101,24 @@ class Storage:
     _checksum = 0
 
     def watch(self, array: Array) -> None:
-        """From now on `array`'s memory may be written to by others."""
-        while isinstance(array.base, np.ndarray):
-            array = array.base
+        """From now on `array`, all of this memory, may be written to by others."""
         self.count()
         if self._watched is None:
             self._watched = array
-            self._checksum = zlib.crc32(np.ascontiguousarray(array).view(np.uint8))
+            self._checksum = _checksum(array)
 
     def count(self) -> int:
         """How many writes are known of by now."""
         if self._watched is not None:
-            checksum = zlib.crc32(np.ascontiguousarray(self._watched).view(np.uint8))
+            checksum = _checksum(self._watched)
             if checksum != self._checksum:
                 self._checksum = checksum
                 self.writes += 1
         return self.writes
+
+
+def _checksum(array: Array) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).data)
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
@@ -222,7 +244,7 @@ def _record(
                 out.storage.shared = True
                 break
     if _recording.get() and out.array.dtype.kind == "f":
-        parents = tuple([t.node if isinstance(t, Tensor) and t.requires_grad else None for t in inputs])
+        parents = tuple([t.node if isinstance(t, Tensor) and t.tracked else None for t in inputs])
         if any(parents):
             node = OpNode(parents)
             node.op, node.pair, node.xp, node.saved, node.geometry, node.grad = op, pair, xp, saved, geometry, None
@@ -234,7 +256,7 @@ def _record(
             if any(y is s for s in saved):
                 node.guards.append((out.storage, out.storage.count(), f"its output {_brief(y)}"))
             out.node = node
-            out.requires_grad = True
+            out.tracked = True
     return out
 
 
@@ -252,21 +274,21 @@ class Tensor:
     float32 tensor, as in torch; `tinyconv.tensor(data)` infers the dtype.
     """
 
-    __slots__ = ("__weakref__", "array", "node", "requires_grad", "storage")
+    __slots__ = ("__weakref__", "array", "node", "storage", "tracked")
     __array_priority__ = 1000  # so that ndarray * tensor is ours to compute
     __hash__ = object.__hash__  # `==` compares elements
 
     array: Array
     node: Leaf | OpNode | None
-    requires_grad: bool
     storage: Storage
+    tracked: bool  # what `requires_grad` shows
 
     def __init__(
         self, data: Any, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
     ) -> None:
         self.array = to_array(data, dtype, device)
         self.node = None
-        self.requires_grad = False
+        self.tracked = False
         self.storage = Storage()
         self.requires_grad_(requires_grad)
 
@@ -342,13 +364,20 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
-            raise ShapeError(
-                f"grad: expected {self.dtype} {self.shape}, as the tensor itself, got {value.dtype} {value.shape}"
-            )
+        if value is not None:
+            _check_gradient("grad", value, self)
         if self.node is None:
             self.node = Leaf()
         self.node.grad = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient with respect to this tensor is wanted, or to any it was computed from."""
+        return self.tracked
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients with respect to this tensor, a leaf; or stop asking."""
@@ -358,7 +387,7 @@ class Tensor:
             raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
         if requires_grad and self.node is None:
             self.node = Leaf()
-        self.requires_grad = requires_grad
+        self.tracked = requires_grad
         return self
 
     def retain_grad(self) -> None:
@@ -392,7 +421,10 @@ class Tensor:
 
         def on_array(grad: Array) -> Array:
             replaced = hook(wrap(grad))
-            return None if replaced is None else replaced.array
+            if replaced is None:
+                return None
+            _check_gradient("register_hook: what the hook returns", replaced, grad)
+            return replaced.array
 
         if self.node.hooks is None:
             self.node.hooks = []
@@ -410,10 +442,10 @@ class Tensor:
         if self.device != "cpu":
             raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
         view: np.ndarray[Any, Any] = self.array.view()
-        if self.requires_grad:
+        if self.tracked:
             view.flags.writeable = False
         elif view.flags.writeable:
-            self.storage.watch(self.array)
+            self.storage.watch(_owner(self.array))
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -421,7 +453,10 @@ class Tensor:
         return np.array(array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
-        return (self.numpy() if self.device == "cpu" else self.array).__dlpack__(**options)
+        if self.device != "cpu":
+            return self.array.__dlpack__(**options)
+        self.storage.watch(_owner(self.array))  # also where it is read-only: some consumers do not heed that
+        return self.numpy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
@@ -438,18 +473,12 @@ class Tensor:
     def to(self, *args: Any, device: str | None = None, dtype: Dtype = None, copy: bool = False) -> Tensor:
         """This tensor with another dtype, on another device, or both: `t.to("cuda")`, `t.to(tc.float64)`,
         `t.to(other)`. The same tensor if nothing changes, unless `copy`. Gradients flow through."""
-        for arg in args:
-            if isinstance(arg, Tensor):
-                device, dtype = arg.device, arg.dtype
-            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
-                device = arg
-            else:
-                dtype = arg
+        device, dtype = destination(args, device, dtype)
         out = self
-        if dtype is not None and np.dtype(dtype) != self.dtype:
-            out = apply(ops.Cast, out, dtype=_dtype(dtype))
-        if device is not None and device_name(device) != self.device:
-            out = apply(_Move, out, device=device_name(device))
+        if dtype is not None and dtype != self.dtype:
+            out = apply(ops.Cast, out, dtype=dtype)
+        if device is not None and device != self.device:
+            out = apply(_Move, out, device=device)
         return out.clone() if copy and out is self else out
 
     def cpu(self) -> Tensor:
@@ -475,7 +504,7 @@ class Tensor:
 
     def clone(self) -> Tensor:
         """The same values in memory of their own; gradients flow through."""
-        return cast(Tensor, apply(ops.Copy, self))
+        return apply(ops.Copy, self)
 
     def contiguous(self) -> Tensor:
         """This tensor if its memory is in row-major order, else a copy that is."""
@@ -486,7 +515,7 @@ class Tensor:
             raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
         out = object.__new__(type(self))
         memo[id(self)] = out
-        out.array, out.storage, out.node, out.requires_grad = self.array.copy(), Storage(), None, self.requires_grad
+        out.array, out.storage, out.node, out.tracked = self.array.copy(), Storage(), None, self.tracked
         if self.node is not None:
             out.node = Leaf()
             out.grad = None if self.grad is None else self.grad.clone()
@@ -517,6 +546,9 @@ class Tensor:
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
         return self.shape[0]
+
+    def __contains__(self, value: Any) -> Any:
+        return bool((self == value).any())
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -581,13 +613,13 @@ class Tensor:
         return _matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        return cast(Tensor, apply(ops.Neg, self))
+        return apply(ops.Neg, self)
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return cast(Tensor, apply(ops.Abs, self))
+        return apply(ops.Abs, self)
 
     add, sub, mul, div, pow, matmul, neg, abs = (
         __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__, __neg__, __abs__,
@@ -623,7 +655,7 @@ class Tensor:
 
     def copy_(self, source: Any) -> Tensor:
         """Write the values of `source`, which may broadcast, into this tensor."""
-        value = source if isinstance(source, Tensor) else _constant(source, self)
+        value = source if isinstance(source, Tensor) else wrap(to_array(source, self.dtype, self.device))
         return self._assign("copy_", value.to(self.device).to(self.dtype).expand(*self.shape))
 
     def fill_(self, value: Scalar) -> Tensor:
@@ -652,7 +684,7 @@ class Tensor:
                 )
             value = value.to(self.dtype)
             self.array, self.node, self.storage = value.array, value.node, value.storage
-            self.requires_grad = value.requires_grad
+            self.tracked = value.tracked
         else:
             self.array[...] = value.array
             self.storage.writes += 1
@@ -736,7 +768,7 @@ class Tensor:
         return _unary(ops.Sigmoid, self)
 
     def relu(self) -> Tensor:
-        return cast(Tensor, apply(ops.Relu, self))
+        return apply(ops.Relu, self)
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
         """Limited to [min, max]; either may be left out, and either may be a tensor."""
@@ -746,7 +778,7 @@ class Tensor:
             out = self if min is None else self.maximum(min)
             return out if max is None else out.minimum(max)
         dtype = _result_type(self, *(bound for bound in (min, max) if bound is not None))
-        return cast(Tensor, apply(ops.Clamp, self.to(dtype), low=min, high=max))
+        return apply(ops.Clamp, self.to(dtype), low=min, high=max)
 
     clip = clamp
 
@@ -840,13 +872,13 @@ class Tensor:
         """The product of all elements, or along one `dim`; of integers and bools an int64."""
         x = self if self.dtype.kind == "f" else self.to(np.int64)
         if dim is None:
-            return cast(Tensor, apply(ops.Prod, x.reshape(-1)))
+            return apply(ops.Prod, x.reshape(-1))
         axis = shapes.axis_of(dim, self.ndim, "prod")
         out = apply(ops.Prod, x.reshape(-1) if x.ndim == 0 else x.transpose(axis, -1))
         if x.ndim == 0:
-            return cast(Tensor, out)
+            return out
         out = out.unsqueeze(-1).transpose(axis, -1)
-        return cast(Tensor, out if keepdim else out.squeeze(axis))
+        return out if keepdim else out.squeeze(axis)
 
     def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
         """ln sum e^x, without overflow."""
@@ -856,7 +888,7 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements, row by row, in another shape; one size may be -1."""
-        return cast(Tensor, apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, sizes_of(shape))))
+        return apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, sizes_of(shape)))
 
     view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
@@ -883,8 +915,10 @@ class Tensor:
         """The axes in another order."""
         axes = shapes.axes_of(sizes_of(dims), self.ndim, "permute")
         if len(axes) != self.ndim:
-            raise ShapeError(f"permute: {self.shape} has {self.ndim} axes, and {tuple(sizes_of(dims))} must name each once")
-        return cast(Tensor, apply(ops.Permute, self, axes=axes))
+            raise ShapeError(
+                f"permute: {self.shape} has {self.ndim} axes, and {tuple(sizes_of(dims))} must name each once"
+            )
+        return apply(ops.Permute, self, axes=axes)
 
     def transpose(self, dim0: Any, dim1: Any) -> Tensor:
         """Two axes exchanged."""
@@ -893,7 +927,7 @@ class Tensor:
         axes = list(range(self.ndim))
         i, j = (shapes.axis_of(dim, self.ndim, "transpose") for dim in (dim0, dim1))
         axes[i], axes[j] = axes[j], axes[i]
-        return cast(Tensor, apply(ops.Permute, self, axes=tuple(axes)))
+        return apply(ops.Permute, self, axes=tuple(axes))
 
     def t(self) -> Tensor:
         """The transpose of a matrix."""
@@ -904,7 +938,7 @@ class Tensor:
     @property
     def T(self) -> Tensor:
         """The axes in reverse order."""
-        return cast(Tensor, apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1]))
+        return apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1])
 
     def expand(self, *shape: Any) -> Tensor:
         """Repeated along its axes of size 1, and new ones in front, without copying; -1 leaves an axis as it is."""
@@ -913,7 +947,7 @@ class Tensor:
         to = tuple(self.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
         if lead < 0 or any(n != m and n != 1 for n, m in zip(self.shape, to[lead:], strict=True)):
             raise ShapeError(f"expand: {self.shape} cannot be repeated to {tuple(sizes)}")
-        return cast(Tensor, apply(ops.Expand, self, shape=to))
+        return apply(ops.Expand, self, shape=to)
 
     def split(self, size: Any, dim: Any = 0) -> tuple[Tensor, ...]:
         """In pieces along `dim`: of `size` each (the last may be smaller), or of the sizes listed."""
@@ -944,7 +978,7 @@ class Tensor:
         """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
         arrays, simple = _index(index)
         try:
-            return cast(Tensor, apply(ops.Index, self, index=arrays, simple=simple))
+            return apply(ops.Index, self, index=arrays, simple=simple)
         except IndexError as error:
             if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
                 error.add_note(f"in x[...] with x of shape {self.shape}")
@@ -985,8 +1019,8 @@ def wrap(array: Array) -> Tensor:
     out = object.__new__(Tensor)
     out.array = np.asarray(array) if isinstance(array, np.generic) else array
     out.node = None
-    out.requires_grad = False
     out.storage = Storage()
+    out.tracked = False
     return out
 
 
@@ -994,28 +1028,22 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     """A copy of `data` as an array: Python floats become float32, arrays keep their dtype, unless one is given."""
     if isinstance(data, Tensor):
         data = data.array
-    elif isinstance(data, list | tuple) and data and _has_tensors(data):
-        data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
-    backend = backend_for(device) if device is not None else _backend_or_numpy(data)
-    given = getattr(data, "dtype", None)
-    host = data if given is not None else np.array(data)
-    if dtype is None:
-        dtype = DEFAULT_FLOAT if given is None and host.dtype.kind == "f" else host.dtype
-    dtype = _dtype(dtype)
-    if _dtype(host.dtype).kind == "f" and dtype.kind in "iu" and given is None and not np.isfinite(host).all():
-        raise DtypeError(f"tensor: inf and NaN cannot be {dtype}")
-    return backend.asarray(host, device_name(device)).astype(dtype, copy=True)
+    first = data
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    typed = hasattr(first, "dtype")  # a list of arrays, tensors or NumPy's scalars has their dtype too
+    found = data if hasattr(data, "__cuda_array_interface__") else np.asarray(data)
+    own = as_dtype(found.dtype)
+    wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if own.kind == "f" and not typed else own
+    if wanted.kind in "iu" and not typed and found.size:
+        low, high = found.min(), found.max()
+        if not np.iinfo(wanted).min <= low <= high <= np.iinfo(wanted).max:  # also where one is NaN
+            raise DtypeError(f"tensor: {low if low == high else f'{low} to {high}'} does not fit {wanted}")
+    backend = backend_of(found) if device is None else backend_for(device)
+    return backend.asarray(found, device_name(device)).astype(wanted, copy=True)
 
 
-def _has_tensors(data: Any) -> bool:
-    return any(isinstance(item, Tensor) for item in data)
-
-
-def _backend_or_numpy(data: Any) -> Any:
-    return backend_of(data) if hasattr(data, "dtype") and hasattr(data, "device") else backend_for("cpu")
-
-
-def _dtype(dtype: Dtype) -> np.dtype[Any]:
+def as_dtype(dtype: Dtype) -> np.dtype[Any]:
     """`dtype` as NumPy's, in this machine's byte order, if tensors can have it."""
     try:
         found = np.dtype(dtype).newbyteorder("=")
@@ -1024,6 +1052,25 @@ def _dtype(dtype: Dtype) -> np.dtype[Any]:
     if found not in _NUMPY_DTYPES:
         raise DtypeError(f"tensors of {found} are not supported: bool, integers, float16, float32 and float64 are")
     return found
+
+
+def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tuple[str | None, np.dtype[Any] | None]:
+    """The device and the dtype that the arguments of `to` name; None where they name none."""
+    for arg in args:
+        if isinstance(arg, Tensor):
+            device, dtype = arg.device, arg.dtype
+        elif isinstance(arg, str) and arg not in np.sctypeDict:
+            device = arg
+        else:
+            dtype = arg
+    return device and device_name(device), None if dtype is None else as_dtype(dtype)
+
+
+def _owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array whose memory `array` is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
@@ -1042,12 +1089,12 @@ def _constant(value: Any, like: Tensor) -> Tensor:
 
 def _operand(value: Any) -> Any:
     """What an op takes: a Tensor, or a Python number; NumPy's scalars and arrays become those."""
+    if isinstance(value, np.generic):
+        value = value.item()  # first of all: np.float64 is a float too
     if isinstance(value, Tensor | bool | int | float):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, np.ndarray):
-        _dtype(value.dtype)
+        as_dtype(value.dtype)
         out = wrap(value)
         out.storage.watch(value)
         return out
@@ -1115,12 +1162,12 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
 
 def _unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
     """An op with real values; integers become float32 first."""
-    return cast(Tensor, apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry))
+    return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
 
 
 def _reduce(op: Any, x: Tensor, dim: Any, keepdim: Any, **geometry: Any) -> Tensor:
     axes = shapes.axes_of(dim, x.ndim, op_name(op).lower()) if x.ndim else ()
-    return cast(Tensor, apply(op, x, axes=axes, keepdims=bool(keepdim), **geometry))
+    return apply(op, x, axes=axes, keepdims=bool(keepdim), **geometry)
 
 
 def _matmul(a: Any, b: Any) -> Any:
@@ -1146,6 +1193,8 @@ def _index(index: Any) -> tuple[Any, bool]:
             part = part.array
         elif isinstance(part, list):
             part = np.asarray(part if part else np.zeros(0, np.int64))
+        if getattr(part, "ndim", 0) > 0:
+            part = part.copy()  # the tape keeps it, and others may write to theirs
         if getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu":
             simple = False
         elif hasattr(part, "dtype") and part.ndim == 0 and part.dtype.kind in "iu":
@@ -1179,7 +1228,7 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         a = _constant(a, condition)
     a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
-    return cast(Tensor, apply(ops.Where, condition, a, b))
+    return apply(ops.Where, condition, a, b)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -1196,12 +1245,15 @@ def _join(op: Any, name: str, tensors: Sequence[Tensor], dim: int, new_axes: int
     tensors = list(tensors)
     if not tensors:
         raise ShapeError(f"{name}: expected at least one tensor")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise DtypeError(f"{name}: expected tensors, number {i} is a {type(t).__name__}")
     axis = shapes.axis_of(dim, tensors[0].ndim + new_axes, name)
     dtype = _result_type(*tensors)
-    rests = {t.shape if new_axes else t.shape[:axis] + (-1,) + t.shape[axis + 1 :] for t in tensors}
+    rests = {t.shape if new_axes else (*t.shape[:axis], -1, *t.shape[axis + 1 :]) for t in tensors}
     if len(rests) > 1 or (not new_axes and tensors[0].ndim == 0):
         raise ShapeError(f"{name}: the shapes do not fit along dim {dim}: {', '.join(str(t.shape) for t in tensors)}")
-    return cast(Tensor, apply(op, *(t.to(dtype) for t in tensors), axis=axis))
+    return apply(op, *(t.to(dtype) for t in tensors), axis=axis)
 
 
 # --- walking back ---------------------------------------------------------------------------------------------------
@@ -1221,7 +1273,9 @@ def grad(
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [None] * len(roots))
+    seeds: list[Tensor | None] = [None] * len(roots)
+    if grad_outputs is not None:
+        seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
     nodes = []
     for i, t in enumerate(wanted):
         if not t.requires_grad or t.node is None:
@@ -1230,7 +1284,9 @@ def grad(
     found = _walk(roots, seeds, retain=retain_graph, capture=nodes)
     for i, node in enumerate(nodes):
         if node not in found and not allow_unused:
-            raise GraphError(f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None")
+            raise GraphError(
+                f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
+            )
     # A copy of what is borrowed, so that no two of the results share memory.
     return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
 
@@ -1254,10 +1310,16 @@ def _walk(
                     f"{root.shape}; reduce it (loss.mean()) or pass gradient="
                 )
             start = backend_of(root.array).xp.ones_like(root.array)
-        elif seed.shape != root.shape or seed.dtype != root.dtype:
-            raise ShapeError(f"backward: gradient must be {root.dtype} {root.shape}, got {seed.dtype} {seed.shape}")
         else:
+            _check_gradient("backward: gradient", seed, root)
             start = seed.array
         starts.append((root.node, start))
     with np.errstate(all="ignore"):
         return walk(starts, retain=retain, capture=capture)
+
+
+def _check_gradient(what: str, value: Any, of: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}")
+    if value.shape != of.shape or value.dtype != of.dtype:
+        raise ShapeError(f"{what} must be {of.dtype} {of.shape}, got {value.dtype} {value.shape}")

@@ -59,7 +59,7 @@ def register(
     _table.setdefault(op, {})[name] = Variant(name, pair, backend, applies)
 
 
-def variants(op: str | None = None) -> dict[str, list[str]] | list[str]:
+def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
     """The names of the variants of `op`; without `op`, of every op that has some."""
     if op is None:
         return {name: list(rows) for name, rows in _table.items()}
@@ -82,7 +82,7 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
     if everywhere is not None:
         found = {op: everywhere for op, rows in _table.items() if everywhere in rows}
         if not found:
-            raise VariantError(f"no op has a variant {everywhere!r}; there are {variants()}")
+            raise VariantError(f"no op has a variant {everywhere!r}; there are {available()}")
         choices = found | choices
     for op, name in choices.items():
         if name not in _rows(op):

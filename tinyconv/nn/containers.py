@@ -37,8 +37,6 @@ class Sequential(_Ordered):
         else:
             named = ((str(i), module) for i, module in enumerate(modules))
         for name, module in named:
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: {name} is a {type(module).__name__}, not a Module; nn.ReLU(), not F.relu?")
             self.add_module(name, module)
 
     def forward(self, x: Any) -> Any:

@@ -79,7 +79,10 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: Literal["fan_in", "fan_out"] = "fan_in", nonlinearity: Nonlinearity = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+    nonlinearity: Nonlinearity = "leaky_relu",
 ) -> Tensor:
     """Uniform on +-gain sqrt(3 / fan) (He et al., arXiv:1502.01852); `a` is the slope of leaky_relu."""
     bound = calculate_gain(nonlinearity, a) * sqrt(3 / fans(tensor)[mode == "fan_out"])
@@ -87,7 +90,10 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: Literal["fan_in", "fan_out"] = "fan_in", nonlinearity: Nonlinearity = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+    nonlinearity: Nonlinearity = "leaky_relu",
 ) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan) (He et al., arXiv:1502.01852); `a` is the slope of leaky_relu."""
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / sqrt(fans(tensor)[mode == "fan_out"]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any, Literal
 
-from tinyconv import functional as F  # noqa: N812 (torch's name)
+from tinyconv import functional as F
 from tinyconv.creation import ones, zeros
 from tinyconv.errors import ShapeError
 from tinyconv.functional import Size
@@ -74,8 +74,8 @@ class Conv2d(_Affine):
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        usual = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
         parts += [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         return ", ".join(parts + ["bias=False"] * (self.bias is None))
 

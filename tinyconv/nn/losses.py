@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinyconv import functional as F  # noqa: N812 (torch's name)
+from tinyconv import functional as F
 from tinyconv.functional import Reduction
 from tinyconv.nn.module import Module
 from tinyconv.tensor import Tensor
@@ -40,9 +40,7 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Negative log-likelihood of class indices under log-probabilities (N, C, ...)."""
 
-    def __init__(
-        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean"
-    ) -> None:
+    def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean") -> None:
         super().__init__(weight, reduction)
         self.ignore_index = ignore_index
 

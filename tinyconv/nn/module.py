@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinyconv.backend import backend_for, device_name
-from tinyconv.errors import CheckpointError, TinyconvError
-from tinyconv.tensor import Storage, Tensor, to_array, wrap
+from tinyconv.backend import backend_for
+from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
+from tinyconv.tensor import Storage, Tensor, destination, to_array, wrap
 
 Self = TypeVar("Self", bound="Module")
 
@@ -104,6 +104,7 @@ class Module:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
     def _forget(self, name: str) -> bool:
+        self._transient.discard(name)
         registers = (self._parameters, self._buffers, self._modules, self.__dict__)
         return any(register.pop(name, self) is not self for register in registers)
 
@@ -121,6 +122,10 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Name a child module."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; nn.ReLU(), not F.relu?"
+            )
         self._forget(name)
         self._modules[name] = module
 
@@ -214,20 +219,17 @@ class Module:
 
         A dtype changes floating-point tensors only.
         """
-        for arg in args:
-            if isinstance(arg, Tensor):
-                device, dtype = arg.device, arg.dtype
-            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda"):
-                device = arg
-            else:
-                dtype = arg
+        device, dtype = destination(args, device, dtype)
+        if dtype is not None and dtype.kind != "f":
+            raise DtypeError(f"{type(self).__name__}.to: parameters are floating point and cannot become {dtype}")
         for t in [*self.parameters(), *self.buffers()]:
-            for moved in (t, t.grad):
-                if moved is not None:
-                    wanted = dtype if dtype is not None and moved.is_floating_point() else moved.dtype
-                    place = device_name(device or moved.device)
-                    moved.array = backend_for(place).asarray(moved.array, place).astype(wanted, copy=False)
-                    moved.storage = Storage()
+            for moving in (t, t.grad):
+                if moving is not None:
+                    wanted = dtype if dtype is not None and moving.is_floating_point() else moving.dtype
+                    place = device or moving.device
+                    moved = backend_for(place).asarray(moving.array, place).astype(wanted, copy=False)
+                    if moved is not moving.array:
+                        moving.array, moving.storage = moved, Storage()
         return self
 
     def cpu(self: Self) -> Self:

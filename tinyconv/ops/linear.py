@@ -83,7 +83,7 @@ class Linear:
 def _hint(shape, features):
     """What a wrong number of features most likely means."""
     if len(shape) == 4:
-        n, c, h, w = shape
+        _, c, h, w = shape
         if c * h * w == features:
             return ": feature maps meet a linear layer, flatten them first: x.flatten(1) or nn.Flatten()"
         return (

@@ -125,13 +125,16 @@ def check_range(name, target, c, ignore_index):
 
 
 def pick_classes(xp, target, shape, weight, ignore_index, dtype):
-    """`hot` (whether a class is the target) and the weight of each example, (N, 1, ...): 0 where it is ignored."""
+    """`hot`, whether a class is the target; `kept`, whether an example counts; and its weight, 0 if it does not.
+
+    The last two are (N, 1, ...).
+    """
     index = xp.expand_dims(target, 1)  # (N, ...) -> (N, 1, ...)
     kept = xp.not_equal(index, ignore_index)
     hot = one_hot(xp, index, shape, 1) & kept
     if weight is None:
-        return hot, kept.astype(dtype)
-    return hot, xp.sum(hot * weight.reshape((1, -1) + (1,) * (len(shape) - 2)), axis=1, keepdims=True)
+        return hot, kept, kept.astype(dtype)
+    return hot, kept, xp.sum(hot * weight.reshape((1, -1) + (1,) * (len(shape) - 2)), axis=1, keepdims=True)
 
 
 class NllLoss:
@@ -141,7 +144,7 @@ class NllLoss:
 
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction):
-        hot, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
+        hot, _, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
         loss = -xp.sum(xp.where(hot, x, 0), axis=1) * w[:, 0]
         scale = 1 / xp.sum(w) if reduction == "mean" else 1
         return reduced(xp, loss, reduction, scale), (hot, w, scale)
@@ -167,20 +170,20 @@ class CrossEntropy:
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction, label_smoothing):
         log_p = log_softmax(xp, x, 1)
-        hot, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
+        hot, kept, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
         q = xp.where(hot, w, 0)
         if label_smoothing:
             classes = 1 if weight is None else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
-            kept = xp.not_equal(xp.expand_dims(target, 1), ignore_index)
             q = (1 - label_smoothing) * q + xp.where(kept, label_smoothing / x.shape[1] * classes, 0).astype(x.dtype)
         loss = -xp.sum(xp.where(xp.equal(q, 0), 0, q * log_p), axis=1)  # 0 ln 0 = 0
         scale = 1 / xp.sum(w) if reduction == "mean" else 1
-        return reduced(xp, loss, reduction, scale), (log_p, q, scale)
+        return reduced(xp, loss, reduction, scale), (log_p, q, kept, scale)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, ignore_index, reduction, label_smoothing):
-        log_p, q, scale = saved
+        log_p, q, kept, scale = saved
         dl = xp.expand_dims(dy, 1) if reduction == "none" else dy * scale
+        dl = xp.where(kept, dl, 0)  # the mean of no example is 0 * inf, but its gradient is 0
         return (xp.exp(log_p) * xp.sum(q, axis=1, keepdims=True) - q) * dl, None, None
 
 

@@ -8,8 +8,7 @@ from tinyconv.shapes import adaptive_bounds, pool_output_size
 
 def output_size(shape, kernel, stride, padding, dilation, ceil_mode):
     return tuple(
-        pool_output_size(*sizes, ceil_mode)
-        for sizes in zip(shape[2:], kernel, stride, padding, dilation, strict=True)
+        pool_output_size(*sizes, ceil_mode) for sizes in zip(shape[2:], kernel, stride, padding, dilation, strict=True)
     )
 
 
@@ -166,7 +165,7 @@ def averaging(xp, size, out, dtype):
 class AdaptiveMaxPool2d:
     """y[n,c,i,j] = the maximum over the i-th of OH intervals of the height and the j-th of OW of the width;
 
-    dx = dy at its place, the first one where several are equal. Beside y come the places, numbered h * W + w.
+    dx = dy at its place, the first one where several are equal (or NaN). Beside y come the places, numbered h * W + w.
     """
 
     @staticmethod
@@ -182,7 +181,7 @@ class AdaptiveMaxPool2d:
         values, places = [], []
         for top, bottom in adaptive_bounds(h, out[0]):
             for left, right in adaptive_bounds(w, out[1]):
-                cell = x[:, :, top:bottom, left:right].reshape(n, c, -1)
+                cell = x[:, :, top:bottom, left:right].reshape(n, c, (bottom - top) * (right - left))
                 place = xp.argmax(cell, axis=2)
                 values.append(xp.take_along_axis(cell, place[..., None], axis=2)[..., 0])
                 places.append((top + place // (right - left)) * w + left + place % (right - left))

@@ -1,0 +1,38 @@
+# make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
+# make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
+# make check   lint, formatting, types, layering
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: lenet test check accuracy clean
+
+lenet: .venv/.train
+	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layering.py
+
+accuracy: .venv/.train
+	$(BIN)/python benchmarks/accuracy.py
+
+.venv/.train: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyconv needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable '.[train]'
+	touch $@
+
+# pip older than 25.1 does not know dependency groups, hence the names.
+.venv/.test: .venv/.train
+	$(PIP) pytest hypothesis torch==2.13.0 ruff mypy
+	touch $@
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,87 @@
+"""An op of your own, and a variant of one of ours.
+
+    python examples/your_own_op.py
+
+An op is a class with two functions on arrays, the second right under the first. `tc.apply` runs it on tensors and puts
+it on the tape; nothing needs to be registered. A variant is another pair for an op that exists: it is registered under
+a name, and `tc.using` chooses it.
+"""
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv import ops
+
+
+class Softplus:
+    """y = ln(1 + e^(b x)) / b;  dx = dy / (1 + e^(-b x))."""
+
+    @staticmethod
+    def forward(xp, x, *, beta):
+        return xp.logaddexp(xp.zeros_like(x), beta * x) / beta, (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, beta):
+        (x,) = saved
+        return (dy / (1 + xp.exp(-beta * x)),)
+
+
+def softplus(x, beta=1.0):
+    return tc.apply(Softplus, x, beta=beta)
+
+
+class EinsumConv2d(ops.Conv2d):
+    """The same convolution, its products spelled out by einsum over the windows. One group only."""
+
+    @staticmethod
+    def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
+        cols = ops.conv.im2col(xp, x, weight.shape[2:], stride, padding, dilation)  # (N, C, KH, KW, OH, OW), a view
+        y = xp.einsum("ncuvij,fcuv->nfij", cols, weight, optimize=True)
+        return y if bias is None else y + bias.reshape(-1, 1, 1), (x, weight)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, stride, padding, dilation, groups):
+        x, weight = saved
+        cols = ops.conv.im2col(xp, x, weight.shape[2:], stride, padding, dilation)
+        dcols = xp.einsum("nfij,fcuv->ncuvij", dy, weight, optimize=True)
+        return (
+            ops.conv.col2im(xp, dcols, x.shape[2:], stride, padding, dilation),
+            xp.einsum("nfij,ncuvij->fcuv", dy, cols, optimize=True),
+            dy.sum(axis=(0, 2, 3)),
+        )
+
+
+tc.register("conv2d", "einsum", EinsumConv2d, applies=lambda *arrays, groups, **geometry: groups == 1)
+
+
+def numeric_gradient(function, x, eps=1e-6):
+    """Central differences, one element at a time: what a gradient is by definition."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[i] = eps
+        gradient[i] = (function(tc.tensor(x + step)).item() - function(tc.tensor(x - step)).item()) / (2 * eps)
+    return gradient
+
+
+def main():
+    x = np.linspace(-3, 3, 7)  # float64, for the differences
+    t = tc.tensor(x, requires_grad=True)
+    softplus(t, beta=2.0).sum().backward()
+    difference = np.abs(t.grad.numpy() - numeric_gradient(lambda t: softplus(t, beta=2.0).sum(), x)).max()
+    print(f"softplus: largest difference from the numeric gradient {difference:.1e}")
+    assert difference < 1e-8
+
+    tc.manual_seed(0)
+    conv = tc.nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    images = tc.randn(4, 3, 9, 9)
+    expected = conv(images)
+    with tc.using(conv2d="einsum"):
+        found = conv(images)
+    difference = (found - expected).abs().max().item()
+    print(f"einsum against im2col: largest difference {difference:.1e}")
+    assert difference < 1e-5
+
+
+if __name__ == "__main__":
+    main()

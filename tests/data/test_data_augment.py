@@ -1,0 +1,92 @@
+"""Augmentations against their plain definition, one image at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinyconv.data import Compose, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.errors import DataError
+
+IMAGES = np.arange(200 * 2 * 5 * 6, dtype=np.uint16).reshape(200, 2, 5, 6) + 1  # no two pixels alike, none is 0
+ALL = [RandomShift(2), RandomShift(0), RandomCrop(2), RandomHorizontalFlip(0.5), RandomCrop(3, "edge"),
+       Compose((RandomShift(1), RandomHorizontalFlip()))]  # fmt: skip
+
+
+def windows(image, padding, **pad):
+    """Every window of its own size in one padded image, by the shift that gives it."""
+    padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), **pad)
+    h, w = image.shape[1:]
+    places = range(2 * padding + 1)
+    return {(top, left): padded[:, top : top + h, left : left + w] for top in places for left in places}
+
+
+@pytest.mark.parametrize(
+    ("augment", "padding", "pad"),
+    [
+        (RandomShift(2, fill=7), 2, {"constant_values": 7}),
+        (RandomCrop(2), 2, {"mode": "reflect"}),
+        (RandomCrop(1, "edge"), 1, {"mode": "edge"}),
+        (RandomCrop(1, "constant"), 1, {}),
+    ],
+    ids=str,
+)
+def test_windows(augment, padding, pad):
+    chosen = []
+    for image, out in zip(IMAGES, augment(IMAGES, np.random.default_rng(0)), strict=True):
+        chosen += [place for place, window in windows(image, padding, **pad).items() if np.array_equal(window, out)]
+    assert len(chosen) == len(IMAGES)
+    assert len(set(chosen)) == (2 * padding + 1) ** 2  # every place, both axes independent
+    assert len({top - left for top, left in chosen}) > 1
+
+
+def test_flip():
+    out = RandomHorizontalFlip(0.25)(IMAGES, np.random.default_rng(0))
+    flipped = (out == IMAGES[..., ::-1]).all(axis=(1, 2, 3))
+    kept = (out == IMAGES).all(axis=(1, 2, 3))
+    assert (flipped ^ kept).all()
+    assert 0.15 < flipped.mean() < 0.35
+    np.testing.assert_array_equal(RandomHorizontalFlip(1)(IMAGES, np.random.default_rng(0)), IMAGES[..., ::-1])
+    np.testing.assert_array_equal(RandomHorizontalFlip(0)(IMAGES, np.random.default_rng(0)), IMAGES)
+
+
+def test_compose_is_one_after_the_other():
+    rng = np.random.default_rng(0)
+    expected = RandomHorizontalFlip()(RandomShift(1)(IMAGES, rng), rng)
+    out = Compose((RandomShift(1), RandomHorizontalFlip()))(IMAGES, np.random.default_rng(0))
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("augment", ALL, ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_pure_and_of_the_same_kind(augment, dtype):
+    images = IMAGES.astype(dtype)
+    before = images.copy()
+    out = augment(images, np.random.default_rng(5))
+    np.testing.assert_array_equal(images, before)
+    np.testing.assert_array_equal(out, augment(images, np.random.default_rng(5)))
+    assert (out.dtype, out.shape) == (images.dtype, images.shape)
+    assert not np.shares_memory(out, images)
+    assert augment(images[:0], np.random.default_rng(5)).shape == (0, 2, 5, 6)
+
+
+@pytest.mark.parametrize("augment", ALL, ids=str)
+def test_images_without_channels_are_refused(augment):
+    with pytest.raises(DataError, match=r"takes images \(N, C, H, W\), got shape \(3, 5, 6\); add the channel"):
+        augment(np.zeros((3, 5, 6)), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomShift(-1), "RandomShift takes pixels >= 0, got -1"),
+        (lambda: RandomCrop(-1), "RandomCrop takes padding >= 0"),
+        (lambda: RandomCrop(1, "wrap"), "mode reflect, edge or constant, got .*wrap"),
+        (lambda: RandomHorizontalFlip(1.5), r"probability p in \[0, 1\], got 1.5"),
+        (lambda: RandomHorizontalFlip(float("nan")), "got nan"),
+        (lambda: RandomCrop(5)(IMAGES, np.random.default_rng(0)), r"cannot mirror 5 pixels of images of \(5, 6\)"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(DataError, match=message):
+        make()

@@ -1,0 +1,116 @@
+"""Activations against torch, at kinks, NaN and infinities too."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import arrays, check, dtypes, shapes
+
+import tinyconv as tc
+from tinyconv import functional as F
+
+REF = torch.nn.functional
+
+# What cancels: nothing in a choice; in the derivatives of the others, terms as large as the gradient.
+ACTIVATIONS = {
+    "relu": (F.relu, REF.relu, 0),
+    "leaky_relu": (F.leaky_relu, REF.leaky_relu, 0),
+    "leaky_relu 0.3": (lambda x: F.leaky_relu(x, 0.3), lambda x: REF.leaky_relu(x, 0.3), 0),
+    "sigmoid": (F.sigmoid, torch.sigmoid, 1),
+    "tanh": (F.tanh, torch.tanh, 1),
+    "silu": (F.silu, REF.silu, 1),
+    "gelu": (F.gelu, REF.gelu, 1),
+    "gelu tanh": (lambda x: F.gelu(x, "tanh"), lambda x: REF.gelu(x, approximate="tanh"), 1),
+}
+each_activation = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+@each_activation
+@settings(max_examples=40)
+@given(data=st.data())
+def test_activation(name, data):
+    ours, theirs, magnitude = ACTIVATIONS[name]
+    x = data.draw(arrays(data.draw(shapes()), data.draw(dtypes)))
+    check(ours, theirs, [x], magnitude=magnitude)
+
+
+@each_activation
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activation_far_out(name, dtype):
+    """Where e^x over- and underflows; a grid fine enough to meet every branch of erf."""
+    ours, theirs, magnitude = ACTIVATIONS[name]
+    x = np.concatenate([np.linspace(-12, 12, 4001), [-1e4, -1e2, 1e2, 1e4]]).astype(dtype)
+    check(ours, theirs, [x], magnitude=magnitude)
+
+
+@each_activation
+def test_activation_of_nan(name):
+    ours, theirs, magnitude = ACTIVATIONS[name]
+    check(ours, theirs, [np.array([np.nan, 0.0, -0.0, 1.0])], magnitude=magnitude)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "sigmoid", "tanh"])
+def test_activation_of_infinities(name):
+    ours, theirs, magnitude = ACTIVATIONS[name]
+    check(ours, theirs, [np.array([np.inf, -np.inf, 1.0])], magnitude=magnitude)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_softmax(name, data):
+    shape = data.draw(shapes(min_dims=1, min_side=1))
+    dim = data.draw(st.integers(-len(shape), len(shape) - 1))
+    x = data.draw(arrays(shape, data.draw(dtypes))) * data.draw(st.sampled_from([1, 30, 1e4]))
+    check(lambda x: getattr(F, name)(x, dim), lambda x: getattr(REF, name)(x, dim), [x], magnitude=1)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("row", [[-np.inf, 0.0, 1.0], [-np.inf, -np.inf], [np.inf, 0.0], [np.nan, 0.0]], ids=str)
+def test_softmax_of_infinities(name, row):
+    check(lambda x: getattr(F, name)(x, 0), lambda x: getattr(REF, name)(x, 0), [np.array(row)], magnitude=1)
+
+
+class TestDropout:
+    """No reference here: the random numbers are ours."""
+
+    def test_statistics(self):
+        tc.manual_seed(0)
+        x = tc.ones(400, 500)
+        y = F.dropout(x, 0.3).numpy()
+        kept = y != 0
+        assert abs(kept.mean() - 0.7) < 5 * np.sqrt(0.3 * 0.7 / x.numel())
+        np.testing.assert_array_equal(y[kept], np.float32(1 / 0.7))
+        for axis in (0, 1):  # no row or column is dropped as one
+            assert kept.mean(axis).std() < 0.05
+
+    def test_gradient_has_the_mask_of_the_output(self):
+        tc.manual_seed(0)
+        x = tc.randn(50, 50, dtype=tc.float64).requires_grad_()
+        y = F.dropout(x, 0.6)
+        dy = tc.randn(50, 50, dtype=tc.float64)
+        y.backward(dy)
+        np.testing.assert_allclose(x.grad.numpy(), dy.numpy() * (y.detach().numpy() / x.detach().numpy()), rtol=1e-12)
+
+    def test_seeded(self):
+        masks = []
+        for seed in (1, 1, 2):
+            tc.manual_seed(seed)
+            masks.append(F.dropout(tc.ones(100)).numpy())
+        np.testing.assert_array_equal(masks[0], masks[1])
+        assert (masks[0] != masks[2]).any()
+
+    def test_identity_in_evaluation(self):
+        x = tc.randn(3, 4)
+        assert F.dropout(x, 0.9, training=False) is x
+        assert F.dropout(x, 0.0) is x
+
+    @pytest.mark.parametrize("dtype", [tc.float32, tc.float64])
+    def test_drops_all(self, dtype):
+        x = tc.ones(3, dtype=dtype).requires_grad_()
+        y = F.dropout(x, 1.0)
+        y.sum().backward()
+        for array in (y.detach().numpy(), x.grad.numpy()):
+            assert array.dtype == dtype
+            assert not array.any()

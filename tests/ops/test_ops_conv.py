@@ -1,0 +1,150 @@
+"""conv2d against torch, the identity that makes col2im the transpose of im2col, and convolution in chunks."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import arrange, arrays, check, compare, dtypes
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv.ops import conv
+
+ignore_copy = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+
+@st.composite
+def geometries(draw, max_kernel=3, max_extra=4):
+    """kernel, stride, padding, dilation and an image size that the window fits into."""
+    kernel, stride, dilation = (
+        tuple(draw(st.tuples(*2 * [st.integers(1, top)]), label=label))
+        for label, top in (("kernel", max_kernel), ("stride", 4), ("dilation", 3))
+    )
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)), label="padding")
+    size = tuple(
+        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, max_extra), label="extra")
+        for k, p, d in zip(kernel, padding, dilation, strict=True)
+    )
+    return kernel, stride, padding, dilation, size
+
+
+@st.composite
+def conv_cases(draw, max_kernel=3, max_extra=4):
+    """The inputs of conv2d, its geometry as torch spells it, and which inputs need a gradient."""
+    kernel, stride, padding, dilation, size = draw(geometries(max_kernel, max_extra))
+    spelling = draw(st.sampled_from(["pair", "integers", "same", "valid"]))
+    if spelling == "integers":
+        stride, padding, dilation = stride[0], max(padding), min(dilation)
+    elif spelling == "same":
+        stride, padding = 1, "same"
+    elif spelling == "valid":
+        size = tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
+        padding = "valid"
+    n, groups = draw(st.integers(0, 3), label="N"), draw(st.integers(1, 3), label="groups")
+    c_each, f_each = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    shapes = [(n, groups * c_each, *size), (groups * f_each, c_each, *kernel), (groups * f_each,)]
+    shapes = shapes[: draw(st.sampled_from([3, 2]), label="with or without bias")]
+    dtype = draw(dtypes)
+    inputs = [draw(arrays(shape, dtype)) for shape in shapes]
+    needs = sorted(draw(st.sets(st.sampled_from(range(len(inputs))), min_size=1), label="needs"))
+    return inputs, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, needs
+
+
+@ignore_copy
+@settings(max_examples=200)
+@given(conv_cases())
+def test_conv2d(case):
+    inputs, geometry, needs = case
+    check(
+        lambda *tensors: F.conv2d(*tensors, **geometry),
+        lambda *tensors: torch.nn.functional.conv2d(*tensors, **geometry),
+        inputs,
+        needs=needs,
+        magnitude="terms",
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "geometry"),
+    [
+        pytest.param((2, 3, 5, 4), (2, 3, 5, 4), {}, id="kernel is the image"),
+        pytest.param((2, 3, 5, 4), (6, 3, 1, 1), {}, id="1x1"),
+        pytest.param((2, 3, 5, 4), (6, 3, 1, 1), {"stride": (3, 2)}, id="1x1, strided"),
+        pytest.param((2, 4, 6, 6), (4, 1, 3, 3), {"groups": 4, "padding": 1}, id="depthwise"),
+        pytest.param((2, 4, 6, 6), (8, 1, 3, 3), {"groups": 4}, id="depthwise, two filters a channel"),
+        pytest.param((1, 1, 9, 9), (1, 1, 2, 2), {"stride": 4}, id="stride larger than kernel"),
+        pytest.param((0, 2, 5, 5), (3, 2, 3, 3), {}, id="no image"),
+        pytest.param((1, 2, 1, 1), (3, 2, 3, 3), {"padding": 1}, id="one pixel"),
+        pytest.param((1, 1, 2, 2), (1, 1, 1, 1), {"padding": 3}, id="windows of padding only"),
+        pytest.param((2, 1, 28, 28), (6, 1, 5, 5), {"padding": 2}, id="LeNet"),
+    ],
+)
+def test_conv2d_corners(x_shape, weight_shape, geometry, dtype):
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(shape).astype(dtype) for shape in (x_shape, weight_shape, weight_shape[:1])]
+    check(
+        lambda *tensors: F.conv2d(*tensors, **geometry),
+        lambda *tensors: torch.nn.functional.conv2d(*tensors, **geometry),
+        inputs,
+        magnitude="terms",
+    )
+
+
+@settings(max_examples=200)
+@given(geometries(), st.integers(0, 2), st.integers(1, 3), st.data())
+def test_col2im_is_the_transpose_of_im2col(geometry, n, c, data):
+    """<im2col(x), cols> = <x, col2im(cols)>, whatever the strides of x."""
+    kernel, stride, padding, dilation, size = geometry
+    x = data.draw(arrays((n, c, *size), np.float64))
+    windows = conv.im2col(np, x, kernel, stride, padding, dilation)
+    cols = data.draw(arrays(windows.shape, np.float64))
+    image = conv.col2im(np, cols, size, stride, padding, dilation)
+    assert image.shape == x.shape
+    compare(
+        "inner product",
+        np.vdot(windows, cols)[...],
+        np.vdot(x, image)[...],
+        np.vdot(abs(windows), abs(cols)),
+    )
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "permuted", "reversed"])
+def test_chunks_change_nothing(monkeypatch, layout):
+    rng = np.random.default_rng(0)
+    x = arrange(rng.standard_normal((7, 4, 8, 8)), layout)
+    weight, dy = rng.standard_normal((6, 2, 3, 3)), rng.standard_normal((7, 6, 8, 8))
+    geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 2}
+
+    def run():
+        y, saved = tc.ops.Conv2d.forward(np, x, weight, None, **geometry)
+        return y, *tc.ops.Conv2d.backward(np, saved, dy, (True, True, False), **geometry)
+
+    whole = run()
+    monkeypatch.setattr(conv, "CHUNK_BYTES", 3 * 4 * 9 * 64 * x.itemsize)  # the columns of three images
+    assert [chunk.stop - chunk.start for chunk in conv.chunks(7, 4 * 9 * 64 * x.itemsize)] == [3, 3, 3]
+    y, dx, dweight, _ = run()
+    np.testing.assert_array_equal(y, whole[0])
+    np.testing.assert_array_equal(dx, whole[1])
+    compare("dweight", dweight, whole[2], np.abs(whole[2]).max())  # summed in another order
+
+
+@pytest.mark.slow
+def test_ten_thousand_digits_fit_in_a_gigabyte():
+    """Evaluating a test set in one batch: its columns at once would take more than the activations."""
+    tc.manual_seed(0)
+    net = tc.nn.Sequential(
+        tc.nn.Conv2d(1, 6, 5, padding=2), tc.nn.ReLU(), tc.nn.MaxPool2d(2), tc.nn.Conv2d(6, 16, 5), tc.nn.ReLU()
+    )
+    x = tc.from_numpy(np.zeros((10_000, 1, 28, 28), np.float32))
+    tracemalloc.start()
+    try:
+        with tc.no_grad():
+            assert net(x).shape == (10_000, 16, 10, 10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 30

@@ -1,0 +1,117 @@
+"""Pooling against torch: windows over the edge, ties, NaN, and windows of nothing but -inf."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from oracle import arrays, check, check_values, dtypes
+
+from tinyconv import functional as F
+
+REF = torch.nn.functional
+
+
+def no_window_is_empty(size, kernel, stride, padding, dilation):
+    """A dilated window can step over a small image; what torch then does is not defined."""
+    starts = range(-padding, 0, stride)
+    return all(any(0 <= start + u * dilation < size for u in range(kernel)) for start in starts)
+
+
+@st.composite
+def pool_cases(draw, kinds, dilated):
+    """An input and the geometry of a pooling whose padding is at most half its kernel."""
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)), label="kernel")
+    dilation = draw(st.tuples(*2 * [st.integers(1, 2 if dilated else 1)]), label="dilation")
+    padding = tuple(draw(st.integers(0, k // 2), label="padding") for k in kernel)
+    size = tuple(
+        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 5), label="extra")
+        for k, p, d in zip(kernel, padding, dilation, strict=True)
+    )
+    stride = draw(st.none() | st.tuples(st.integers(1, 4), st.integers(1, 4)), label="stride")
+    assume(all(map(no_window_is_empty, size, kernel, stride or kernel, padding, dilation)))
+    geometry = {
+        "kernel_size": kernel,
+        "stride": stride,
+        "padding": padding,
+        "ceil_mode": draw(st.booleans(), label="ceil_mode"),
+    }
+    if dilated:
+        geometry["dilation"] = dilation
+    shape = (draw(st.integers(0, 2), label="N"), draw(st.integers(1, 2), label="C"), *size)
+    return draw(arrays(shape, draw(dtypes), kinds)), geometry
+
+
+@settings(max_examples=300)
+@given(pool_cases(("normal", "ties", "special"), dilated=True), st.booleans())
+def test_max_pool2d(case, return_indices):
+    x, geometry = case
+    check(
+        lambda x: F.max_pool2d(x, **geometry, return_indices=return_indices),
+        lambda x: REF.max_pool2d(x, **geometry, return_indices=return_indices),
+        [x],
+        magnitude=1,  # where windows overlap, gradients add up
+    )
+
+
+@pytest.mark.parametrize("fill", [1.0, -np.inf, np.nan])
+def test_max_pool2d_of_equal_elements(fill):
+    x = np.full((1, 1, 5, 5), fill)
+    check(
+        lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True),
+        lambda x: REF.max_pool2d(x, 3, 2, 1, return_indices=True),
+        [x],
+        magnitude=1,
+    )
+
+
+@settings(max_examples=200)
+@given(pool_cases(("normal", "ties"), dilated=False), st.booleans(), st.none() | st.integers(1, 5))
+def test_avg_pool2d(case, count_include_pad, divisor_override):
+    x, geometry = case
+    geometry |= {"count_include_pad": count_include_pad, "divisor_override": divisor_override}
+    check(lambda x: F.avg_pool2d(x, **geometry), lambda x: REF.avg_pool2d(x, **geometry), [x], magnitude="terms")
+
+
+@st.composite
+def adaptive_cases(draw, kinds):
+    shape = [draw(st.integers(low, high)) for low, high in ((0, 2), (1, 2), (1, 7), (1, 7))]
+    size = st.integers(1, 8)
+    return draw(arrays(shape, draw(dtypes), kinds)), draw(size | st.tuples(size, size) | st.tuples(st.none(), size))
+
+
+@settings(max_examples=100)
+@given(adaptive_cases(("normal", "ties")))
+def test_adaptive_avg_pool2d(case):
+    x, size = case
+    check(
+        lambda x: F.adaptive_avg_pool2d(x, size), lambda x: REF.adaptive_avg_pool2d(x, size), [x], magnitude="terms"
+    )
+
+
+@settings(max_examples=100)
+@given(adaptive_cases(("normal", "ties", "infinite")), st.booleans())
+def test_adaptive_max_pool2d(case, return_indices):
+    x, size = case
+    check(
+        lambda x: F.adaptive_max_pool2d(x, size, return_indices=return_indices),
+        lambda x: REF.adaptive_max_pool2d(x, size, return_indices=return_indices),
+        [x],
+        magnitude=1,
+    )
+
+
+def test_adaptive_max_pool2d_of_nan():
+    x = np.random.default_rng(0).standard_normal((1, 2, 5, 5))
+    x[0, 0, 2, 2] = np.nan  # one in a cell: of several torch takes the last, we the first
+    check(
+        lambda x: F.adaptive_max_pool2d(x, 3, return_indices=True),
+        lambda x: REF.adaptive_max_pool2d(x, 3, return_indices=True),
+        [x],
+        magnitude=1,
+    )
+
+
+def test_pooling_keeps_no_gradient_where_none_is_asked_for():
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    check_values(lambda x: F.max_pool2d(x, 2), lambda x: REF.max_pool2d(x, 2), [x])

@@ -1,0 +1,116 @@
+"""Gradient clipping against PyTorch's, and what it leaves alone."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tinyconv.optim import NonFiniteError, OptionError, ParameterError, clip_grad_norm_, clip_grad_value_
+from tinyconv.tensor import Tensor
+
+torch = pytest.importorskip("torch")
+
+SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
+
+
+def pair_of_lists(dtype=np.float64):
+    """The same parameters twice, the second time PyTorch's; the one of shape (5,) has no gradient."""
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for shape in SHAPES:
+        grad = rng.standard_normal(shape).astype(dtype) if shape != (5,) else None
+        ours.append(Tensor(np.zeros(shape), requires_grad=True, dtype=dtype))
+        theirs.append(torch.tensor(np.zeros(shape, dtype), requires_grad=True))
+        if grad is not None:
+            ours[-1].grad, theirs[-1].grad = Tensor(grad, dtype=dtype), torch.tensor(grad)
+    return ours, theirs
+
+
+def assert_same_grads(ours, theirs, rtol):
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine.grad is None) == (other.grad is None)
+        if mine.grad is not None:
+            np.testing.assert_allclose(mine.grad.array, other.grad.numpy(), rtol=rtol)
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 0.1, 1, 100.0, math.inf])
+@pytest.mark.parametrize("norm_type", [1, 2.0, 3.5, math.inf])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_clip_grad_norm_equals_torchs(max_norm, norm_type, dtype, rtol):
+    ours, theirs = pair_of_lists(dtype)
+    arrays = [p.grad.array for p in ours if p.grad is not None]
+    norm = clip_grad_norm_(iter(ours), max_norm, norm_type)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)
+    assert isinstance(norm, Tensor)
+    assert norm.shape == ()
+    assert norm.dtype == dtype
+    assert norm.array == pytest.approx(expected.item(), rel=rtol)
+    assert_same_grads(ours, theirs, rtol)
+    grads = [p.grad for p in ours if p.grad is not None]
+    assert all(grad.array is array and grad.dtype == dtype for grad, array in zip(grads, arrays, strict=True))
+    assert [grad.storage.writes for grad in grads] == [int(max_norm < math.inf)] * 3
+
+
+def test_the_comparison_rejects_clipping_each_gradient_by_itself():
+    ours, theirs = pair_of_lists()
+    for param in ours:
+        clip_grad_norm_(param, 0.5)
+    torch.nn.utils.clip_grad_norm_(theirs, 0.5)
+    with pytest.raises(AssertionError):
+        assert_same_grads(ours, theirs, 1e-3)
+
+
+@pytest.mark.parametrize("clip_value", [0, 0.3, 10.0])
+def test_clip_grad_value_equals_torchs(clip_value):
+    ours, theirs = pair_of_lists(np.float32)
+    clip_grad_value_(ours, clip_value)
+    torch.nn.utils.clip_grad_value_(theirs, clip_value)
+    assert_same_grads(ours, theirs, rtol=0)
+    assert {p.grad.dtype for p in ours if p.grad is not None} == {np.dtype(np.float32)}
+    assert [p.grad.storage.writes for p in ours if p.grad is not None] == [1, 1, 1]
+
+
+def test_one_tensor_strides_and_no_gradients():
+    param = Tensor(np.zeros((2, 3)), requires_grad=True)
+    assert clip_grad_norm_(param, 1.0).array == 0
+    assert clip_grad_norm_([], 1.0).array == 0
+    clip_grad_value_(param, 1.0)
+    param.grad = Tensor(np.zeros((2, 3)))
+    param.grad.array = np.full((3, 2), 2.0, np.float32).T
+    assert clip_grad_norm_(param, 1.0).array == pytest.approx(math.sqrt(24))
+    np.testing.assert_allclose(param.grad.array, np.full((2, 3), 1 / math.sqrt(6)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_norm_that_is_not_finite_is_an_error_only_if_asked_for(bad):
+    param = Tensor([0.0, 0.0], requires_grad=True)
+    param.grad = Tensor([bad, 1.0])
+    with pytest.raises(NonFiniteError, match=rf"the norm of the gradients is {bad}, so no factor can bring it to 1\.0"):
+        clip_grad_norm_([param], 1.0, error_if_nonfinite=True)
+    np.testing.assert_array_equal(param.grad.array, [bad, 1.0])
+    param.grad = Tensor([math.nan, 1.0])
+    assert np.isnan(clip_grad_norm_([param], 1.0).array)
+    assert np.isnan(param.grad.array).all()
+
+
+def test_parameters_that_share_what_flowed_back_are_scaled_once_each():
+    first, second = (Tensor([3.0, 4.0], requires_grad=True) for _ in range(2))
+    (first + second).sum().backward()
+    clip_grad_norm_([first, second], 1.0)
+    np.testing.assert_allclose([first.grad.array, second.grad.array], np.full((2, 2), 0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda p: clip_grad_norm_([p], -1.0), OptionError, r"clip_grad_norm_: max_norm: expected .* >= 0, got -1\.0"),
+        (lambda p: clip_grad_norm_([p], math.nan), OptionError, r"max_norm: expected .*, got nan"),
+        (lambda p: clip_grad_norm_([p], 1.0, 0), OptionError, r"clip_grad_norm_: norm_type: expected .* > 0, got 0"),
+        (lambda p: clip_grad_norm_([("w", p)], 1.0), ParameterError, r"got tuple in it; pass model\.parameters\(\)"),
+        (lambda p: clip_grad_value_([p], -1.0), OptionError, r"clip_grad_value_: clip_value: expected .* >= 0, got -1"),
+        (lambda p: clip_grad_value_([1.0], 1.0), ParameterError, r"clip_grad_value_: expected .*, got float in it"),
+    ],
+)
+def test_mistakes_are_named(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(Tensor([1.0], requires_grad=True))

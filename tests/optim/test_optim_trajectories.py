@@ -1,0 +1,236 @@
+"""Every optimiser against PyTorch's over 50 steps, in float64, to 1e-10 of each array's scale."""
+
+import inspect
+from itertools import product
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from tinyconv import optim
+from tinyconv.optim.adam import adam
+from tinyconv.tensor import Tensor, no_grad
+
+torch = pytest.importorskip("torch")
+
+STEPS = 50
+SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
+
+
+def grid(**options):
+    return [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+
+
+SGD_GRID = [
+    options
+    for options in grid(
+        momentum=[0.0, 0.9],
+        dampening=[0.0, 0.3],
+        weight_decay=[0.0, 0.1],
+        nesterov=[False, True],
+        maximize=[False, True],
+    )
+    if not options["nesterov"] or (options["momentum"] and not options["dampening"])
+]
+ADAM_GRID = grid(
+    betas=[(0.9, 0.999), (0.5, 0.9)], eps=[1e-8, 1e-2], weight_decay=[0.0, 0.1], amsgrad=[False, True],
+    maximize=[False, True],
+)  # fmt: skip
+RMSPROP_GRID = grid(
+    alpha=[0.99, 0.7], eps=[1e-8, 1e-2], weight_decay=[0.0, 0.1], momentum=[0.0, 0.9], centered=[False, True],
+    maximize=[False, True],
+)  # fmt: skip
+CASES = [
+    (name, options)
+    for name, options_grid in [("SGD", SGD_GRID), ("Adam", ADAM_GRID), ("AdamW", ADAM_GRID), ("RMSprop", RMSPROP_GRID)]
+    for options in options_grid
+]
+
+
+def start():
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape) for shape in SHAPES]
+
+
+def gradient(step, which, value):
+    """The slope of a bowl, plus noise; None at two steps in three for parameter 1, and always for parameter 3."""
+    if which == 3 or (which == 1 and step % 3):
+        return None
+    noise = np.random.default_rng([step, which]).standard_normal(np.shape(value))
+    return np.asarray(0.3 * value + noise)
+
+
+def groups(params):
+    return [{"params": params[:2], "lr": 0.02}, {"params": params[2:]}]
+
+
+def run_ours(kind, options, first=0, last=STEPS, params=None, optimizer=None):
+    """The values of all parameters after each step."""
+    params = params or [Tensor(value, requires_grad=True, dtype=np.float64) for value in start()]
+    optimizer = optimizer or kind(groups(params), lr=0.05, **options)
+    trajectory = []
+    for step in range(first, last):
+        for i, param in enumerate(params):
+            grad = gradient(step, i, param.array)
+            param.grad = None if grad is None else Tensor(grad, dtype=np.float64)
+        optimizer.step()
+        trajectory.append([np.array(param.array) for param in params])
+    return trajectory, optimizer
+
+
+def run_torch(kind, options, first=0, last=STEPS, params=None, optimizer=None):
+    params = params or [torch.tensor(value, requires_grad=True, dtype=torch.float64) for value in start()]
+    optimizer = optimizer or kind(groups(params), lr=0.05, **options)
+    trajectory = []
+    for step in range(first, last):
+        for i, param in enumerate(params):
+            grad = gradient(step, i, param.detach().numpy())
+            param.grad = None if grad is None else torch.tensor(grad)
+        optimizer.step()
+        trajectory.append([param.detach().numpy().copy() for param in params])
+    return trajectory, optimizer
+
+
+def assert_same_trajectory(ours, theirs):
+    assert len(ours) == len(theirs)
+    for step, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        for a, b in zip(mine, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * np.abs(b).max(), err_msg=f"after step {step}")
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_trajectory_and_state_equal_torch(name, options):
+    ours, optimizer = run_ours(getattr(optim, name), options)
+    theirs, reference = run_torch(getattr(torch.optim, name), options)
+    assert_same_trajectory(ours, theirs)
+
+    saved, expected = optimizer.state_dict(), reference.state_dict()
+    assert saved["state"].keys() == expected["state"].keys()
+    for i, kept in saved["state"].items():
+        assert kept.keys() == expected["state"][i].keys()
+        for entry, value in kept.items():
+            np.testing.assert_allclose(value, expected["state"][i][entry].numpy(), rtol=1e-9, atol=1e-12)
+
+
+# Mistakes that are easy to make, each of which the comparison above has to reject.
+
+
+def eps_inside_the_root(xp, param, grad, state, *, lr, betas, eps, **_):
+    state["step"] += 1
+    mean, square = state["exp_avg"], state["exp_avg_sq"]
+    mean += (1 - betas[0]) * (grad - mean)
+    square += (1 - betas[1]) * (grad * grad - square)
+    unbiased = [m / (1 - beta ** state["step"]) for m, beta in zip((mean, square), betas, strict=True)]
+    param -= lr * unbiased[0] / xp.sqrt(unbiased[1] + eps)
+
+
+def eps_before_the_correction(xp, param, grad, state, *, lr, betas, eps, **_):
+    state["step"] += 1
+    mean, square = state["exp_avg"], state["exp_avg_sq"]
+    mean += (1 - betas[0]) * (grad - mean)
+    square += (1 - betas[1]) * (grad * grad - square)
+    rate = lr * sqrt(1 - betas[1] ** state["step"]) / (1 - betas[0] ** state["step"])
+    param -= rate * mean / (xp.sqrt(square) + eps)
+
+
+def no_bias_correction(xp, param, grad, state, *, lr, betas, eps, **_):
+    mean, square = state["exp_avg"], state["exp_avg_sq"]
+    mean += (1 - betas[0]) * (grad - mean)
+    square += (1 - betas[1]) * (grad * grad - square)
+    param -= lr * mean / (xp.sqrt(square) + eps)
+
+
+def dampened_first_step(xp, param, grad, state, *, lr, momentum, dampening, **_):
+    state["momentum_buffer"] = momentum * state.get("momentum_buffer", 0.0) + (1 - dampening) * grad
+    param -= lr * state["momentum_buffer"]
+
+
+def eps_inside_the_root_of_rmsprop(xp, param, grad, state, *, lr, alpha, eps, **_):
+    square = state["square_avg"]
+    square += (1 - alpha) * (grad * grad - square)
+    param -= lr * grad / xp.sqrt(square + eps)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "options"),
+    [
+        ("Adam", eps_inside_the_root, {}),
+        ("Adam", eps_before_the_correction, {}),
+        ("Adam", no_bias_correction, {}),
+        ("AdamW", adam, {"weight_decay": 0.1}),  # decay in the moments
+        ("SGD", dampened_first_step, {"momentum": 0.9, "dampening": 0.3}),
+        ("RMSprop", eps_inside_the_root_of_rmsprop, {}),
+    ],
+)
+def test_the_comparison_rejects_a_wrong_rule(name, rule, options):
+    wrong = type(name, (getattr(optim, name),), {"rule": staticmethod(rule)})
+    theirs, _ = run_torch(getattr(torch.optim, name), options)
+    assert_same_trajectory(run_ours(getattr(optim, name), options)[0], theirs)
+    with pytest.raises(AssertionError, match="after step"):
+        assert_same_trajectory(run_ours(wrong, options)[0], theirs)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_state_dict_has_torchs_structure(name):
+    _, optimizer = run_ours(getattr(optim, name), {}, last=2)
+    _, reference = run_torch(getattr(torch.optim, name), {}, last=2)
+    saved, expected = optimizer.state_dict(), reference.state_dict()
+    assert saved.keys() == expected.keys()
+    implementation = {"foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}
+    for group, other in zip(saved["param_groups"], expected["param_groups"], strict=True):
+        assert group == {key: value for key, value in other.items() if key not in implementation}
+    shapes = {i: {key: np.shape(value) for key, value in kept.items()} for i, kept in saved["state"].items()}
+    assert shapes == {i: {k: tuple(v.shape) for k, v in kept.items()} for i, kept in expected["state"].items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("RMSprop", {"centered": True})],
+)
+def test_a_run_begun_in_torch_goes_on_here(name, options):
+    begun, reference = run_torch(getattr(torch.optim, name), options, last=20)
+    params = [Tensor(value, requires_grad=True, dtype=np.float64) for value in begun[-1]]
+    optimizer = getattr(optim, name)(groups(params), **options)
+    saved = reference.state_dict()
+    saved["state"] = {i: {k: v.numpy() for k, v in kept.items()} for i, kept in saved["state"].items()}
+    optimizer.load_state_dict(saved)
+
+    ours, _ = run_ours(None, None, 20, STEPS, params, optimizer)
+    tensors = [param for group in reference.param_groups for param in group["params"]]
+    theirs, _ = run_torch(None, None, 20, STEPS, tensors, reference)
+    assert_same_trajectory(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_arguments_have_torchs_names_order_and_defaults(name):
+    ours = inspect.signature(getattr(optim, name)).parameters.values()
+    theirs = inspect.signature(getattr(torch.optim, name)).parameters
+    assert {p.name: p.default for p in ours} == {p.name: theirs[p.name].default for p in ours}
+    positional = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == list(theirs)[: len(positional)]
+
+
+def test_closure_computes_the_gradient_and_its_loss_is_returned():
+    param = Tensor([2.0], requires_grad=True)
+    optimizer = optim.SGD([param], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (param * param).sum()
+        loss.backward()
+        return loss
+
+    with no_grad():  # the closure records all the same
+        assert optimizer.step(closure).array == 4
+    np.testing.assert_array_equal(param.array, [1.0])
+    assert optimizer.step() is None
+
+
+def test_centered_rmsprop_survives_a_constant_gradient():
+    """The difference of the two running means is then nothing but rounding, of either sign."""
+    param = Tensor(np.ones(100), requires_grad=True)
+    optimizer = optim.RMSprop([param], alpha=0.5, centered=True)
+    param.grad = Tensor(np.random.default_rng(0).standard_normal(100))
+    for _ in range(200):
+        optimizer.step()
+    assert np.isfinite(param.array).all()

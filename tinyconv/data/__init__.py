@@ -1,0 +1,32 @@
+"""Datasets: found or fetched, verified, augmented, and served in batches."""
+
+from tinyconv.data.augment import Augment, Compose, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data.datasets import Dataset, describe, fashion_mnist, load, mnist, synthetic_digits
+from tinyconv.data.idx import read_idx, write_idx
+from tinyconv.data.loader import DataLoader
+from tinyconv.data.picture import read_picture
+from tinyconv.data.sources import FileStatus, cache_dir, fetch, list_datasets, locate, verify
+
+__all__ = [
+    "Augment",
+    "Compose",
+    "DataLoader",
+    "Dataset",
+    "FileStatus",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomShift",
+    "cache_dir",
+    "describe",
+    "fashion_mnist",
+    "fetch",
+    "list_datasets",
+    "load",
+    "locate",
+    "mnist",
+    "read_idx",
+    "read_picture",
+    "synthetic_digits",
+    "verify",
+    "write_idx",
+]

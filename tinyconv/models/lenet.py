@@ -1,0 +1,146 @@
+"""LeNet-5, as it is taught today and as it was in 1998."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from tinyconv import functional as F
+from tinyconv import nn
+from tinyconv.creation import tensor, zeros
+from tinyconv.errors import ShapeError
+from tinyconv.shapes import conv_output_size
+from tinyconv.tensor import Tensor, cat
+
+
+class LeNet5(nn.Module):
+    """conv 6 @ 5x5, ReLU, pool 2; conv 16 @ 5x5, ReLU, pool 2; fully connected 120, 84, `num_classes`.
+
+    `in_channels` x `size` x `size` images, the first convolution padded by `padding`: 44,426 parameters for 1x28x28,
+    61,706 for 1x32x32 (or 1x28x28 with padding 2), 62,006 for 3x32x32. Keys are those of the usual PyTorch version.
+    """
+
+    def __init__(self, in_channels: int = 1, size: int = 28, padding: int = 0, num_classes: int = 10) -> None:
+        super().__init__()
+        side = (conv_output_size(conv_output_size(size, 5, padding=padding) // 2, 5)) // 2
+        if side < 1:
+            raise ShapeError(
+                f"LeNet5: images of {size}x{size} shrink to nothing; 16 is the smallest (12 with padding=2)"
+            )
+        self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=padding)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(16 * side * side, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # (N, 1, 28, 28) -> (N, 6, 12, 12)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # -> (N, 16, 4, 4)
+        x = x.flatten(1)  # -> (N, 256)
+        x = F.relu(self.fc1(x))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+# Which of the six maps of S2 each of the sixteen maps of C3 looks at (LeCun et al., 1998, table I, by columns): six
+# look at three neighbours, six at four, three at two pairs with a gap between, and the last at all of them.
+C3_INPUTS = (
+    *(tuple((first + i) % 6 for i in range(3)) for first in range(6)),
+    *(tuple((first + i) % 6 for i in range(4)) for first in range(6)),
+    *(tuple((first + i) % 6 for i in (0, 1, 3, 4)) for first in range(3)),
+    tuple(range(6)),
+)
+
+
+class Subsample(nn.Module):
+    """The trainable average pooling of 1998: the sum of each 2x2 window times a weight, plus a bias, one of each a map.
+
+    (N, C, H, W) -> (N, C, H / 2, W / 2).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(zeros(channels))
+        self.bias = nn.Parameter(zeros(channels))
+        nn.init.constant_(self.weight, 0.25)  # the plain average
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums = F.avg_pool2d(x, 2, divisor_override=1)
+        return sums * self.weight.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+
+
+class SparseConv2d(nn.Module):
+    """A convolution in which filter f sees only the channels `inputs[f]`: (N, C, H, W) -> (N, len(inputs), OH, OW).
+
+    Neighbouring filters that see equally many channels make one grouped convolution, a group for each.
+    """
+
+    def __init__(self, inputs: tuple[tuple[int, ...], ...], kernel_size: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList()
+        for i, (n, filters) in enumerate(groupby(inputs, key=len)):
+            channels = [channel for seen in filters for channel in seen]
+            groups = len(channels) // n
+            self.register_buffer(f"channels{i}", tensor(channels), persistent=False)
+            self.convs.append(nn.Conv2d(len(channels), groups, kernel_size, groups=groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cat([conv(x[:, getattr(self, f"channels{i}")]) for i, conv in enumerate(self.convs)], 1)
+
+
+def scaled_tanh(x: Tensor) -> Tensor:
+    """1.7159 tanh(2 x / 3): its value at +-1 is +-1 (LeCun et al., 1998, appendix A)."""
+    return (x * (2 / 3)).tanh() * 1.7159
+
+
+# One 7x12 picture a digit: what the 84 outputs of F6 are compared with. The idea is that of the original, so are the
+# sizes; the drawings are ours.
+GLYPHS = """
+.#####. ...#... .#####. .#####. ....##. ####### .#####. ####### .#####. .#####.
+#.....# ..##... #.....# #.....# ...#.#. #...... #.....# ......# #.....# #.....#
+#....## .#.#... ......# ......# ..#..#. #...... #...... ......# #.....# #.....#
+#...#.# ...#... ......# ......# .#...#. #...... #...... .....#. #.....# #.....#
+#...#.# ...#... .....#. ......# #....#. ######. #...... ....#.. #.....# #.....#
+#..#..# ...#... ....#.. ..####. #....#. ......# ######. ....#.. .#####. .######
+#..#..# ...#... ...#... ......# ####### ......# #.....# ...#... #.....# ......#
+#.#...# ...#... ..#.... ......# .....#. ......# #.....# ...#... #.....# ......#
+#.#...# ...#... .#..... ......# .....#. ......# #.....# ..#.... #.....# ......#
+##....# ...#... #...... ......# .....#. ......# #.....# ..#.... #.....# ......#
+#.....# ...#... #...... #.....# .....#. #.....# #.....# ..#.... #.....# #.....#
+.#####. .#####. ####### .#####. .....#. .#####. .#####. ..#.... .#####. .#####.
+"""
+
+
+def glyph_codes() -> list[list[float]]:
+    """The ten pictures as rows of 84 numbers, +1 for ink and -1 for paper."""
+    rows = [line.split() for line in GLYPHS.strip().splitlines()]
+    return [[1.0 if cell == "#" else -1.0 for row in rows for cell in row[digit]] for digit in range(10)]
+
+
+class LeNet5Of1998(nn.Module):
+    """The network of LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
+
+    C1 6 @ 5x5, S2, C3 16 @ 5x5 on some of the maps each, S4, C5 120 @ 5x5, F6 84: 60,000 parameters. The outputs
+    compare F6 with a fixed picture of each digit: minus the squared distance, which serves as the logit of a class.
+    Images are 1x32x32, or 1x28x28 with a border of zeros around them.
+    """
+
+    codes: Tensor
+
+    def __init__(self, size: int = 28) -> None:
+        super().__init__()
+        if size not in (28, 32):
+            raise ShapeError(f"LeNet5Of1998: images are 28x28 or 32x32, not {size}x{size}")
+        self.c1 = nn.Conv2d(1, 6, 5, padding=(32 - size) // 2)
+        self.s2 = Subsample(6)
+        self.c3 = SparseConv2d(C3_INPUTS, 5)
+        self.s4 = Subsample(16)
+        self.c5 = nn.Conv2d(16, 120, 5)
+        self.f6 = nn.Linear(120, 84)
+        self.register_buffer("codes", tensor(glyph_codes()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = scaled_tanh(self.s2(self.c1(x)))  # (N, 1, 32, 32) -> (N, 6, 14, 14)
+        x = scaled_tanh(self.s4(self.c3(x)))  # -> (N, 16, 5, 5)
+        x = scaled_tanh(self.c5(x)).flatten(1)  # -> (N, 120)
+        x = scaled_tanh(self.f6(x))  # -> (N, 84)
+        return -((x.unsqueeze(1) - self.codes) ** 2).sum(2)  # -> (N, 10)

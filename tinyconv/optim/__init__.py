@@ -1,0 +1,23 @@
+"""Optimisers, learning-rate schedules and gradient clipping, with PyTorch's names, arguments and numbers."""
+
+from tinyconv.optim import lr_scheduler
+from tinyconv.optim.adam import Adam, AdamW
+from tinyconv.optim.clip import NonFiniteError, clip_grad_norm_, clip_grad_value_
+from tinyconv.optim.optimizer import Optimizer, ParameterError
+from tinyconv.optim.options import OptionError
+from tinyconv.optim.rmsprop import RMSprop
+from tinyconv.optim.sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "NonFiniteError",
+    "Optimizer",
+    "OptionError",
+    "ParameterError",
+    "RMSprop",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "lr_scheduler",
+]

@@ -1,0 +1,83 @@
+"""Keeping gradients from exploding, between `backward()` and the optimiser's step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, isfinite
+
+import numpy as np
+
+from tinyconv.backend import backend_of
+from tinyconv.errors import TinyconvError
+from tinyconv.optim.optimizer import ParameterError
+from tinyconv.optim.options import non_negative, positive
+from tinyconv.tensor import Tensor, wrap
+
+
+class NonFiniteError(TinyconvError, RuntimeError):
+    """A value that has to be finite is NaN or infinite."""
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients, in place and by one factor, so that together they are no longer than `max_norm`.
+
+    With n the norm of all gradients taken as one vector, each is multiplied by min(1, max_norm / (n + 1e-6)).
+    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+
+    Args:
+        parameters: one tensor or an iterable of them; those without a gradient are passed over.
+        max_norm: >= 0; `math.inf` measures and leaves the gradients alone.
+        norm_type: p of the p-norm, > 0; `math.inf` for the largest absolute value.
+        error_if_nonfinite: raise NonFiniteError, gradients untouched, if n is NaN or infinite. That waits for the
+            device; without it nothing does, and NaN gradients stay NaN.
+
+    Returns:
+        n before scaling, shape (), in the dtype of the gradients; 0 if there are none.
+    """
+    longest = inf if max_norm == inf else non_negative("clip_grad_norm_: max_norm", max_norm)
+    p = inf if norm_type == inf else positive("clip_grad_norm_: norm_type", norm_type)
+    grads = _grads("clip_grad_norm_", parameters)
+    if not grads:
+        return Tensor(0.0)
+    xp = backend_of(*(grad.array for grad in grads)).xp
+    # A norm does not ask in which order the elements come, so ravel need not copy.
+    with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
+        norms = [xp.linalg.norm(grad.array.ravel(order="K"), p) for grad in grads]
+        total = xp.linalg.norm(xp.stack(norms), p)
+    if error_if_nonfinite and not isfinite(total):
+        raise NonFiniteError(
+            f"clip_grad_norm_: the norm of the gradients is {float(total)}, so no factor can bring it to {max_norm}; "
+            "lower the learning rate, or look for the first operation that gave NaN or infinity"
+        )
+    if longest < inf:
+        with np.errstate(all="ignore"):
+            factor = xp.minimum(longest / (total + 1e-6), 1.0)
+            for grad in grads:
+                grad.array *= factor
+                grad.storage.writes += 1
+    return wrap(total)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Clamp each element of each gradient to [-clip_value, clip_value], in place; `clip_value` >= 0."""
+    limit = non_negative("clip_grad_value_: clip_value", clip_value)
+    for grad in _grads("clip_grad_value_", parameters):
+        xp = backend_of(grad.array).xp
+        xp.clip(grad.array, -limit, limit, out=grad.array)
+        grad.storage.writes += 1
+
+
+def _grads(what: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for param in params:
+        if not isinstance(param, Tensor):
+            raise ParameterError(
+                f"{what}: expected a tensor or an iterable of them, got {type(param).__name__} in it; "
+                "pass model.parameters()"
+            )
+    return [param.grad for param in params if param.grad is not None]

@@ -1,0 +1,257 @@
+"""What all optimisers share: parameters in groups, the options of each group, the state of each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from tinyconv.backend import Array, backend_of
+from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.optim.options import OptionError
+from tinyconv.tensor import Tensor, enable_grad
+
+Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+class ParameterError(TinyconvError, TypeError):
+    """Something other than tensors was given where parameters go."""
+
+
+class Optimizer:
+    """Applies one update rule to every parameter that has a gradient.
+
+    `params` is an iterable of leaf tensors, or of dicts, one a group: `{"params": tensors, "lr": 0.1, ...}`. What a
+    group does not set comes from `defaults`. An empty list, a tensor that is not a leaf, one given twice, and an
+    option that is unknown or out of range raise OptionError; anything that is not a tensor raises ParameterError.
+
+    A subclass gives its `rule`, a function on arrays
+
+        rule(xp, param, grad, state, **options) -> None
+
+    that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
+    keeps to the parameter's dtype and never reads an array's values on the host.
+
+    Attributes:
+        defaults: options for groups that do not set them.
+        param_groups: one dict a group, with its tensors under "params" and its options under their names. Change an
+            option by assigning to it; options are checked again at each step.
+        state: parameter -> what the rule remembers of it: raw arrays of the parameter's shape, dtype and device
+            under PyTorch's names, and the number of steps as an int. Empty until its first gradient.
+    """
+
+    rule: ClassVar[staticmethod[..., None]]
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> what it must pass, see options.py
+
+    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+        self.defaults = self.check(defaults)
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        items = _listed(params, type(self).__name__)
+        for group in items if isinstance(items[0], dict) else [{"params": items}]:
+            self.add_param_group(group)
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as Python numbers and bools; OptionError names the first that is out of range."""
+        owner = type(self).__name__
+        return {name: self.checks[name](f"{owner}: {name}", value) for name, value in options.items()}
+
+    def new_state(self, xp: Any, param: Array, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of a parameter before its first step."""
+        return {}
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add the tensors `group["params"]` (one, or an iterable), with the other entries as their options.
+
+        The dict is copied. Errors as for the class.
+        """
+        owner = type(self).__name__
+        if not isinstance(group, dict):
+            raise ParameterError(f"{owner}: expected a group {{'params': [...], ...}}, got {type(group).__name__}")
+        if "params" not in group:
+            raise OptionError(f"{owner}: a group needs its tensors under 'params'; this one has {sorted(group)}")
+        # A schedule that starts in the middle looks for the rate it began with in "initial_lr".
+        for name in sorted(group.keys() - self.defaults.keys() - {"params", "initial_lr"}):
+            near = get_close_matches(name, self.defaults, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(self.defaults)}"
+            raise OptionError(f"{owner}: unknown option {name!r}; {hint}")
+
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else _listed(given, owner)
+        seen = {id(p) for p in self._parameters()}
+        for i, param in enumerate(params):
+            if not isinstance(param, Tensor):
+                fix = "; pass model.parameters(), not named_parameters()" if isinstance(param, tuple) else ""
+                raise ParameterError(f"{owner}: expected tensors, got {type(param).__name__} at position {i}{fix}")
+            if not param.is_leaf:
+                raise OptionError(
+                    f"{owner}: the tensor of shape {param.shape} at position {i} was computed from others, so no "
+                    "gradient is kept for it; give the tensors it was computed from, or detach it first"
+                )
+            if id(param) in seen:
+                raise OptionError(
+                    f"{owner}: the tensor of shape {param.shape} at position {i} was given before; each may be in "
+                    "one group, once, or it would be updated twice a step"
+                )
+            seen.add(id(param))
+        options = {name: value for name, value in group.items() if name in self.defaults}
+        extra = {name: value for name, value in group.items() if name == "initial_lr"}
+        self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: drop them, or with `set_to_none=False` fill them with zeros in place.
+
+        A parameter whose gradient is None is not touched by `step`; one whose gradient is zero is (momentum moves it,
+        weight decay shrinks it).
+        """
+        for param in self._parameters():
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad.array[...] = 0
+                param.grad.storage.writes += 1
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update, in place, every parameter whose `grad` is not None.
+
+        `closure`, if given, computes the gradients first (zero them, forward, backward), with recording on; what it
+        returns, usually the loss, is returned.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
+            for group in self.param_groups:
+                options = self.check({name: group[name] for name in self.defaults})
+                for param in group["params"]:
+                    if param.grad is not None:
+                        self._update(param, param.grad.array, options)
+        return loss
+
+    def _update(self, param: Tensor, grad: Array, options: Mapping[str, Any]) -> None:
+        xp = backend_of(param.array, grad).xp
+        if param not in self.state:
+            self.state[param] = self.new_state(xp, param.array, options)
+        self.rule(xp, param.array, grad, self.state[param], **options)
+        param.storage.writes += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as copies, in PyTorch's structure.
+
+        `{"state": {index: {name: NumPy array or int}}, "param_groups": [{option: value, ..., "params": [index]}]}`
+        where parameters are numbered in the order of the groups. Parameters without state have no entry.
+        """
+        number = {id(param): i for i, param in enumerate(self._parameters())}
+        state = {number[id(param)]: {name: _saved(v) for name, v in kept.items()} for param, kept in self.state.items()}
+        groups = [
+            {**_options_of(group), "params": [number[id(param)] for param in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, so that the next step is bit for bit the one that would have followed.
+
+        The parameters stay this optimiser's own, matched by their order; arrays are copied to the dtype and device of
+        their parameter. CheckpointError if groups, parameters, shapes or the kind of optimiser differ; the optimiser
+        is then as it was.
+        """
+        owner = type(self).__name__
+        if missing := {"state", "param_groups"} - state_dict.keys():
+            raise CheckpointError(f"{owner}: not the state of an optimiser, it has no {sorted(missing)}")
+        saved_groups = state_dict["param_groups"]
+        if len(saved_groups) != len(self.param_groups):
+            raise CheckpointError(
+                f"{owner}: the saved state has {len(saved_groups)} parameter groups, this optimiser "
+                f"{len(self.param_groups)}; build it with the groups it was saved with"
+            )
+        groups: list[dict[str, Any]] = []
+        owners: dict[int, tuple[Tensor, dict[str, Any]]] = {}  # saved number -> the parameter and its new group
+        for i, (saved, group) in enumerate(zip(saved_groups, self.param_groups, strict=True)):
+            if missing := {"params", *self.defaults} - saved.keys():
+                raise CheckpointError(
+                    f"{owner}: saved group {i} has no {sorted(missing)}: was it saved by another kind of optimiser?"
+                )
+            if len(saved["params"]) != len(group["params"]):
+                raise CheckpointError(
+                    f"{owner}: saved group {i} has {len(saved['params'])} parameters, this optimiser's "
+                    f"{len(group['params'])}: another model, or some of its layers are frozen in one of the two"
+                )
+            options = _options_of(saved)
+            checked = self.check({name: options[name] for name in self.defaults})
+            groups.append({"params": group["params"], **options, **checked})
+            owners.update((n, (p, checked)) for n, p in zip(saved["params"], group["params"], strict=True))
+
+        state = {}
+        for n, kept in state_dict["state"].items():
+            if n not in owners:
+                raise CheckpointError(f"{owner}: there is state for parameter {n!r}, which is in no saved group")
+            param, options = owners[n]
+            state[param] = self._restored(f"{owner}: parameter {n}", param, options, kept)
+        self.param_groups, self.state = groups, state
+
+    def _restored(
+        self, what: str, param: Tensor, options: Mapping[str, Any], kept: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The saved state of one parameter, checked against what its rule needs and moved to where it lives."""
+        backend = backend_of(param.array)
+        fresh = self.new_state(backend.xp, param.array, options)
+        if missing := fresh.keys() - kept.keys():
+            raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
+        state: dict[str, Any] = {}
+        for name, value in kept.items():
+            like: Any = fresh.get(name, param.array)
+            if np.shape(value) != np.shape(like):
+                raise CheckpointError(
+                    f"{what}: the saved {name!r} has shape {np.shape(value)}, needed {np.shape(like)}: "
+                    "saved from another model, or with the parameters in another order"
+                )
+            if isinstance(like, int):
+                state[name] = int(value)
+            else:
+                here = backend.asarray(value, backend.device_of(param.array))
+                state[name] = backend.xp.array(here, dtype=param.array.dtype)
+        return state
+
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self.param_groups:
+            yield from group["params"]
+
+    def __repr__(self) -> str:
+        groups = (
+            f"  {len(group['params'])} parameters: "
+            + ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
+            for group in self.param_groups
+        )
+        return "\n".join([f"{type(self).__name__}(", *groups, ")"])
+
+
+def _listed(params: Any, owner: str) -> list[Any]:
+    """`params` as a list with something in it."""
+    if isinstance(params, Tensor | dict):
+        kind = "tensor" if isinstance(params, Tensor) else "dict"
+        raise ParameterError(f"{owner}: expected an iterable of tensors or of groups, got one {kind}; put it in a list")
+    if isinstance(params, set | frozenset):
+        raise ParameterError(f"{owner}: a set has no fixed order, so a saved state could not be matched; pass a list")
+    if not isinstance(params, Iterable):
+        raise ParameterError(
+            f"{owner}: expected an iterable of tensors or of groups, got {type(params).__name__}; "
+            "for a module, pass module.parameters()"
+        )
+    items = list(params)
+    if not items:
+        raise OptionError(
+            f"{owner}: got an empty list of parameters; does the model have any, and was a generator used up before?"
+        )
+    return items
+
+
+def _options_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def _saved(value: Any) -> Any:
+    return value if isinstance(value, int) else np.array(backend_of(value).to_numpy(value))

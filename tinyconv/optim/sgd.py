@@ -1,0 +1,105 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tinyconv.backend import Array
+from tinyconv.optim.optimizer import Optimizer, Parameters
+from tinyconv.optim.options import OptionError, flag, non_negative
+
+
+def sgd(
+    xp: Any,
+    param: Array,
+    grad: Array,
+    state: dict[str, Any],
+    *,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """One step, in place, with g the gradient (negated to maximise), λ the weight decay and μ the momentum:
+
+        g <- g + λ θ
+        b <- μ b + (1 - dampening) g        (b = g the first time)
+        θ <- θ - lr b                       (Nesterov: θ - lr (g + μ b))
+
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form where
+    the rate scales the whole step instead of what enters b, so that a change of rate acts at once.
+    """
+    if maximize:
+        grad = -grad
+    if weight_decay:
+        grad = grad + weight_decay * param
+    if momentum:
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = buffer = xp.array(grad)
+        else:
+            buffer = state["momentum_buffer"]
+            buffer *= momentum
+            buffer += (1 - dampening) * grad
+        grad = grad + momentum * buffer if nesterov else buffer
+    param -= lr * grad
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent; the formula is at `sgd`.
+
+    Args:
+        params: tensors, or groups of them (see `Optimizer`).
+        lr: learning rate, >= 0.
+        momentum: share of the last step that is kept, >= 0; 0 keeps no buffer at all.
+        dampening: what is held back of each gradient that enters the buffer, >= 0.
+        weight_decay: L2 penalty, added to the gradient, >= 0.
+        nesterov: look one step of momentum ahead; needs momentum and no dampening.
+        maximize: climb instead of descend.
+
+    State: `momentum_buffer`, if there is momentum.
+    """
+
+    rule = staticmethod(sgd)
+    checks: ClassVar = {
+        "lr": non_negative,
+        "momentum": non_negative,
+        "dampening": non_negative,
+        "weight_decay": non_negative,
+        "nesterov": flag,
+        "maximize": flag,
+    }
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        checked = super().check(options)
+        if checked["nesterov"] and not (checked["momentum"] > 0 and checked["dampening"] == 0):
+            raise OptionError(
+                "SGD: nesterov=True needs momentum > 0 and dampening = 0, "
+                f"got momentum={checked['momentum']}, dampening={checked['dampening']}; try momentum=0.9"
+            )
+        return checked

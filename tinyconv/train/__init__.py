@@ -1,0 +1,25 @@
+"""Training: recipes, the loop, and checkpoints from which a training continues bit for bit."""
+
+from tinyconv.train.checkpoint import Checkpoint, Run
+from tinyconv.train.checkpoint import load as load_checkpoint
+from tinyconv.train.loop import DivergedError, EpochReport, StepReport, Trainer, evaluate, predict
+from tinyconv.train.recipes import RECIPES, Recipe
+from tinyconv.train.session import Session, new_run, resume, start
+
+__all__ = [
+    "RECIPES",
+    "Checkpoint",
+    "DivergedError",
+    "EpochReport",
+    "Recipe",
+    "Run",
+    "Session",
+    "StepReport",
+    "Trainer",
+    "evaluate",
+    "load_checkpoint",
+    "new_run",
+    "predict",
+    "resume",
+    "start",
+]

@@ -1,0 +1,127 @@
+"""Checkpoints: one safetensors file that says everything a training needs to continue, or a model to be used.
+
+Tensors: the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too, can
+load it), and the optimiser's as `optimizer/INDEX/NAME`. Metadata: one JSON document under the key `tinyconv`.
+A file is written beside its place and moved into it, so a checkpoint is always whole; nothing in one is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv import models
+from tinyconv.backend import backend_of
+from tinyconv.errors import CheckpointError
+from tinyconv.nn import Module
+from tinyconv.optim import Optimizer
+
+FORMAT = 1
+PREFIX = "optimizer/"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for: enough to build the same training again."""
+
+    model: str  # a name of `models.MODELS`
+    options: dict[str, Any] = field(default_factory=dict)  # of the model
+    data: str = "mnist"
+    seed: int = 0
+    recipe: dict[str, Any] = field(default_factory=dict)  # the fields of a Recipe
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read: the run, the trainer's state, the arrays, and the optimiser's groups."""
+
+    run: Run
+    trainer: dict[str, Any]
+    model_state: dict[str, Any]
+    optimizer_state: dict[str, Any]
+
+    def model(self) -> Module:
+        """The model, with its weights, in evaluation mode."""
+        model = models.create(self.run.model, **self.run.options)
+        model.load_state_dict(self.model_state)
+        return model.eval()
+
+
+def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optimizer, trainer: dict[str, Any]) -> Path:
+    """Write a checkpoint, creating its folder; CheckpointError where that is not possible."""
+    safetensors = _safetensors()
+    path = Path(path)
+    optimizer_state = optimizer.state_dict()
+    arrays = {name: _host(tensor.array) for name, tensor in model.state_dict().items()}
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, entries in optimizer_state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, np.ndarray):
+                arrays[f"{PREFIX}{index}/{name}"] = _host(value)
+            else:
+                scalars.setdefault(str(index), {})[name] = value
+    document = {
+        "format": FORMAT,
+        "run": asdict(run),
+        "trainer": trainer,
+        "optimizer": {"param_groups": optimizer_state["param_groups"], "scalars": scalars},
+    }
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.numpy.save_file(arrays, beside, {"tinyconv": json.dumps(document)})
+        os.replace(beside, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write the checkpoint {path}: {error}; choose another place with --out"
+        ) from error
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint; CheckpointError if it is missing, damaged, or something else."""
+    safetensors = _safetensors()
+    if not Path(path).is_file():
+        raise CheckpointError(f"no checkpoint at {path}: there is no such file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, safetensors.SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or no safetensors file ({error})"
+        ) from error
+    try:
+        document = json.loads(metadata["tinyconv"])
+        if document["format"] != FORMAT:
+            raise CheckpointError(f"{path} has checkpoint format {document['format']}; this version reads {FORMAT}")
+        state: dict[int, dict[str, Any]] = {int(i): dict(s) for i, s in document["optimizer"]["scalars"].items()}
+        for name in [name for name in arrays if name.startswith(PREFIX)]:
+            index, _, entry = name.removeprefix(PREFIX).partition("/")
+            state.setdefault(int(index), {})[entry] = arrays.pop(name)
+        optimizer_state = {"state": state, "param_groups": document["optimizer"]["param_groups"]}
+        return Checkpoint(Run(**document["run"]), document["trainer"], arrays, optimizer_state)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not say of which model; "
+            "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
+        ) from error
+
+
+def _host(array: Any) -> Any:
+    return np.ascontiguousarray(backend_of(array).to_numpy(array))
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise CheckpointError("checkpoints need safetensors: pip install 'tinyconv[train]'") from error
+    return safetensors

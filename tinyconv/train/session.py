@@ -1,0 +1,70 @@
+"""A training from its description: what `tinyconv train` runs, and what a checkpoint brings back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+
+from tinyconv import data, models
+from tinyconv.creation import manual_seed
+from tinyconv.errors import CheckpointError
+from tinyconv.nn import Module
+from tinyconv.train import checkpoint
+from tinyconv.train.checkpoint import Run
+from tinyconv.train.loop import Trainer
+from tinyconv.train.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run, built: its model and the trainer that trains it."""
+
+    run: Run
+    model: Module
+    trainer: Trainer
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write a checkpoint from which `resume` continues bit for bit."""
+        return checkpoint.save(path, self.run, self.model, self.trainer.optimizer, self.trainer.state_dict())
+
+
+def start(
+    run: Run, *, root: str | PathLike[str] | None = None, offline: bool = False, device: str | None = None
+) -> Session:
+    """Build a run at its beginning: the seed gives the weights, the order of the examples and their augmentation."""
+    recipe = Recipe(**run.recipe)
+    train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
+    manual_seed(run.seed)
+    model = models.create(run.model, **run.options).to(device=device)
+    loader = data.DataLoader(
+        train, recipe.batch_size, shuffle=True, seed=run.seed, augment=recipe.augmentation(), device=device
+    )
+    optimizer = recipe.optimizer(model)
+    scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
+    trainer = Trainer(model, optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
+    return Session(run, model, trainer)
+
+
+def resume(
+    path: str | PathLike[str],
+    *,
+    root: str | PathLike[str] | None = None,
+    offline: bool = False,
+    device: str | None = None,
+) -> Session:
+    """Build the run that a checkpoint is of, where the checkpoint left it."""
+    found = checkpoint.load(path)
+    try:
+        session = start(found.run, root=root, offline=offline, device=device)
+        session.model.load_state_dict(found.model_state)
+        session.trainer.optimizer.load_state_dict(found.optimizer_state)
+        session.trainer.load_state_dict(found.trainer)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: its description of the run cannot be used: {error!r}") from error
+    return session
+
+
+def new_run(model: str, data: str, seed: int, recipe: Recipe, **options: object) -> Run:
+    """The description of a run, with every field of its recipe."""
+    return Run(model, options, data, seed, asdict(recipe))
