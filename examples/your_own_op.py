@@ -75,12 +75,17 @@ def main():
     tc.manual_seed(0)
     conv = tc.nn.Conv2d(3, 8, 3, stride=2, padding=1)
     images = tc.randn(4, 3, 9, 9)
-    expected = conv(images)
+
+    def result():
+        y = conv(images)
+        return y, *tc.grad((y * y).sum(), list(conv.parameters()))
+
+    expected = result()
     with tc.using(conv2d="einsum"):
-        found = conv(images)
-    difference = (found - expected).abs().max().item()
+        found = result()
+    difference = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
     print(f"einsum against im2col: largest difference {difference:.1e}")
-    assert difference < 1e-5
+    assert difference < 1e-3  # of sums of thousands of float32 products
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 with the first difference, and `Vacuous` where passing would mean nothing.
 
 Nothing here knows how an op works, and no tolerance is tuned to one. Two correct programs differ by the rounding of what
-they add up, so the error allowed is ROUNDINGS units in the last place of the *magnitude* of a result:
+they add up, so the error allowed is ROUNDINGS units in the last place of the *magnitude* of a result (in the coarsest
+dtype that took part: the gradient of a float64 may come through a float32):
 
     magnitude = 0         the result itself: nothing cancels on the way (exp, relu, indexing)
     magnitude = "terms"   the sum of the absolute values of its terms. For functions linear in each input (convolution,
@@ -74,7 +75,7 @@ def check(
     outputs = _tuple(ours(*(leaf.requires_grad_(i in needs) for i, leaf in enumerate(leaves))))
     expected_leaves = [_to_torch(array).requires_grad_(i in needs) for i, array in enumerate(inputs)]
     expected = _tuple(theirs(*expected_leaves))
-    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], 0, structure_only=True)
+    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], structure_only=True)
 
     recorded = [i for i, y in enumerate(expected) if y.requires_grad]
     if [i for i, y in enumerate(outputs) if y.requires_grad] != recorded:
@@ -91,11 +92,12 @@ def check(
     expected_grads = _gradients(expected, expected_leaves, needs, recorded, cotangents)
 
     of_values, of_grads = _magnitudes(magnitude, theirs, inputs, needs, recorded, cotangents, expected_grads)
-    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values)
+    eps = _coarsest(inputs + [y.array for y in outputs])
+    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values, eps)
     grads = [None if leaves[i].grad is None else leaves[i].grad.array for i in needs]
     if all(grad is None for grad in expected_grads):
         raise Vacuous("the reference has no gradient to compare with")
-    compare_all("gradient of input", grads, expected_grads, of_grads, numbers=needs)
+    compare_all("gradient of input", grads, expected_grads, of_grads, eps, numbers=needs)
 
     if [array.tobytes() for array in inputs] != before or [dy.tobytes() for dy in cotangents] != before_dy:
         raise Disagreement("an input or a cotangent was written to")
@@ -111,7 +113,8 @@ def check_values(
     outputs = _tuple(ours(*map(tc.from_numpy, inputs)))
     expected = _tuple(theirs(*map(_to_torch, inputs)))
     of_values, _ = _magnitudes(magnitude, theirs, inputs, (), (), (), ())
-    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values)
+    eps = _coarsest(inputs + [y.array for y in outputs])
+    compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values, eps)
     if any(y.requires_grad for y in outputs):
         raise Disagreement("an output has a gradient, though no input needs one")
 
@@ -120,7 +123,8 @@ def compare_all(
     what: str,
     found: Sequence[Any],
     expected: Sequence[Any],
-    magnitudes: Any,
+    magnitudes: Any = 0,
+    eps: float | None = None,
     *,
     numbers: Sequence[int] | None = None,
     structure_only: bool = False,
@@ -134,18 +138,24 @@ def compare_all(
             if ours is not theirs:
                 raise Disagreement(f"{name}: {describe(ours)}, expected {describe(theirs)}")
             continue
-        compare(name, ours, theirs, magnitudes[k] if isinstance(magnitudes, list) else magnitudes, structure_only)
+        if structure_only:
+            compare_structure(name, ours, theirs)
+        else:
+            compare(name, ours, theirs, magnitudes[k] if isinstance(magnitudes, list) else magnitudes, eps)
 
 
-def compare(name: str, ours: Any, theirs: Any, magnitude: Any = 0, structure_only: bool = False) -> None:
-    """One array with its reference: type, shape, dtype, where NaN and infinities are, and every value."""
+def compare_structure(name: str, ours: Any, theirs: np.ndarray) -> None:
+    """One array with its reference: type, shape and dtype."""
     if not isinstance(ours, np.ndarray) or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise Disagreement(f"{name}: {describe(ours)}, expected {describe(theirs)}")
-    if structure_only:
-        return
+
+
+def compare(name: str, ours: Any, theirs: np.ndarray, magnitude: Any = 0, eps: float | None = None) -> None:
+    """One array with its reference: structure, where NaN and infinities are, and every value."""
+    compare_structure(name, ours, theirs)
     with np.errstate(all="ignore"):
         if ours.dtype.kind == "f":
-            allowed = ROUNDINGS * np.finfo(ours.dtype).eps * np.maximum(abs(theirs), magnitude)
+            allowed = ROUNDINGS * (eps or _coarsest([ours])) * np.maximum(abs(theirs), magnitude)
             allowed = allowed + np.finfo(ours.dtype).smallest_normal  # what is smaller may be flushed to zero
             same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | (abs(ours - theirs) <= allowed)
             same &= np.isfinite(ours) == np.isfinite(theirs)
@@ -161,6 +171,11 @@ def compare(name: str, ours: Any, theirs: Any, magnitude: Any = 0, structure_onl
 
 def describe(array: Any) -> str:
     return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
+
+
+def _coarsest(arrays: Arrays) -> float:
+    """The largest unit in the last place (of 1) among the dtypes of these."""
+    return max((float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind == "f"), default=0.0)
 
 
 def _magnitudes(magnitude, theirs, inputs, needs, recorded, cotangents, expected_grads):

@@ -156,7 +156,7 @@ def _refuse_with_resume(context: typer.Context) -> None:
     allowed = {"resume_from", "out", "data_dir", "offline", "device", "threads", "as_json"}
     given = [
         name
-        for name in context.params
+        for name in sorted(context.params)
         if name not in allowed and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
     ]
     if given:

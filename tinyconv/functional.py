@@ -288,7 +288,8 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         )
     positions = range(-before, n + after)
     if mode == "circular":
-        source = [i % n for i in positions]
+        first, last = max(-before, 0), n - max(-after, 0)  # what is cropped does not come back at the other end
+        source = [first + (i - first) % (last - first) for i in positions]
     elif mode == "replicate":
         source = [min(max(i, 0), n - 1) for i in positions]
     else:

@@ -775,8 +775,8 @@ class Tensor:
         if min is None and max is None:
             raise ValueError("clamp: give min, max or both")
         if isinstance(min, Tensor) or isinstance(max, Tensor):
-            out = self if min is None else self.maximum(min)
-            return out if max is None else out.minimum(max)
+            out = self if min is None else where(self < min, min, self)
+            return out if max is None else where(out > max, max, out)
         dtype = _result_type(self, *(bound for bound in (min, max) if bound is not None))
         return apply(ops.Clamp, self.to(dtype), low=min, high=max)
 
@@ -859,14 +859,17 @@ class Tensor:
 
     def var(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
         """sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`."""
-        if self.dtype.kind != "f":
-            raise DtypeError(f"var: expected a floating-point tensor, got {self.dtype}: x.float().var()")
-        correction = int(correction) if unbiased is None else int(unbiased)
-        return _reduce(ops.Var, self, dim, keepdim, correction=correction)
+        return self._spread(ops.Var, dim, correction, keepdim, unbiased)
 
     def std(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
         """The square root of `var`."""
-        return self.var(dim, correction, keepdim, unbiased).sqrt()
+        return self._spread(ops.Std, dim, correction, keepdim, unbiased)
+
+    def _spread(self, op: Any, dim: Any, correction: Any, keepdim: Any, unbiased: Any) -> Tensor:
+        if self.dtype.kind != "f":
+            raise DtypeError(f"{op_name(op).lower()}: expected a floating-point tensor, got {self.dtype}: x.float()?")
+        correction = int(correction) if unbiased is None else int(unbiased)
+        return _reduce(op, self, dim, keepdim, correction=correction)
 
     def prod(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The product of all elements, or along one `dim`; of integers and bools an int64."""
@@ -1038,7 +1041,7 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     if wanted.kind in "iu" and not typed and found.size:
         low, high = found.min(), found.max()
         if not np.iinfo(wanted).min <= low <= high <= np.iinfo(wanted).max:  # also where one is NaN
-            raise DtypeError(f"tensor: {low if low == high else f'{low} to {high}'} does not fit {wanted}")
+            raise DtypeError(f"tensor: values from {low} to {high} do not fit {wanted}")
     backend = backend_of(found) if device is None else backend_for(device)
     return backend.asarray(found, device_name(device)).astype(wanted, copy=True)
 

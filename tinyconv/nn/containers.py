@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from tinyconv.nn.module import Module
@@ -18,12 +19,15 @@ class _Ordered(Module):
         return self.children()
 
     def __getitem__(self, index: Any) -> Any:
-        children = list(self.children())
-        return type(self)(*children[index]) if isinstance(index, slice) else children[index]
+        return list(self.children())[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(list(self._modules)[index], module)
 
     def append(self, module: Module) -> _Ordered:
         """Add a module at the end."""
-        self.add_module(str(len(self)), module)
+        name = next(str(n) for n in count(len(self)) if str(n) not in self._modules)  # a slice [1:] has no "0"
+        self.add_module(name, module)
         return self
 
 
@@ -38,6 +42,11 @@ class Sequential(_Ordered):
             named = ((str(i), module) for i, module in enumerate(modules))
         for name, module in named:
             self.add_module(name, module)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):  # the modules keep their names, and so the keys of their state
+            return type(self)(dict(list(self._modules.items())[index]))
+        return super().__getitem__(index)
 
     def forward(self, x: Any) -> Any:
         for module in self.children():
@@ -54,8 +63,8 @@ class ModuleList(_Ordered):
             self.append(module)
 
     def __getitem__(self, index: Any) -> Any:
-        children = list(self.children())
-        return ModuleList(children[index]) if isinstance(index, slice) else children[index]
+        found = super().__getitem__(index)
+        return ModuleList(found) if isinstance(index, slice) else found
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add several modules at the end."""

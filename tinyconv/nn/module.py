@@ -69,26 +69,23 @@ class Module:
     # The tree.
 
     def __setattr__(self, name: str, value: Any) -> None:
-        registers = self.__dict__.get("_parameters"), self.__dict__.get("_buffers"), self.__dict__.get("_modules")
-        if None in registers:
+        if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name!r}")
-        parameters, buffers, modules = (register or {} for register in registers)
-        for kind, register in ((Parameter, "_parameters"), (Module, "_modules")):
-            if isinstance(value, kind):
-                self._forget(name)
+        kinds: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
+        for register in ("_parameters", "_modules"):
+            if isinstance(value, kinds[register]):
+                self._put(register, name, value)
+                return
+        for register, kind in kinds.items():
+            if name in self.__dict__[register]:
+                if value is not None and not isinstance(value, kind):
+                    raise TypeError(
+                        f"{name!r} is a {register[1:-1]} of {type(self).__name__} and cannot become a "
+                        f"{type(value).__name__}; delete it first, or wrap the value (nn.{kind.__name__})"
+                    )
                 self.__dict__[register][name] = value
                 return
-        if name in parameters or name in modules:
-            if value is not None:
-                raise TypeError(
-                    f"{name!r} is a {'parameter' if name in parameters else 'module'} of {type(self).__name__} and "
-                    f"cannot become a {type(value).__name__}; delete it first, or wrap the value (nn.Parameter)"
-                )
-            (parameters if name in parameters else modules)[name] = None
-        elif name in buffers:
-            buffers[name] = value
-        else:
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
         for register in ("_parameters", "_buffers", "_modules"):
@@ -103,6 +100,11 @@ class Module:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
+    def _put(self, register: str, name: str, value: Any) -> None:
+        if name not in self.__dict__[register]:  # what is replaced keeps its place in the order
+            self._forget(name)
+        self.__dict__[register][name] = value
+
     def _forget(self, name: str) -> bool:
         self._transient.discard(name)
         registers = (self._parameters, self._buffers, self._modules, self.__dict__)
@@ -110,15 +112,12 @@ class Module:
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Name a parameter; None keeps the name for one that is not there (no bias)."""
-        self._forget(name)
-        self._parameters[name] = parameter
+        self._put("_parameters", name, parameter)
 
     def register_buffer(self, name: str, buffer: Tensor | None, persistent: bool = True) -> None:
         """Name a tensor that belongs to the module's state but is not trained; in the state_dict if `persistent`."""
-        self._forget(name)
-        self._buffers[name] = buffer
-        if not persistent:
-            self._transient.add(name)
+        self._put("_buffers", name, buffer)
+        (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Name a child module."""
@@ -126,16 +125,15 @@ class Module:
             raise TypeError(
                 f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; nn.ReLU(), not F.relu?"
             )
-        self._forget(name)
-        self._modules[name] = module
+        self._put("_modules", name, module)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with their paths."""
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their paths: each once, or under every name it has."""
         seen: set[int] = set()
         pending: list[tuple[str, Module]] = [(prefix, self)]
         while pending:
             path, module = pending.pop()
-            if id(module) not in seen:
+            if not remove_duplicate or id(module) not in seen:
                 seen.add(id(module))
                 yield path, module
                 pending += [(_join(path, name), child) for name, child in reversed(list(module.named_children()))]
@@ -247,9 +245,12 @@ class Module:
     # State.
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All parameters and persistent buffers by path, with torch's names. They share the module's memory."""
+        """All parameters and persistent buffers by path, with torch's names. They share the module's memory.
+
+        What is shared stands under every name it has.
+        """
         state = {}
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(remove_duplicate=False):
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None and name not in module._transient:
                     state[_join(path, name)] = tensor.detach()

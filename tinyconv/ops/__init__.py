@@ -38,7 +38,7 @@ from tinyconv.ops.linear import Linear, Matmul
 from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
-from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Pick, Prod, Sum, Var
+from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Pick, Prod, Std, Sum, Var
 from tinyconv.ops.shape import Cat, Expand, Index, Pad, Permute, Reshape, Stack
 
 __all__ = [
@@ -92,6 +92,7 @@ __all__ = [
     "Softmax",
     "Sqrt",
     "Stack",
+    "Std",
     "Sub",
     "Sum",
     "Tanh",

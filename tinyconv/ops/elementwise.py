@@ -116,10 +116,10 @@ class Maximum:
     @staticmethod
     def backward(xp, saved, dy, needs):
         a, b = saved
-        tied = xp.where(xp.equal(a, b), dy * 0.5, 0)
+        share = xp.where(xp.equal(a, b), dy * 0.5, dy)
         return (
-            unbroadcast(xp, xp.where(xp.greater(a, b), dy, tied), a.shape) if needs[0] else None,
-            unbroadcast(xp, xp.where(xp.less(a, b), dy, tied), b.shape) if needs[1] else None,
+            unbroadcast(xp, xp.where(xp.less(a, b), 0, share), a.shape) if needs[0] else None,
+            unbroadcast(xp, xp.where(xp.greater(a, b), 0, share), b.shape) if needs[1] else None,
         )
 
 
@@ -133,10 +133,10 @@ class Minimum:
     @staticmethod
     def backward(xp, saved, dy, needs):
         a, b = saved
-        tied = xp.where(xp.equal(a, b), dy * 0.5, 0)
+        share = xp.where(xp.equal(a, b), dy * 0.5, dy)
         return (
-            unbroadcast(xp, xp.where(xp.less(a, b), dy, tied), a.shape) if needs[0] else None,
-            unbroadcast(xp, xp.where(xp.greater(a, b), dy, tied), b.shape) if needs[1] else None,
+            unbroadcast(xp, xp.where(xp.greater(a, b), 0, share), a.shape) if needs[0] else None,
+            unbroadcast(xp, xp.where(xp.less(a, b), 0, share), b.shape) if needs[1] else None,
         )
 
 
@@ -188,7 +188,7 @@ class Neg:
 
 
 class Abs:
-    """y = |x|;  dx = dy sign(x), which is 0 at 0."""
+    """y = |x|;  dx = dy sign(x), which is 0 at 0 and NaN at NaN."""
 
     @staticmethod
     def forward(xp, x):

@@ -39,7 +39,7 @@ class Mean:
 
 
 class Amax:
-    """y = max x;  dx = dy, shared evenly among the elements that equal the maximum."""
+    """y = max x;  dx = dy, shared evenly among the elements that equal the maximum (or are NaN, which beats all)."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
@@ -49,13 +49,13 @@ class Amax:
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims):
         x, y = saved
-        chosen = xp.equal(x, spread(xp, y, x.shape, axes, keepdims))
+        chosen = xp.equal(x, spread(xp, y, x.shape, axes, keepdims)) | xp.not_equal(x, x)
         share = dy / xp.sum(chosen, axis=axes, keepdims=keepdims).astype(dy.dtype)
         return (xp.where(chosen, spread(xp, share, x.shape, axes, keepdims), 0),)
 
 
 class Amin:
-    """y = min x;  dx = dy, shared evenly among the elements that equal the minimum."""
+    """y = min x;  dx = dy, shared evenly among the elements that equal the minimum (or are NaN, which beats all)."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
@@ -92,8 +92,9 @@ class Var:
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims, correction):
-        centred = x - xp.mean(x, axis=axes, keepdims=True)
-        free = max(product(x.shape[axis] for axis in axes) - correction, 0)
+        n = product(x.shape[axis] for axis in axes)
+        centred = x - xp.sum(x, axis=axes, keepdims=True) / max(n, 1)
+        free = max(n - correction, 0)
         scale = 1 / free if free else float("inf")  # 0 * inf = NaN: the variance of one value is not known
         return xp.sum(centred * centred, axis=axes, keepdims=keepdims) * scale, (centred, scale)
 
@@ -101,6 +102,24 @@ class Var:
     def backward(xp, saved, dy, needs, *, axes, keepdims, correction):
         centred, scale = saved
         return (spread(xp, dy, centred.shape, axes, keepdims) * centred * (2 * scale),)
+
+
+class Std:
+    """y = sqrt(var);  dx = dy (x - mean) / (y (n - correction)), and 0 where y is 0, at the kink."""
+
+    quiet = True
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims, correction):
+        var, (centred, scale) = Var.forward(xp, x, axes=axes, keepdims=keepdims, correction=correction)
+        y = xp.sqrt(var)
+        return y, (centred, scale, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims, correction):
+        centred, scale, y = saved
+        slope = xp.where(xp.equal(y, 0), 0, dy * (scale / y))
+        return (spread(xp, slope, centred.shape, axes, keepdims) * centred,)
 
 
 class Prod:
@@ -138,5 +157,4 @@ class LogSumExp:
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims):
         x, y = saved
-        share = xp.exp(x - xp.where(xp.isfinite(y), y, 0))
-        return (spread(xp, dy, x.shape, axes, keepdims) * share,)
+        return (spread(xp, dy, x.shape, axes, keepdims) * xp.exp(x - y),)

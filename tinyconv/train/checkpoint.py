@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         safetensors.numpy.save_file(arrays, beside, {"tinyconv": json.dumps(document)})
         os.replace(beside, path)
     except (OSError, safetensors.SafetensorError) as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise CheckpointError(
             f"cannot write the checkpoint {path}: {error}; choose another place with --out"
         ) from error
@@ -115,7 +117,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _host(array: Any) -> Any:
-    return np.ascontiguousarray(backend_of(array).to_numpy(array))
+    return np.asarray(backend_of(array).to_numpy(array), order="C")  # ascontiguousarray would make 0-d arrays 1-d
 
 
 def _safetensors() -> Any:

@@ -44,5 +44,5 @@ class Recipe:
 RECIPES = {
     "default": Recipe(),
     "lesson": Recipe(lr=1e-3, schedule="constant"),
-    "best": Recipe(epochs=30, lr=1e-2, weight_decay=0.05, shift=2),
+    "best": Recipe(epochs=30, weight_decay=0.01, shift=2),
 }

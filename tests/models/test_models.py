@@ -1,0 +1,117 @@
+"""The models: their sizes as published, their shapes, and that they learn."""
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import models
+from tinyconv.functional import cross_entropy
+from tinyconv.models.lenet import C3_INPUTS, SparseConv2d, glyph_codes
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "count"),
+    [
+        ("lenet5", {}, (1, 28, 28), 44_426),
+        ("lenet5", {"padding": 2}, (1, 28, 28), 61_706),
+        ("lenet5", {"size": 32}, (1, 32, 32), 61_706),
+        ("lenet5", {"in_channels": 3, "size": 32}, (3, 32, 32), 62_006),
+        ("lenet5", {"num_classes": 26}, (1, 28, 28), 44_426 + 16 * 85),
+        ("lenet5_1998", {}, (1, 28, 28), 60_000),
+        ("lenet5_1998", {"size": 32}, (1, 32, 32), 60_000),
+        ("mlp", {"hidden": 128}, (1, 28, 28), 784 * 128 + 128 + 128 * 10 + 10),
+        ("mlp", {"hidden": [300, 100]}, (1, 28, 28), 266_610),
+    ],
+)
+def test_parameters_and_shapes(name, options, shape, count):
+    model = models.create(name, **options)
+    assert parameters(model) == count
+    assert model(tc.zeros(2, *shape)).shape == (2, options.get("num_classes", 10))
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
+    tc.manual_seed(0)
+    model = models.create(name)
+    x = tc.randn(16, 1, 28, 28)
+    y = tc.tensor(np.arange(16) % 10)
+    optimizer = tc.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_layers_of_1998_have_the_published_sizes():
+    model = models.lenet5_1998()
+    sizes = {name: parameters(child) for name, child in model.named_children()}
+    assert sizes == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
+
+
+def test_c3_is_table_1():
+    connected = ["".join("X" if s2 in row else " " for row in C3_INPUTS) for s2 in range(6)]
+    assert connected == [
+        "X   XXX  XXXX XX",
+        "XX   XXX  XXXX X",
+        "XXX   XXX  X XXX",
+        " XXX  XXXX  X XX",
+        "  XXX  XXXX XX X",
+        "   XXX  XXXX XXX",
+    ]
+
+
+def test_a_sparse_convolution_is_a_dense_one_with_zeros():
+    tc.manual_seed(1)
+    inputs = ((0, 2), (1, 2), (0, 1, 2), (2,))
+    sparse = SparseConv2d(inputs, 3)
+    x = tc.randn(2, 3, 6, 6)
+    y = sparse(x).numpy()
+    filters = [w for conv in sparse.convs for w in conv.weight.detach().numpy()]
+    biases = [b for conv in sparse.convs for b in conv.bias.detach().numpy()]
+    dense = np.zeros((4, 3, 3, 3), np.float32)
+    for f, channels in enumerate(inputs):
+        dense[f, list(channels)] = filters[f]
+    expected = tc.functional.conv2d(x, tc.tensor(dense), tc.tensor(np.array(biases))).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_glyphs_are_ten_different_pictures_of_84_cells():
+    codes = np.array(glyph_codes())
+    assert codes.shape == (10, 84)
+    assert set(np.unique(codes)) == {-1.0, 1.0}
+    differing = (codes[:, None] != codes).sum(2) + 84 * np.eye(10)
+    assert differing.min() >= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lenet6", {}, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
+        ("lenet5", {"colour": 1}, "model 'lenet5' cannot be built with {'colour': 1}"),
+        ("lenet5", {"size": 12}, "images of 12x12 shrink to nothing; 16 is the smallest"),
+        ("lenet5_1998", {"size": 20}, "images are 28x28 or 32x32, not 20x20"),
+    ],
+)
+def test_what_cannot_be_built(name, options, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (the message is compared below)
+        models.create(name, **options)
+    assert message in str(error.value)
+
+
+def test_an_input_of_another_size_names_the_layer():
+    with pytest.raises(tc.ShapeError) as error:
+        models.lenet5()(tc.zeros(1, 1, 32, 32))
+    assert str(error.value) == (
+        "linear: expected 256 features (weight is (120, 256)), got (1, 400): if this head follows a flatten, it was "
+        "sized for another input; for this one it is nn.Linear(400, ...)\n"
+        "  in layer 'fc1': Linear(in_features=256, out_features=120, bias=True)"
+    )

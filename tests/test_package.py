@@ -1,0 +1,54 @@
+"""The package as a whole: what importing it costs, and that its documents tell the truth."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tinyconv as tc
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_importing_needs_numpy_alone():
+    heavy = ["torch", "cupy", "typer", "rich", "safetensors", "pooch", "PIL", "matplotlib", "threadpoolctl"]
+    code = f"import sys, tinyconv; sys.exit(', '.join(name for name in {heavy} if name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.PIPE).stderr == b""
+
+
+def test_every_public_name_is_there_and_none_is_a_secret():
+    assert sorted(tc.__all__) == sorted(set(tc.__all__))
+    for name in tc.__all__:
+        assert getattr(tc, name) is not None
+    modules = {"backend", "creation", "errors", "loops", "ops", "shapes", "tape", "train", "cli"}
+    assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= modules
+
+
+def snippets(name):
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/backward.md"])
+def test_the_snippets_of_a_document_run(name):
+    """In order, in one namespace, as a reader would type them; `>>>` is not used, so asserts say what comes out."""
+    found = snippets(name)
+    assert found
+    namespace = {}
+    for snippet in found:
+        exec(compile(snippet, f"{name}: {snippet.splitlines()[0]}", "exec"), namespace)
+
+
+def test_example_your_own_op():
+    runpy.run_path(str(ROOT / "examples" / "your_own_op.py"), run_name="__main__")
+
+
+def test_example_train_lenet_on_drawn_digits(capsys):
+    main = runpy.run_path(str(ROOT / "examples" / "train_lenet.py"))["main"]
+    drawn = tc.data.synthetic_digits
+    main(epochs=2, batch_size=64, train=drawn(2000), test=drawn(500, seed=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "44,426 parameters"
+    assert float(re.search(r"test accuracy ([\d.]+)%", lines[-1])[1]) > 90

@@ -1,0 +1,187 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tinyconv.data import synthetic_digits
+
+COMMAND = [sys.executable, "-m", "tinyconv"]
+QUICK = ["train", "mlp", "--data", "synthetic", "--option", "hidden=16", "--batch-size", "512"]
+
+
+def run(*args, code=0, **environment):
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **environment}
+    done = subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, env=env, timeout=300, check=False)
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A LeNet trained for an epoch on drawn digits: its checkpoint and the lines that --json printed."""
+    out = tmp_path_factory.mktemp("runs") / "lenet.safetensors"
+    done = run("train", "lenet5", "--data", "synthetic", "--epochs", 1, "--seed", 3, "--out", out, "--json")
+    return out, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_json_lines(trained):
+    out, lines = trained
+    epoch, final = lines
+    assert set(epoch) == {"epoch", "train_loss", "test_accuracy", "seconds"}
+    assert epoch["epoch"] == 1
+    assert final["final"] is True
+    assert final["parameters"] == 44_426
+    assert final["checkpoint"] == str(out)
+    assert final["test_accuracy"] == epoch["test_accuracy"] > 0.9
+    assert final["seconds"] == pytest.approx(epoch["seconds"])
+
+
+def test_eval_agrees_with_training(trained):
+    out, lines = trained
+    found = json.loads(run("eval", out, "--json").stdout)
+    assert found == {"model": "lenet5", "test_accuracy": lines[-1]["test_accuracy"], "images": 2000}
+    text = run("eval", out).stdout
+    assert text.startswith(f"lenet5: test accuracy {lines[-1]['test_accuracy']:.2%} (")
+
+
+def test_predict_reads_pictures_of_either_polarity_and_any_size(trained, tmp_path):
+    out, _ = trained
+    digits = synthetic_digits(10, seed=5)
+    paths = []
+    for i, (image, label) in enumerate(zip(digits.images[:, 0], digits.labels, strict=True)):
+        picture = Image.fromarray(image)
+        if i % 2:  # a scan: black on white, large, off centre
+            picture = Image.fromarray(255 - np.pad(np.where(image > 100, image, 0), ((2, 30), (25, 5)))).resize((590, 600))
+        paths.append(tmp_path / f"{label}.{'jpg' if i % 3 else 'png'}")
+        picture.save(paths[-1])
+    found = [json.loads(line) for line in run("predict", out, *paths, "--json").stdout.splitlines()]
+    assert [line["image"] for line in found] == [str(path) for path in paths]
+    assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5) for line in found)
+    right = [line["label"] == path.stem for line, path in zip(found, paths, strict=True)]
+    assert sum(right) >= 8
+    table = run("predict", out, paths[0]).stdout
+    assert all(f" {digit} " in table for digit in range(10))
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path):
+    text = run(*QUICK, "--epochs", 2, "--out", tmp_path / "c.safetensors").stdout.splitlines()
+    assert text[0] == "mlp on synthetic: 12,730 parameters, 10,000 images, 2 epochs of 20 steps, seed 0"
+    assert text[1].startswith("epoch 1: train loss ")
+    assert text[2].startswith("epoch 2: train loss ")
+    assert text[3].startswith("test accuracy ")
+    assert text[4] == f"checkpoint: {tmp_path / 'c.safetensors'}"
+
+
+def stopped(out, *args):
+    """Start a training, press Ctrl-C in its second epoch, return what it printed."""
+    command = [*COMMAND, *QUICK, *map(str, args), "--out", str(out), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    return [json.loads(line) for line in (first + rest).splitlines()], errors
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent to a whole console there")
+def test_ctrl_c_saves_and_resume_continues_bit_for_bit(tmp_path):
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
+    recipe = ["--epochs", 40, "--shift", 2, "--seed", 11]
+    expected = [json.loads(line) for line in run(*QUICK, *recipe, "--out", whole, "--json").stdout.splitlines()]
+
+    lines, errors = stopped(out, *recipe)
+    assert lines[-1]["stopped"] is True
+    at = lines[-1]["epoch"]
+    assert 1 <= at < 40
+    assert f"continue with: tinyconv train --resume {out}" in errors
+
+    after = [json.loads(line) for line in run("train", "--resume", out, "--json").stdout.splitlines()]
+    assert [line["epoch"] for line in after[:-1]] == list(range(at + 1, 41))
+    for line, wanted in zip(after[:-1], expected[at:-1], strict=True):
+        assert (line["train_loss"], line["test_accuracy"]) == (wanted["train_loss"], wanted["test_accuracy"])
+    ours, theirs = load_file(out), load_file(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+
+
+def test_resuming_what_is_finished_reports_it_again(trained):
+    out, lines = trained
+    before = out.read_bytes()
+    again = [json.loads(line) for line in run("train", "--resume", out, "--json").stdout.splitlines()]
+    assert again == lines[-1:]
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["train"], 2, "name a model (lenet5, lenet5_1998, mlp), or --resume a checkpoint"),
+        (["train", "lenet6", "--data", "synthetic"], 1, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
+        (["train", "lenet5", "--recipe", "quick"], 2, "no recipe 'quick'; there are default, lesson, best"),
+        (["train", "lenet5", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
+        (["train", "lenet5", "--schedule", "cosine"], 1, "schedule must be 'onecycle' or 'constant', got 'cosine'"),
+        (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE with a number or a list"),
+        (["train", "lenet5", "--data", "svhn"], 1, "no dataset is called 'svhn'"),
+        (["train", "--resume", "nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),
+        (["train", "mlp", "--resume", "x.safetensors", "--epochs", "3"], 2, "leave out epochs, model"),
+        (["train", "mlp", "--data", "synthetic", "--device", "cuda"], 1, "device 'cuda"),
+        (["train", "mlp", "--data", "synthetic", "--device", "tpu"], 1, "unknown device 'tpu'"),
+        (["train", "mlp", "--data", "synthetic", "--out", "/dev/null/c"], 1, "choose another place with --out"),
+        (["eval", "nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),
+        (["data", "verify", "cifar"], 1, "no dataset is called 'cifar'"),
+        (["nonsense"], 2, "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input(args, code, message):
+    if "/dev/null/c" in args and os.name == "nt":
+        pytest.skip("no /dev/null there")
+    done = run(*args, code=code)
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_picture_that_is_none(trained, tmp_path):
+    out, _ = trained
+    (tmp_path / "text.png").write_text("hello")
+    assert "cannot be read as a picture" in run("predict", out, tmp_path / "text.png", code=1).stderr
+    Image.new("L", (40, 40), 255).save(tmp_path / "white.png")
+    assert "nothing is drawn on this picture" in run("predict", out, tmp_path / "white.png", code=1).stderr
+    assert "there is no such picture" in run("predict", out, tmp_path / "none.png", code=1).stderr
+
+
+def test_data_commands(tmp_path):
+    empty = {"TINYCONV_DATA": "", "XDG_CACHE_HOME": str(tmp_path), "TINYCONV_OFFLINE": "1"}
+    assert "mnist: not here; get it with: tinyconv data fetch mnist" in run("data", "list", **empty).stdout
+    assert "train-images-idx3-ubyte: missing" in run("data", "verify", "mnist", code=1, **empty).stdout
+    assert "offline" in run("data", "fetch", "mnist", code=1, **empty).stderr
+
+
+def test_doctor():
+    text = run("doctor").stdout
+    for word in ("tinyconv ", "NumPy ", "BLAS: ", "GPU: ", "data: mnist: "):
+        assert word in text
+
+
+def test_version_and_help():
+    assert run("--version").stdout.startswith("tinyconv ")
+    help_text = run("train", "--help").stdout
+    for word in ("--recipe", "--resume", "--seed", "--json"):
+        assert word in help_text
+    assert "Exit codes: 0 success" in " ".join(run("--help").stdout.split())
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; import tinyconv.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "the tinyconv command needs typer: pip install 'tinyconv[train]'"

@@ -1,0 +1,185 @@
+"""The training loop: the same bits twice, the same bits after a stop, and the losses that torch has."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import models, nn, optim
+from tinyconv.data import DataLoader, RandomShift, synthetic_digits
+from tinyconv.functional import cross_entropy
+from tinyconv.optim.lr_scheduler import OneCycleLR
+from tinyconv.train import DivergedError, EpochReport, Session, StepReport, Trainer, evaluate, load_checkpoint, predict
+from tinyconv.train.checkpoint import Run
+
+EPOCHS, IMAGES, BATCH = 2, 80, 16
+STEPS = EPOCHS * IMAGES // BATCH
+
+
+def net():
+    """With dropout and batch norm: a resume must bring back random numbers and running statistics too."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(576, 10)
+    )
+
+
+def build(make_optimizer=optim.Adam, seed=0):
+    tc.manual_seed(seed)
+    model = net()
+    loader = DataLoader(synthetic_digits(IMAGES), BATCH, shuffle=True, seed=seed, augment=RandomShift(2))
+    optimizer = make_optimizer(model.parameters(), lr=1e-3)
+    schedule = OneCycleLR(optimizer, 1e-2, STEPS, cycle_momentum=not isinstance(optimizer, optim.RMSprop))
+    trainer = Trainer(model, optimizer, schedule, loader, synthetic_digits(40, seed=1), EPOCHS)
+    return Session(Run("not among the models"), model, trainer)
+
+
+def advance(session, steps=None):
+    """Take so many optimiser steps, or all; return the reports without their times."""
+    reports, taken = [], 0
+    for report in session.trainer.run():
+        taken += isinstance(report, StepReport)
+        reports.append((report.epoch, report.test_accuracy) if isinstance(report, EpochReport) else report)
+        if taken == steps:
+            break
+    return reports
+
+
+def bits(session):
+    model = {name: t.numpy().tobytes() for name, t in session.model.state_dict().items()}
+    optimizer = session.trainer.optimizer.state_dict()
+    arrays = {
+        (i, name): v.tobytes() if isinstance(v, np.ndarray) else v
+        for i, entries in optimizer["state"].items()
+        for name, v in entries.items()
+    }
+    losses = [entry["train_loss"] for entry in session.trainer.progress.history]
+    return model, arrays, optimizer["param_groups"], losses, tc.get_rng_state()
+
+
+def test_the_same_seed_gives_the_same_bits():
+    def train(seed):
+        session = build(seed=seed)  # and then run: dropout draws from the one generator that building seeded
+        return advance(session), bits(session)
+
+    assert train(0) == train(0)
+    assert train(0)[1][0] != train(1)[1][0]
+
+
+def resumed_from(path, make_optimizer=optim.Adam):
+    """As `tinyconv.train.resume`, for a model that has no name: everything but the arguments comes from the file."""
+    found = load_checkpoint(path)
+    session = build(make_optimizer, seed=7)
+    session.trainer.loader.seed = 0
+    session.model.load_state_dict(found.model_state)
+    session.trainer.optimizer.load_state_dict(found.optimizer_state)
+    session.trainer.load_state_dict(found.trainer)
+    return session
+
+
+@pytest.mark.parametrize("stop", range(STEPS + 1))
+@pytest.mark.parametrize("make_optimizer", [optim.Adam, optim.AdamW, optim.SGD, optim.RMSprop])
+def test_stopping_anywhere_changes_no_bit(make_optimizer, stop, tmp_path):
+    whole = build(make_optimizer)
+    expected, expected_bits = advance(whole), bits(whole)
+
+    stopped = build(make_optimizer)
+    before = advance(stopped, stop) if stop else []
+    resumed = resumed_from(stopped.save(tmp_path / "stopped.safetensors"), make_optimizer)
+    after = advance(resumed)
+
+    assert before + after == expected
+    assert bits(resumed) == expected_bits
+
+
+def test_a_resume_without_the_random_numbers_would_be_seen(tmp_path):
+    whole = build()
+    advance(whole)
+    expected_bits = bits(whole)
+    stopped = build()
+    advance(stopped, 3)
+    resumed = resumed_from(stopped.save(tmp_path / "stopped.safetensors"))
+    tc.manual_seed(12345)
+    advance(resumed)
+    assert bits(resumed)[0] != expected_bits[0]
+
+
+def test_reports():
+    session = build()
+    reports = list(session.trainer.run())
+    steps = [r for r in reports if isinstance(r, StepReport)]
+    epochs = [r for r in reports if isinstance(r, EpochReport)]
+    assert [(r.epoch, r.step, r.steps) for r in steps] == [(e, s, 5) for e in (1, 2) for s in range(1, 6)]
+    assert [r.epoch for r in epochs] == [1, 2]
+    # Batches of equal size: the mean over the epoch is the mean of its batches' losses.
+    assert epochs[0].train_loss == pytest.approx(np.mean([r.loss for r in steps[:5]]))
+    assert epochs[1].test_accuracy == evaluate(session.model, session.trainer.test)
+    assert all(0 <= r.test_accuracy <= 1 and r.seconds > 0 for r in epochs)
+    json.dumps(session.trainer.state_dict())
+    assert list(session.trainer.run()) == []
+
+
+def test_the_epoch_loss_weighs_a_smaller_last_batch_by_its_size():
+    tc.manual_seed(0)
+    model = models.mlp(8)
+    loader = DataLoader(synthetic_digits(10), 8)
+    trainer = Trainer(model, optim.SGD(model.parameters(), lr=1e-12), None, loader, synthetic_digits(10), 1)
+    steps = [r.loss for r in trainer.run() if isinstance(r, StepReport)]
+    assert trainer.progress.history[0]["train_loss"] == pytest.approx((8 * steps[0] + 2 * steps[1]) / 10)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_before_the_weights_are_lost():
+    session = build()
+    session.model[0].weight.data[0, 0, 0, 0] = float("nan")
+    others = session.model[5].weight.numpy().copy()
+    with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 1; the learning rate is likely too high"):
+        list(session.trainer.run())
+    np.testing.assert_array_equal(session.model[5].weight.numpy(), others)
+
+
+def test_prediction_leaves_the_mode_alone_and_records_nothing():
+    model = net()
+    images = synthetic_digits(7).normalized()
+    p = predict(model, images, batch_size=3)
+    assert model.training
+    assert p.shape == (7, 10)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(p, predict(model.eval(), images), rtol=1e-4, atol=1e-6)
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_ten_steps_follow_torch_in_float64():
+    """From the same weights, on the same batches, with Adam: losses equal to 1e-5 relative, and far closer."""
+    torch = pytest.importorskip("torch")
+    tc.manual_seed(0)
+    ours = models.lenet5().double()
+
+    theirs = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 6, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+        *(torch.nn.Conv2d(6, 16, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+        torch.nn.Flatten(),
+        *(torch.nn.Linear(256, 120), torch.nn.ReLU(), torch.nn.Linear(120, 84), torch.nn.ReLU()),
+        torch.nn.Linear(84, 10),
+    ).double()
+    with torch.no_grad():
+        for p, q in zip(theirs.parameters(), ours.parameters(), strict=True):
+            p.copy_(torch.from_numpy(q.detach().numpy().copy()))
+
+    our_adam = optim.Adam(ours.parameters(), lr=1e-3)
+    their_adam = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    losses = []
+    for x, y in DataLoader(synthetic_digits(320), 32, shuffle=True).arrays(0):
+        our_adam.zero_grad()
+        loss = cross_entropy(ours(tc.tensor(x).double()), tc.tensor(y))
+        loss.backward()
+        our_adam.step()
+        their_adam.zero_grad()
+        their_loss = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(x).double()), torch.from_numpy(y))
+        their_loss.backward()
+        their_adam.step()
+        losses.append((loss.item(), their_loss.item()))
+    assert len(losses) == 10
+    assert losses[-1][0] < losses[0][0]
+    for ours_, theirs_ in losses:
+        assert ours_ == pytest.approx(theirs_, rel=1e-9)
