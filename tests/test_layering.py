@@ -10,7 +10,7 @@ import tinyconv
 LAYERS = [
     {"errors"},
     {"shapes", "backend", "tape"},
-    {"ops"},
+    {"ops", "environment"},
     {"loops"},
     {"variants"},
     {"tensor"},

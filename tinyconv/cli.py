@@ -7,7 +7,6 @@ Ctrl-C after saving (143 by SIGTERM).
 from __future__ import annotations
 
 import json
-import platform
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import data, models
-from tinyconv.backend import cupy_backend
+from tinyconv.environment import environment, version_of
 from tinyconv.errors import TinyconvError
 from tinyconv.train import (
     RECIPES,
@@ -361,42 +360,13 @@ def data_verify(
 @app.command()
 def doctor() -> None:
     """Print what this installation consists of: versions, BLAS, threads, GPU, data."""
-    print(f"tinyconv {tinyconv.__version__}, NumPy {np.__version__}, Python {platform.python_version()}")
-    print(f"system: {platform.platform()}, {_cores()} processor cores usable")
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        print("BLAS: unknown (threadpoolctl is not installed)")
-    else:
-        for pool in threadpool_info():
-            parts = [pool.get("internal_api"), pool.get("version"), pool.get("architecture")]
-            print(f"BLAS: {' '.join(part for part in parts if part)}, {pool['num_threads']} threads")
-    for name in ("typer", "rich", "safetensors", "pooch", "PIL", "threadpoolctl", "torch"):
-        print(f"{name}: {_version_of(name)}")
-    try:
-        gpu = cupy_backend().xp
-        count = gpu.cuda.runtime.getDeviceCount()
-        names = [gpu.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-        print(f"GPU: CuPy {gpu.__version__}, {', '.join(names) or 'no device'}")
-    except Exception as error:  # whatever is wrong with a driver is what we are here to say
-        print(f"GPU: none ({str(error).splitlines()[0]})")
+    print(f"tinyconv: {tinyconv.__version__}")
+    for what, found in environment().items():
+        print(f"{what}: {'; '.join(found) or 'unknown' if isinstance(found, list) else found}")
+    for name in ("typer", "rich", "safetensors", "pooch", "pillow", "threadpoolctl", "torch"):
+        print(f"{name}: {version_of(name)}")
     for name in data.list_datasets():
         print(f"data: {name}: {data.locate(name) or 'not found'}")
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _version_of(module: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version({"PIL": "pillow"}.get(module, module))
-    except PackageNotFoundError:
-        return "not installed"
 
 
 # --- shared ---------------------------------------------------------------------------------------------------------

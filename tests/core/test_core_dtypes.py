@@ -89,8 +89,10 @@ def test_functions_of_one_tensor(dtype, method):
 
     ours = outcome(lambda x, _: call(x), make(tc, dtype, (2,)), None)
     theirs = outcome(lambda x, _: call(x), make(torch, dtype, (2,)), None)
-    if (dtype, method) in {("bool", "abs"), ("bool", "clamp"), ("bool", "argmax")}:
+    if (dtype, method) in {("bool", "abs"), ("bool", "argmax")}:
         assert theirs == "an error"  # where torch has no kernel and NumPy has
+    elif (dtype, method) == ("uint8", "all"):
+        assert (ours, theirs) == ("bool", "uint8")  # torch keeps uint8 there for the sake of old programs
     else:
         assert ours == theirs
 

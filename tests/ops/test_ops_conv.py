@@ -5,69 +5,36 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from geometry import conv_cases, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import arrange, arrays, check, compare, dtypes
+from oracle import FLOATS, arrange, arrays, check, compare
 
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv.ops import conv
 
+every_variant = pytest.mark.parametrize("variant", tc.variants.available("conv2d"))
 ignore_copy = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
-@st.composite
-def geometries(draw, max_kernel=3, max_extra=4):
-    """kernel, stride, padding, dilation and an image size that the window fits into."""
-    kernel, stride, dilation = (
-        tuple(draw(st.tuples(*2 * [st.integers(1, top)]), label=label))
-        for label, top in (("kernel", max_kernel), ("stride", 4), ("dilation", 3))
-    )
-    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)), label="padding")
-    size = tuple(
-        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, max_extra), label="extra")
-        for k, p, d in zip(kernel, padding, dilation, strict=True)
-    )
-    return kernel, stride, padding, dilation, size
-
-
-@st.composite
-def conv_cases(draw, max_kernel=3, max_extra=4):
-    """The inputs of conv2d, its geometry as torch spells it, and which inputs need a gradient."""
-    kernel, stride, padding, dilation, size = draw(geometries(max_kernel, max_extra))
-    spelling = draw(st.sampled_from(["pair", "integers", "same", "valid"]))
-    if spelling == "integers":
-        stride, padding, dilation = stride[0], max(padding), min(dilation)
-    elif spelling == "same":
-        stride, padding = 1, "same"
-    elif spelling == "valid":
-        size = tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
-        padding = "valid"
-    n, groups = draw(st.integers(0, 3), label="N"), draw(st.integers(1, 3), label="groups")
-    c_each, f_each = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    shapes = [(n, groups * c_each, *size), (groups * f_each, c_each, *kernel), (groups * f_each,)]
-    shapes = shapes[: draw(st.sampled_from([3, 2]), label="with or without bias")]
-    dtype = draw(dtypes)
-    inputs = [draw(arrays(shape, dtype)) for shape in shapes]
-    needs = sorted(draw(st.sets(st.sampled_from(range(len(inputs))), min_size=1), label="needs"))
-    return inputs, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, needs
-
-
+@every_variant
 @ignore_copy
-@settings(max_examples=200)
-@given(conv_cases())
-def test_conv2d(case):
+@settings(max_examples=150)
+@given(case=conv_cases())
+def test_conv2d(variant, case):
     inputs, geometry, needs = case
-    check(
-        lambda *tensors: F.conv2d(*tensors, **geometry),
-        lambda *tensors: torch.nn.functional.conv2d(*tensors, **geometry),
-        inputs,
-        needs=needs,
-        magnitude="terms",
-    )
+    with tc.using(conv2d=variant):
+        check(
+            lambda *tensors: F.conv2d(*tensors, **geometry),
+            lambda *tensors: torch.nn.functional.conv2d(*tensors, **geometry),
+            inputs,
+            needs=needs,
+            magnitude="terms",
+        )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
     ("x_shape", "weight_shape", "geometry"),
     [

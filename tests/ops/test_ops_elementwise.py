@@ -5,6 +5,7 @@ import operator
 import numpy as np
 import pytest
 import torch
+from geometry import some_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import arrays, check, check_values, dtypes, shapes
@@ -30,10 +31,6 @@ def broadcast_shapes(draw, count):
     return [tuple(draw(st.sampled_from([1, n])) for n in whole[draw(st.integers(0, len(whole))) :]) for _ in range(count)]
 
 
-def some_needs(count):
-    return st.sets(st.sampled_from(range(count)), min_size=1).map(sorted)
-
-
 @each_binary
 @settings(max_examples=80)
 @given(data=st.data())
@@ -41,7 +38,7 @@ def test_binary(name, data):
     ours, theirs = BINARY[name]
     dtype = data.draw(dtypes)
     a, b = (data.draw(arrays(shape, dtype)) for shape in data.draw(broadcast_shapes(2)))
-    check(ours, theirs, [a, b], needs=data.draw(some_needs(2)), magnitude=0 if name == "/" else 8)
+    check(ours, theirs, [a, b], needs=data.draw(some_of(2)), magnitude=0 if name == "/" else 8)
 
 
 @pytest.mark.parametrize("name", ["/", "maximum", "minimum"])
@@ -88,7 +85,7 @@ def test_promotion_of_numbers(name, dtype):
 def test_pow(data):
     dtype = data.draw(dtypes)
     base, exponent = (data.draw(arrays(shape, dtype)) for shape in data.draw(broadcast_shapes(2)))
-    check(lambda a, b: a**b, lambda a, b: a**b, [abs(base), exponent], needs=data.draw(some_needs(2)))
+    check(lambda a, b: a**b, lambda a, b: a**b, [abs(base), exponent], needs=data.draw(some_of(2)))
 
 
 @pytest.mark.parametrize("needs", [[0], [1], [0, 1]], ids=str)
@@ -114,7 +111,7 @@ def test_where(data):
     of_condition, *of_values = data.draw(broadcast_shapes(3))
     condition = data.draw(arrays(of_condition, np.bool_, ("ties",)))
     inputs = [condition, *(data.draw(arrays(shape, dtype)) for shape in of_values)]
-    check(tc.where, torch.where, inputs, needs=[1 + i for i in data.draw(some_needs(2))], magnitude=8)
+    check(tc.where, torch.where, inputs, needs=[1 + i for i in data.draw(some_of(2))], magnitude=8)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -169,7 +166,7 @@ def test_clamp_between_tensors(data):
         lambda x, low, high: x.clamp(low, high),
         lambda x, low, high: x.clamp(low, high),
         [x, low, high],
-        needs=data.draw(some_needs(3)),
+        needs=data.draw(some_of(3)),
         magnitude=8,
     )
 

@@ -1,21 +1,23 @@
 """linear and matmul against torch."""
 
+import pytest
 import torch
+from geometry import linear_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import arrays, check, dtypes, shapes
 
+import tinyconv as tc
 from tinyconv import functional as F
 
 
+@pytest.mark.parametrize("variant", tc.variants.available("linear"))
 @settings(max_examples=100)
-@given(st.data())
-def test_linear(data):
-    lead = data.draw(shapes(max_dims=3, max_side=3))
-    i, o, dtype = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5)), data.draw(dtypes)
-    inputs = [data.draw(arrays(shape, dtype)) for shape in [(*lead, i), (o, i), (o,)][: data.draw(st.integers(2, 3))]]
-    needs = sorted(data.draw(st.sets(st.sampled_from(range(len(inputs))), min_size=1)))
-    check(F.linear, torch.nn.functional.linear, inputs, needs=needs, magnitude="terms")
+@given(case=linear_cases())
+def test_linear(variant, case):
+    inputs, needs = case
+    with tc.using(linear=variant):
+        check(F.linear, torch.nn.functional.linear, inputs, needs=needs, magnitude="terms")
 
 
 @st.composite

@@ -3,55 +3,29 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from geometry import pool_cases
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import arrays, check, check_values, dtypes
 
+import tinyconv as tc
 from tinyconv import functional as F
 
 REF = torch.nn.functional
 
 
-def no_window_is_empty(size, kernel, stride, padding, dilation):
-    """A dilated window can step over a small image; what torch then does is not defined."""
-    starts = range(-padding, 0, stride)
-    return all(any(0 <= start + u * dilation < size for u in range(kernel)) for start in starts)
-
-
-@st.composite
-def pool_cases(draw, kinds, dilated):
-    """An input and the geometry of a pooling whose padding is at most half its kernel."""
-    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)), label="kernel")
-    dilation = draw(st.tuples(*2 * [st.integers(1, 2 if dilated else 1)]), label="dilation")
-    padding = tuple(draw(st.integers(0, k // 2), label="padding") for k in kernel)
-    size = tuple(
-        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 5), label="extra")
-        for k, p, d in zip(kernel, padding, dilation, strict=True)
-    )
-    stride = draw(st.none() | st.tuples(st.integers(1, 4), st.integers(1, 4)), label="stride")
-    assume(all(map(no_window_is_empty, size, kernel, stride or kernel, padding, dilation)))
-    geometry = {
-        "kernel_size": kernel,
-        "stride": stride,
-        "padding": padding,
-        "ceil_mode": draw(st.booleans(), label="ceil_mode"),
-    }
-    if dilated:
-        geometry["dilation"] = dilation
-    shape = (draw(st.integers(0, 2), label="N"), draw(st.integers(1, 2), label="C"), *size)
-    return draw(arrays(shape, draw(dtypes), kinds)), geometry
-
-
-@settings(max_examples=300)
-@given(pool_cases(("normal", "ties", "special"), dilated=True), st.booleans())
-def test_max_pool2d(case, return_indices):
+@pytest.mark.parametrize("variant", tc.variants.available("max_pool2d"))
+@settings(max_examples=200)
+@given(case=pool_cases(("normal", "ties", "special"), dilated=True), return_indices=st.booleans())
+def test_max_pool2d(variant, case, return_indices):
     x, geometry = case
-    check(
-        lambda x: F.max_pool2d(x, **geometry, return_indices=return_indices),
-        lambda x: REF.max_pool2d(x, **geometry, return_indices=return_indices),
-        [x],
-        magnitude=1,  # where windows overlap, gradients add up
-    )
+    with tc.using(max_pool2d=variant):
+        check(
+            lambda x: F.max_pool2d(x, **geometry, return_indices=return_indices),
+            lambda x: REF.max_pool2d(x, **geometry, return_indices=return_indices),
+            [x],
+            magnitude=1,  # where windows overlap, gradients add up
+        )
 
 
 @pytest.mark.parametrize("fill", [1.0, -np.inf, np.nan])

@@ -168,7 +168,7 @@ def test_data_commands(tmp_path):
 
 def test_doctor():
     text = run("doctor").stdout
-    for word in ("tinyconv ", "NumPy ", "BLAS: ", "GPU: ", "data: mnist: "):
+    for word in ("tinyconv: ", "numpy: ", "blas: ", "gpu: ", "data: mnist: "):
         assert word in text
 
 

@@ -1,0 +1,400 @@
+"""Writing in place: what it does, what it may not do, and that the tape notices writes into what it saved."""
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+import tinyconv.functional as F
+from tinyconv import nn
+
+torch = pytest.importorskip("torch")
+
+
+def message(error, function, *args, **kwargs):
+    """The whole text of the error that a call raises."""
+    with pytest.raises(error) as caught:
+        function(*args, **kwargs)
+    return str(caught.value)
+
+
+def ones(*shape):
+    return tc.ones(*shape, requires_grad=True)
+
+
+IN_PLACE = {
+    "+=": lambda x, y: x.__iadd__(y),
+    "-=": lambda x, y: x.__isub__(y),
+    "*=": lambda x, y: x.__imul__(y),
+    "/=": lambda x, y: x.__itruediv__(y),
+    "**=": lambda x, y: x.__ipow__(y),
+}
+
+
+# --- what it does ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("symbol", IN_PLACE)
+def test_a_leaf_is_written_to_where_it_stands(symbol):
+    for library in (tc, torch):
+        x = library.tensor([1.0, 2.0])
+        view = x[1:]
+        assert IN_PLACE[symbol](x, 3) is x
+        if library is tc:
+            ours = x.tolist(), view.tolist()
+    assert ours == (x.tolist(), view.tolist())
+
+
+@pytest.mark.parametrize("symbol", IN_PLACE)
+def test_a_leaf_that_requires_grad_is_written_to_under_no_grad_only(symbol):
+    x = ones(2)
+    assert message(tc.GraphError, IN_PLACE[symbol], x, 3.0) == (
+        f"{symbol}: a leaf that requires grad cannot be changed in place while recording; "
+        "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+    )
+    assert x.tolist() == [1.0, 1.0]
+    array = x.array
+    with tc.no_grad():
+        IN_PLACE[symbol](x, 3.0)
+    assert x.array is array
+    assert x.is_leaf
+    assert x.requires_grad
+
+
+@pytest.mark.parametrize("symbol", IN_PLACE)
+def test_on_what_was_computed_it_is_recorded(symbol):
+    def gradient(library):
+        x = library.tensor([2.0, 3.0], requires_grad=True)
+        identity = library.tensor([1.5, 0.5], requires_grad=True)
+        out = x * 1.0
+        before = out
+        IN_PLACE[symbol](out, identity)
+        assert out is before
+        (out * out).sum().backward()
+        return out.tolist(), x.grad.tolist(), identity.grad.tolist()
+
+    for ours, theirs in zip(gradient(tc), gradient(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_a_residual_sum_in_place():
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    x = tc.randn(1, 1, 4, 4, requires_grad=True)
+
+    def block(x, in_place):
+        identity, out = x, conv(x)
+        if in_place:
+            out += identity
+        else:
+            out = out + identity
+        return out.relu()
+
+    grads = [tc.grad(block(x, in_place).sum(), [x, conv.weight]) for in_place in (True, False)]
+    for a, b in zip(*grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_constant_that_takes_in_something_tracked_becomes_tracked():
+    x = ones(2)
+    total = tc.zeros(2)
+    for factor in (2.0, 3.0):
+        total += x * factor
+    assert total.requires_grad
+    total.sum().backward()
+    assert x.grad.tolist() == [5.0, 5.0]
+
+
+def test_copy_fill_zero_add():
+    x = tc.zeros(2, 2)
+    assert x.copy_(tc.tensor([1, 2])) is x
+    assert x.tolist() == [[1.0, 2.0]] * 2
+    assert x.fill_(3).tolist() == [[3.0, 3.0]] * 2
+    assert x.add_(1).tolist() == [[4.0, 4.0]] * 2
+    assert x.mul_(2).sub_(1).div_(7).tolist() == [[1.0, 1.0]] * 2
+    assert x.zero_().tolist() == [[0.0, 0.0]] * 2
+    assert x.dtype == tc.float32
+    assert x.copy_(np.array([1.0, 2.0])).tolist() == [[1.0, 2.0]] * 2
+    assert tc.zeros(1, dtype=tc.float64).fill_(0.1).item() == 0.1
+    assert tc.zeros(2, dtype=tc.int64).copy_(tc.tensor([1.9, -1.9])).tolist() == [1, -1]
+
+
+def test_what_does_not_fit_raises_and_changes_nothing():
+    x = tc.arange(3)
+    float_result = "+=: the result is float32 and cannot be written into int64"
+    assert message(tc.DtypeError, x.__iadd__, 1.5) == float_result
+    assert message(tc.DtypeError, x.__itruediv__, 2) == "/=: the result is float32 and cannot be written into int64"
+    assert x.tolist() == [0, 1, 2]
+    wide = "+=: the result has shape (2, 3) and cannot be written into (3,)"
+    assert message(tc.ShapeError, x.__iadd__, tc.zeros(2, 3, dtype=tc.int64)) == wide
+    assert message(tc.ShapeError, x.copy_, tc.zeros(2)) == "expand: (2,) cannot be repeated to (3,)"
+    narrow = tc.ones(2)
+    narrow += tc.ones(2, dtype=tc.float64)
+    assert narrow.dtype == tc.float32
+
+
+def test_views_of_what_was_computed():
+    h = ones(4) * 2
+    view = h[:2]
+    shared = (
+        "+=: this tensor shares its memory with a view, and writing through views is not recorded; "
+        "make a new tensor, as in x = x + 1"
+    )
+    assert message(tc.GraphError, view.__iadd__, 1) == shared
+    assert message(tc.GraphError, h.__iadd__, 1) == shared
+    base = tc.zeros(2)
+    row = base.reshape(1, 2)
+    assert message(tc.GraphError, row.__iadd__, ones(1, 2)) == shared
+    row += 1  # nothing to record here
+    assert base.tolist() == [1.0, 1.0]
+
+
+def test_a_repeated_view_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        tc.ones(1).expand(3).fill_(2)
+
+
+def test_assigning_to_elements():
+    x = tc.zeros(2, 3)
+    x[0] = 1
+    x[:, 2] = tc.tensor([5.0, 6.0])
+    x[x > 5.5] = -1
+    x[tc.tensor([0, 1]), tc.tensor([0, 1])] = np.array([7.0, 8.0])
+    assert x.tolist() == [[7.0, 1.0, 5.0], [0.0, 8.0, -1.0]]
+    view = x[1]
+    view[0] = 9
+    assert x[1, 0].item() == 9.0
+    with pytest.raises(ValueError, match="broadcast"):
+        x[0] = tc.ones(4)
+    with pytest.raises(IndexError, match="out of bounds"):
+        x[5] = 0
+
+
+def test_assignments_to_elements_are_not_recorded():
+    not_recorded = (
+        "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
+        "or write inside `with tinyconv.no_grad():`"
+    )
+    x = ones(2)
+    assert message(tc.GraphError, x.__setitem__, 0, 5.0) == not_recorded
+    assert message(tc.GraphError, (x * 2).__setitem__, 0, 5.0) == not_recorded
+    assert message(tc.GraphError, tc.zeros(2).__setitem__, 0, x[0]) == not_recorded
+    with tc.no_grad():
+        x[0] = 5
+    assert x.tolist() == [5.0, 1.0]
+
+
+# --- what the tape saved --------------------------------------------------------------------------------------------
+
+
+def spoiled(op, what):
+    return (
+        f"backward: {op!r} saved {what} for its gradient, and it was written to in place since; "
+        "write to a copy (x.clone()), or make a new tensor (x = x + 1 instead of x += 1)"
+    )
+
+
+def assign_first(x):
+    x[0] = 7.0
+
+
+def under_no_grad(write):
+    def quietly(x):
+        with tc.no_grad():
+            write(x)
+
+    return quietly
+
+
+def through_data_numpy(x):
+    x.data.numpy()[0] = 7.0
+
+
+def through_dlpack(x):
+    torch.from_dlpack(x.detach())[0] = 7.0
+
+
+WRITES = {
+    "+=": under_no_grad(lambda x: x.__iadd__(1)),
+    "-=": under_no_grad(lambda x: x.__isub__(1)),
+    "*=": under_no_grad(lambda x: x.__imul__(2)),
+    "/=": under_no_grad(lambda x: x.__itruediv__(2)),
+    "**=": under_no_grad(lambda x: x.__ipow__(2)),
+    "add_": under_no_grad(lambda x: x.add_(1)),
+    "zero_": under_no_grad(lambda x: x.zero_()),
+    "fill_": under_no_grad(lambda x: x.fill_(3)),
+    "copy_": under_no_grad(lambda x: x.copy_(tc.zeros(3))),
+    "x[0] =": under_no_grad(assign_first),
+    "a view": under_no_grad(lambda x: x[1:].zero_()),
+    "a view of a view": under_no_grad(lambda x: x.reshape(1, 3)[:, :2].T.fill_(2)),
+    "detach": lambda x: x.detach().zero_(),
+    ".data": lambda x: x.data.__iadd__(1),
+    ".data.numpy()": through_data_numpy,
+    "dlpack": through_dlpack,
+    "uniform_": nn.init.zeros_,
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_writing_into_an_input_that_was_saved(write):
+    x = tc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = (x * x).sum()
+    write(x)
+    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 0 (float32, shape (3,))")
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_writing_into_an_output_that_was_saved(write):
+    x = tc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    h = x.exp()
+    y = h.sum()
+    write(h)
+    assert message(tc.GraphError, y.backward) == spoiled("Exp", "its output (float32, shape (3,))")
+
+
+def test_numpy_arrays_handed_out_before_and_after_the_forward_pass():
+    w = ones(3)
+    for early in (True, False):
+        x = tc.ones(3)
+        array = x.numpy() if early else None
+        y = (w * x).sum()
+        array = array if early else x.numpy()
+        array[1] = 5
+        assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
+
+
+def test_an_array_handed_out_before_grad_was_required():
+    x = tc.ones(3)
+    array = x.numpy()
+    x.requires_grad_()
+    y = (x * x).sum()
+    array[0] = 2
+    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 0 (float32, shape (3,))")
+
+
+def test_an_array_of_a_view_reaches_the_whole_memory():
+    w, x = ones(3), tc.ones(2, 3)
+    array = x[0].numpy()  # watched from here on, all of x
+    y = (w * x[1]).sum()
+    x.numpy()[1, 2] = 5
+    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
+    assert array.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("use", [tc.from_numpy, lambda array: array], ids=["from_numpy", "operand"])
+def test_the_callers_own_array(use):
+    w, array = ones(3), np.ones(3, np.float32)
+    y = (w * use(array)).sum()
+    array += 1
+    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
+
+
+def test_a_slice_of_the_callers_array_is_watched_alone():
+    w, array = ones(3), np.ones((2, 3), np.float32)
+    y = (w * tc.from_numpy(array[0])).sum()
+    array[1] = 9
+    y.backward()
+    assert w.grad.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_weights_of_a_layer():
+    layer = nn.Linear(2, 2)
+    y = layer(ones(1, 2)).sum()
+    with tc.no_grad():
+        layer.weight += 1
+    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))")
+
+
+def test_a_state_dict_shares_the_memory_and_the_count():
+    layer = nn.Linear(2, 2).to("cpu")
+    state = layer.state_dict()
+    layer.to(tc.float32)  # changes nothing, so it must not cut the tie either
+    y = layer(ones(1, 2)).sum()
+    state["weight"].zero_()
+    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))")
+
+
+def test_running_statistics_of_batch_norm():
+    norm = nn.BatchNorm1d(2, affine=False).eval()
+    x = ones(4, 2)
+    y = norm(x).sum()
+    norm.train()(tc.randn(4, 2))  # moves them, but what was saved is only derived from them
+    y.backward()
+    assert x.grad is not None
+
+
+# --- no false alarms ------------------------------------------------------------------------------------------------
+
+
+def test_writing_into_what_was_not_saved():
+    x = ones(3)
+    y = x + 1
+    out = (y - 2).sum()  # neither Add nor Sub needs what it was given
+    with tc.no_grad():
+        y *= 5
+        x += 1
+    target = tc.zeros(3)
+    loss = out + target.sum()
+    target += 1
+    loss.backward()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_writing_after_backward_or_into_a_copy():
+    x = ones(3)
+    y = (x * x).sum()
+    x.clone().detach().zero_()
+    x.detach().clone().numpy()[0] = 5
+    y.backward()
+    with tc.no_grad():
+        x -= x.grad
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_handed_out_but_unchanged():
+    x, array = tc.ones(3), np.ones(3, np.float32)
+    handed_out = x.numpy()
+    w = ones(3)
+    y = (w * x * array * tc.from_numpy(array)).sum()
+    handed_out[0] = 1.0  # the value that was there
+    y.backward()
+    assert w.grad.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_write_before_the_forward_pass():
+    x = tc.ones(3)
+    array = x.numpy()
+    w = ones(3)
+    array[:] = 2
+    x += 1
+    (w * x).sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_training_steps():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+    optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    batch, targets = np.ones((4, 1, 4, 4), np.float32), tc.tensor([0, 1, 0, 1])
+    for step in range(3):
+        batch[:] = step  # the same buffer each time
+        optimizer.zero_grad()
+        F.cross_entropy(model(tc.from_numpy(batch)), targets).backward()
+        optimizer.step()
+
+
+def test_a_second_forward_pass_before_the_first_backward():
+    model = nn.Linear(3, 3)
+    first, second = model(tc.ones(1, 3)).sum(), model(tc.ones(1, 3)).sum()
+    first.backward()
+    second.backward()
+    assert model.bias.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_the_gradient_may_be_changed_between_backward_and_step():
+    x = ones(3)
+    y = (x * 2).sum()
+    y.backward(retain_graph=True)
+    x.grad.mul_(0.5)
+    x.grad.numpy()[0] = 0
+    y.backward()
+    assert x.grad.tolist() == [2.0, 3.0, 3.0]

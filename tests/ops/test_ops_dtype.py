@@ -1,0 +1,71 @@
+"""A float32 net computes in float32: no float64 among its values, its gradients, or what its tape holds."""
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import nn
+
+NETS = {
+    "conv, norm, pool, linear": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 5)
+    ),
+    "smooth": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2), nn.GELU(), nn.AvgPool2d(3, padding=1, ceil_mode=True), nn.Dropout(0.5),
+        nn.Flatten(), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 5),
+    ),
+    "adaptive": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding="same"), nn.LeakyReLU(), nn.AdaptiveAvgPool2d(2), nn.SiLU(), nn.Flatten(),
+        nn.Sigmoid(), nn.Linear(16, 5),
+    ),
+}  # fmt: skip
+LOSSES = {
+    "cross_entropy": lambda y, t: F.cross_entropy(y, t),
+    "smoothed": lambda y, t: F.cross_entropy(y, t, tc.ones(5), label_smoothing=0.1),
+    "nll": lambda y, t: F.nll_loss(y.log_softmax(1), t, tc.ones(5)),
+    "hand-made": lambda y, t: ((y - y.mean(1, keepdim=True)) ** 2 / (1 + y.std(1, keepdim=True))).logsumexp(1).sum() / 3,
+}
+
+
+def floats_in(something):
+    """The dtypes of every array and NumPy number in it; Python's own floats have none, and impose none."""
+    if isinstance(something, np.ndarray | np.generic):
+        return {something.dtype} if something.dtype.kind == "f" else set()
+    if isinstance(something, tuple | list):
+        return set().union(*map(floats_in, something))
+    if isinstance(something, dict):
+        return floats_in(list(something.values()))
+    return set()
+
+
+def tape_of(loss):
+    """Every node behind `loss`."""
+    found, pending = set(), [loss.node]
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            pending.extend(node.parents)
+    return found
+
+
+@pytest.mark.parametrize("variant", ["im2col", "loop"])
+@pytest.mark.parametrize("loss_name", LOSSES)
+@pytest.mark.parametrize("net_name", NETS)
+def test_no_float64_anywhere(net_name, loss_name, variant):
+    tc.manual_seed(0)
+    net = NETS[net_name]()
+    with tc.using(variant):
+        loss = LOSSES[loss_name](net(tc.randn(3, 1, 8, 8)), tc.tensor([0, 4, 2]))
+    nodes = tape_of(loss)
+    assert len(nodes) > 10
+    saved = [(node.saved, node.geometry) for node in nodes if not node.is_leaf]
+    gradients = []
+    for node in nodes:
+        node.hooks = [gradients.append]
+    loss.backward()
+    assert len(gradients) == len(nodes)
+    values = [loss.array, *(p.array for p in net.parameters()), *(b.array for b in net.buffers())]
+    assert floats_in(saved) == floats_in(gradients) == floats_in(values) == {np.dtype(np.float32)}
+    assert floats_in([p.grad.array for p in net.parameters()]) == {np.dtype(np.float32)}

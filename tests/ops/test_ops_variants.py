@@ -1,0 +1,90 @@
+"""Every variant gives what the readable pair gives, on every geometry; the pair itself answers to torch elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+from geometry import conv_cases, linear_cases, pool_cases
+from hypothesis import given, settings
+from oracle import Disagreement, check, compare, normal
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import ops
+
+
+def others(op):
+    return pytest.mark.parametrize("variant", [name for name in tc.variants.available(op) if name != "im2col"])
+
+
+def results(function, inputs, change=np.asarray, **choice):
+    """Outputs and gradients under the variant chosen; `change` is applied to the inputs and to the cotangent."""
+    leaves = [tc.from_numpy(change(array)).requires_grad_() for array in inputs]
+    with tc.using(**choice):
+        y = function(*leaves)
+    y, *beside = y if isinstance(y, tuple) else (y,)
+    y.backward(tc.from_numpy(change(normal(np.random.default_rng(0), y.shape, y.dtype))))
+    return [y.array, *(t.array for t in beside), *(leaf.grad.array for leaf in leaves)]
+
+
+def compare_variants(op, variant, function, inputs):
+    found, expected = (results(function, inputs, **{op: name}) for name in (variant, "im2col"))
+    terms = results(function, inputs, np.abs)  # conv2d and linear are sums of products: these are their sizes
+    for i, arrays in enumerate(zip(found, expected, terms, strict=True)):
+        compare(f"result {i}", *arrays)
+
+
+@others("conv2d")
+@settings(max_examples=100)
+@given(case=conv_cases())
+def test_conv2d(variant, case):
+    inputs, geometry, _ = case
+    compare_variants("conv2d", variant, lambda *tensors: F.conv2d(*tensors, **geometry), inputs)
+
+
+@others("linear")
+@settings(max_examples=60)
+@given(case=linear_cases())
+def test_linear(variant, case):
+    compare_variants("linear", variant, F.linear, case[0])
+
+
+@others("max_pool2d")
+@settings(max_examples=100)
+@given(case=pool_cases(("normal", "ties", "special"), dilated=True))
+def test_max_pool2d(variant, case):
+    """A choice rounds nothing, so values and places are equal to the bit; only sums of gradients may differ."""
+    x, geometry = case
+    found, expected = (
+        results(lambda x: F.max_pool2d(x, **geometry, return_indices=True), [x], max_pool2d=name)
+        for name in (variant, "im2col")
+    )
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    compare("dx", found[2], expected[2], 9)
+
+
+def test_backward_runs_the_pair_that_forward_ran():
+    x = tc.from_numpy(np.ones((1, 1, 3, 3))).requires_grad_()
+    weight = tc.from_numpy(np.ones((1, 1, 2, 2)))
+    with tc.using(conv2d="loop"):
+        y = F.conv2d(x, weight)
+    assert y.grad_fn.pair is not ops.Conv2d
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy()[0, 0], [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
+
+
+def test_a_wrong_variant_is_rejected(monkeypatch):
+    """The whole way: registered, chosen, run through the tape, refused."""
+
+    class NoBias(ops.Conv2d):
+        @staticmethod
+        def forward(xp, x, weight, bias, **geometry):
+            return ops.Conv2d.forward(xp, x, weight, None, **geometry)
+
+    monkeypatch.setitem(tc.variants._table, "conv2d", dict(tc.variants._table["conv2d"]))
+    tc.register("conv2d", "no bias", NoBias)
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(shape) for shape in [(2, 2, 5, 5), (3, 2, 3, 3), (3,)]]
+    check(F.conv2d, torch.nn.functional.conv2d, inputs, magnitude="terms")
+    with tc.using(conv2d="no bias"), pytest.raises(Disagreement, match="output 0"):
+        check(F.conv2d, torch.nn.functional.conv2d, inputs, magnitude="terms")
