@@ -1,7 +1,7 @@
 """Train LeNet-5 on MNIST with a recipe and seeds 0 to 4, and record what came out.
 
-    python benchmarks/accuracy.py [RECIPE ...]        # default: all of them; about an hour on two cores
-    python benchmarks/tables.py                       # puts the records into the READMEs
+python benchmarks/accuracy.py [RECIPE ...]        # default: all of them; about an hour on two cores
+python benchmarks/tables.py                       # puts the records into the READMEs
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Write the tables of README.md and benchmarks/README.md from the records: no figure in them is typed by hand.
 
-    python benchmarks/tables.py            # --check: only say whether they are up to date
+python benchmarks/tables.py            # --check: only say whether they are up to date
 """
 
 import json
@@ -36,7 +36,7 @@ def accuracy():
     where = found["environment"]
     lines += [
         "",
-        f"LeNet-5 (44,426 parameters) on MNIST, seeds 0 to 4, the accuracy after the last epoch on all 10,000 test images. "
+        "LeNet-5 (44,426 parameters) on MNIST, seeds 0 to 4, accuracy after the last epoch on all 10,000 test images. "
         f"{where['processor']}, {where['cores']} cores, Python {where['python']}, NumPy {where['numpy']}, "
         f"{'; '.join(where['blas'])}. Every epoch of every run: [benchmarks/records](benchmarks/records).",
     ]

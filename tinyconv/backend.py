@@ -144,7 +144,7 @@ def backend_of(*arrays: Any) -> Backend:
     found: Backend | None = None
     first: Any = None
     for array in arrays:
-        if isinstance(array, np.ndarray | np.generic):
+        if type(array) is np.ndarray or isinstance(array, np.generic):
             backend: Backend = NUMPY
         elif array is None or isinstance(array, int | float):
             continue

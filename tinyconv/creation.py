@@ -5,6 +5,7 @@ Random numbers come from one NumPy generator on the host, whatever the device: a
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
     if as_dtype(array.dtype) != array.dtype:
         raise DtypeError(f"from_numpy: {array.dtype} is not this machine's byte order; tensor(array) makes a copy")
-    out = wrap(array)
+    out = wrap(np.asarray(array))  # a plain array also of a memory map
     out.storage.watch(array)
     return out
 
@@ -70,9 +71,9 @@ def arange(
     start, end = (0, start) if end is None else (start, end)
     if step == 0 or (end - start) * step < 0:
         raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
-    values = np.arange(start, end, step)  # in double precision, rounded once at the end
+    values = start + step * np.arange(ceil((end - start) / step))  # in double precision, rounded once at the end
     if dtype is None:
-        dtype = DEFAULT_FLOAT if values.dtype.kind == "f" else np.int64
+        dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
     return _on(device, values.astype(as_dtype(dtype)), requires_grad)
 
 

@@ -11,7 +11,7 @@ from tinyconv.backend import backend_of
 from tinyconv.creation import rand_like, tensor
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.ops.loss import check_classes, check_range
-from tinyconv.shapes import pair, same_padding
+from tinyconv.shapes import Pair, pair, same_padding
 from tinyconv.tensor import OpNode, Tensor, apply, wrap
 
 Size: TypeAlias = int | Sequence[int]
@@ -38,10 +38,9 @@ def conv2d(
     strides, dilations = pair(stride, "conv2d: stride", minimum=1), pair(dilation, "conv2d: dilation", minimum=1)
     if groups < 1:
         raise ShapeError(f"conv2d: groups must be at least 1, got {groups}")
-    paddings = (0, 0)
-    if padding == "same":
-        if strides != (1, 1):
-            raise ShapeError(f"conv2d: padding='same' keeps the size, which stride {stride} does not; give numbers")
+    paddings = conv_padding(padding, strides)
+    if paddings == "same":
+        paddings = (0, 0)
         if weight.ndim == 4 and input.ndim == 4:
             (top, bottom), (left, right) = (
                 same_padding(k, d) for k, d in zip(weight.shape[2:], dilations, strict=True)
@@ -49,9 +48,18 @@ def conv2d(
             paddings = (top, left)
             if bottom > top or right > left:
                 input = pad(input, (0, right - left, 0, bottom - top))
-    elif padding != "valid":
-        paddings = pair(padding, "conv2d: padding ('same', 'valid', or numbers)")
     return apply(ops.Conv2d, input, weight, bias, stride=strides, padding=paddings, dilation=dilations, groups=groups)
+
+
+def conv_padding(padding: Size | Literal["same", "valid"], strides: Pair) -> Pair | Literal["same"]:
+    """A convolution's `padding` as a pair of numbers, or "same", which needs the kernel and stride 1."""
+    if padding == "same":
+        if strides != (1, 1):
+            raise ShapeError(f"conv2d: padding='same' keeps the size, which stride {strides} does not; give numbers")
+        return "same"
+    if padding == "valid":
+        return 0, 0
+    return pair(padding, "conv2d: padding ('same', 'valid', or numbers)")
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from functools import wraps
 from inspect import isgeneratorfunction
 from threading import local
 from typing import Any, TypeAlias, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -96,14 +97,14 @@ class Storage:
     """
 
     writes = 0  # class attributes: most tensors never need their own
-    shared = False  # some view of it exists
+    _views: WeakValueDictionary[int, Tensor] | None = None
     _watched: Array = None
     _checksum = 0
 
     def watch(self, array: Array) -> None:
         """From now on `array`, all of this memory, may be written to by others."""
         self.count()
-        if self._watched is None:
+        if self._watched is None or array.nbytes > self._watched.nbytes:
             self._watched = array
             self._checksum = _checksum(array)
 
@@ -115,6 +116,17 @@ class Storage:
                 self._checksum = checksum
                 self.writes += 1
         return self.writes
+
+    def share(self, *tensors: Tensor) -> None:
+        """Note that these tensors are views of this memory."""
+        if self._views is None:
+            self._views = WeakValueDictionary()
+        self._views.update((id(t), t) for t in tensors)
+
+    @property
+    def shared(self) -> bool:
+        """Whether more than one view of this memory is alive."""
+        return self._views is not None and len(self._views) > 1
 
 
 def _checksum(array: Array) -> int:
@@ -157,7 +169,7 @@ class OpNode(Node):
     xp: Any
     saved: Any
     geometry: dict[str, Any]
-    guards: list[tuple[Storage, int, str]]  # for what was saved: its storage, the count of writes then, what it is
+    guards: list[tuple[Storage, int, int, int]]  # of saved inputs and outputs: storage, writes by then, which, where
     grad: Any
 
     def pull(self, grad: Array, owned: bool) -> tuple[Any, ...]:
@@ -166,11 +178,13 @@ class OpNode(Node):
                 f"backward: the graph through {op_name(self.op)!r} was walked before and what it saved is freed; "
                 "to walk it twice, call the first backward with retain_graph=True"
             )
-        for storage, writes, what in self.guards:
+        for storage, writes, i, k in self.guards:
             if storage.count() != writes:
+                what = f"input {i}" if i < len(self.parents) else "an output"
                 raise GraphError(
-                    f"backward: {op_name(self.op)!r} saved {what} for its gradient, and it was written to in place "
-                    "since; write to a copy (x.clone()), or make a new tensor (x = x + 1 instead of x += 1)"
+                    f"backward: {op_name(self.op)!r} saved {what} ({self.saved[k].dtype}, shape {self.saved[k].shape}) "
+                    "for its gradient, and it was written to in place since; write to a copy (x.clone()), or make a "
+                    "new tensor (x = x + 1 instead of x += 1)"
                 )
         if self.grad is not None:
             self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
@@ -188,18 +202,19 @@ class OpNode(Node):
 
 
 class _Quiet(local):
-    """A context, one a thread, in which NumPy does not warn of infinities.
+    """A context, one a thread, in which NumPy does not warn of infinities and NaN: they propagate, as in torch.
 
     NumPy keeps that setting in a context variable. Entering a prepared context costs 0.1 us where `np.errstate` costs
-    1, and one op is to cost 3.
+    1, a third of what a small op may cost.
     """
 
     def __init__(self) -> None:
         self.context = Context()
         self.context.run(np.seterr, all="ignore")
-        self.run = self.context.run
+        self.context.run(_is_quiet.set, True)
 
 
+_is_quiet: ContextVar[bool] = ContextVar("tinyconv_is_quiet", default=False)
 _quiet = _Quiet()
 
 
@@ -208,60 +223,50 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
 
     Returns a Tensor; or, where the op's forward gives a tuple, a tuple of Tensors of which the first has the gradient.
     """
-    arrays = [t.array if isinstance(t, Tensor) else t for t in inputs]
+    arrays = [t.array if isinstance(t, Tensor) else _constant_input(t) for t in inputs]
     backend = backend_of(*arrays)
     xp = backend.xp
     check = getattr(op, "check", None)
     if check is not None:
         check(*arrays, **geometry)
     pair = select(op, backend.name, arrays, geometry)
-    if getattr(pair, "quiet", False):
-        y, saved = _quiet.run(pair.forward, xp, *arrays, **geometry)
-    else:
+    if _is_quiet.get():  # inside the forward of another op
         y, saved = pair.forward(xp, *arrays, **geometry)
+    else:
+        y, saved = _quiet.context.run(pair.forward, xp, *arrays, **geometry)
+    rest: list[Tensor] = []
     if type(y) is tuple:
-        y, *rest = y
-        return _record(op, pair, xp, inputs, arrays, y, saved, geometry), *map(wrap, rest)
-    return _record(op, pair, xp, inputs, arrays, y, saved, geometry)
-
-
-def _record(
-    op: Any,
-    pair: Any,
-    xp: Any,
-    inputs: tuple[Any, ...],
-    arrays: list[Array],
-    y: Array,
-    saved: tuple[Any, ...],
-    geometry: dict[str, Any],
-) -> Tensor:
-    """The output as a Tensor, with its node if some input's gradient is wanted."""
+        y, *others = y
+        rest = [wrap(other) for other in others]
     out = wrap(y)
     if out.array.base is not None or y is arrays[0]:
         for t, array in zip(inputs, arrays, strict=True):
             if isinstance(t, Tensor) and xp.may_share_memory(y, array):
                 out.storage = t.storage
-                out.storage.shared = True
+                out.storage.share(t, out)
                 break
     if _recording.get() and out.array.dtype.kind == "f":
-        parents = tuple([t.node if isinstance(t, Tensor) and t.tracked else None for t in inputs])
+        parents = [t.node if isinstance(t, Tensor) and t.tracked else None for t in inputs]
         if any(parents):
             node = OpNode(parents)
             node.op, node.pair, node.xp, node.saved, node.geometry, node.grad = op, pair, xp, saved, geometry, None
             node.guards = [
-                (t.storage, t.storage.count(), f"input {i} {_brief(t.array)}")
-                for i, (t, array) in enumerate(zip(inputs, arrays, strict=True))
-                if isinstance(t, Tensor) and any(array is s for s in saved)
+                (t.storage, t.storage.count(), i, k)
+                for k, s in enumerate(saved)
+                for i, t in enumerate((*inputs, out, *rest))
+                if isinstance(t, Tensor) and t.array is s
             ]
-            if any(y is s for s in saved):
-                node.guards.append((out.storage, out.storage.count(), f"its output {_brief(y)}"))
             out.node = node
             out.tracked = True
-    return out
+    return (out, *rest) if rest else out
 
 
-def _brief(array: Array) -> str:
-    return f"({array.dtype}, shape {array.shape})"
+def _constant_input(value: Any) -> Any:
+    """A number or None, which ops take as they are; nothing else."""
+    if value is None or isinstance(value, int | float):
+        return value
+    hint = ": tinyconv.tensor(x)?" if hasattr(value, "dtype") or isinstance(value, list | tuple) else ""
+    raise DtypeError(f"expected a Tensor, got {type(value).__module__}.{type(value).__qualname__}{hint}")
 
 
 # --- Tensor ---------------------------------------------------------------------------------------------------------
@@ -1098,7 +1103,7 @@ def _operand(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         as_dtype(value.dtype)
-        out = wrap(value)
+        out = wrap(np.asarray(value))  # a plain array also of a memory map
         out.storage.watch(value)
         return out
     if hasattr(value, "__cuda_array_interface__"):

@@ -4,17 +4,11 @@ import threading
 
 import numpy as np
 import pytest
+from messages import message
 
 import tinyconv as tc
 
 torch = pytest.importorskip("torch")
-
-
-def message(error, function, *args, **kwargs):
-    """The whole text of the error that a call raises."""
-    with pytest.raises(error) as caught:
-        function(*args, **kwargs)
-    return str(caught.value)
 
 
 def ones(*shape, **kwargs):

@@ -6,18 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from messages import message
 
 import tinyconv as tc
 from tinyconv.backend import NUMPY, backend_of
 
 torch = pytest.importorskip("torch")
-
-
-def message(error, function, *args, **kwargs):
-    """The whole text of the error that a call raises."""
-    with pytest.raises(error) as caught:
-        function(*args, **kwargs)
-    return str(caught.value)
 
 
 def assert_same(ours, theirs):
@@ -33,7 +27,7 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), ((2, 3),), ([2, 3],), ((),)], ids=repr)
 @pytest.mark.parametrize("dtype", [None, "bool", "uint8", "int64", "float64"])
 def test_zeros_and_ones(name, shape, dtype):
-    theirs = getattr(torch, name)(*shape, dtype=dtype and getattr(torch, dtype))
+    theirs = getattr(torch, name)(*shape or [()], dtype=dtype and getattr(torch, dtype))
     assert_same(getattr(tc, name)(*shape, dtype=dtype), theirs)
 
 
@@ -64,14 +58,16 @@ def test_like_another(dtype):
     ],
     ids=repr,
 )  # fmt: skip
-@pytest.mark.parametrize("dtype", [None, "int32", "float32", "float64"])
+@pytest.mark.parametrize("dtype", [None, "float32", "float64"])
 def test_arange(args, dtype):
-    if dtype == "int32" and any(isinstance(v, float) for v in args):
-        pytest.skip("what a fractional step means for integers is nobody's concern")
     ours, theirs = tc.arange(*args, dtype=dtype), torch.arange(*args, dtype=dtype and getattr(torch, dtype))
     assert ours.shape == tuple(theirs.shape)
     assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-7 if ours.dtype == np.float32 else 1e-15, atol=1e-12)
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=2e-7 if ours.dtype == np.float32 else 1e-15)
+
+
+def test_arange_of_a_small_integer_dtype():
+    assert_same(tc.arange(2, 20, 3, dtype=tc.int32), torch.arange(2, 20, 3, dtype=torch.int32))
 
 
 def test_arange_that_leads_nowhere():
@@ -239,31 +235,22 @@ def test_arrays_of_unknown_libraries():
         tc.ones(2) + ForeignArray()
 
 
-class OtherLibrary(type(NUMPY)):
-    """Another array library, as CuPy is: arrays of a type of its own, on a device of its own."""
-
-    class ndarray(np.ndarray):
-        pass
+class GpuBackend(type(NUMPY)):
+    """A stand-in for CuPy's, which owns the foreign arrays."""
 
     def owns(self, array):
-        return isinstance(array, self.ndarray)
+        return isinstance(array, ForeignArray)
 
     def device_of(self, array):
         return "cuda:0"
 
 
 def test_two_libraries_in_one_op(monkeypatch):
-    other = OtherLibrary()
-    monkeypatch.setattr("tinyconv.backend.np.generic", np.generic)
+    gpu = GpuBackend()
     monkeypatch.setitem(sys.modules, "cupy", object())
-    monkeypatch.setattr("tinyconv.backend._cupy", other)
-
-    class Remote:
-        dtype, shape = np.dtype(np.float32), (3,)
-
-    monkeypatch.setattr(other, "owns", lambda array: isinstance(array, Remote), raising=False)
-    assert message(tc.DeviceError, backend_of, np.ones((2, 3), np.float32), Remote()) == (
-        "arrays on two devices met: float32 (2, 3) on cpu and float32 (3,) on cuda:0; "
+    monkeypatch.setattr("tinyconv.backend._cupy", gpu)
+    assert backend_of(ForeignArray(), 1, None) is gpu
+    assert message(tc.DeviceError, backend_of, np.ones((2, 3), np.float32), ForeignArray()) == (
+        "arrays on two devices met: float32 (2, 3) on cpu and float32 (2,) on cuda:0; "
         "move one of them with .to(device), or the whole model with model.to(device)"
     )
-    assert backend_of(Remote(), 1) is other

@@ -65,7 +65,9 @@ def test_where_promotes():
     wrong = []
     for a, b in PAIRS:
         ours = outcome(lambda a, b: tc.where(tc.ones(2, dtype=tc.bool), a, b), make(tc, *a), make(tc, *b))
-        theirs = outcome(lambda a, b: torch.where(torch.ones(2, dtype=torch.bool), a, b), make(torch, *a), make(torch, *b))
+        theirs = outcome(
+            lambda a, b: torch.where(torch.ones(2, dtype=torch.bool), a, b), make(torch, *a), make(torch, *b)
+        )
         if ours != theirs:
             wrong.append(f"where(c, {a}, {b}): {ours}, torch gives {theirs}")
     assert not wrong, "\n".join(wrong)

@@ -217,8 +217,10 @@ def test_capture_walks_nothing_older_than_the_oldest_wanted():
     old = Scale((x, 2.0))
     h = Scale((old, 3.0))
     out = Scale((h, 5.0), (old, 7.0))
+    seen = []
+    old.hooks = [seen.append]
     assert walk([(out, 1.0)], capture=[h]) == {h: 5.0}
-    assert old.pulls == h.pulls == []
+    assert old.pulls == h.pulls == seen == []
     assert out.released
     assert not old.released
     assert not h.released
@@ -242,7 +244,8 @@ def test_every_walked_node_is_released_unless_retained():
     a = Scale((x, 2.0))
     b = Scale((a, 2.0))
     walk([(b, 1.0)], retain=True)
-    assert not (a.released or b.released)
+    assert not a.released
+    assert not b.released
     walk([(b, 1.0)])
     assert a.released
     assert b.released

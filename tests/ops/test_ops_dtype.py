@@ -24,7 +24,9 @@ LOSSES = {
     "cross_entropy": lambda y, t: F.cross_entropy(y, t),
     "smoothed": lambda y, t: F.cross_entropy(y, t, tc.ones(5), label_smoothing=0.1),
     "nll": lambda y, t: F.nll_loss(y.log_softmax(1), t, tc.ones(5)),
-    "hand-made": lambda y, t: ((y - y.mean(1, keepdim=True)) ** 2 / (1 + y.std(1, keepdim=True))).logsumexp(1).sum() / 3,
+    "hand-made": lambda y, t: (
+        ((y - y.mean(1, keepdim=True)) ** 2 / (1 + y.std(1, keepdim=True))).logsumexp(1).sum() / 3
+    ),
 }
 
 

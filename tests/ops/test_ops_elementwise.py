@@ -28,7 +28,9 @@ DTYPES = (np.bool_, np.uint8, np.int32, np.int64, np.float32, np.float64)
 def broadcast_shapes(draw, count):
     """Shapes that broadcast together: some axes left out in front, some of size 1."""
     whole = draw(shapes(max_side=3))
-    return [tuple(draw(st.sampled_from([1, n])) for n in whole[draw(st.integers(0, len(whole))) :]) for _ in range(count)]
+    return [
+        tuple(draw(st.sampled_from([1, n])) for n in whole[draw(st.integers(0, len(whole))) :]) for _ in range(count)
+    ]
 
 
 @each_binary
@@ -38,7 +40,8 @@ def test_binary(name, data):
     ours, theirs = BINARY[name]
     dtype = data.draw(dtypes)
     a, b = (data.draw(arrays(shape, dtype)) for shape in data.draw(broadcast_shapes(2)))
-    check(ours, theirs, [a, b], needs=data.draw(some_of(2)), magnitude=0 if name == "/" else 8)
+    b = np.copysign(abs(b) + 0.5, b) if name == "/" else b  # so that the slope is bounded; zeros are tested below
+    check(ours, theirs, [a, b], needs=data.draw(some_of(2)), magnitude=32)
 
 
 @pytest.mark.parametrize("name", ["/", "maximum", "minimum"])
@@ -83,9 +86,18 @@ def test_promotion_of_numbers(name, dtype):
 @settings(max_examples=150)
 @given(st.data())
 def test_pow(data):
-    dtype = data.draw(dtypes)
-    base, exponent = (data.draw(arrays(shape, dtype)) for shape in data.draw(broadcast_shapes(2)))
+    dtype, shape = data.draw(dtypes), data.draw(shapes())
+    base, exponent = (data.draw(arrays(shape, dtype)) for _ in "ab")
     check(lambda a, b: a**b, lambda a, b: a**b, [abs(base), exponent], needs=data.draw(some_of(2)))
+
+
+@settings(max_examples=40)
+@given(broadcast_shapes(2), st.data())
+def test_pow_broadcasts(shapes_of_both, data):
+    """Away from 0, where the terms that are summed back are bounded."""
+    base, exponent = (data.draw(arrays(shape, np.float64)) for shape in shapes_of_both)
+    inputs = [abs(base) + 0.5, np.tanh(exponent)]
+    check(lambda a, b: a**b, lambda a, b: a**b, inputs, needs=data.draw(some_of(2)), magnitude=32)
 
 
 @pytest.mark.parametrize("needs", [[0], [1], [0, 1]], ids=str)

@@ -37,7 +37,8 @@ def class_targets(draw, c, shape, ignored):
 
 @st.composite
 def class_weights(draw, c, dtype):
-    return draw(st.just([]) | arrays((c,), dtype).map(lambda w: [abs(w)]), label="weight")
+    """None or one array. Weights that add up to 0 have a test of their own."""
+    return draw(st.just([]) | arrays((c,), dtype).map(lambda w: [abs(w) + 0.1]), label="weight")
 
 
 def with_options(function, **options):

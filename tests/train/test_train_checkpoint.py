@@ -66,7 +66,7 @@ def test_no_file(tmp_path):
 def test_weights_without_a_description(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.numpy.save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(CheckpointError, match="not a tinyconv checkpoint.*of which model.*load_file"):
+    with pytest.raises(CheckpointError, match=r"not a tinyconv checkpoint.*of which model.*load_file"):
         load_checkpoint(path)
 
 
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_model(tmp_path):
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match="cannot write the checkpoint .*choose another place with --out"):
+    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*choose another place with --out"):
         write(tmp_path / "file" / "c.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(CheckpointError, match="cannot write the checkpoint"):

@@ -19,7 +19,9 @@ QUICK = ["train", "mlp", "--data", "synthetic", "--option", "hidden=16", "--batc
 
 def run(*args, code=0, **environment):
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **environment}
-    done = subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, env=env, timeout=300, check=False)
+    done = subprocess.run(
+        [*COMMAND, *map(str, args)], capture_output=True, text=True, env=env, timeout=300, check=False
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -59,7 +61,9 @@ def test_predict_reads_pictures_of_either_polarity_and_any_size(trained, tmp_pat
     for i, (image, label) in enumerate(zip(digits.images[:, 0], digits.labels, strict=True)):
         picture = Image.fromarray(image)
         if i % 2:  # a scan: black on white, large, off centre
-            picture = Image.fromarray(255 - np.pad(np.where(image > 100, image, 0), ((2, 30), (25, 5)))).resize((590, 600))
+            picture = Image.fromarray(255 - np.pad(np.where(image > 100, image, 0), ((2, 30), (25, 5)))).resize(
+                (590, 600)
+            )
         paths.append(tmp_path / f"{label}.{'jpg' if i % 3 else 'png'}")
         picture.save(paths[-1])
     found = [json.loads(line) for line in run("predict", out, *paths, "--json").stdout.splitlines()]

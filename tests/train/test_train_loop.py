@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_before_the_weights_are_los
     session = build()
     session.model[0].weight.data[0, 0, 0, 0] = float("nan")
     others = session.model[5].weight.numpy().copy()
-    with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 1; the learning rate is likely too high"):
+    with pytest.raises(DivergedError, match="the loss is nan at epoch 1, step 1; the learning rate is"):
         list(session.trainer.run())
     np.testing.assert_array_equal(session.model[5].weight.numpy(), others)
 

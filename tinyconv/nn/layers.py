@@ -66,7 +66,7 @@ class Conv2d(_Affine):
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair(kernel_size, "Conv2d: kernel_size", minimum=1)
         self.stride = pair(stride, "Conv2d: stride", minimum=1)
-        self.padding = padding if isinstance(padding, str) else pair(padding, "Conv2d: padding")
+        self.padding = F.conv_padding(padding, self.stride)
         self.dilation = pair(dilation, "Conv2d: dilation", minimum=1)
         self._make((out_channels, in_channels // groups, *self.kernel_size), bias, device, dtype)
 

@@ -81,7 +81,7 @@ class Module:
                 if value is not None and not isinstance(value, kind):
                     raise TypeError(
                         f"{name!r} is a {register[1:-1]} of {type(self).__name__} and cannot become a "
-                        f"{type(value).__name__}; delete it first, or wrap the value (nn.{kind.__name__})"
+                        f"{type(value).__name__}: give it a {kind.__name__}, or delete it first"
                     )
                 self.__dict__[register][name] = value
                 return

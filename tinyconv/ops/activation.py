@@ -35,8 +35,6 @@ class LeakyRelu:
 class Sigmoid:
     """y = 1 / (1 + e^-x);  dx = dy y (1 - y). Where e^-x overflows, y is 0 as it should be."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x):
         y = 1 / (1 + xp.exp(-x))
@@ -65,8 +63,6 @@ class Tanh:
 class Silu:
     """y = x s(x) with s the logistic sigmoid;  dx = dy s (1 + x (1 - s)) (Elfwing et al., arXiv:1702.03118)."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x):
         s = 1 / (1 + xp.exp(-x))
@@ -83,8 +79,6 @@ class Gelu:
 
     Hendrycks & Gimpel, arXiv:1606.08415.
     """
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x):
@@ -107,7 +101,6 @@ class GeluTanh:
     dx = dy ((1 + t) / 2 + x / 2 (1 - t^2) k (1 + 3 c x^2)). Hendrycks & Gimpel, arXiv:1606.08415, section 2.
     """
 
-    quiet = True
     k, c = sqrt(2 / pi), 0.044715
 
     @classmethod
@@ -125,8 +118,6 @@ class GeluTanh:
 class Softmax:
     """y_i = e^x_i / sum_j e^x_j along `axis`;  dx = y (dy - sum_j dy_j y_j). The maximum is taken off first."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x, *, axis):
         e = xp.exp(x - peak(xp, x, axis))
@@ -141,8 +132,6 @@ class Softmax:
 
 class LogSoftmax:
     """y_i = x_i - ln sum_j e^x_j along `axis`;  dx = dy - e^y sum_j dy_j."""
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x, *, axis):

@@ -66,8 +66,6 @@ class Mul:
 class Div:
     """y = a / b;  da = dy / b,  db = -dy a / b^2."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, a, b):
         return a / b, (a, b)
@@ -86,8 +84,6 @@ class Pow:
 
     Where b = 0, da = 0, and where a = 0 and b >= 0, db = 0: the limits, in place of the 0 * inf the formulas give.
     """
-
-    quiet = True
 
     @staticmethod
     def forward(xp, a, b):
@@ -203,8 +199,6 @@ class Abs:
 class Exp:
     """y = e^x;  dx = dy y."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x):
         y = xp.exp(x)
@@ -219,8 +213,6 @@ class Exp:
 class Log:
     """y = ln x;  dx = dy / x."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x):
         return xp.log(x), (x,)
@@ -233,8 +225,6 @@ class Log:
 
 class Sqrt:
     """y = sqrt(x);  dx = dy / (2 y)."""
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x):
@@ -249,8 +239,6 @@ class Sqrt:
 
 class Cast:
     """y = x in another dtype;  dx = dy in the dtype of x. Only floating-point dtypes pass a gradient."""
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x, *, dtype):

@@ -63,8 +63,6 @@ class BceWithLogits:
     ln(1 + e^-x) is taken as logaddexp(0, -x), which does not overflow.
     """
 
-    quiet = True
-
     @staticmethod
     def check(x, target, weight, pos_weight, *, reduction):
         if x.shape != target.shape:
@@ -140,8 +138,6 @@ def pick_classes(xp, target, shape, weight, ignore_index, dtype):
 class NllLoss:
     """l[n] = -w[t_n] x[n, t_n];  dx[n, c] = -w[c] dl[n] where c = t_n. The mean divides by the sum of the weights."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction):
         hot, _, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
@@ -164,8 +160,6 @@ class CrossEntropy:
     Each row is -sum_c q[c] ln p[c] for weights q with sum Q, so dx = (Q p - q) dl: the softmax and the logarithm
     cancel, which is why they are one op. Smoothing: Szegedy et al., arXiv:1512.00567, section 7.
     """
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction, label_smoothing):
@@ -192,8 +186,6 @@ class SoftCrossEntropy:
 
     With q = w t and Q its sum over c,  dx = (Q p - q) dl,  dt = -w ln p dl. The mean divides by the number of examples.
     """
-
-    quiet = True
 
     @staticmethod
     def check(x, target, weight, *, reduction):

@@ -31,8 +31,6 @@ class BatchNorm:
     `mean` and `var`, of shape (C,), are used where given; else those of x are, and come back beside y.
     """
 
-    quiet = True
-
     @staticmethod
     def check(x, weight, bias, mean, var, *, eps):
         if x.ndim < 2:
@@ -81,8 +79,6 @@ class BatchNorm:
 
 class LayerNorm:
     """Standardise each example over its last axes, those of `shape` (Ba, Kiros & Hinton, arXiv:1607.06450)."""
-
-    quiet = True
 
     @staticmethod
     def check(x, weight, bias, *, shape, eps):

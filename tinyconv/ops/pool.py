@@ -54,6 +54,14 @@ class MaxPool2d:
     @staticmethod
     def check(x, *, kernel, stride, padding, dilation, ceil_mode):
         check_pool("max_pool2d", x, kernel, padding, dilation)
+        out = output_size(x.shape, kernel, stride, padding, dilation, ceil_mode)
+        for n, o, k, s, p, d in zip(x.shape[2:], out, kernel, stride, padding, dilation, strict=True):
+            # A dilated window may step over all of a small image: then the step into it leads out of it again.
+            if p and any(not any(0 <= i * s + u * d - p < n for u in range(k)) for i in range(o)):
+                raise ShapeError(
+                    f"max_pool2d: dilation {dilation} and padding {padding} make a window that touches no element of "
+                    f"the {x.shape[2]}x{x.shape[3]} input; a maximum of nothing does not exist"
+                )
 
     @staticmethod
     def forward(xp, x, *, kernel, stride, padding, dilation, ceil_mode):

@@ -88,8 +88,6 @@ def one_hot(xp, index, shape, axis):
 class Var:
     """y = sum (x - mean)^2 / (n - correction);  dx = dy 2 (x - mean) / (n - correction)."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x, *, axes, keepdims, correction):
         n = product(x.shape[axis] for axis in axes)
@@ -106,8 +104,6 @@ class Var:
 
 class Std:
     """y = sqrt(var);  dx = dy (x - mean) / (y (n - correction)), and 0 where y is 0, at the kink."""
-
-    quiet = True
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims, correction):
@@ -145,16 +141,16 @@ class Prod:
 class LogSumExp:
     """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf."""
 
-    quiet = True
-
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
         top = xp.max(x, axis=axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)  # inf - inf would be NaN
         y = xp.log(xp.sum(xp.exp(x - top), axis=axes, keepdims=True)) + top
-        return y if keepdims else y.squeeze(axes), (x, y)
+        y = y if keepdims else y.squeeze(axes)
+        return y, (x, y)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims):
         x, y = saved
-        return (spread(xp, dy, x.shape, axes, keepdims) * xp.exp(x - y),)
+        dy, y = (spread(xp, t, x.shape, axes, keepdims) for t in (dy, y))
+        return (dy * xp.exp(x - y),)

@@ -1,0 +1,218 @@
+"""Every layer and loss against torch's module with the same state: outputs, gradients, buffers, and how it prints."""
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import nn
+
+torch = pytest.importorskip("torch")
+
+
+def image(n=2, c=4, h=7, w=6):
+    return np.random.default_rng(0).standard_normal((n, c, h, w)).astype(np.float32)
+
+
+ROWS = image()[:, :, 0, 0]
+SEQUENCES = image()[:, :, :, 0]
+
+LAYERS = [
+    ("Conv2d", (4, 6, 3), {}, image()),
+    ("Conv2d", (4, 6, (3, 2)), {"stride": (2, 1), "padding": (1, 0), "groups": 2, "bias": False}, image()),
+    ("Conv2d", (4, 6, 3), {"dilation": (1, 2)}, image()),
+    ("Conv2d", (4, 6, (3, 5)), {"padding": "same"}, image()),
+    ("Conv2d", (4, 6, 3), {"padding": "valid"}, image()),
+    ("Linear", (4, 3), {}, ROWS),
+    ("Linear", (6, 3), {"bias": False}, image()),
+    ("MaxPool2d", (2,), {}, image()),
+    ("MaxPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, image()),
+    ("AvgPool2d", (2,), {}, image()),
+    ("AvgPool2d", (3,), {"stride": 2, "padding": 1, "count_include_pad": False}, image()),
+    ("AvgPool2d", (3,), {"divisor_override": 2}, image()),
+    ("AdaptiveAvgPool2d", (1,), {}, image()),
+    ("AdaptiveAvgPool2d", ((3, None),), {}, image()),
+    ("AdaptiveMaxPool2d", ((3, 2),), {}, image()),
+    ("BatchNorm1d", (4,), {}, ROWS),
+    ("BatchNorm1d", (4,), {}, SEQUENCES),
+    ("BatchNorm2d", (4,), {}, image()),
+    ("BatchNorm2d", (4,), {"eps": 0.1, "momentum": 0.3, "affine": False}, image()),
+    ("BatchNorm2d", (4,), {"momentum": None}, image()),
+    ("BatchNorm2d", (4,), {"track_running_stats": False}, image()),
+    ("LayerNorm", (6,), {}, image()),
+    ("LayerNorm", ((7, 6),), {"eps": 0.1, "bias": False}, image()),
+    ("LayerNorm", (6,), {"elementwise_affine": False}, image()),
+    ("Flatten", (), {}, image()),
+    ("Flatten", (0, 2), {}, image()),
+    ("Identity", (), {}, image()),
+    ("ReLU", (), {}, image()),
+    ("LeakyReLU", (), {}, image()),
+    ("LeakyReLU", (0.2,), {}, image()),
+    ("GELU", (), {}, image()),
+    ("GELU", ("tanh",), {}, image()),
+    ("Sigmoid", (), {}, image()),
+    ("Tanh", (), {}, image()),
+    ("SiLU", (), {}, image()),
+    ("Softmax", (1,), {}, image()),
+    ("LogSoftmax", (-1,), {}, image()),
+    ("Dropout", (0.0,), {}, image()),
+]  # fmt: skip
+
+
+def build(name, args, options):
+    """Our layer and torch's, with the same state, that of one which has been trained a little."""
+    ours, theirs = getattr(nn, name)(*args, **options), getattr(torch.nn, name)(*args, **options)
+    with torch.no_grad():
+        for t in [*theirs.parameters(), *theirs.buffers()]:
+            if t.is_floating_point():
+                t.uniform_(0.5, 1.5)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def compare(ours, theirs, *inputs, grad_of=1):
+    """One forward and backward pass through both: outputs and gradients, of inputs and parameters, must agree."""
+    our_inputs = [tc.tensor(x, requires_grad=i < grad_of) for i, x in enumerate(inputs)]
+    their_inputs = [torch.tensor(x, requires_grad=i < grad_of) for i, x in enumerate(inputs)]
+    y, expected = ours(*our_inputs), theirs(*their_inputs)
+    np.testing.assert_allclose(y, expected.detach(), rtol=2e-5, atol=2e-6)
+    assert y.dtype == tc.float32
+    seed = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    y.backward(tc.tensor(seed))
+    expected.backward(torch.tensor(seed))
+    pairs = [
+        *zip(our_inputs[:grad_of], their_inputs, strict=False),
+        *zip(ours.parameters(), theirs.parameters(), strict=True),
+    ]
+    for a, b in pairs:
+        np.testing.assert_allclose(a.grad, b.grad, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize(("name", "args", "options", "x"), LAYERS)
+def test_layers(name, args, options, x, training):
+    ours, theirs = build(name, args, options)
+    ours.train(training)
+    theirs.train(training)
+    compare(ours, theirs, x)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, buffer in theirs.named_buffers():
+        np.testing.assert_allclose(dict(ours.named_buffers())[key], buffer, rtol=1e-5, atol=1e-6)
+
+
+def test_running_statistics_over_several_batches():
+    for momentum in (0.1, None):
+        ours, theirs = nn.BatchNorm2d(4, momentum=momentum), torch.nn.BatchNorm2d(4, momentum=momentum)
+        for i in range(3):
+            ours(tc.tensor(image() + i))
+            theirs(torch.tensor(image() + i))
+        for key, t in theirs.state_dict().items():
+            np.testing.assert_allclose(ours.state_dict()[key], t.detach(), rtol=1e-5, atol=1e-6)
+        assert ours.num_batches_tracked.item() == 3
+        before = {key: t.tolist() for key, t in ours.state_dict().items()}
+        ours.eval()(tc.tensor(image()))
+        assert {key: t.tolist() for key, t in ours.state_dict().items()} == before
+
+
+def test_max_pool_with_indices():
+    ours, theirs = nn.MaxPool2d(2, return_indices=True), torch.nn.MaxPool2d(2, return_indices=True)
+    for a, b in zip(ours(tc.tensor(image())), theirs(torch.tensor(image())), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_dropout():
+    tc.manual_seed(0)
+    x = tc.ones(100_000, requires_grad=True)
+    layer = nn.Dropout(0.25)
+    y = layer(x)
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, y.detach())
+    assert layer.eval()(x) is x
+    assert nn.Dropout(1.0)(x).tolist() == [0.0] * 100_000
+
+
+# --- losses ---------------------------------------------------------------------------------------------------------
+
+SCORES = image()[:, :, 0, :3]  # (2, 4, 3)
+CLASSES = np.array([[0, 3, 1], [2, 2, 0]])
+WEIGHT = np.array([0.5, 1.0, 2.0, 0.1], np.float32)
+PROBABILITIES = np.random.default_rng(2).dirichlet(np.ones(4), (2, 3)).transpose(0, 2, 1).astype(np.float32)
+
+LOSSES = [
+    ("CrossEntropyLoss", {}, (SCORES, CLASSES)),
+    ("CrossEntropyLoss", {"weight": WEIGHT, "ignore_index": 2, "label_smoothing": 0.1}, (SCORES, CLASSES)),
+    ("CrossEntropyLoss", {"label_smoothing": 0.1}, (SCORES, PROBABILITIES)),
+    ("NLLLoss", {"weight": WEIGHT, "ignore_index": 3}, (SCORES, CLASSES)),
+    ("MSELoss", {}, (SCORES, PROBABILITIES)),
+    ("L1Loss", {}, (SCORES, PROBABILITIES)),
+    ("BCEWithLogitsLoss", {}, (SCORES, PROBABILITIES)),
+    ("BCEWithLogitsLoss", {"pos_weight": WEIGHT[:3], "weight": WEIGHT[1:]}, (SCORES, PROBABILITIES)),
+]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(("name", "options", "inputs"), LOSSES)
+def test_losses(name, options, inputs, reduction):
+    def make(library, tensor):
+        given = {key: tensor(value) if isinstance(value, np.ndarray) else value for key, value in options.items()}
+        return getattr(library, name)(**given, reduction=reduction)
+
+    compare(make(nn, tc.tensor), make(torch.nn, torch.tensor), *inputs)
+
+
+def test_weights_of_a_loss_move_with_it_but_are_not_saved():
+    loss = nn.CrossEntropyLoss(weight=tc.ones(3))
+    assert loss.state_dict() == {}
+    assert loss.double().weight.dtype == tc.float64
+
+
+# --- how they print -------------------------------------------------------------------------------------------------
+
+SAME_REPR = [
+    ("Conv2d", (1, 6, 5), {}),
+    ("Conv2d", (4, 6, (3, 2)), {"stride": 2, "padding": (1, 0), "dilation": 2, "groups": 2, "bias": False}),
+    ("Conv2d", (4, 6, 3), {"padding": "same"}),
+    ("Linear", (4, 3), {}),
+    ("Linear", (4, 3), {"bias": False}),
+    ("MaxPool2d", (2,), {}),
+    ("MaxPool2d", ((2, 3),), {"stride": 1, "padding": 1, "ceil_mode": True}),
+    ("AvgPool2d", (2,), {}),
+    ("AdaptiveAvgPool2d", ((1, None),), {}),
+    ("AdaptiveMaxPool2d", (2,), {}),
+    ("Flatten", (), {}),
+    ("Identity", (), {}),
+    ("ReLU", (), {}),
+    ("LeakyReLU", (0.2,), {}),
+    ("GELU", ("tanh",), {}),
+    ("Sigmoid", (), {}),
+    ("Tanh", (), {}),
+    ("SiLU", (), {}),
+    ("Softmax", (1,), {}),
+    ("LogSoftmax", (1,), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "options"), SAME_REPR)
+def test_they_print_as_torchs(name, args, options):
+    assert repr(getattr(nn, name)(*args, **options)) == repr(getattr(torch.nn, name)(*args, **options))
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        (nn.BatchNorm2d(3), "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"),
+        (nn.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True)"),
+        (nn.Dropout(0.2), "Dropout(p=0.2)"),
+        (nn.CrossEntropyLoss(), "CrossEntropyLoss(reduction='mean')"),
+    ],
+)
+def test_how_the_others_print(module, text):
+    assert repr(module) == text
+
+
+def test_layers_in_float64():
+    layer = nn.Sequential(nn.Conv2d(1, 2, 3, dtype=tc.float64), nn.BatchNorm2d(2, dtype=tc.float64))
+    y = layer(tc.ones(2, 1, 4, 4, dtype=tc.float64))
+    assert y.dtype == tc.float64
+    assert {p.dtype for p in layer.parameters()} == {np.dtype(np.float64)}

@@ -1,0 +1,376 @@
+"""Module: what it registers, how the tree is walked, and its state."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from messages import message
+
+import tinyconv as tc
+from tinyconv import nn
+
+torch = pytest.importorskip("torch")
+
+
+class Net(nn.Module):
+    """A bit of everything: nested modules, a parameter and two buffers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4, bias=False)), nn.LayerNorm(4)])
+        self.scale = nn.Parameter(tc.ones(1))
+        self.register_buffer("mean", tc.zeros(2))
+        self.register_buffer("scratch", tc.zeros(2), persistent=False)
+        self.fc = nn.Linear(4, 3)
+
+
+class TorchNet(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        t = torch.nn
+        self.features = t.Sequential(t.Conv2d(1, 2, 3), t.BatchNorm2d(2), t.ReLU())
+        self.blocks = t.ModuleList([t.Sequential(t.Linear(4, 4, bias=False)), t.LayerNorm(4)])
+        self.scale = t.Parameter(torch.ones(1))
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("scratch", torch.zeros(2), persistent=False)
+        self.fc = t.Linear(4, 3)
+
+
+def values(module):
+    return {name: t.tolist() for name, t in module.state_dict().items()}
+
+
+# --- the tree -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("walk", ["named_parameters", "named_buffers", "named_modules", "named_children"])
+def test_names_and_their_order_are_torchs(walk):
+    ours, theirs = Net(), TorchNet()
+    assert [name for name, _ in getattr(ours, walk)()] == [name for name, _ in getattr(theirs, walk)()]
+
+
+def test_the_same_without_names():
+    model = Net()
+    assert [id(p) for p in model.parameters()] == [id(p) for _, p in model.named_parameters()]
+    assert [id(b) for b in model.buffers()] == [id(b) for _, b in model.named_buffers()]
+    assert [type(m).__name__ for m in model.children()] == ["Sequential", "ModuleList", "Linear"]
+    assert next(iter(model.modules())) is model
+    assert [name for name, _ in model.named_parameters("net", recurse=False)] == ["net.scale"]
+    assert len(list(model.buffers(recurse=False))) == 2
+    assert "fc" in dir(model)
+    assert "mean" in dir(model)
+
+
+def shared(library, base):
+    class Shared(base):
+        def __init__(self):
+            super().__init__()
+            self.first = library.Linear(3, 3)
+            self.second = library.Linear(3, 3)
+            self.second.weight = self.first.weight
+            self.third = self.first
+
+    return Shared()
+
+
+def test_what_is_shared_is_listed_once_and_saved_under_every_name():
+    ours, theirs = shared(nn, nn.Module), shared(torch.nn, torch.nn.Module)
+    assert [n for n, _ in ours.named_parameters()] == [n for n, _ in theirs.named_parameters()]
+    assert [n for n, _ in ours.named_modules()] == [n for n, _ in theirs.named_modules()]
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    np.testing.assert_array_equal(ours.second.weight, theirs.first.weight.detach().numpy())
+    assert ours.second.weight is ours.first.weight
+
+
+def test_get_submodule():
+    model = Net()
+    assert model.get_submodule("features.0") is model.features[0]
+    assert model.get_submodule("") is model
+    expected = "Sequential has no child '9' (in path 'features.9')"
+    assert message(AttributeError, model.get_submodule, "features.9") == expected
+
+
+def test_apply_goes_to_the_children_first():
+    seen = []
+    model = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh()))
+    assert model.apply(lambda m: seen.append(type(m).__name__)) is model
+    assert seen == ["ReLU", "Tanh", "Sequential", "Sequential"]
+
+
+# --- attributes -----------------------------------------------------------------------------------------------------
+
+
+def test_forgetting_to_call_the_base_class():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(2, 2)
+
+    expected = "Forgetful.__init__ must call super().__init__() before it sets 'fc'"
+    assert message(AttributeError, Forgetful) == expected
+
+
+def test_a_parameter_cannot_be_replaced_by_something_else():
+    layer = nn.Linear(2, 2)
+    assert message(TypeError, setattr, layer, "weight", tc.ones(2, 2)) == (
+        "'weight' is a parameter of Linear and cannot become a Tensor: give it a Parameter, or delete it first"
+    )
+    model = nn.Sequential(layer)
+    assert message(TypeError, setattr, model, "0", tc.ones(2)) == (
+        "'0' is a module of Sequential and cannot become a Tensor: give it a Module, or delete it first"
+    )
+    norm = nn.BatchNorm1d(2)
+    assert message(TypeError, setattr, norm, "running_mean", [0.0, 0.0]) == (
+        "'running_mean' is a buffer of BatchNorm1d and cannot become a list: give it a Tensor, or delete it first"
+    )
+
+
+def test_replacing_keeps_the_place_in_the_order():
+    model = Net()
+    names = list(model.state_dict())
+    model.features = nn.Sequential(*model.features)
+    model.scale = nn.Parameter(tc.zeros(1))
+    model.mean = tc.ones(2)
+    assert list(model.state_dict()) == names
+    assert model.scale.item() == 0.0
+    assert dict(model.named_buffers())["mean"].tolist() == [1.0, 1.0]
+
+
+def test_deleting_and_becoming_something_else():
+    model = Net()
+    del model.fc
+    assert not hasattr(model, "fc")
+    assert message(AttributeError, getattr, model, "fc") == "Net has no attribute 'fc'"
+    assert "fc.weight" not in model.state_dict()
+    model.fc = nn.Parameter(tc.ones(2))
+    assert "fc" in dict(model.named_parameters())
+    model.fc = nn.Identity()
+    assert "fc" not in dict(model.named_parameters())
+    model.plain = 3
+    model.plain = nn.Identity()
+    assert "plain" in dict(model.named_children())
+    del model.plain
+    model.plain = 4
+    assert model.plain == 4
+    with pytest.raises(AttributeError):
+        del model.missing
+
+
+def test_none_keeps_the_name():
+    layer = nn.Linear(2, 2)
+    layer.bias = None
+    assert layer.bias is None
+    assert list(layer.state_dict()) == ["weight"]
+    assert layer(tc.ones(1, 2)).shape == (1, 2)
+    layer.bias = nn.Parameter(tc.ones(2))
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_a_plain_tensor_is_an_attribute_and_nothing_else():
+    model = nn.Module()
+    model.table = tc.ones(3)
+    assert list(model.state_dict()) == list(model.parameters()) == []
+
+
+def test_a_buffer_registered_again_may_become_persistent():
+    model = nn.Module()
+    model.register_buffer("table", tc.ones(3), persistent=False)
+    assert list(model.state_dict()) == []
+    model.register_buffer("table", tc.ones(3))
+    assert list(model.state_dict()) == ["table"]
+    model.register_buffer("table", tc.ones(3), persistent=False)
+    model.table = nn.Parameter(tc.ones(3))
+    assert list(model.state_dict()) == ["table"]
+
+
+def test_parameters():
+    p = nn.Parameter(tc.ones(2, dtype=tc.float64))
+    assert isinstance(p, tc.Tensor)
+    assert p.requires_grad
+    assert p.dtype == tc.float64
+    assert nn.Parameter([1.0, 2.0]).dtype == tc.float32
+    assert not nn.Parameter(tc.ones(2), requires_grad=False).requires_grad
+    source = tc.ones(2)
+    p = nn.Parameter(source)
+    source.zero_()
+    assert p.tolist() == [1.0, 1.0]
+
+
+def test_a_module_without_forward():
+    class Empty(nn.Module):
+        pass
+
+    assert message(NotImplementedError, Empty(), 1) == "Empty does not define forward"
+
+
+# --- modes, gradients, dtypes ---------------------------------------------------------------------------------------
+
+
+def test_train_and_eval_reach_everything():
+    model = Net()
+    assert all(m.training for m in model.modules())
+    assert model.eval() is model
+    assert not any(m.training for m in model.modules())
+    model.features.train()
+    assert model.features[1].training
+    assert not model.training
+    model.train()
+    assert all(m.training for m in model.modules())
+
+
+def test_requires_grad_and_zero_grad():
+    model = nn.Linear(2, 2)
+    assert model.requires_grad_(False) is model
+    assert not model(tc.ones(1, 2)).requires_grad
+    model.requires_grad_()
+    model(tc.ones(1, 2)).sum().backward()
+    model.zero_grad(set_to_none=False)
+    assert model.weight.grad.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    model.zero_grad()
+    assert model.weight.grad is model.bias.grad is None
+
+
+def test_a_frozen_layer_gets_no_gradient():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    for p in model[0].parameters():
+        p.requires_grad = False
+    model(tc.ones(1, 2)).sum().backward()
+    assert model[0].weight.grad is None
+    assert model[1].weight.grad is not None
+
+
+def test_to_another_dtype():
+    model = Net()
+    parameters = list(model.parameters())
+    model.fc(tc.ones(1, 4)).sum().backward()
+    assert model.double() is model
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert {t.dtype for t in model.parameters()} == {np.dtype(np.float64)}
+    assert model.mean.dtype == model.fc.weight.grad.dtype == tc.float64
+    assert model.features[1].num_batches_tracked.dtype == tc.int64
+    assert model.float().fc.weight.dtype == model.to(tc.ones(1)).scale.dtype == tc.float32
+    expected = "Net.to: parameters are floating point and cannot become int64"
+    assert message(tc.DtypeError, model.to, tc.int64) == expected
+    assert message(tc.DtypeError, model.to, dtype="float23") == "not a dtype: 'float23'; tinyconv.float32, for example"
+    assert model.cpu() is model
+
+
+# --- state ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_keys_are_torchs():
+    assert list(Net().state_dict()) == list(TorchNet().state_dict())
+    for name, t in TorchNet().state_dict().items():
+        ours = Net().state_dict()[name]
+        assert ours.shape == tuple(t.shape)
+        assert str(ours.dtype) == str(t.dtype).removeprefix("torch.")
+
+
+def test_a_state_shares_the_memory_of_the_module():
+    layer = nn.Linear(2, 2)
+    state = layer.state_dict()
+    state["bias"].fill_(5)
+    assert layer.bias.tolist() == [5.0, 5.0]
+    assert not state["bias"].requires_grad
+
+
+def test_load_state_dict_copies():
+    source, target = Net(), Net()
+    assert values(source) != values(target)
+    parameters = list(target.parameters())
+    target.load_state_dict(source.state_dict())
+    assert values(source) == values(target)
+    assert all(a is b for a, b in zip(parameters, target.parameters(), strict=True))
+    source.fc.bias.data.zero_()
+    assert target.fc.bias.tolist() != [0.0, 0.0, 0.0]
+
+
+def test_load_torchs_state():
+    ours, theirs = Net(), TorchNet()
+    ours.load_state_dict(theirs.state_dict())
+    assert values(ours) == values(theirs)
+
+
+def test_load_arrays_of_another_dtype():
+    layer = nn.Linear(2, 1)
+    layer.load_state_dict({"weight": np.array([[1.0, 2.0]]), "bias": [3]})
+    assert (layer.weight.tolist(), layer.bias.tolist()) == ([[1.0, 2.0]], [3.0])
+    assert layer.weight.dtype == layer.bias.dtype == tc.float32
+
+
+def test_a_state_of_another_model():
+    model = Net()
+    before = values(model)
+    state = dict(Net().state_dict())
+    del state["fc.bias"], state["scale"]
+    state["extra"] = tc.ones(1)
+    state["fc.weight"] = tc.ones(3, 5)
+    state["mean"] = tc.ones(())
+    assert message(tc.CheckpointError, model.load_state_dict, state) == (
+        "load_state_dict: this state is not one of Net\n"
+        "  missing: scale, fc.bias\n"
+        "  unexpected: extra\n"
+        "  mean: expected shape (2,), got ()\n"
+        "  fc.weight: expected shape (3, 4), got (3, 5)\n"
+        "  was it saved from another model, or from one built with other arguments?"
+    )
+    assert values(model) == before
+
+
+def test_without_strict():
+    model = nn.Linear(2, 1)
+    model.load_state_dict({"weight": tc.ones(1, 2), "extra": tc.ones(1)}, strict=False)
+    assert model.weight.tolist() == [[1.0, 1.0]]
+    assert message(tc.CheckpointError, model.load_state_dict, {"weight": tc.ones(2, 2)}, strict=False) == (
+        "load_state_dict: this state is not one of Linear\n"
+        "  weight: expected shape (1, 2), got (2, 2)\n"
+        "  was it saved from another model, or from one built with other arguments?"
+    )
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_copies_of_a_model(copied):
+    model = shared(nn, nn.Module) if copied is copy.deepcopy else Net()
+    twin = copied(model)
+    assert values(twin) == values(model)
+    assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in twin.parameters())
+    assert [n for n, _ in twin.named_parameters()] == [n for n, _ in model.named_parameters()]
+    for p in twin.parameters():
+        p.data.zero_()
+    assert values(twin) != values(model)
+
+
+# --- how it prints --------------------------------------------------------------------------------------------------
+
+
+def test_repr_of_a_tree():
+    assert repr(Net()) == (
+        "Net(\n"
+        "  (features): Sequential(\n"
+        "    (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1))\n"
+        "    (1): BatchNorm2d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)\n"
+        "    (2): ReLU()\n"
+        "  )\n"
+        "  (blocks): ModuleList(\n"
+        "    (0): Sequential(\n"
+        "      (0): Linear(in_features=4, out_features=4, bias=False)\n"
+        "    )\n"
+        "    (1): LayerNorm((4,), eps=1e-05, elementwise_affine=True)\n"
+        "  )\n"
+        "  (fc): Linear(in_features=4, out_features=3, bias=True)\n"
+        ")"
+    )
+
+
+def test_repr_with_extra():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.ReLU()
+
+        def extra_repr(self):
+            return "by=2"
+
+    assert repr(Scaled()) == "Scaled(by=2\n  (inner): ReLU()\n)"
