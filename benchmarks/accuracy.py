@@ -9,12 +9,16 @@ import json
 import statistics
 import subprocess
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 import tinyconv
 from tinyconv import data, train
-from tinyconv.environment import environment
+from tinyconv.environment import cores, environment
 
 RECORDS = Path(__file__).parent / "records"
 SEEDS = range(5)
@@ -26,28 +30,37 @@ def commit():
     return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
-def measure(recipe_name, seeds=SEEDS, dataset="mnist", root=None):
-    """Train once for each seed; the record of it."""
-    recipe = train.RECIPES[recipe_name]
-    runs = []
-    for seed in seeds:
-        session = train.start(train.new_run("lenet5", dataset, seed, recipe), root=root)
+def run(recipe_name, seed, dataset, threads):
+    """Train once; what came out."""
+    with threadpool_limits(threads, user_api="blas"):
+        session = train.start(train.new_run("lenet5", dataset, seed, train.RECIPES[recipe_name]))
         for report in session.trainer.run():
             if isinstance(report, train.EpochReport):
                 print(f"{recipe_name}, seed {seed}: {asdict(report)}", flush=True)
-        history = session.trainer.progress.history
-        runs.append({"seed": seed, "history": history, "seconds": sum(entry["seconds"] for entry in history)})
-    accuracies = [run["history"][-1]["test_accuracy"] for run in runs]
-    seconds = [run["seconds"] for run in runs]
+    history = session.trainer.progress.history
+    return {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
+
+
+def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
+    """Train once for each seed; the record of it. With several jobs at a time, each has one thread."""
+    threads = cores() if jobs == 1 else 1
+    if jobs == 1:
+        runs = [run(recipe_name, seed, dataset, threads) for seed in seeds]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            runs = list(pool.map(run, repeat(recipe_name), seeds, repeat(dataset), repeat(threads)))
+    accuracies = [found["history"][-1]["test_accuracy"] for found in runs]
     return {
         "benchmark": "accuracy",
         "model": "lenet5",
         "data": dataset,
         "recipe_name": recipe_name,
-        "recipe": asdict(recipe),
+        "recipe": asdict(train.RECIPES[recipe_name]),
         "mean_accuracy": statistics.mean(accuracies),
         "sd_accuracy": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        "median_seconds": statistics.median(seconds),
+        "median_seconds": statistics.median(found["seconds"] for found in runs),
+        "jobs": jobs,
+        "threads": threads,
         "date": time.strftime("%Y-%m-%d"),
         "tinyconv": tinyconv.__version__,
         "commit": commit(),
@@ -59,12 +72,14 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", root=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(train.RECIPES)}")
-    recipes = parser.parse_args().recipes or list(train.RECIPES)
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time, one thread each (default: one)")
+    arguments = parser.parse_args()
+    recipes = arguments.recipes or list(train.RECIPES)
     if unknown := set(recipes) - set(train.RECIPES):
         parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(train.RECIPES)}")
     data.fetch("mnist")
     for name in recipes:
-        record = measure(name)
+        record = measure(name, jobs=arguments.jobs)
         path = RECORDS / f"accuracy-{name}.json"
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: mean {record['mean_accuracy']:.4%}, sd {record['sd_accuracy']:.4%}: {path}")

@@ -1,6 +1,7 @@
 """The training loop: the same bits twice, the same bits after a stop, and the losses that torch has."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,19 @@ from tinyconv import models, nn, optim
 from tinyconv.data import DataLoader, RandomShift, synthetic_digits
 from tinyconv.functional import cross_entropy
 from tinyconv.optim.lr_scheduler import OneCycleLR
-from tinyconv.train import DivergedError, EpochReport, Session, StepReport, Trainer, evaluate, load_checkpoint, predict
+from tinyconv.train import (
+    RECIPES,
+    DivergedError,
+    EpochReport,
+    Session,
+    StepReport,
+    Trainer,
+    evaluate,
+    load_checkpoint,
+    new_run,
+    predict,
+    start,
+)
 from tinyconv.train.checkpoint import Run
 
 EPOCHS, IMAGES, BATCH = 2, 80, 16
@@ -183,3 +196,12 @@ def test_ten_steps_follow_torch_in_float64():
     assert losses[-1][0] < losses[0][0]
     for ours_, theirs_ in losses:
         assert ours_ == pytest.approx(theirs_, rel=1e-9)
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_an_epoch_on_real_digits(mnist_root):
+    session = start(new_run("lenet5", "mnist", 0, replace(RECIPES["default"], epochs=1)), root=mnist_root, offline=True)
+    *_, report = session.trainer.run()
+    assert report.test_accuracy > 0.97
+    assert report.train_loss < 0.4
