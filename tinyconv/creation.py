@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyconv.backend import backend_for, device_name
 from tinyconv.errors import DtypeError, ShapeError
-from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, as_dtype, sizes_of, to_array, wrap
+from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, as_dtype, from_array, sizes_of, to_array, wrap
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
@@ -29,9 +29,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
     if as_dtype(array.dtype) != array.dtype:
         raise DtypeError(f"from_numpy: {array.dtype} is not this machine's byte order; tensor(array) makes a copy")
-    out = wrap(np.asarray(array))  # a plain array also of a memory map
-    out.storage.watch(array)
-    return out
+    return from_array(array)
 
 
 def full(

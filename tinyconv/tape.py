@@ -28,8 +28,11 @@ class Node:
         self.parents = parents  # None where the input needs no gradient
         self.hooks: list[Callable[[Any], Any]] | None = None
 
-    def pull(self, grad: Any, owned: bool) -> Iterable[Any]:
-        """The gradients of the parents, given that of this node's output. `owned`: nothing else holds `grad`."""
+    def pull(self, grad: Any, owned: bool, needs: tuple[bool, ...]) -> Sequence[Any]:
+        """The gradients of the parents, given that of this node's output.
+
+        `owned`: nothing else holds `grad`. `needs`: which parents' gradients are wanted; the others may be None.
+        """
         raise NotImplementedError
 
     def release(self) -> None:
@@ -41,16 +44,16 @@ def walk(
 ) -> dict[Node, Any]:
     """Send the gradients `roots` back through the graph; return those that reach the nodes in `capture`.
 
-    With `capture` given, leaves that were not asked for are left alone, and nothing older than the oldest wanted node
-    is walked at all.
+    With `capture` given, only what leads to the nodes in it is walked, and freed; everything else is left alone.
 
     The first gradient to reach a node is borrowed (it may be an array that somebody else holds), the second makes a
     sum that the walk owns, the third and later are added to that sum in place. So `x + x`, diamonds and views come
     out right without any op thinking about aliasing.
     """
     captured: dict[Node, Any] = {}
-    wanted = None if capture is None else set(capture)
-    oldest = -1 if wanted is None else min((node.order for node in wanted), default=0)
+    roots = list(roots)
+    wanted = set(capture or ())
+    useful = None if capture is None else leading_to(wanted, [node for node, _ in roots])
     pending: dict[Node, list[Any]] = {}  # node -> [gradient so far, whether the walk owns it]
     heap: list[tuple[int, Node]] = []
 
@@ -65,24 +68,38 @@ def walk(
             pending[node] = [entry[0] + grad, True]
 
     for node, grad in roots:
-        send(node, grad)
+        if useful is None or node in useful:
+            send(node, grad)
     while heap:
         _, node = heappop(heap)
         grad, owned = pending.pop(node)
-        if wanted is not None and node.is_leaf and node not in wanted:
-            continue
         for hook in tuple(node.hooks or ()):  # a copy: a hook may remove itself
             replaced = hook(grad)
             grad, owned = grad if replaced is None else replaced, False  # the hook may have kept what it was given
-        if wanted is not None:
-            if node in wanted:
-                captured[node] = grad
-                owned = False
-            if node.order <= oldest or node.is_leaf:
-                continue
-        for parent, parent_grad in zip(node.parents, node.pull(grad, owned), strict=True):
-            if parent is not None and parent_grad is not None and parent.order >= oldest:
+        if node in wanted:
+            captured[node], owned = grad, False
+        needs = tuple([parent is not None and (useful is None or parent in useful) for parent in node.parents])
+        if useful is not None and not any(needs):
+            continue
+        for parent, parent_grad, needed in zip(node.parents, node.pull(grad, owned, needs), needs, strict=True):
+            if needed and parent is not None and parent_grad is not None:
                 send(parent, parent_grad)
         if not retain:
             node.release()
     return captured
+
+
+def leading_to(wanted: set[Node], roots: Iterable[Node]) -> set[Node]:
+    """The nodes below `roots` from which the walk gets to a wanted one, and these themselves."""
+    seen: set[Node] = set()
+    pending = list(roots)
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            pending += [parent for parent in node.parents if parent is not None]
+    useful = wanted & seen
+    for node in sorted(seen, key=lambda node: node.order):  # parents first
+        if any(parent in useful for parent in node.parents):
+            useful.add(node)
+    return useful

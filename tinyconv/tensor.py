@@ -5,11 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
-from contextvars import Context, ContextVar, Token, copy_context
-from functools import wraps
+from contextvars import Context, ContextVar, Token
 from inspect import isgeneratorfunction
+from operator import index
 from threading import local
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -50,22 +50,9 @@ class _GradMode(ContextDecorator):
         return type(self)()
 
     def __call__(self, function: Any) -> Any:
-        if not isgeneratorfunction(function):
-            return super().__call__(function)
-
-        @wraps(function)
-        def generator(*args: Any, **options: Any) -> Any:
-            context, sent = copy_context(), None  # of its own: the caller's mode is untouched between two values
-            context.run(_recording.set, self.mode)
-            steps = function(*args, **options)
-            while True:
-                try:
-                    value = context.run(steps.send, sent)
-                except StopIteration as end:
-                    return end.value
-                sent = yield value
-
-        return generator
+        if isgeneratorfunction(function):  # calling it runs none of its body
+            raise TypeError(f"{type(self).__name__}: {function.__name__} is a generator; use `with` inside it")
+        return super().__call__(function)
 
 
 class no_grad(_GradMode):
@@ -92,36 +79,37 @@ class Storage:
     """The memory that a tensor and its views share: how often it has been written to.
 
     The tape notes the count with every array it saves, and compares when it walks. Writes through a Tensor count
-    themselves. Writes through a NumPy array that was handed out cannot, so from then on the bytes are watched: whenever
-    the count is asked for, a checksum tells whether they have changed since it was last asked.
+    themselves. Writes through a NumPy array that was handed out cannot; so what is saved from then on is noted with a
+    checksum of its bytes, and for what was saved before, one of all this memory is taken at that moment.
     """
 
     writes = 0  # class attributes: most tensors never need their own
-    _views: WeakValueDictionary[int, Tensor] | None = None
-    _watched: Array = None
+    saved = False  # some array of this memory has been saved
+    watched = False  # this memory has been handed out
+    _views: WeakValueDictionary[int, Any] | None = None
+    _memory: Array = None  # handed out after it was saved
     _checksum = 0
 
     def watch(self, array: Array) -> None:
-        """From now on `array`, all of this memory, may be written to by others."""
-        self.count()
-        if self._watched is None or array.nbytes > self._watched.nbytes:
-            self._watched = array
-            self._checksum = _checksum(array)
+        """From now on others may write to this memory, of which `array` is a part."""
+        if self.saved and not self.watched:
+            while isinstance(array.base, np.ndarray):
+                array = array.base
+            self._memory, self._checksum = array, checksum(array)
+        self.watched = True
 
     def count(self) -> int:
         """How many writes are known of by now."""
-        if self._watched is not None:
-            checksum = _checksum(self._watched)
-            if checksum != self._checksum:
-                self._checksum = checksum
-                self.writes += 1
+        if self._memory is not None and (found := checksum(self._memory)) != self._checksum:
+            self._checksum = found
+            self.writes += 1
         return self.writes
 
-    def share(self, *tensors: Tensor) -> None:
-        """Note that these tensors are views of this memory."""
+    def share(self, *views: Any) -> None:
+        """Note that these tensors, and arrays, are views of this memory."""
         if self._views is None:
             self._views = WeakValueDictionary()
-        self._views.update((id(t), t) for t in tensors)
+        self._views.update((id(view), view) for view in views)
 
     @property
     def shared(self) -> bool:
@@ -129,8 +117,9 @@ class Storage:
         return self._views is not None and len(self._views) > 1
 
 
-def _checksum(array: Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data)
+def checksum(array: Array) -> int:
+    """A checksum of the bytes of an array on the host; 0 elsewhere, where nothing is handed out to be watched."""
+    return zlib.crc32(np.ascontiguousarray(array).data) if isinstance(array, np.ndarray) else 0
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
@@ -142,17 +131,18 @@ _FREED: Any = object()  # in OpNode.saved: walked already
 class Leaf(Node):
     """Where gradients end up: the node of a tensor that requires grad and was not computed."""
 
-    __slots__ = ("grad",)
+    __slots__ = ("dtype", "grad", "shape")
     is_leaf = True
 
-    def __init__(self) -> None:
+    def __init__(self, array: Array) -> None:
         super().__init__()
+        self.shape, self.dtype = array.shape, array.dtype
         self.grad: Tensor | None = None
 
-    def pull(self, grad: Array, owned: bool) -> tuple[Any, ...]:
+    def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if self.grad is None:
             # What is borrowed may be a view of another gradient, or the caller's own array.
-            self.grad = wrap(grad if owned and isinstance(grad, np.ndarray) else grad.copy())
+            self.grad = wrap(grad if owned else grad.copy())
         else:
             self.grad.array += grad
             self.grad.storage.writes += 1
@@ -162,24 +152,26 @@ class Leaf(Node):
 class OpNode(Node):
     """One op that was run: its pair, what the pair saved, and the geometry it was called with."""
 
-    __slots__ = ("geometry", "grad", "guards", "op", "pair", "saved", "xp")
+    __slots__ = ("dtype", "geometry", "grad", "guards", "op", "pair", "saved", "shape", "xp")
 
     op: Any
+    shape: tuple[int, ...]  # of the output
+    dtype: np.dtype[Any]
     pair: Any
     xp: Any
     saved: Any
     geometry: dict[str, Any]
-    guards: list[tuple[Storage, int, int, int]]  # of saved inputs and outputs: storage, writes by then, which, where
+    guards: list[Guard]
     grad: Any
 
-    def pull(self, grad: Array, owned: bool) -> tuple[Any, ...]:
+    def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if self.saved is _FREED:
             raise GraphError(
                 f"backward: the graph through {op_name(self.op)!r} was walked before and what it saved is freed; "
                 "to walk it twice, call the first backward with retain_graph=True"
             )
-        for storage, writes, i, k in self.guards:
-            if storage.count() != writes:
+        for storage, writes, bytes_then, i, k in self.guards:
+            if storage.count() != writes or bytes_then not in (None, checksum(self.saved[k]) if bytes_then else None):
                 what = f"input {i}" if i < len(self.parents) else "an output"
                 raise GraphError(
                     f"backward: {op_name(self.op)!r} saved {what} ({self.saved[k].dtype}, shape {self.saved[k].shape}) "
@@ -188,13 +180,30 @@ class OpNode(Node):
                 )
         if self.grad is not None:
             self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
-        needs = tuple(parent is not None for parent in self.parents)
         grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        self._check(grads)
         return grads
+
+    def _check(self, grads: Any) -> None:
+        """Whether the op's backward, which may be a user's, gave what it should."""
+        name = op_name(self.op)
+        if not isinstance(grads, tuple) or len(grads) != len(self.parents):
+            got = f"{len(grads)} of them" if isinstance(grads, tuple) else f"a {type(grads).__name__}"
+            raise GraphError(
+                f"backward: {name!r} has {len(self.parents)} inputs, and its backward must return a tuple with a "
+                f"gradient (or None) for each, got {got}"
+            )
+        for i, (parent, grad) in enumerate(zip(cast(Any, self.parents), grads, strict=True)):
+            if parent is None or grad is None:
+                continue
+            if grad.shape != parent.shape or grad.dtype != parent.dtype:
+                raise GraphError(
+                    f"backward: {name!r} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
+                    f"{parent.dtype} {parent.shape}"
+                )
 
     def release(self) -> None:
         self.saved = _FREED
-        self.parents = ()
         self.guards = []
 
 
@@ -212,6 +221,7 @@ class _Quiet(local):
         self.context = Context()
         self.context.run(np.seterr, all="ignore")
         self.context.run(_is_quiet.set, True)
+        self.context.run(_recording.set, False)  # inside an op there are arrays, and what it does is its own business
 
 
 _is_quiet: ContextVar[bool] = ContextVar("tinyconv_is_quiet", default=False)
@@ -224,6 +234,8 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     Returns a Tensor; or, where the op's forward gives a tuple, a tuple of Tensors of which the first has the gradient.
     """
     arrays = [t.array if isinstance(t, Tensor) else _constant_input(t) for t in inputs]
+    if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
+        geometry = {name: v.item() if isinstance(v, np.generic) else v for name, v in geometry.items()}
     backend = backend_of(*arrays)
     xp = backend.xp
     check = getattr(op, "check", None)
@@ -250,23 +262,111 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         if any(parents):
             node = OpNode(parents)
             node.op, node.pair, node.xp, node.saved, node.geometry, node.grad = op, pair, xp, saved, geometry, None
-            node.guards = [
-                (t.storage, t.storage.count(), i, k)
-                for k, s in enumerate(saved)
-                for i, t in enumerate((*inputs, out, *rest))
-                if isinstance(t, Tensor) and t.array is s
-            ]
+            node.shape, node.dtype = out.array.shape, out.array.dtype
+            node.guards = _guards(xp, saved, (*inputs, out, *rest))
             out.node = node
             out.tracked = True
     return (out, *rest) if rest else out
 
 
+# What was saved: its storage, the writes to it by then, the checksum of its bytes if others may write too, which of the
+# op's inputs and outputs it is, and where in `saved`.
+Guard: TypeAlias = tuple[Storage, int, int | None, int, int]
+
+
+def _guards(xp: Any, saved: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Guard]:
+    """A guard for everything saved that is an input or an output, or a view of one."""
+    guards: list[Guard] = []
+    for k, s in enumerate(saved):
+        if not hasattr(s, "strides"):  # a shape, a number
+            continue
+        for i, t in enumerate(tensors):
+            if isinstance(t, Tensor) and (
+                t.array is s or (getattr(s, "base", None) is not None and xp.may_share_memory(t.array, s))
+            ):
+                t.storage.saved = True
+                guards.append((t.storage, t.storage.count(), checksum(s) if t.storage.watched else None, i, k))
+                break
+    return guards
+
+
 def _constant_input(value: Any) -> Any:
     """A number or None, which ops take as they are; nothing else."""
+    if isinstance(value, np.generic):
+        return value.item()
     if value is None or isinstance(value, int | float):
         return value
     hint = ": tinyconv.tensor(x)?" if hasattr(value, "dtype") or isinstance(value, list | tuple) else ""
     raise DtypeError(f"expected a Tensor, got {type(value).__module__}.{type(value).__qualname__}{hint}")
+
+
+# --- walking back ---------------------------------------------------------------------------------------------------
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
+
+    Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
+    None. The part of the graph that was walked is freed unless `retain_graph`.
+    """
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    seeds: list[Tensor | None] = [None] * len(roots)
+    if grad_outputs is not None:
+        seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    nodes = []
+    for i, t in enumerate(wanted):
+        if not t.requires_grad or t.node is None:
+            raise GraphError(f"grad: input {i} of shape {t.shape} does not require grad")
+        nodes.append(t.node)
+    found = _walk(roots, seeds, retain=retain_graph, capture=nodes)
+    for i, node in enumerate(nodes):
+        if node not in found and not allow_unused:
+            raise GraphError(
+                f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
+            )
+    # A copy of what is borrowed, so that no two of the results share memory.
+    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
+
+
+def _walk(
+    roots: list[Tensor], seeds: list[Tensor | None], *, retain: bool, capture: list[Any] | None = None
+) -> dict[Any, Array]:
+    if len(roots) != len(seeds):
+        raise GraphError(f"backward: {len(roots)} outputs need as many gradients, got {len(seeds)}")
+    starts = []
+    for root, seed in zip(roots, seeds, strict=True):
+        if not root.requires_grad or root.node is None:
+            raise GraphError(
+                "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
+                "or it was computed inside no_grad()"
+            )
+        if seed is None:
+            if root.numel() != 1:
+                raise GraphError(
+                    f"backward: only a tensor with one element has a gradient of its own, this one has shape "
+                    f"{root.shape}; reduce it (loss.mean()) or pass gradient="
+                )
+            start = backend_of(root.array).xp.ones_like(root.array)
+        else:
+            _check_gradient("backward: gradient", seed, root)
+            start = seed.array
+        starts.append((root.node, start))
+    with np.errstate(all="ignore"):
+        return walk(starts, retain=retain, capture=capture)
+
+
+def _check_gradient(what: str, value: Any, of: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}")
+    if value.shape != of.shape or value.dtype != of.dtype:
+        raise ShapeError(f"{what} must be {of.dtype} {of.shape}, got {value.dtype} {value.shape}")
 
 
 # --- Tensor ---------------------------------------------------------------------------------------------------------
@@ -280,7 +380,6 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "array", "node", "storage", "tracked")
-    __array_priority__ = 1000  # so that ndarray * tensor is ours to compute
     __hash__ = object.__hash__  # `==` compares elements
 
     array: Array
@@ -289,7 +388,7 @@ class Tensor:
     tracked: bool  # what `requires_grad` shows
 
     def __init__(
-        self, data: Any, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
+        self, data: Any, *, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
     ) -> None:
         self.array = to_array(data, dtype, device)
         self.node = None
@@ -351,10 +450,15 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        _check_gradient("data", value, self)
         if value.array is not self.array:
-            if value.shape != self.shape:
-                raise ShapeError(f"data: expected shape {self.shape}, got {value.shape}")
-            self.array, self.storage = value.array, value.storage
+            self.rebind(value.array, value.storage)
+
+    def rebind(self, array: Array, storage: Storage) -> None:
+        """Hold another array from now on, perhaps of another dtype or on another device."""
+        self.array, self.storage = array, storage
+        if isinstance(self.node, Leaf):
+            self.node.shape, self.node.dtype = array.shape, array.dtype
 
     # Gradients.
 
@@ -371,8 +475,10 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_gradient("grad", value, self)
+            if isinstance(value.array, np.ndarray) and not value.array.flags.writeable:
+                value = value.clone()  # backward will add to it
         if self.node is None:
-            self.node = Leaf()
+            self.node = Leaf(self.array)
         self.node.grad = value
 
     @property
@@ -391,7 +497,7 @@ class Tensor:
         if not self.is_leaf and not requires_grad:
             raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
         if requires_grad and self.node is None:
-            self.node = Leaf()
+            self.node = Leaf(self.array)
         self.tracked = requires_grad
         return self
 
@@ -406,6 +512,7 @@ class Tensor:
         """The same memory, outside the tape."""
         out = wrap(self.array)
         out.storage = self.storage
+        out.storage.share(self, out)
         return out
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
@@ -447,20 +554,33 @@ class Tensor:
         if self.device != "cpu":
             raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
         view: np.ndarray[Any, Any] = self.array.view()
+        self.storage.share(self, view)
         if self.tracked:
             view.flags.writeable = False
         elif view.flags.writeable:
-            self.storage.watch(_owner(self.array))
+            self.storage.watch(view)
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.array if copy else self.numpy()
-        return np.array(array, dtype=dtype, copy=copy)
+        return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
+        operator = _REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
+        if operator is not None and not isinstance(inputs[0], Tensor):
+            return getattr(self, operator)(inputs[0])
+        if any(isinstance(value, Tensor) and value.tracked for value in inputs):
+            raise GraphError(
+                f"np.{ufunc.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
+                "functions, or leave the tape on purpose with x.detach()"
+            )
+        arrays = (value.numpy() if isinstance(value, Tensor) else value for value in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.device != "cpu":
             return self.array.__dlpack__(**options)
-        self.storage.watch(_owner(self.array))  # also where it is read-only: some consumers do not heed that
+        self.storage.watch(self.array)  # also where it is read-only: some consumers do not heed that
         return self.numpy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
@@ -522,7 +642,7 @@ class Tensor:
         memo[id(self)] = out
         out.array, out.storage, out.node, out.tracked = self.array.copy(), Storage(), None, self.tracked
         if self.node is not None:
-            out.node = Leaf()
+            out.node = Leaf(out.array)
             out.grad = None if self.grad is None else self.grad.clone()
         return out
 
@@ -532,8 +652,10 @@ class Tensor:
         return _unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
 
     def __repr__(self) -> str:
-        values = np.array2string(backend_of(self.array).to_numpy(self.array), separator=", ", prefix="tensor(")
-        notes = [values]
+        values = backend_of(self.array).to_numpy(self.array)
+        notes = [np.array2string(values, separator=", ", prefix="tensor(", precision=4)]
+        if self.numel() == 0 and self.shape != (0,):
+            notes.append(f"size={self.shape}")
         if self.dtype not in (DEFAULT_FLOAT, np.int64, np.bool_):
             notes.append(f"dtype={self.dtype}")
         if self.device != "cpu":
@@ -608,8 +730,12 @@ class Tensor:
         return _binary(ops.Pow, self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
+        base = _operand(other)
+        if base is None:
+            return NotImplemented
         # As a tensor, since its logarithm is taken: that of a Python number would be a float64.
-        return _binary(ops.Pow, wrap(backend_of(self.array).xp.asarray(other, _result_type(other, self))), self)
+        dtype = _result_type(base, self)
+        return _binary(ops.Pow, base if isinstance(base, Tensor) else wrap(to_array(base, dtype, self.device)), self)
 
     def __matmul__(self, other: Any) -> Tensor:
         return _matmul(self, other)
@@ -639,7 +765,8 @@ class Tensor:
         return _binary(ops.Minimum, self, other)
 
     # In place. Under no_grad (or where nothing requires grad) they write into this tensor's memory. Where they are
-    # recorded, the name is given to a new tensor instead, which nobody can tell apart: unless there are views.
+    # recorded, the name is given to a new tensor instead. Nobody can tell these apart unless there are views of the
+    # memory, and then they raise.
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._assign("+=", self + other)
@@ -684,16 +811,28 @@ class Tensor:
                 )
             if self.storage.shared:
                 raise GraphError(
-                    f"{what}: this tensor shares its memory with a view, and writing through views is not recorded; "
-                    "make a new tensor, as in x = x + 1"
+                    f"{what}: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing "
+                    "through views is not recorded; make a new tensor, as in x = x + 1"
                 )
             value = value.to(self.dtype)
             self.array, self.node, self.storage = value.array, value.node, value.storage
             self.tracked = value.tracked
         else:
-            self.array[...] = value.array
-            self.storage.writes += 1
+            self._write(..., value.array)
         return self
+
+    def _write(self, where: Any, values: Any) -> None:
+        """Write into this memory, and count it."""
+        if isinstance(self.array, np.ndarray) and not self.array.flags.writeable:
+            raise GraphError(
+                "this tensor cannot be written to: its elements share memory (expand), or NumPy holds it read-only; "
+                "write to a copy, x.clone()"
+            )
+        try:
+            self.array[where] = values
+        except ValueError as error:
+            raise ShapeError(f"x[...] = value with x of shape {self.shape}: {error}") from None
+        self.storage.writes += 1
 
     def __setitem__(self, index: Any, value: Any) -> None:
         needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
@@ -703,8 +842,7 @@ class Tensor:
                 "or write inside `with tinyconv.no_grad():`"
             )
         arrays, _ = _index(index)
-        self.array[arrays] = value.array if isinstance(value, Tensor) else value
-        self.storage.writes += 1
+        self._write(arrays, value.array if isinstance(value, Tensor) else value)
 
     # Comparisons: bool tensors, outside the tape.
 
@@ -736,6 +874,7 @@ class Tensor:
         return _compare("bitwise_xor", self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def __invert__(self) -> Tensor:
         return wrap(~self.array)
@@ -757,20 +896,20 @@ class Tensor:
     # Elementwise.
 
     def exp(self) -> Tensor:
-        return _unary(ops.Exp, self)
+        return unary(ops.Exp, self)
 
     def log(self) -> Tensor:
         """The natural logarithm: -inf at 0, NaN below."""
-        return _unary(ops.Log, self)
+        return unary(ops.Log, self)
 
     def sqrt(self) -> Tensor:
-        return _unary(ops.Sqrt, self)
+        return unary(ops.Sqrt, self)
 
     def tanh(self) -> Tensor:
-        return _unary(ops.Tanh, self)
+        return unary(ops.Tanh, self)
 
     def sigmoid(self) -> Tensor:
-        return _unary(ops.Sigmoid, self)
+        return unary(ops.Sigmoid, self)
 
     def relu(self) -> Tensor:
         return apply(ops.Relu, self)
@@ -789,19 +928,19 @@ class Tensor:
 
     def softmax(self, dim: Any) -> Tensor:
         """e^x / sum e^x along `dim`."""
-        return _unary(ops.Softmax, self, axis=shapes.axis_of(dim, self.ndim, "softmax"))
+        return unary(ops.Softmax, self, axis=shapes.axis_of(dim, self.ndim, "softmax"))
 
     def log_softmax(self, dim: Any) -> Tensor:
         """x - ln sum e^x along `dim`."""
-        return _unary(ops.LogSoftmax, self, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
+        return unary(ops.LogSoftmax, self, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
 
     # Reductions. `dim`: an axis, a tuple of axes, or None for all.
 
     def sum(self, dim: Any = None, keepdim: Any = False, dtype: Dtype = None) -> Tensor:
         """The sum; of integers and bools an int64."""
-        x = self if dtype is None else self.to(dtype)
-        x = x if x.dtype.kind == "f" else x.to(np.int64)
-        return _reduce(ops.Sum, x, dim, keepdim)
+        if dtype is None:
+            dtype = self.dtype if self.dtype.kind == "f" else np.int64
+        return _reduce(ops.Sum, self.to(dtype), dim, keepdim).to(dtype)  # NumPy sums an int32 in int64
 
     def mean(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The mean; NaN of nothing."""
@@ -839,10 +978,10 @@ class Tensor:
             return _reduce(op, self, None, keepdim)
         axis = shapes.axis_of(dim, self.ndim, name)
         if self.ndim == 0:
-            return self, wrap(np.zeros((), np.int64))
-        index = wrap(backend_of(self.array).xp.expand_dims(getattr(self.array, f"arg{name}")(axis), axis))
-        values = apply(ops.Pick, self, index, axis=axis, keepdims=bool(keepdim))
-        return values, index if keepdim else index.squeeze(axis)
+            return Extreme(self, wrap(np.zeros((), np.int64)))
+        places = wrap(backend_of(self.array).xp.expand_dims(getattr(self.array, f"arg{name}")(axis), axis))
+        values = apply(ops.Pick, self, places, axis=axis, keepdims=bool(keepdim))
+        return Extreme(values, places if keepdim else places.squeeze(axis))
 
     def argmax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor."""
@@ -953,7 +1092,11 @@ class Tensor:
         sizes = sizes_of(shape)
         lead = len(sizes) - self.ndim
         to = tuple(self.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(sizes))
-        if lead < 0 or any(n != m and n != 1 for n, m in zip(self.shape, to[lead:], strict=True)):
+        if (
+            lead < 0
+            or min(to, default=0) < 0
+            or any(n != m and n != 1 for n, m in zip(self.shape, to[lead:], strict=True))
+        ):
             raise ShapeError(f"expand: {self.shape} cannot be repeated to {tuple(sizes)}")
         return apply(ops.Expand, self, shape=to)
 
@@ -961,7 +1104,8 @@ class Tensor:
         """In pieces along `dim`: of `size` each (the last may be smaller), or of the sizes listed."""
         axis = shapes.axis_of(dim, self.ndim, "split")
         total = self.shape[axis]
-        if isinstance(size, int):
+        if not isinstance(size, Sequence):
+            size = index(size)
             if size < 1:
                 raise ShapeError(f"split: pieces must have at least size 1, got {size}")
             size = [min(size, total - start) for start in range(0, total, size)] or [0]
@@ -993,6 +1137,13 @@ class Tensor:
             raise
 
 
+class Extreme(NamedTuple):
+    """What `max` and `min` along an axis return."""
+
+    values: Tensor
+    indices: Tensor
+
+
 class HookHandle:
     """What `register_hook` returns: `remove()` takes the hook away."""
 
@@ -1017,6 +1168,22 @@ class _Move:
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, device: str) -> Any:
         (home,) = saved
         return (backend_for(home).asarray(dy, home),)
+
+
+_REFLECTED = {  # NumPy's name of an operator, and ours with the tensor on its right
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "power": "__rpow__",
+    "matmul": "__rmatmul__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+}
 
 
 # --- from data to tensors -------------------------------------------------------------------------------------------
@@ -1074,16 +1241,18 @@ def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tupl
     return device and device_name(device), None if dtype is None else as_dtype(dtype)
 
 
-def _owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array whose memory `array` is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+def from_array(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor around a NumPy array that somebody else holds too."""
+    as_dtype(array.dtype)
+    out = wrap(np.asarray(array))  # a plain array also of a memory map
+    out.storage.watch(out.array)
+    out.storage.share(out, array)
+    return out
 
 
 def _unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
     out = object.__new__(kind)
-    Tensor.__init__(out, array, requires_grad, array.dtype, device)
+    Tensor.__init__(out, array, requires_grad=requires_grad, dtype=array.dtype, device=device)
     return out
 
 
@@ -1102,10 +1271,7 @@ def _operand(value: Any) -> Any:
     if isinstance(value, Tensor | bool | int | float):
         return value
     if isinstance(value, np.ndarray):
-        as_dtype(value.dtype)
-        out = wrap(np.asarray(value))  # a plain array also of a memory map
-        out.storage.watch(value)
-        return out
+        return from_array(value)
     if hasattr(value, "__cuda_array_interface__"):
         return wrap(value)
     return None
@@ -1122,9 +1288,10 @@ def _result_type(*operands: Any) -> np.dtype[Any]:
     for operand in operands:
         if isinstance(operand, Tensor):
             groups[0 if operand.ndim else 1].append(operand.dtype)
+        elif isinstance(operand, bool):
+            groups[2].append(np.dtype(np.bool_))
         else:
-            kinds = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: DEFAULT_FLOAT}
-            groups[2].append(kinds[type(operand)])
+            groups[2].append(np.dtype(np.int64) if isinstance(operand, int) else DEFAULT_FLOAT)
     for group in groups:
         top = max(map(_category, group), default=-1)
         if result is None or top > _category(result):
@@ -1151,10 +1318,9 @@ def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
         a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
     try:
         return apply(op, a, b)
-    except ValueError as error:
-        if isinstance(error, ShapeError) or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-            raise
-        raise ShapeError(f"{op_name(op).lower()}: shapes {a.shape} and {b.shape} do not broadcast") from None
+    except ValueError:
+        _check_broadcast(op_name(op).lower(), a, b)
+        raise
 
 
 def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
@@ -1165,10 +1331,18 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
     try:
         return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
     except ValueError:
-        raise ShapeError(f"{ufunc}: shapes {a.shape} and {other.shape} do not broadcast") from None
+        _check_broadcast(ufunc, a, other)
+        raise
 
 
-def _unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
+def _check_broadcast(name: str, a: Any, b: Any) -> None:
+    try:
+        np.broadcast_shapes(getattr(a, "shape", ()), getattr(b, "shape", ()))
+    except ValueError:
+        raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
+
+
+def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
     """An op with real values; integers become float32 first."""
     return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
 
@@ -1199,8 +1373,8 @@ def _index(index: Any) -> tuple[Any, bool]:
     for part in parts:
         if isinstance(part, Tensor):
             part = part.array
-        elif isinstance(part, list):
-            part = np.asarray(part if part else np.zeros(0, np.int64))
+        elif isinstance(part, Sequence):  # a list, a tuple, a range: all integer arrays, or masks
+            part = np.asarray(part) if len(part) else np.zeros(0, np.int64)
         if getattr(part, "ndim", 0) > 0:
             part = part.copy()  # the tape keeps it, and others may write to theirs
         if getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu":
@@ -1231,7 +1405,9 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     """`a` where `condition` is true, else `b`; all three broadcast."""
     if not isinstance(condition, Tensor) or condition.dtype != np.bool_:
         raise DtypeError(f"where: the condition must be a bool tensor, got {getattr(condition, 'dtype', condition)}")
-    a, b = _operand(a), _operand(b)
+    given, (a, b) = (a, b), (_operand(a), _operand(b))
+    if a is None or b is None:
+        raise DtypeError(f"where: expected tensors or numbers, got {' and '.join(type(v).__name__ for v in given)}")
     dtype = _result_type(a, b)
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         a = _constant(a, condition)
@@ -1262,72 +1438,3 @@ def _join(op: Any, name: str, tensors: Sequence[Tensor], dim: int, new_axes: int
     if len(rests) > 1 or (not new_axes and tensors[0].ndim == 0):
         raise ShapeError(f"{name}: the shapes do not fit along dim {dim}: {', '.join(str(t.shape) for t in tensors)}")
     return apply(op, *(t.to(dtype) for t in tensors), axis=axis)
-
-
-# --- walking back ---------------------------------------------------------------------------------------------------
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
-    retain_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
-
-    Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
-    None. The part of the graph that was walked is freed unless `retain_graph`.
-    """
-    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    seeds: list[Tensor | None] = [None] * len(roots)
-    if grad_outputs is not None:
-        seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    nodes = []
-    for i, t in enumerate(wanted):
-        if not t.requires_grad or t.node is None:
-            raise GraphError(f"grad: input {i} of shape {t.shape} does not require grad")
-        nodes.append(t.node)
-    found = _walk(roots, seeds, retain=retain_graph, capture=nodes)
-    for i, node in enumerate(nodes):
-        if node not in found and not allow_unused:
-            raise GraphError(
-                f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
-            )
-    # A copy of what is borrowed, so that no two of the results share memory.
-    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
-
-
-def _walk(
-    roots: list[Tensor], seeds: list[Tensor | None], *, retain: bool, capture: list[Any] | None = None
-) -> dict[Any, Array]:
-    if len(roots) != len(seeds):
-        raise GraphError(f"backward: {len(roots)} outputs need as many gradients, got {len(seeds)}")
-    starts = []
-    for root, seed in zip(roots, seeds, strict=True):
-        if not root.requires_grad or root.node is None:
-            raise GraphError(
-                "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
-                "or it was computed inside no_grad()"
-            )
-        if seed is None:
-            if root.numel() != 1:
-                raise GraphError(
-                    f"backward: only a tensor with one element has a gradient of its own, this one has shape "
-                    f"{root.shape}; reduce it (loss.mean()) or pass gradient="
-                )
-            start = backend_of(root.array).xp.ones_like(root.array)
-        else:
-            _check_gradient("backward: gradient", seed, root)
-            start = seed.array
-        starts.append((root.node, start))
-    with np.errstate(all="ignore"):
-        return walk(starts, retain=retain, capture=capture)
-
-
-def _check_gradient(what: str, value: Any, of: Any) -> None:
-    if not isinstance(value, Tensor):
-        raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}")
-    if value.shape != of.shape or value.dtype != of.dtype:
-        raise ShapeError(f"{what} must be {of.dtype} {of.shape}, got {value.dtype} {value.shape}")

@@ -30,7 +30,7 @@ class Variant:
     applies: Callable[..., bool] | None = None  # (*arrays, **geometry): whether the pair takes these; None: all
 
 
-_table: dict[str, dict[str, Variant]] = {}
+_table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
 _chosen: ContextVar[dict[str, str] | None] = ContextVar("tinyconv_variants", default=None)
 
 
@@ -48,7 +48,7 @@ def register(
     backend: str | None = None,
     applies: Callable[..., bool] | None = None,
 ) -> None:
-    """Add the variant `name` of `op`, an op's `name`. It runs where `using` chooses it; else the op itself does.
+    """Add the variant `name` of `op`, an op's name. It runs where `using` chooses it; else the op itself does.
 
     `pair` has `forward` and `backward` with the signatures of the op's own. Where `applies(*arrays, **geometry)` is
     false, or on another backend, the op itself runs instead.
@@ -56,7 +56,9 @@ def register(
     for half in ("forward", "backward"):
         if not callable(getattr(pair, half, None)):
             raise VariantError(f"register({op!r}, {name!r}): {pair!r} has no {half}; a variant is a whole pair")
-    _table.setdefault(op, {})[name] = Variant(name, pair, backend, applies)
+    rows = _table.setdefault(op, {})
+    others = [variant for variant in rows.get(name, []) if variant.backend != backend]
+    rows[name] = [*others, Variant(name, pair, backend, applies)]
 
 
 def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
@@ -66,7 +68,7 @@ def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
     return list(_rows(op))
 
 
-def _rows(op: str) -> dict[str, Variant]:
+def _rows(op: str) -> dict[str, list[Variant]]:
     if op not in _table:
         raise VariantError(f"no op {op!r} has variants; these do: {', '.join(_table)}")
     return _table[op]
@@ -97,13 +99,13 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
 def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
     """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the op itself."""
     chosen = _chosen.get()
-    name = getattr(op, "name", None)
-    if chosen is None or name not in chosen:
+    if chosen is None:
         return op
-    variant = _table[name][chosen[name]]
-    if variant.backend not in (None, backend):
-        return op
-    return variant.pair if variant.applies is None or variant.applies(*arrays, **geometry) else op
+    name = op_name(op)
+    for variant in _table[name][chosen[name]] if name in chosen else ():
+        if variant.backend in (None, backend):
+            return variant.pair if variant.applies is None or variant.applies(*arrays, **geometry) else op
+    return op
 
 
 for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):

@@ -402,27 +402,11 @@ def test_decorated_functions():
         assert tc.enable_grad()(recorded)()
 
 
-def test_decorated_generators_are_quiet_inside_and_only_there():
-    closed = []
-
-    @tc.no_grad()
+def test_a_generator_cannot_be_decorated():
     def steps():
-        try:
-            sent = yield recorded()
-            yield sent, recorded()
-        finally:
-            closed.append(recorded())
-        return "done"
+        yield recorded()
 
-    running = steps()
-    assert next(running) is False
-    assert recorded()
-    assert running.send(5) == (5, False)
-    assert recorded()
-    with pytest.raises(StopIteration) as end:
-        next(running)
-    assert end.value.value == "done"
-    assert closed == [False]
+    assert message(TypeError, tc.no_grad(), steps) == "no_grad: steps is a generator; use `with` inside it"
 
 
 def test_every_thread_has_its_own_mode():
@@ -443,3 +427,80 @@ def test_every_thread_has_its_own_mode():
     checked.set()
     thread.join(10)
     assert results == [True, True, False]
+
+
+def test_grad_leaves_what_it_does_not_need():
+    """Only what leads to the inputs asked for is walked, freed and computed."""
+    w, a = tc.ones(3, requires_grad=True), tc.ones(3, requires_grad=True)
+    square = w * w
+    seen = []
+    square.register_hook(seen.append)
+    loss = square.sum() + (a * 2).sum()
+    assert tc.grad(loss, [a])[0].tolist() == [2, 2, 2]
+    assert seen == []
+    square.sum().backward()
+    assert w.grad.tolist() == [2, 2, 2]
+
+
+def test_grad_of_the_input_computes_no_gradient_of_the_weight():
+    asked = []
+
+    class Product:
+        @staticmethod
+        def forward(xp, x, weight):
+            return x * weight, (x, weight)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            asked.append(needs)
+            return dy * saved[1], dy * saved[0]
+
+    x, weight = tc.ones(2, requires_grad=True), tc.ones(2, requires_grad=True)
+    tc.grad(tc.apply(Product, x, weight).sum(), [x])
+    assert asked == [(True, False)]
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (lambda dy: (dy.sum(),), "returned a gradient of float32 () for input 0, which is float32 (2, 2)"),
+        (lambda dy: (dy.astype("f8"),), "returned a gradient of float64 (2, 2) for input 0, which is float32 (2, 2)"),
+        (lambda dy: (dy, dy), "must return a tuple with a gradient (or None) for each, got 2 of them"),
+        (lambda dy: None, "must return a tuple with a gradient (or None) for each, got a NoneType"),
+    ],
+)
+def test_a_backward_that_returns_the_wrong_thing_is_named(returned, text):
+    class Mine:
+        @staticmethod
+        def forward(xp, x):
+            return x * 1, ()
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return returned(dy)
+
+    y = tc.apply(Mine, tc.ones(2, 2, requires_grad=True))
+    error = message(tc.GraphError, y.backward, tc.ones(2, 2))
+    assert error.startswith("backward: 'Mine' ")
+    assert text in error
+
+
+def test_inside_an_op_nothing_is_recorded():
+    class Composite:
+        @staticmethod
+        def forward(xp, x):
+            assert not tc.is_grad_enabled()
+            return tc.tensor(x).exp().numpy(), ()
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return (dy,)
+
+    assert tc.apply(Composite, tc.zeros(2, requires_grad=True)).tolist() == [1.0, 1.0]
+
+
+def test_a_gradient_that_cannot_be_added_to_is_copied():
+    p = tc.ones(3, requires_grad=True)
+    p.grad = tc.ones(1).expand(3)
+    (p * 2).sum().backward()
+    assert p.grad.tolist() == [3.0, 3.0, 3.0]

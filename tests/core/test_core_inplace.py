@@ -129,8 +129,8 @@ def test_views_of_what_was_computed():
     h = ones(4) * 2
     view = h[:2]
     shared = (
-        "+=: this tensor shares its memory with a view, and writing through views is not recorded; "
-        "make a new tensor, as in x = x + 1"
+        "+=: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing through views is not "
+        "recorded; make a new tensor, as in x = x + 1"
     )
     assert message(tc.GraphError, view.__iadd__, 1) == shared
     assert message(tc.GraphError, h.__iadd__, 1) == shared
@@ -142,8 +142,10 @@ def test_views_of_what_was_computed():
 
 
 def test_a_repeated_view_cannot_be_written_to():
-    with pytest.raises(ValueError, match="read-only"):
-        tc.ones(1).expand(3).fill_(2)
+    assert message(tc.GraphError, tc.ones(1).expand(3).fill_, 2) == (
+        "this tensor cannot be written to: its elements share memory (expand), or NumPy holds it read-only; write to a "
+        "copy, x.clone()"
+    )
 
 
 def test_assigning_to_elements():
@@ -392,3 +394,53 @@ def test_the_gradient_may_be_changed_between_backward_and_step():
     x.grad.numpy()[0] = 0
     y.backward()
     assert x.grad.tolist() == [2.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("alias", [lambda y: y.detach(), lambda y: y.numpy(), lambda y: y[:1]])
+def test_an_alias_forbids_recorded_writes_only_while_it_lives(alias):
+    y = tc.ones(3, requires_grad=True) * 2
+    held = alias(y)
+    with pytest.raises(tc.GraphError, match="shares its memory with a view"):
+        y += 1
+    del held
+    y += 1
+    assert y.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_the_array_behind_a_tensor_forbids_recorded_writes():
+    array = np.zeros(2, np.float32)
+    t = tc.from_numpy(array)
+    with pytest.raises(tc.GraphError, match="shares its memory with a view"):
+        t += tc.ones(2, requires_grad=True)
+    assert array.tolist() == [0.0, 0.0]
+
+
+def test_a_saved_view_of_an_input_is_guarded():
+    class SumOfSquares:
+        """Saves a view of x instead of x."""
+
+        @staticmethod
+        def forward(xp, x):
+            return xp.sum(x * x), (x.T,)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return (2 * dy * saved[0].T,)
+
+    x = tc.ones(2, 3, requires_grad=True)
+    y = tc.apply(SumOfSquares, x)
+    with tc.no_grad():
+        x += 5
+    assert "'SumOfSquares' saved input 0" in message(tc.GraphError, y.backward)
+
+
+def test_writes_to_other_parts_of_shared_memory_are_no_alarm():
+    array = np.ones((4, 3), np.float32)
+    rows, w = tc.from_numpy(array), tc.ones(3, requires_grad=True)
+    loss = (rows[:2] * w).sum()
+    array[3] = 7
+    loss.backward()
+    assert w.grad.tolist() == [2.0, 2.0, 2.0]
+    loss = (rows[:2] * w).sum()
+    array[0] = 7
+    assert "saved input 0" in message(tc.GraphError, loss.backward)

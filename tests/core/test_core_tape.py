@@ -13,7 +13,7 @@ class Leaf(Node):
         self.grad = None
         self.owned = None
 
-    def pull(self, grad, owned):
+    def pull(self, grad, owned, needs):
         self.grad = grad if self.grad is None else self.grad + grad
         self.owned = owned
         return ()
@@ -28,7 +28,7 @@ class Scale(Node):
         self.pulls = []
         self.released = False
 
-    def pull(self, grad, owned):
+    def pull(self, grad, owned, needs):
         self.pulls.append(grad)
         return [grad if slope == 1 else grad * slope for slope in self.slopes]
 
@@ -75,9 +75,9 @@ def test_nodes_are_walked_newest_first_whatever_the_order_of_the_parents():
     walked = []
 
     class Named(Scale):
-        def pull(self, grad, owned):
+        def pull(self, grad, owned, needs):
             walked.append(self.order)
-            return super().pull(grad, owned)
+            return super().pull(grad, owned, needs)
 
     a = Named((x, 1.0))
     b = Named((x, 1.0))
@@ -114,7 +114,7 @@ def test_a_gradient_of_none_is_no_gradient():
     x, other = Leaf(), Leaf()
 
     class Half(Scale):
-        def pull(self, grad, owned):
+        def pull(self, grad, owned, needs):
             return grad, None
 
     walk([(Half((x, 1.0), (other, 1.0)), 1.0)])
@@ -256,7 +256,7 @@ def test_too_few_gradients_raise():
     x = Leaf()
 
     class Short(Scale):
-        def pull(self, grad, owned):
+        def pull(self, grad, owned, needs):
             return [grad]
 
     with pytest.raises(ValueError, match="shorter"):

@@ -20,7 +20,8 @@ def table_as_it_was(monkeypatch):
 def in_use(op=ops.Conv2d, backend="numpy", arrays=(), **geometry):
     """What `op` would run with: the name of the variant, or None for the op itself."""
     pair = select(op, backend, list(arrays), geometry)
-    return next((name for name, v in variants._table[op_name(op)].items() if v.pair is pair and pair is not op), None)
+    rows = variants._table[op_name(op)]
+    return next((name for name, found in rows.items() for v in found if v.pair is pair and pair is not op), None)
 
 
 def enter(*args, **kwargs):
@@ -221,8 +222,7 @@ def test_an_op_that_returns_too_few_gradients():
             return x * y, (x,)
 
     y = tc.apply(Forgetful, tc.ones(1, requires_grad=True), tc.ones(1, requires_grad=True))
-    with pytest.raises(ValueError, match="shorter"):
-        y.backward()
+    assert "'Forgetful' has 2 inputs" in message(tc.GraphError, y.backward)
 
 
 def test_an_op_of_ones_own_can_have_variants():
@@ -242,3 +242,23 @@ def test_an_op_of_ones_own_can_have_variants():
     with tc.using(cube="zero"):
         assert tc.apply(Named, tc.ones(1)).item() == 0.0
     assert tc.apply(Named, tc.ones(1)).item() == 1.0
+
+
+def test_one_name_on_two_backends():
+    numpy_pair, cupy_pair = (type("Pair", (ops.Conv2d,), {}) for _ in range(2))
+    variants.register("conv2d", "both", numpy_pair, backend="numpy")
+    variants.register("conv2d", "both", cupy_pair, backend="cupy")
+    with tc.using(conv2d="both"):
+        assert select(ops.Conv2d, "numpy", [], {}) is numpy_pair
+        assert select(ops.Conv2d, "cupy", [], {}) is cupy_pair
+
+
+def test_an_op_without_a_name_goes_by_that_of_its_class():
+    class Seven(ops.Relu):
+        @staticmethod
+        def forward(xp, x):
+            return x * 0 + 7, (x,)
+
+    variants.register("Relu", "seven", Seven)
+    with tc.using(Relu="seven"):
+        assert tc.ones(2).relu().tolist() == [7.0, 7.0]

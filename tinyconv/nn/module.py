@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,17 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad, dtype=None)
+        super().__init__(data, requires_grad=requires_grad, dtype=None)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+class LoadedKeys(NamedTuple):
+    """What `load_state_dict` did not find, and what it could not use."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -227,7 +234,7 @@ class Module:
                     place = device or moving.device
                     moved = backend_for(place).asarray(moving.array, place).astype(wanted, copy=False)
                     if moved is not moving.array:
-                        moving.array, moving.storage = moved, Storage()
+                        moving.rebind(moved, Storage())
         return self
 
     def cpu(self: Self) -> Self:
@@ -256,20 +263,20 @@ class Module:
                     state[_join(path, name)] = tensor.detach()
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
         """Copy a state into this module: of tensors, or anything NumPy can read.
 
         Missing, unexpected and mis-shaped entries raise CheckpointError before anything is changed; without `strict`
-        the first two are passed over.
+        the first two are passed over, and returned.
         """
         own = self.state_dict()
         arrays = {name: to_array(value, None, "cpu") for name, value in state.items() if name in own}
+        keys = LoadedKeys([name for name in own if name not in state], [name for name in state if name not in own])
         problems = []
-        if strict:
-            if missing := [name for name in own if name not in state]:
-                problems.append(f"missing: {', '.join(missing)}")
-            if unexpected := [name for name in state if name not in own]:
-                problems.append(f"unexpected: {', '.join(map(str, unexpected))}")
+        if strict and keys.missing_keys:
+            problems.append(f"missing: {', '.join(keys.missing_keys)}")
+        if strict and keys.unexpected_keys:
+            problems.append(f"unexpected: {', '.join(map(str, keys.unexpected_keys))}")
         problems += [
             f"{name}: expected shape {own[name].shape}, got {array.shape}"
             for name, array in arrays.items()
@@ -283,6 +290,7 @@ class Module:
             )
         for name, array in arrays.items():
             own[name].copy_(wrap(array))
+        return keys
 
     # How it prints.
 
