@@ -1,7 +1,7 @@
 """Train LeNet-5 on MNIST with a recipe and seeds 0 to 4, and record what came out.
 
 python benchmarks/accuracy.py [RECIPE ...]        # default: all of them; about an hour on two cores
-python benchmarks/tables.py                       # puts the records into the READMEs
+python benchmarks/tables.py                       # puts the records into README.md
 """
 
 import argparse
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 import tinyconv
 from tinyconv import data, train
 from tinyconv.environment import cores, environment
+from tinyconv.files import check_writable
 
 RECORDS = Path(__file__).parent / "records"
 SEEDS = range(5)
@@ -44,6 +45,8 @@ def run(recipe_name, seed, dataset, threads):
 def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
     """Train once for each seed; the record of it. With several jobs at a time, each has one thread."""
     threads = cores() if jobs == 1 else 1
+    with threadpool_limits(threads, user_api="blas"):  # as the runs have it, and before: they may take hours
+        ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
     if jobs == 1:
         runs = [run(recipe_name, seed, dataset, threads) for seed in seeds]
     else:
@@ -61,10 +64,8 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
         "median_seconds": statistics.median(found["seconds"] for found in runs),
         "jobs": jobs,
         "threads": threads,
-        "date": time.strftime("%Y-%m-%d"),
         "tinyconv": tinyconv.__version__,
-        "commit": commit(),
-        "environment": environment(),
+        **ran_on,
         "runs": runs,
     }
 
@@ -77,6 +78,7 @@ def main():
     recipes = arguments.recipes or list(train.RECIPES)
     if unknown := set(recipes) - set(train.RECIPES):
         parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(train.RECIPES)}")
+    check_writable(RECORDS)
     data.fetch("mnist")
     for name in recipes:
         record = measure(name, jobs=arguments.jobs)

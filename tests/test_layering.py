@@ -9,7 +9,7 @@ import tinyconv
 
 LAYERS = [
     {"errors"},
-    {"shapes", "backend", "tape"},
+    {"shapes", "backend", "tape", "files"},
     {"ops", "environment"},
     {"loops"},
     {"variants"},

@@ -29,7 +29,7 @@ def test_every_public_name_is_there_and_none_is_a_secret():
     assert sorted(tc.__all__) == sorted(set(tc.__all__))
     for name in tc.__all__:
         assert getattr(tc, name) is not None
-    modules = {"backend", "creation", "errors", "loops", "ops", "shapes", "tape", "train", "cli"}
+    modules = {"backend", "creation", "errors", "files", "loops", "ops", "shapes", "tape", "train", "cli"}
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= modules
 
 
@@ -45,6 +45,15 @@ def test_the_snippets_of_a_document_run(name):
     namespace = {}
     for snippet in found:
         exec(compile(snippet, f"{name}: {snippet.splitlines()[0]}", "exec"), namespace)
+
+
+def test_the_tables_of_the_readme_are_those_of_the_records():
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+    missing = [name for name in tables["RECIPES"] if not (ROOT / f"benchmarks/records/accuracy-{name}.json").exists()]
+    if missing:
+        pytest.skip(f"no record of {', '.join(missing)}: run benchmarks/accuracy.py")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables["filled"](text) == text, "run python benchmarks/tables.py"
 
 
 def test_example_your_own_op():

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from io import TextIOWrapper
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,12 +30,13 @@ import numpy as np
 import tinyconv
 from tinyconv import data, models
 from tinyconv.environment import environment, version_of
-from tinyconv.errors import TinyconvError
+from tinyconv.errors import CheckpointError, TinyconvError
 from tinyconv.train import (
     RECIPES,
     EpochReport,
     Session,
     StepReport,
+    check_place,
     evaluate,
     load_checkpoint,
     new_run,
@@ -53,9 +57,13 @@ Json = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the BLAS library (default: its own choice).")]
 
+SYNTHETIC = "synthetic: drawn when needed, no files to fetch"
+
 
 def main() -> None:
     """Run the command line; every error raised on purpose becomes one message and exit code 1."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that the console cannot show must not end a training
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except (TinyconvError, ValueError, OSError) as error:
@@ -93,8 +101,10 @@ def train(
     option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order of the images and their shifts.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Checkpoint (default: runs/MODEL-DATA-RECIPE-seedN.safetensors).")
+        Path | None,
+        typer.Option(help="Checkpoint (default: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... if taken)."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint that is there.")] = False,
     resume_from: Annotated[Path | None, typer.Option("--resume", help="Continue from this checkpoint.")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -105,12 +115,12 @@ def train(
     """Train a model, or continue a training, and report the test accuracy.
 
     A checkpoint is written after every epoch, and when Ctrl-C stops the training; --resume continues it bit for bit.
+    One that is there already is left alone unless --overwrite says otherwise.
     """
     with _threads(threads):
         if resume_from is not None:
             _refuse_with_resume(context)
             session = resume(resume_from, root=data_dir, offline=offline, device=device)
-            out = out or resume_from
         else:
             if model is None:
                 raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
@@ -125,11 +135,26 @@ def train(
             }
             chosen = replace(_recipe(recipe), **{name: value for name, value in changes.items() if value is not None})
             run = new_run(model, data_name, seed, chosen, **_options(option or []))
-            out = out or Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")
             session = start(run, root=data_dir, offline=offline, device=device)
-        session.save(out)  # now, not after the first epoch: an unwritable place must not cost a training
+        if out is None:
+            default = Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")
+            out = resume_from or (default if overwrite else _free(default))
+        elif out.exists() and out != resume_from and not overwrite:
+            raise CheckpointError(
+                f"there is a file at {out}: continue it with --resume, replace it with --overwrite, "
+                "or choose another place with --out"
+            )
+        check_place(out)
+        if session.trainer.finished and out != resume_from:
+            session.save(out)  # no epoch is left after which it would be
         with _stop_signals() as stop:
             _run(session, out, stop, as_json)
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the first of `path`-2, `path`-3 ... that is not taken."""
+    names = chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _recipe(name: str) -> Any:
@@ -152,7 +177,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 
 def _refuse_with_resume(context: typer.Context) -> None:
     """A checkpoint says what the training is; only where things are may be said anew."""
-    allowed = {"resume_from", "out", "data_dir", "offline", "device", "threads", "as_json"}
+    allowed = {"resume_from", "out", "overwrite", "data_dir", "offline", "device", "threads", "as_json"}
     given = [
         name
         for name in sorted(context.params)
@@ -305,6 +330,8 @@ def predict_(
     images = np.stack([data.read_picture(path, found.run.options.get("size", 28)) for path in pictures])
     dataset = replace(kind, images=images, labels=np.zeros(len(images), np.int64))
     probabilities = predict(model, dataset.normalized(), device=device)
+    console = Console()
+    ink = "#" if console.options.ascii_only else "█"
     for path, row in zip(pictures, probabilities, strict=True):
         best = int(row.argmax())
         if as_json:
@@ -316,8 +343,8 @@ def predict_(
         table.add_column("probability", justify="right")
         table.add_column("")
         for name, p in zip(kind.classes, row, strict=True):
-            table.add_row(name, f"{p:.4f}", "█" * round(30 * float(p)))
-        Console().print(table)
+            table.add_row(name, f"{p:.4f}", ink * round(30 * float(p)))
+        console.print(table)
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
@@ -330,7 +357,7 @@ def data_fetch(
     offline: Offline = False,
 ) -> None:
     """Get a dataset, if it is not there already, and verify it."""
-    print(f"{name}: {data.fetch(name, data_dir, offline)}")
+    print(SYNTHETIC if name == "synthetic" else f"{name}: {data.fetch(name, data_dir, offline)}")
 
 
 @data_app.command("list")
@@ -338,7 +365,7 @@ def data_list(data_dir: DataDir = None) -> None:
     """List the datasets and where they are."""
     for name in data.list_datasets():
         print(f"{name}: {data.locate(name, data_dir) or 'not here; get it with: tinyconv data fetch ' + name}")
-    print("synthetic: drawn when needed, no files")
+    print(SYNTHETIC)
 
 
 @data_app.command("verify")

@@ -91,12 +91,44 @@ def test_chunks_change_nothing(monkeypatch, layout):
         return y, *tc.ops.Conv2d.backward(np, saved, dy, (True, True, False), **geometry)
 
     whole = run()
-    monkeypatch.setattr(conv, "CHUNK_BYTES", 3 * 4 * 9 * 64 * x.itemsize)  # the columns of three images
-    assert [chunk.stop - chunk.start for chunk in conv.chunks(7, 4 * 9 * 64 * x.itemsize)] == [3, 3, 3]
+    each = 4 * 10 * 10 + 4 * 9 * 64 + 6 * 64  # a padded image, its columns, its output
+    monkeypatch.setattr(conv, "CHUNK_BYTES", 3 * each * x.itemsize)
+    assert [chunk.stop - chunk.start for chunk in conv.chunks(x, weight, (1, 1), 64)] == [3, 3, 3]
     y, dx, dweight, _ = run()
     np.testing.assert_array_equal(y, whole[0])
     np.testing.assert_array_equal(dx, whole[1])
     compare("dweight", dweight, whole[2], np.abs(whole[2]).max())  # summed in another order
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "stride"),
+    [
+        pytest.param((64, 64, 4, 4), (64, 64, 3, 3), 1, id="large weights, few windows"),
+        pytest.param((64, 1, 32, 32), (64, 1, 1, 1), 1, id="outputs larger than columns"),
+        pytest.param((64, 64, 16, 16), (64, 1, 1, 1), 4, id="images larger than columns"),
+    ],
+)
+def test_a_chunk_bounds_what_is_made_on_the_way(monkeypatch, x_shape, weight_shape, stride):
+    """Beside outputs and gradients there is one chunk at a time, whichever of its parts is the largest."""
+    monkeypatch.setattr(conv, "CHUNK_BYTES", 1 << 19)
+    x, weight = np.ones(x_shape, np.float32), np.ones(weight_shape, np.float32)
+    groups = x_shape[1] // weight_shape[1]
+    geometry = {"stride": (stride, stride), "padding": (1, 1), "dilation": (1, 1), "groups": groups}
+
+    def beyond_results(function, *args):
+        tracemalloc.start()
+        try:
+            results = [a for a in function(np, *args, **geometry) if isinstance(a, np.ndarray)]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        return results[0], peak - sum(a.nbytes for a in results)
+
+    allowance = 3 * weight.nbytes + (1 << 16)  # dweight as it is summed up, and small things
+    y, made = beyond_results(conv.Conv2d.forward, x, weight, None)
+    assert made < conv.CHUNK_BYTES + allowance
+    _, made = beyond_results(conv.Conv2d.backward, (x, weight), y, (True, True, True))
+    assert made < conv.CHUNK_BYTES + allowance
 
 
 @pytest.mark.slow

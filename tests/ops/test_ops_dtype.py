@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import torch
+
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn
@@ -71,3 +73,56 @@ def test_no_float64_anywhere(net_name, loss_name, variant):
     values = [loss.array, *(p.array for p in net.parameters()), *(b.array for b in net.buffers())]
     assert floats_in(saved) == floats_in(gradients) == floats_in(values) == {np.dtype(np.float32)}
     assert floats_in([p.grad.array for p in net.parameters()]) == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [F.leaky_relu, F.silu, F.gelu, lambda x: F.gelu(x, "tanh"), F.sigmoid, F.tanh, lambda x: F.softmax(x, 0)],
+)
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64])
+def test_integers_become_float32(function, dtype):
+    y = function(tc.from_numpy(np.array([0, 1, 1], dtype)))
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.numpy(), function(tc.tensor([0.0, 1.0, 1.0])).numpy())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, number: F.leaky_relu(x, number),
+        lambda x, number: F.dropout(x, number),
+        lambda x, number: F.layer_norm(x, (3,), eps=number),
+        lambda x, number: F.batch_norm(x, None, None, training=True, eps=number),
+        lambda x, number: F.pad(x, (1, 1), value=number),
+        lambda x, number: F.cross_entropy(x, tc.tensor([0, 1]), label_smoothing=number),
+        lambda x, number: F.cross_entropy(x, x.softmax(1) * 1, label_smoothing=number),
+    ],
+    ids=["leaky_relu", "dropout", "layer_norm", "batch_norm", "pad", "cross_entropy", "cross_entropy of probabilities"],
+)
+def test_a_numpy_number_is_a_number(function, number=0.1):
+    """np.float64(0.1) is no float64 array, and turns nothing into one."""
+    x = tc.tensor([[1.0, -2.0, 3.0], [0.0, 1.0, 5.0]], requires_grad=True)
+    results = []
+    for kind in (float, np.float64):
+        tc.manual_seed(0)
+        y = function(x, kind(number))
+        assert y.dtype == np.float32
+        results.append((y.numpy(), *(g.numpy() for g in tc.grad(y.sum(), x))))
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1], ids=str)
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std"])
+@pytest.mark.parametrize(
+    "values",
+    [np.ones((5000, 2)), np.random.default_rng(0).normal(3, 1, (3000, 3)), np.full((100, 1000), 60.0)],
+    ids=["ones", "normal", "a sum beyond float16"],
+)
+def test_half_precision_is_that_of_the_result(values, name, dim):
+    """What float16 cannot hold on the way to a result that it can hold."""
+    x = values.astype(np.float16)
+    args = () if dim is None else (dim,)
+    found, expected = getattr(tc.from_numpy(x), name)(*args), getattr(torch.from_numpy(x), name)(*args)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=2e-3, atol=1e-3)

@@ -5,9 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from messages import message
 from oracle import arrays, check, dtypes, shapes
 
+import tinyconv as tc
 from tinyconv import functional as F
+from tinyconv import nn, ops
 
 REF = torch.nn.functional
 reductions = st.sampled_from(["mean", "sum", "none"])
@@ -75,12 +78,13 @@ def test_cross_entropy_with_probabilities(scores, reduction, label_smoothing, da
     x, c, _ = scores
     target = abs(data.draw(arrays(x.shape, x.dtype)))
     inputs = [x, target, *data.draw(class_weights(c, x.dtype))]
+    everything = list(range(len(inputs)))
     options = {"reduction": reduction, "label_smoothing": label_smoothing}
     check(
         with_options(F.cross_entropy, **options),
         with_options(REF.cross_entropy, **options),
         inputs,
-        needs=data.draw(st.sampled_from([[0], [1], [0, 1]])),
+        needs=data.draw(st.sampled_from([[0], [1], [0, 1], everything[-1:], everything])),
         magnitude=8,
     )
 
@@ -151,3 +155,82 @@ def test_binary_cross_entropy_with_logits(data):
         needs=data.draw(st.sampled_from([[0], [1], [0, 1]])),
         magnitude=8 * scale,
     )
+
+
+@pytest.mark.parametrize("what", ["weight", "pos_weight"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 3), (2, 1), (2, 3)], ids=str)
+def test_weights_that_broadcast(what, shape):
+    rng = np.random.default_rng(0)
+    x, target, weight = rng.standard_normal((2, 3)), rng.random((2, 3)), rng.random(shape)
+    check(
+        lambda x, target: F.binary_cross_entropy_with_logits(x, target, **{what: tc.from_numpy(weight)}),
+        lambda x, target: REF.binary_cross_entropy_with_logits(x, target, **{what: torch.tensor(weight)}),
+        [x, target],
+        magnitude=8,
+    )
+
+
+@pytest.mark.parametrize("what", ["weight", "pos_weight"])
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3), (2,)], ids=str)
+def test_weights_that_broadcast_the_logits(what, shape):
+    x = tc.zeros(3, requires_grad=True)
+    assert message(tc.ShapeError, F.binary_cross_entropy_with_logits, x, tc.zeros(3), **{what: tc.ones(shape)}) == (
+        f"binary_cross_entropy_with_logits: {what} must broadcast to the shape of the logits, (3,), got {shape}"
+    )
+
+
+CONSTANTS = {
+    ("cross_entropy", "weight"): lambda w: F.cross_entropy(tc.zeros(2, 3), tc.tensor([0, 1]), w),
+    ("nll_loss", "weight"): lambda w: F.nll_loss(tc.zeros(2, 3), tc.tensor([0, 1]), w),
+    ("binary_cross_entropy_with_logits", "weight"): lambda w: F.binary_cross_entropy_with_logits(
+        tc.zeros(3), tc.zeros(3), w
+    ),
+    ("binary_cross_entropy_with_logits", "pos_weight"): lambda w: F.binary_cross_entropy_with_logits(
+        tc.zeros(3), tc.zeros(3), pos_weight=w
+    ),
+    ("batch_norm", "running_mean"): lambda w: F.batch_norm(tc.zeros(2, 3), w, tc.ones(3)),
+    ("batch_norm", "running_var"): lambda w: F.batch_norm(tc.zeros(2, 3), tc.ones(3), w, training=True),
+}
+
+
+@pytest.mark.parametrize(("name", "what"), CONSTANTS)
+def test_a_constant_that_requires_grad(name, what):
+    """No gradient is left out in silence."""
+    function, weight = CONSTANTS[name, what], tc.ones(3, requires_grad=True)
+    assert message(tc.GraphError, function, weight) == (
+        f"{name}: {what} is a constant here and has no gradient; use {what}.detach()"
+    )
+    function(weight.detach())
+    with tc.no_grad():
+        function(weight)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "geometry", "expected"),
+    [
+        (ops.CrossEntropy, ([3, 1], None), {"ignore_index": -100, "label_smoothing": 0.0}, "class indices 0 to 2"),
+        (ops.CrossEntropy, ([[0, 1]], None), {"ignore_index": -100, "label_smoothing": 0.0}, "targets must be"),
+        (ops.NllLoss, ([0, -1], None), {"ignore_index": -100}, "class indices 0 to 2"),
+        (ops.SoftCrossEntropy, (np.ones((2, 3), np.float32), np.ones(2, np.float32)), {}, "one number a class"),
+        (ops.MseLoss, (np.ones((2, 3)),), {}, "of one dtype"),
+        (ops.L1Loss, (np.ones((2, 3), int),), {}, "of one dtype"),
+    ],
+)
+def test_an_op_applied_by_hand_is_checked(op, inputs, geometry, expected):
+    tensors = [None if value is None else tc.tensor(value) for value in inputs]
+    with pytest.raises((tc.ShapeError, tc.DtypeError), match=expected):
+        tc.apply(op, tc.zeros(2, 3), *tensors, reduction="mean", **geometry)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss()], ids=["function", "module"])
+def test_a_softmax_is_warned_of_where_the_loss_is_called(loss):
+    with pytest.warns(UserWarning, match="comes out of softmax") as caught:
+        loss(tc.zeros(2, 3, requires_grad=True).softmax(1), tc.tensor([0, 1]))
+    assert [w.filename for w in caught] == [__file__]
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, nn.MSELoss()], ids=["function", "module"])
+def test_a_broadcast_is_warned_of_where_the_loss_is_called(loss):
+    with pytest.warns(UserWarning, match="broadcast") as caught:
+        loss(tc.zeros(4, 1), tc.zeros(4))
+    assert [w.filename for w in caught] == [__file__]

@@ -1,6 +1,8 @@
 """Checkpoint files: what is in them, and what happens when they are not what they should be."""
 
+import copy
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 import tinyconv as tc
 from tinyconv import models, optim
-from tinyconv.errors import CheckpointError
-from tinyconv.train import RECIPES, load_checkpoint, new_run
+from tinyconv.data import datasets
+from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.train import RECIPES, check_place, load_checkpoint, new_run, resume, start
 from tinyconv.train.checkpoint import save
 
 RUN = new_run("mlp", "synthetic", 0, RECIPES["default"], hidden=4)
@@ -87,13 +90,164 @@ def test_a_checkpoint_of_another_model(tmp_path):
     assert "unexpected: 1.bias, 1.weight, 3.bias, 3.weight" in str(error.value)
 
 
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """A checkpoint made after one step on a few drawn digits: its path, its arrays and its document."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "SYNTHETIC_TRAIN", 64)
+        patch.setattr(datasets, "SYNTHETIC_TEST", 16)
+        session = start(RUN)
+        next(session.trainer.run())  # so that the optimiser has a state
+        path = session.save(tmp_path_factory.mktemp("started") / "c.safetensors")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            document = json.loads(file.metadata()["tinyconv"])
+        yield path, safetensors.numpy.load_file(path), document
+
+
+def rewrite(started, document, arrays=None):
+    path, own, _ = started
+    safetensors.numpy.save_file(own if arrays is None else arrays, path, {"tinyconv": json.dumps(document)})
+    return path
+
+
+def changed(document, place, value):
+    """A copy of a JSON document with something else at the end of a chain of keys."""
+    document = copy.deepcopy(document)
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["run"], None, "argument after ** must be a mapping"),
+        (["run", "model"], 3, "model must be of type str, got 3"),
+        (["run", "options"], [], "options must be of type dict, got []"),
+        (["run", "seed"], True, "seed must be of type int, got True"),
+        (["run", "size"], 28, "unexpected keyword argument 'size'"),
+        (["trainer"], "x", "trainer must be of type dict, got 'x'"),
+        (["optimizer"], {}, "KeyError: 'scalars'"),
+        (["optimizer", "scalars"], {"x": {}}, "invalid literal for int() with base 10: 'x'"),
+    ],
+    ids=str,
+)
+def test_metadata_of_a_wrong_kind(started, place, value, message):
+    path = rewrite(started, changed(started[2], place, value))
+    with pytest.raises(CheckpointError, match=re.escape(message)) as error:
+        load_checkpoint(path)
+    assert str(error.value).startswith(f"{path}: its metadata are not those of a checkpoint: ")
+
+
+def test_optimizer_arrays_of_no_parameter(started):
+    path = rewrite(started, started[2], {**started[1], "optimizer/x/exp_avg": np.zeros(3)})
+    with pytest.raises(CheckpointError, match="invalid literal for int"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["run", "model"], "lenet6", "no model 'lenet6'; there are lenet5"),
+        (["run", "model"], "lenet5", "model 'lenet5' cannot be built with {'hidden': 4}"),
+        (["run", "options"], {"name": 3}, "model 'mlp' cannot be built with {'name': 3}"),
+        (["run", "options"], {"hidden": 5}, "this state is not one of MLP"),
+        (["run", "options"], {"hidden": 10**12}, "MemoryError"),
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_be_built(started, place, value, message):
+    path = rewrite(started, changed(started[2], place, value))
+    with pytest.raises(CheckpointError, match=re.escape(message)) as error:
+        load_checkpoint(path).model()
+    assert str(error.value).startswith(f"{path}: its model cannot be built: ")
+    with pytest.raises(CheckpointError, match=re.escape(message)) as error:
+        resume(path)
+    assert str(error.value).startswith(f"{path}: its training cannot be continued: ")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["run", "seed"], -1, "non-negative"),
+        (["run", "recipe", "epochs"], "5", "epochs must be of type int, got '5'"),
+        (["run", "recipe", "lr"], None, "lr must be of type float, got None"),
+        (["run", "recipe", "batch_size"], 0, "batch_size must be at least 1, got 0"),
+        (["run", "recipe", "shift"], -1, "shift must be at least 0, got -1"),
+        (["run", "recipe", "shift"], 0.5, "shift must be of type int, got 0.5"),
+        (["run", "recipe", "pace"], 1, "unexpected keyword argument 'pace'"),
+        (["trainer", "rng"], {}, "state must be for a PCG64 RNG"),
+        (["trainer", "progress"], {"epoch": 1}, "1 epochs are done, but 0 are reported"),
+        (["trainer", "progress"], {"epoch": 1, "history": [3]}, "must be a mapping"),
+        (["trainer", "progress"], {"epoch": 1, "history": [{"epoch": 1}]}, "missing 3 required"),
+        (["trainer", "schedule"], None, "AttributeError"),
+        (["optimizer", "param_groups"], [], "0 parameter groups"),
+        (["optimizer", "param_groups"], 3, "TypeError"),
+    ],
+    ids=str,
+)
+def test_a_training_that_cannot_be_continued(started, place, value, message):
+    path = rewrite(started, changed(started[2], place, value))
+    with pytest.raises(CheckpointError, match=re.escape(message)) as error:
+        resume(path)
+    assert str(error.value).startswith(f"{path}: its training cannot be continued: ")
+
+
+def places(value, at=()):
+    """The chain of keys to everything in a JSON document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*at, key)
+        yield from places(inner, (*at, key))
+
+
+LEAVES = st.none() | st.booleans() | st.integers(-3, 40) | st.just(10**30) | st.floats() | st.text(max_size=4)
+ANYTHING = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+)
+
+
+@given(data=st.data())
+def test_any_other_value_anywhere_gives_an_error_of_ours_or_a_model(started, data):
+    document = started[2]
+    for _ in range(data.draw(st.integers(1, 2))):
+        place = data.draw(st.sampled_from(list(places(document))))
+        document = changed(document, place, data.draw(ANYTHING))
+    path = rewrite(started, document)
+    try:
+        load_checkpoint(path).model()
+        resume(path)
+    except TinyconvError:
+        pass
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
+def test_numbers_that_numpy_does_not_have(tmp_path, dtype):
+    path = tmp_path / "c.safetensors"
+    header = json.dumps({"a": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="numbers of a type that NumPy lacks"):
+        load_checkpoint(path)
+
+
+def test_a_place_is_checked_without_touching_it(tmp_path):
+    path, _ = write(tmp_path / "c.safetensors")
+    before = path.read_bytes()
+    check_place(path)
+    check_place(tmp_path / "new" / "d.safetensors")
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["c.safetensors", "new"]
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*choose another place with --out"):
-        write(tmp_path / "file" / "c.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
-        write(tmp_path / "folder.safetensors")
+    for place in (tmp_path / "file" / "c.safetensors", tmp_path / "folder.safetensors"):
+        for attempt in (check_place, write):
+            with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*choose another place with --out"):
+                attempt(place)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.safetensors"]
 
 

@@ -5,22 +5,26 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 from safetensors.numpy import load_file
 
 from tinyconv.data import synthetic_digits
+from tinyconv.train import load_checkpoint
 
 COMMAND = [sys.executable, "-m", "tinyconv"]
 QUICK = ["train", "mlp", "--data", "synthetic", "--option", "hidden=16", "--batch-size", "512"]
 
 
-def run(*args, code=0, **environment):
+def run(*args, code=0, cwd=None, encoding=None, **environment):
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **environment}
+    command = [*COMMAND, *map(str, args)]
     done = subprocess.run(
-        [*COMMAND, *map(str, args)], capture_output=True, text=True, env=env, timeout=300, check=False
+        command, capture_output=True, text=True, encoding=encoding, env=env, timeout=300, check=False, cwd=cwd
     )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
@@ -75,6 +79,20 @@ def test_predict_reads_pictures_of_either_polarity_and_any_size(trained, tmp_pat
     assert all(f" {digit} " in table for digit in range(10))
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_console_can_show_everything(trained, tmp_path, encoding):
+    out, _ = trained
+    path = tmp_path / "drei Ⅲ.png"  # no letter of cp1252
+    Image.fromarray(synthetic_digits(1).images[0, 0]).save(path)
+    for width in ("200", "30"):  # in a narrow one, rich shortens texts with an ellipsis
+        shown = run("predict", out, path, COLUMNS=width, encoding=encoding, PYTHONIOENCODING=encoding).stdout
+        assert ("█" if encoding == "utf-8" else "#") in shown
+    assert ("Ⅲ" if encoding == "utf-8" else r"\u2162") in shown
+    assert path.name[:4] in run("predict", path, path, code=1, encoding=encoding, PYTHONIOENCODING=encoding).stderr
+    run("train", "--help", COLUMNS="60", encoding=encoding, PYTHONIOENCODING=encoding)
+    run("train", "mlp", "--epochs", "0", code=2, encoding=encoding, PYTHONIOENCODING=encoding)
+
+
 def test_plain_lines_where_there_is_no_terminal(tmp_path):
     text = run(*QUICK, "--epochs", 2, "--out", tmp_path / "c.safetensors").stdout.splitlines()
     assert text[0] == "mlp on synthetic: 12,730 parameters, 10,000 images, 2 epochs of 20 steps, seed 0"
@@ -82,6 +100,51 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path):
     assert text[2].startswith("epoch 2: train loss ")
     assert text[3].startswith("test accuracy ")
     assert text[4] == f"checkpoint: {tmp_path / 'c.safetensors'}"
+
+
+def test_a_finished_checkpoint_is_not_overwritten_unasked(tmp_path):
+    quick = [*map(str, QUICK), "--epochs", "1", "--json"]
+
+    def checkpoint(*args):
+        return json.loads(run(*quick, *args, cwd=tmp_path).stdout.splitlines()[-1])["checkpoint"]
+
+    first = tmp_path / checkpoint()
+    assert first.name == "mlp-synthetic-default-seed0.safetensors"
+    before = first.read_bytes()
+    assert [Path(checkpoint("--lr", 1e-3)).name for _ in range(2)] == [f"{first.stem}-{n}.safetensors" for n in (2, 3)]
+    error = run(*quick, "--out", first, code=1).stderr
+    assert f"there is a file at {first}: continue it with --resume, replace it with --overwrite" in error
+    assert first.read_bytes() == before
+
+    assert tmp_path / checkpoint("--overwrite", "--lr", 1e-3) == first
+    assert first.read_bytes() != before
+    run(*quick, "--overwrite", "--out", first)
+    assert load_file(first)["1.weight"].tobytes() == safetensors.numpy.load(before)["1.weight"].tobytes()
+    assert len(list(first.parent.iterdir())) == 3
+
+
+def test_resuming_into_another_place(trained, tmp_path):
+    out, lines = trained
+    other = tmp_path / "other.safetensors"
+    found = json.loads(run("train", "--resume", out, "--out", other, "--json").stdout)
+    assert found == {**lines[-1], "checkpoint": str(other)}
+    assert other.read_bytes() == out.read_bytes()
+    assert "there is a file at" in run("train", "--resume", out, "--out", other, code=1).stderr
+    run("train", "--resume", out, "--out", other, "--overwrite")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent to a whole console there")
+def test_ctrl_c_before_the_first_epoch_is_over_saves_too(tmp_path):
+    out = tmp_path / "c.safetensors"
+    command = [*COMMAND, *QUICK, "--batch-size", "1", "--out", str(out)]  # 10,000 steps an epoch
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("mlp on synthetic")
+        assert list(tmp_path.iterdir()) == []
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130
+    step = load_checkpoint(out).trainer["progress"]["step"]
+    assert f"stopped after epoch 0, step {step};" in errors
 
 
 def stopped(out, *args):
@@ -168,6 +231,7 @@ def test_data_commands(tmp_path):
     assert "mnist: not here; get it with: tinyconv data fetch mnist" in run("data", "list", **empty).stdout
     assert "train-images-idx3-ubyte: missing" in run("data", "verify", "mnist", code=1, **empty).stdout
     assert "offline" in run("data", "fetch", "mnist", code=1, **empty).stderr
+    assert run("data", "fetch", "synthetic", **empty).stdout == "synthetic: drawn when needed, no files to fetch\n"
 
 
 def test_doctor():

@@ -96,8 +96,9 @@ def normalize(
 def mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
     """MNIST: handwritten digits, 28x28 grey, 60,000 to train and 10,000 to test.
 
-    Looks for the files as `tinyconv.data.fetch` does and gets them when they are nowhere; `root` names the only folder
-    to use, `offline` forbids the network. Every load checks the SHA-256 of what it read. Raises DataError.
+    Looks for the files as `tinyconv.data.fetch` does and gets them when they are nowhere; `root` names the folder to
+    read them from, which is filled first where it lacks any, `offline` forbids the network. Every load checks the
+    SHA-256 of what it read. Raises DataError.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
     """

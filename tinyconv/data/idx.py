@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from tinyconv.errors import DataError
+from tinyconv.files import atomic
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # NumPy's: data live on the host, batches may leave it
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CODES = {np.dtype(big_endian).newbyteorder("="): code for code, big_endian in TYPES.items()}
@@ -92,14 +92,9 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
 
     Raises DataError when IDX cannot hold the array and OSError when the folder cannot be written.
     """
-    path = Path(path)
     data = encode_idx(array)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same folder, so that the replace is atomic
-    try:
+    with atomic(Path(path)) as partial:
         partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _decode(stream: BinaryIO | gzip.GzipFile, most: int) -> Array:

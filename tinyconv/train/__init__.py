@@ -1,6 +1,6 @@
 """Training: recipes, the loop, and checkpoints from which a training continues bit for bit."""
 
-from tinyconv.train.checkpoint import Checkpoint, Run
+from tinyconv.train.checkpoint import Checkpoint, Run, check_place
 from tinyconv.train.checkpoint import load as load_checkpoint
 from tinyconv.train.loop import DivergedError, EpochReport, StepReport, Trainer, evaluate, predict
 from tinyconv.train.recipes import RECIPES, Recipe
@@ -16,6 +16,7 @@ __all__ = [
     "Session",
     "StepReport",
     "Trainer",
+    "check_place",
     "evaluate",
     "load_checkpoint",
     "new_run",

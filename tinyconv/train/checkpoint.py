@@ -2,14 +2,15 @@
 
 Tensors: the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too, can
 load it), and the optimiser's as `optimizer/INDEX/NAME`. Metadata: one JSON document under the key `tinyconv`.
-A file is written beside its place and moved into it, so a checkpoint is always whole; nothing in one is executed.
+A checkpoint is always whole (`tinyconv.files.atomic`), and nothing in one is executed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ import numpy as np
 
 from tinyconv import models
 from tinyconv.backend import backend_of
-from tinyconv.errors import CheckpointError
+from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.files import atomic, check_writable
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
+from tinyconv.train.fields import check_types
 
 FORMAT = 1
 PREFIX = "optimizer/"
+
+# What values of a wrong kind or size set off in code that was written for right ones.
+NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -39,23 +45,26 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: the run, the trainer's state, the arrays, and the optimiser's groups."""
+    """A checkpoint as read: where from, the run, the trainer's state, the arrays, and the optimiser's groups."""
 
+    path: Path
     run: Run
     trainer: dict[str, Any]
     model_state: dict[str, Any]
     optimizer_state: dict[str, Any]
 
     def model(self) -> Module:
-        """The model, with its weights, in evaluation mode."""
-        model = models.create(self.run.model, **self.run.options)
-        model.load_state_dict(self.model_state)
+        """The model, with its weights, in evaluation mode; CheckpointError if they are not those of its description."""
+        try:
+            model = models.create(self.run.model, **self.run.options)
+            model.load_state_dict(self.model_state)
+        except NONSENSE as error:
+            raise CheckpointError(f"{self.path}: its model cannot be built: {reason(error)}") from error
         return model.eval()
 
 
 def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optimizer, trainer: dict[str, Any]) -> Path:
     """Write a checkpoint, creating its folder; CheckpointError where that is not possible."""
-    safetensors = _safetensors()
     path = Path(path)
     optimizer_state = optimizer.state_dict()
     arrays = {name: _host(tensor.array) for name, tensor in model.state_dict().items()}
@@ -72,18 +81,23 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         "trainer": trainer,
         "optimizer": {"param_groups": optimizer_state["param_groups"], "scalars": scalars},
     }
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _writing(path) as safetensors:
         path.parent.mkdir(parents=True, exist_ok=True)
-        safetensors.numpy.save_file(arrays, beside, {"tinyconv": json.dumps(document)})
-        os.replace(beside, path)
-    except (OSError, safetensors.SafetensorError) as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise CheckpointError(
-            f"cannot write the checkpoint {path}: {error}; choose another place with --out"
-        ) from error
+        with atomic(path) as beside:
+            safetensors.numpy.save_file(arrays, beside, {"tinyconv": json.dumps(document)})
     return path
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """CheckpointError if a checkpoint could not be written at `path`: to be known before there is a training to lose.
+
+    Creates the folder, and neither creates nor changes what is at `path`.
+    """
+    path = Path(path)
+    with _writing(path):
+        check_writable(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -99,6 +113,13 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged or cut short, or no safetensors file ({error})"
         ) from error
+    except (TypeError, AttributeError) as error:  # bfloat16, float8: what safetensors asks NumPy for and does not get
+        raise CheckpointError(f"{path} cannot be read: it has numbers of a type that NumPy lacks ({error})") from error
+    if "tinyconv" not in metadata:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not say of which model; "
+            "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
+        )
     try:
         document = json.loads(metadata["tinyconv"])
         if document["format"] != FORMAT:
@@ -108,11 +129,30 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             index, _, entry = name.removeprefix(PREFIX).partition("/")
             state.setdefault(int(index), {})[entry] = arrays.pop(name)
         optimizer_state = {"state": state, "param_groups": document["optimizer"]["param_groups"]}
-        return Checkpoint(Run(**document["run"]), document["trainer"], arrays, optimizer_state)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        found = Checkpoint(Path(path), Run(**document["run"]), document["trainer"], arrays, optimizer_state)
+        check_types(found)
+        check_types(found.run)
+        return found
+    except CheckpointError:
+        raise
+    except NONSENSE as error:
+        raise CheckpointError(f"{path}: its metadata are not those of a checkpoint: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """What one of NONSENSE says, with its kind where the words alone would say little: `KeyError: 'run'`."""
+    return str(error) if isinstance(error, TinyconvError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Any]:
+    """Let the block write `path`, with safetensors; CheckpointError when the system does not let it."""
+    safetensors = _safetensors()
+    try:
+        yield safetensors
+    except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not say of which model; "
-            "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
+            f"cannot write the checkpoint {path}: {error}; choose another place with --out"
         ) from error
 
 

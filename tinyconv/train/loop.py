@@ -19,6 +19,7 @@ from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor import Tensor, no_grad
+from tinyconv.train.fields import check_types
 
 
 class DivergedError(TinyconvError, ArithmeticError):
@@ -34,7 +35,7 @@ class Progress:
     loss_sum: float = 0.0  # over the examples of that epoch
     examples: int = 0
     seconds: float = 0.0  # spent on that epoch
-    history: list[dict[str, float]] = field(default_factory=list)  # the EpochReports, as dictionaries
+    history: list[dict[str, Any]] = field(default_factory=list)  # the EpochReports, as dictionaries
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,13 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self.progress = Progress(**state["progress"])
+        progress = Progress(**state["progress"])
+        check_types(progress)
+        for entry in progress.history:
+            check_types(EpochReport(**entry))
+        if len(progress.history) != progress.epoch:
+            raise ValueError(f"{progress.epoch} epochs are done, but {len(progress.history)} are reported")
+        self.progress = progress
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["schedule"])
         set_rng_state(state["rng"])

@@ -8,6 +8,7 @@ from tinyconv.data import RandomShift
 from tinyconv.nn import Module
 from tinyconv.optim import Adam, AdamW, Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler, OneCycleLR
+from tinyconv.train.fields import check_types
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class Recipe:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        check_types(self)
+        for name, least in {"epochs": 1, "batch_size": 1, "shift": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.schedule not in ("onecycle", "constant"):
             raise ValueError(f"schedule must be 'onecycle' or 'constant', got {self.schedule!r}")
 

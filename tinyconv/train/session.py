@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinyconv import data, models
 from tinyconv.creation import manual_seed
-from tinyconv.errors import CheckpointError
+from tinyconv.errors import CheckpointError, DataError
 from tinyconv.nn import Module
 from tinyconv.train import checkpoint
 from tinyconv.train.checkpoint import Run
@@ -60,11 +60,13 @@ def resume(
         session.model.load_state_dict(found.model_state)
         session.trainer.optimizer.load_state_dict(found.optimizer_state)
         session.trainer.load_state_dict(found.trainer)
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its description of the run cannot be used: {error!r}") from error
+    except DataError:  # the dataset is not to be had, which is not the checkpoint's fault
+        raise
+    except checkpoint.NONSENSE as error:
+        raise CheckpointError(f"{path}: its training cannot be continued: {checkpoint.reason(error)}") from error
     return session
 
 
-def new_run(model: str, data: str, seed: int, recipe: Recipe, **options: object) -> Run:
+def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: object) -> Run:
     """The description of a run, with every field of its recipe."""
     return Run(model, options, data, seed, asdict(recipe))

@@ -1,0 +1,32 @@
+"""Files that are whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` in one step when the block is done.
+
+    A reader, a crash or a loss of power meets the old file or the whole new one; of a failed block nothing stays.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same folder, so that the replace is atomic
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())  # or the new name may reach the disk before the bytes do
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder`, and raise the OSError that writing in it would, before there is work to lose."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
