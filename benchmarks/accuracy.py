@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import tinyconv
 from tinyconv import data, train
-from tinyconv.environment import cores, environment
+from tinyconv.environment import environment
 from tinyconv.files import check_writable
 
 RECORDS = Path(__file__).parent / "records"
@@ -43,8 +43,8 @@ def run(recipe_name, seed, dataset, threads):
 
 
 def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
-    """Train once for each seed; the record of it. With several jobs at a time, each has one thread."""
-    threads = cores() if jobs == 1 else 1
+    """Train once for each seed; the record of it."""
+    threads = 1  # as `tinyconv train` has it
     with threadpool_limits(threads, user_api="blas"):  # as the runs have it, and before: they may take hours
         ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
     if jobs == 1:
@@ -73,7 +73,7 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(train.RECIPES)}")
-    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time, one thread each (default: one)")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default: one)")
     arguments = parser.parse_args()
     recipes = arguments.recipes or list(train.RECIPES)
     if unknown := set(recipes) - set(train.RECIPES):

@@ -43,12 +43,15 @@ class EinsumConv2d(ops.Conv2d):
     def backward(xp, saved, dy, needs, *, stride, padding, dilation, groups):
         x, weight = saved
         cols = ops.conv.im2col(xp, x, weight.shape[2:], stride, padding, dilation)
-        dcols = xp.einsum("nfij,fcuv->ncuvij", dy, weight, optimize=True)
-        return (
-            ops.conv.col2im(xp, dcols, x.shape[2:], stride, padding, dilation),
-            xp.einsum("nfij,ncuvij->fcuv", dy, cols, optimize=True),
-            dy.sum(axis=(0, 2, 3)),
-        )
+        dx = dweight = dbias = None
+        if needs[0]:
+            dcols = xp.einsum("nfij,fcuv->ncuvij", dy, weight, optimize=True)
+            dx = ops.conv.col2im(xp, dcols, x.shape[2:], stride, padding, dilation)
+        if needs[1]:
+            dweight = xp.einsum("nfij,ncuvij->fcuv", dy, cols, optimize=True)
+        if needs[2]:
+            dbias = dy.sum(axis=(0, 2, 3))
+        return dx, dweight, dbias
 
 
 tc.register("conv2d", "einsum", EinsumConv2d, applies=lambda *arrays, groups, **geometry: groups == 1)

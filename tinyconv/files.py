@@ -14,11 +14,18 @@ from pathlib import Path
 def atomic(path: Path) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` in one step when the block is done.
 
-    A reader, a crash or a loss of power meets the old file or the whole new one; of a failed block nothing stays.
+    A reader, a crash or a loss of power meets the old file or the whole new one; of a failed block nothing stays. A
+    link is followed; what is no regular file (a folder, a device) raises OSError, and is not replaced.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same folder, so that the replace is atomic
+    beside.touch()
+    mode = (path if path.exists() else beside).stat().st_mode  # what a new file has, whatever the writer makes of it
     try:
         yield beside
+        beside.chmod(mode)
         with beside.open("rb+") as file:
             os.fsync(file.fileno())  # or the new name may reach the disk before the bytes do
         os.replace(beside, path)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from tinyconv import ops
 from tinyconv.backend import backend_of
 from tinyconv.creation import rand_like, tensor
-from tinyconv.errors import DtypeError, ShapeError
-from tinyconv.ops.loss import check_classes, check_range
+from tinyconv.errors import GraphError, ShapeError
 from tinyconv.shapes import Pair, pair, same_padding
-from tinyconv.tensor import OpNode, Tensor, apply, wrap
+from tinyconv.tensor import OpNode, Tensor, apply, is_grad_enabled, unary, wrap
 
 Size: TypeAlias = int | Sequence[int]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -159,14 +160,14 @@ def relu(input: Tensor) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where x > 0, else negative_slope * x."""
-    return apply(ops.LeakyRelu, input, slope=negative_slope)
+    return unary(ops.LeakyRelu, input, slope=negative_slope)
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """x times the probability that a standard normal is below x; "tanh" is a cheaper approximation."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return apply(ops.Gelu if approximate == "none" else ops.GeluTanh, input)
+    return unary(ops.Gelu if approximate == "none" else ops.GeluTanh, input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ def tanh(input: Tensor) -> Tensor:
 
 def silu(input: Tensor) -> Tensor:
     """x sigmoid(x)."""
-    return apply(ops.Silu, input)
+    return unary(ops.Silu, input)
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:
@@ -214,6 +215,8 @@ def batch_norm(
     """
     if not training and (running_mean is None or running_var is None):
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
+    _constant("batch_norm", "running_mean", running_mean)
+    _constant("batch_norm", "running_var", running_var)
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
@@ -239,6 +242,7 @@ def layer_norm(
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014)."""
+    p = float(p)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability, 0 to 1, got {p}")
     if not training or p == 0:
@@ -321,24 +325,26 @@ def cross_entropy(
     `input` are logits: softmax is part of this function. `weight` (C,) weighs the classes, `ignore_index` is a target
     that does not count, `label_smoothing` e mixes targets with e of the uniform distribution. "mean" divides by the
     weights of the targets (for probabilities, by N).
+
+    Logits that come straight out of softmax are warned of; they are known by the tape, so only while it records.
     """
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
     if isinstance(input.node, OpNode) and input.node.op is ops.Softmax:
-        warnings.warn(
+        _warn(
             "cross_entropy: the input comes out of softmax, but cross_entropy takes logits and applies softmax itself; "
-            "applied twice it flattens the gradients: remove the softmax from the model",
-            stacklevel=2,
+            "applied twice it flattens the gradients: remove the softmax from the model"
         )
     if input.ndim == 1:
         loss = cross_entropy(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction, label_smoothing)
         return loss.squeeze(0) if reduction == "none" else loss
     if target.is_floating_point() and target.ndim == input.ndim:
         if label_smoothing:
-            target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
+            e = float(label_smoothing)
+            target = target * (1 - e) + e / input.shape[1]
         return apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction)
-    _check_targets("cross_entropy", input, target, weight, ignore_index)
+    _constant("cross_entropy", "weight", weight)
     return apply(
         ops.CrossEntropy,
         input,
@@ -362,7 +368,7 @@ def nll_loss(
     if input.ndim == 1:
         loss = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction)
         return loss.squeeze(0) if reduction == "none" else loss
-    _check_targets("nll_loss", input, target, weight, ignore_index)
+    _constant("nll_loss", "weight", weight)
     return apply(ops.NllLoss, input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
@@ -388,21 +394,15 @@ def binary_cross_entropy_with_logits(
     `weight` and `pos_weight` (of the positive class) broadcast against the input.
     """
     _check_reduction("binary_cross_entropy_with_logits", reduction)
+    _constant("binary_cross_entropy_with_logits", "weight", weight)
+    _constant("binary_cross_entropy_with_logits", "pos_weight", pos_weight)
     return apply(ops.BceWithLogits, input, target, weight, pos_weight, reduction=reduction)
 
 
 def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     _check_reduction(name, reduction)
-    if input.dtype != target.dtype or input.dtype.kind != "f":
-        raise DtypeError(
-            f"{name}: expected two floating-point tensors of one dtype, got {input.dtype} and {target.dtype}: "
-            "target.to(input.dtype)?"
-        )
     if input.shape != target.shape:
-        warnings.warn(
-            f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant",
-            stacklevel=3,
-        )
+        _warn(f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant")
     return apply(op, input, target, reduction=reduction)
 
 
@@ -411,7 +411,15 @@ def _check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
 
 
-def _check_targets(name: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> None:
-    check_classes(name, input.array, target.array, None if weight is None else weight.array)
-    if backend_of(target.array).on_host:
-        check_range(name, target.array, input.shape[1], ignore_index)
+def _constant(name: str, what: str, tensor: Tensor | None) -> None:
+    """Refuse to record what would silently get no gradient."""
+    if tensor is not None and tensor.requires_grad and is_grad_enabled():
+        raise GraphError(f"{name}: {what} is a constant here and has no gradient; use {what}.detach()")
+
+
+def _warn(message: str) -> None:
+    """Warn of the line that called into tinyconv, be it from here or through a module."""
+    package, frame, level = str(Path(__file__).parent), sys._getframe(), 1
+    while frame.f_back is not None and Path(frame.f_code.co_filename).is_relative_to(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -171,7 +171,7 @@ class OpNode(Node):
                 "to walk it twice, call the first backward with retain_graph=True"
             )
         for storage, writes, bytes_then, i, k in self.guards:
-            if storage.count() != writes or bytes_then not in (None, checksum(self.saved[k]) if bytes_then else None):
+            if storage.count() != writes or (bytes_then is not None and bytes_then != checksum(self.saved[k])):
                 what = f"input {i}" if i < len(self.parents) else "an output"
                 raise GraphError(
                     f"backward: {op_name(self.op)!r} saved {what} ({self.saved[k].dtype}, shape {self.saved[k].shape}) "

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 import torch
 
 import tinyconv as tc
@@ -99,13 +98,13 @@ def test_integers_become_float32(function, dtype):
     ],
     ids=["leaky_relu", "dropout", "layer_norm", "batch_norm", "pad", "cross_entropy", "cross_entropy of probabilities"],
 )
-def test_a_numpy_number_is_a_number(function, number=0.1):
+def test_a_numpy_number_is_a_number(function):
     """np.float64(0.1) is no float64 array, and turns nothing into one."""
     x = tc.tensor([[1.0, -2.0, 3.0], [0.0, 1.0, 5.0]], requires_grad=True)
     results = []
     for kind in (float, np.float64):
         tc.manual_seed(0)
-        y = function(x, kind(number))
+        y = function(x, kind(0.1))
         assert y.dtype == np.float32
         results.append((y.numpy(), *(g.numpy() for g in tc.grad(y.sum(), x))))
     for expected, found in zip(*results, strict=True):

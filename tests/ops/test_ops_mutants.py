@@ -390,7 +390,7 @@ MUTANTS = [
     ("op", "mutate"), [pytest.param(op, m, id=f"{op.__name__}: {what}") for what, op, m in MUTANTS]
 )
 def test_a_mutant_is_refused(op, mutate, dtype):
-    with pytest.raises(Disagreement):
+    with pytest.raises((Disagreement, tc.GraphError)):  # the tape itself refuses gradients of a wrong shape
         ask(mutate(op), op, dtype)
 
 
@@ -398,7 +398,7 @@ def test_a_mutant_is_refused(op, mutate, dtype):
 def test_a_float64_among_float32_is_refused(op):
     with pytest.raises(Disagreement, match="output 0: float64"):
         ask(value(lambda y: y.astype(np.float64))(op), op, np.float32)
-    with pytest.raises(Disagreement, match="gradient of input 0: float64"):
+    with pytest.raises(tc.GraphError, match="returned a gradient of float64"):
         ask(gradient(0, lambda dx: dx.astype(np.float64))(op), op, np.float32)
 
 

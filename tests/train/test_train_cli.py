@@ -144,7 +144,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_saves_too(tmp_path):
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     step = load_checkpoint(out).trainer["progress"]["step"]
-    assert f"stopped after epoch 0, step {step};" in errors
+    assert f"stopped in epoch 1 after step {step};" in errors
 
 
 def stopped(out, *args):
@@ -191,10 +191,10 @@ def test_resuming_what_is_finished_reports_it_again(trained):
     ("args", "code", "message"),
     [
         (["train"], 2, "name a model (lenet5, lenet5_1998, mlp), or --resume a checkpoint"),
-        (["train", "lenet6", "--data", "synthetic"], 1, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
+        (["train", "lenet6", "--data", "synthetic"], 2, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
         (["train", "lenet5", "--recipe", "quick"], 2, "no recipe 'quick'; there are default, lesson, best"),
         (["train", "lenet5", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
-        (["train", "lenet5", "--schedule", "cosine"], 1, "schedule must be 'onecycle' or 'constant', got 'cosine'"),
+        (["train", "lenet5", "--schedule", "cosine"], 2, "schedule must be 'onecycle' or 'constant', got 'cosine'"),
         (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE with a number or a list"),
         (["train", "lenet5", "--data", "svhn"], 1, "no dataset is called 'svhn'"),
         (["train", "--resume", "nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),

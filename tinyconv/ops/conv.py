@@ -9,7 +9,7 @@ from tinyconv.ops.linear import same_dtype
 from tinyconv.shapes import conv_output_size
 
 CHUNK_BYTES = 32 << 20
-"""Columns made at a time. They repeat the input KH * KW times: 10,000 digits at once would need 0.6 GB of them."""
+"""What a convolution makes at a time, mostly columns: they repeat the input KH * KW times, 0.6 GB for 10,000 digits."""
 
 
 def im2col(xp, x, kernel, stride, padding, dilation):
@@ -45,10 +45,17 @@ def col2im(xp, cols, size, stride, padding, dilation):
     return x[:, :, ph : ph + h, pw : pw + w]
 
 
-def chunks(n, bytes_each):
-    """The batch in slices whose columns fit CHUNK_BYTES."""
-    size = max(1, CHUNK_BYTES // max(1, bytes_each))
+def chunks(x, weight, padding, windows):
+    """The batch in slices whose padded images, columns and outputs, of so many windows an image, fit CHUNK_BYTES."""
+    (n, c, h, w), (f, _, kh, kw), (ph, pw) = x.shape, weight.shape, padding
+    numbers = c * (h + 2 * ph) * (w + 2 * pw) + (c * kh * kw + f) * windows
+    size = max(1, CHUNK_BYTES // max(1, numbers * x.itemsize))
     return [slice(start, start + size) for start in range(0, max(n, 1), size)]
+
+
+def joined(xp, parts):
+    """The chunks as one batch again."""
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
 
 
 class Conv2d:
@@ -78,38 +85,38 @@ class Conv2d:
 
     @staticmethod
     def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
-        f, _, kh, kw = weight.shape
-        cols = im2col(xp, x, (kh, kw), stride, padding, dilation)
-        n, c, _, _, oh, ow = cols.shape
+        (n, c, h, w), (f, _, kh, kw) = x.shape, weight.shape
+        oh = conv_output_size(h, kh, stride[0], padding[0], dilation[0])
+        ow = conv_output_size(w, kw, stride[1], padding[1], dilation[1])
         k, p = c // groups * kh * kw, oh * ow
         weight_rows = weight.reshape(groups, f // groups, k)
-        parts = [
-            weight_rows @ cols[chunk].reshape(-1, groups, k, p)  # (N, G, F/G, K) @ (N, G, K, P)
-            for chunk in chunks(n, groups * k * p * x.itemsize)
-        ]
-        y = (parts[0] if len(parts) == 1 else xp.concatenate(parts)).reshape(n, f, oh, ow)
-        return y if bias is None else y + bias.reshape(f, 1, 1), (x, weight)
+        y = []
+        for chunk in chunks(x, weight, padding, p):
+            cols = im2col(xp, x[chunk], (kh, kw), stride, padding, dilation).reshape(-1, groups, k, p)
+            y.append(weight_rows @ cols)  # (G, F/G, K) @ (N, G, K, P)
+        y = joined(xp, y).reshape(n, f, oh, ow)
+        if bias is not None:
+            y += bias.reshape(f, 1, 1)
+        return y, (x, weight)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, stride, padding, dilation, groups):
         x, weight = saved
-        f, _, kh, kw = weight.shape
-        n, c, h, w = x.shape
-        oh, ow = dy.shape[2:]
+        (_, c, h, w), (f, _, kh, kw), (oh, ow) = x.shape, weight.shape, dy.shape[2:]
         k, p = c // groups * kh * kw, oh * ow
         weight_rows = weight.reshape(groups, f // groups, k)
-        cols = im2col(xp, x, (kh, kw), stride, padding, dilation)
         dx, dweight = [], 0
-        for chunk in chunks(n, groups * k * p * x.itemsize):
+        for chunk in chunks(x, weight, padding, p):
             dy_rows = dy[chunk].reshape(-1, groups, f // groups, p)
             if needs[0]:
-                dcols = (weight_rows.swapaxes(1, 2) @ dy_rows).reshape(-1, c, kh, kw, oh, ow)
-                dx.append(col2im(xp, dcols, (h, w), stride, padding, dilation))
-            if needs[1]:
-                products = dy_rows @ cols[chunk].reshape(-1, groups, k, p).swapaxes(2, 3)
-                dweight = dweight + xp.sum(products, axis=0)  # (N, G, F/G, K) -> (G, F/G, K)
+                dcols = weight_rows.swapaxes(1, 2) @ dy_rows  # (G, K, F/G) @ (N, G, F/G, P)
+                dx.append(col2im(xp, dcols.reshape(-1, c, kh, kw, oh, ow), (h, w), stride, padding, dilation))
+            if needs[1]:  # one product for all the images of the chunk: (G, F/G, N P) @ (G, N P, K)
+                cols = im2col(xp, x[chunk], (kh, kw), stride, padding, dilation)
+                cols = cols.transpose(1, 2, 3, 0, 4, 5).reshape(groups, k, -1)
+                dweight = dweight + dy_rows.transpose(1, 2, 0, 3).reshape(groups, f // groups, -1) @ cols.swapaxes(1, 2)
         return (
-            (dx[0] if len(dx) == 1 else xp.concatenate(dx)) if needs[0] else None,
+            joined(xp, dx) if needs[0] else None,
             dweight.reshape(weight.shape) if needs[1] else None,
             xp.sum(dy, axis=(0, 2, 3)) if needs[2] else None,
         )

@@ -3,6 +3,7 @@
 Classes lie along axis 1: logits are (N, C) or (N, C, ...), and class indices have the same shape without C.
 """
 
+from tinyconv.backend import backend_of
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.ops.activation import log_softmax
 from tinyconv.ops.elementwise import unbroadcast
@@ -14,17 +15,30 @@ def reduced(xp, loss, reduction, scale):
     return loss if reduction == "none" else xp.sum(loss) * scale
 
 
-def mean_scale(xp, size):
+def mean_scale(size):
     return 1 / size if size else float("nan")  # the mean of nothing is NaN, as everywhere
+
+
+def check_pair(name, x, target):
+    """What mse_loss and l1_loss need: one floating-point dtype."""
+    if x.dtype != target.dtype or x.dtype.kind != "f":
+        raise DtypeError(
+            f"{name}: expected two floating-point tensors of one dtype, got {x.dtype} and {target.dtype}: "
+            "target.to(input.dtype)?"
+        )
 
 
 class MseLoss:
     """l = (x - t)^2;  dx = 2 (x - t) dl,  dt = -dx."""
 
     @staticmethod
+    def check(x, target, *, reduction):
+        check_pair("mse_loss", x, target)
+
+    @staticmethod
     def forward(xp, x, target, *, reduction):
         difference = x - target
-        scale = mean_scale(xp, difference.size) if reduction == "mean" else 1
+        scale = mean_scale(difference.size) if reduction == "mean" else 1
         return reduced(xp, difference * difference, reduction, scale), (difference, scale, x.shape, target.shape)
 
     @staticmethod
@@ -41,9 +55,13 @@ class L1Loss:
     """l = |x - t|;  dx = sign(x - t) dl,  dt = -dx."""
 
     @staticmethod
+    def check(x, target, *, reduction):
+        check_pair("l1_loss", x, target)
+
+    @staticmethod
     def forward(xp, x, target, *, reduction):
         difference = x - target
-        scale = mean_scale(xp, difference.size) if reduction == "mean" else 1
+        scale = mean_scale(difference.size) if reduction == "mean" else 1
         return reduced(xp, xp.abs(difference), reduction, scale), (difference, scale, x.shape, target.shape)
 
     @staticmethod
@@ -69,6 +87,12 @@ class BceWithLogits:
             raise ShapeError(
                 f"binary_cross_entropy_with_logits: logits are {x.shape} and targets {target.shape}; they must be equal"
             )
+        for what, w in {"weight": weight, "pos_weight": pos_weight}.items():
+            if w is not None and not broadcasts_to(w.shape, x.shape):
+                raise ShapeError(
+                    f"binary_cross_entropy_with_logits: {what} must broadcast to the shape of the logits, {x.shape}, "
+                    f"got {w.shape}"
+                )
         same_dtype("binary_cross_entropy_with_logits", input=x, target=target, weight=weight, pos_weight=pos_weight)
 
     @staticmethod
@@ -77,7 +101,7 @@ class BceWithLogits:
         positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
         loss = (1 - target) * x + positive * softplus
         loss = loss if weight is None else weight * loss
-        scale = mean_scale(xp, loss.size) if reduction == "mean" else 1
+        scale = mean_scale(loss.size) if reduction == "mean" else 1
         return reduced(xp, loss, reduction, scale), (x, target, weight, pos_weight, positive, softplus, scale)
 
     @staticmethod
@@ -93,12 +117,24 @@ class BceWithLogits:
         return dx, dt, None, None
 
 
-def check_classes(name, scores, target, weight):
-    """What cross_entropy and nll_loss need of class indices, of any array library."""
-    if scores.ndim < 1:
-        raise ShapeError(f"{name}: expected scores (N, C) or (N, C, ...), got a 0-d tensor")
-    c = scores.shape[1] if scores.ndim > 1 else scores.shape[0]
-    expected = scores.shape[:1] + scores.shape[2:] if scores.ndim > 1 else ()
+def broadcasts_to(shape, to):
+    """Whether an array of `shape` broadcasts against one of shape `to` without making it any larger."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
+
+
+def check_scores(name, scores, weight):
+    """Classes along axis 1, and for each of them a weight."""
+    if scores.ndim < 2:
+        raise ShapeError(f"{name}: expected scores (N, C) or (N, C, ...), got {scores.shape}")
+    c = scores.shape[1]
+    if weight is not None and weight.shape != (c,):
+        raise ShapeError(f"{name}: weight must hold one number a class, ({c},), got {weight.shape}")
+
+
+def check_classes(name, scores, target, weight, ignore_index):
+    """What cross_entropy and nll_loss need of class indices. Their range is looked at only where that costs no wait."""
+    check_scores(name, scores, weight)
+    expected = scores.shape[:1] + scores.shape[2:]
     if target.dtype.kind not in "iu":
         raise DtypeError(
             f"{name}: class indices must be integers, got {target.dtype} of shape {target.shape}: target.long()?"
@@ -106,13 +142,13 @@ def check_classes(name, scores, target, weight):
     if target.shape != expected:
         hint = ": one-hot targets? target.argmax(1)" if target.shape == scores.shape else ""
         raise ShapeError(f"{name}: scores are {scores.shape}, so targets must be {expected}, got {target.shape}{hint}")
-    if weight is not None and weight.shape != (c,):
-        raise ShapeError(f"{name}: weight must hold one number a class, ({c},), got {weight.shape}")
     same_dtype(name, input=scores, weight=weight)
+    if backend_of(target).on_host:
+        check_range(name, target, scores.shape[1], ignore_index)
 
 
 def check_range(name, target, c, ignore_index):
-    """Whether every target is a class. It reads the data, so it is for arrays in host memory only."""
+    """Whether every target is a class."""
     bad = ((target < 0) | (target >= c)) & (target != ignore_index)
     if bad.any():
         first = target[bad].flat[0]
@@ -139,6 +175,10 @@ class NllLoss:
     """l[n] = -w[t_n] x[n, t_n];  dx[n, c] = -w[c] dl[n] where c = t_n. The mean divides by the sum of the weights."""
 
     @staticmethod
+    def check(x, target, weight, *, ignore_index, reduction):
+        check_classes("nll_loss", x, target, weight, ignore_index)
+
+    @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction):
         hot, _, w = pick_classes(xp, target, x.shape, weight, ignore_index, x.dtype)
         loss = -xp.sum(xp.where(hot, x, 0), axis=1) * w[:, 0]
@@ -160,6 +200,10 @@ class CrossEntropy:
     Each row is -sum_c q[c] ln p[c] for weights q with sum Q, so dx = (Q p - q) dl: the softmax and the logarithm
     cancel, which is why they are one op. Smoothing: Szegedy et al., arXiv:1512.00567, section 7.
     """
+
+    @staticmethod
+    def check(x, target, weight, *, ignore_index, reduction, label_smoothing):
+        check_classes("cross_entropy", x, target, weight, ignore_index)
 
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction, label_smoothing):
@@ -184,7 +228,8 @@ class CrossEntropy:
 class SoftCrossEntropy:
     """Cross-entropy with class probabilities t of the shape of x: l[n] = -sum_c w[c] t[n, c] ln p[n, c].
 
-    With q = w t and Q its sum over c,  dx = (Q p - q) dl,  dt = -w ln p dl. The mean divides by the number of examples.
+    With q = w t and Q its sum over c,  dx = (Q p - q) dl,  dt = -w ln p dl,  dw[c] = -sum_n t[n, c] ln p[n, c] dl[n].
+    The mean divides by the number of examples.
     """
 
     @staticmethod
@@ -194,6 +239,7 @@ class SoftCrossEntropy:
                 f"cross_entropy: targets are floating point, so they are class probabilities and need the shape of "
                 f"the logits, {x.shape}; got {target.shape}. Class indices? target.long()"
             )
+        check_scores("cross_entropy", x, weight)
         same_dtype("cross_entropy", input=x, target=target, weight=weight)
 
     @staticmethod
@@ -201,12 +247,15 @@ class SoftCrossEntropy:
         log_p = log_softmax(xp, x, 1)
         w = 1 if weight is None else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
         q = w * target
-        scale = mean_scale(xp, x.size // max(x.shape[1], 1)) if reduction == "mean" else 1
-        return reduced(xp, -xp.sum(q * log_p, axis=1), reduction, scale), (log_p, q, w, scale)
+        scale = mean_scale(x.size // max(x.shape[1], 1)) if reduction == "mean" else 1
+        return reduced(xp, -xp.sum(q * log_p, axis=1), reduction, scale), (log_p, q, target, w, scale)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, reduction):
-        log_p, q, w, scale = saved
+        log_p, q, target, w, scale = saved
         dl = xp.expand_dims(dy, 1) if reduction == "none" else dy * scale
-        dx = (xp.exp(log_p) * xp.sum(q, axis=1, keepdims=True) - q) * dl if needs[0] else None
-        return dx, -w * log_p * dl if needs[1] else None, None
+        return (
+            (xp.exp(log_p) * xp.sum(q, axis=1, keepdims=True) - q) * dl if needs[0] else None,
+            -w * log_p * dl if needs[1] else None,
+            -xp.sum(target * log_p * dl, axis=(0, *range(2, log_p.ndim))) if needs[2] else None,
+        )

@@ -186,22 +186,24 @@ class AdaptiveMaxPool2d:
     @staticmethod
     def forward(xp, x, *, out):
         n, c, h, w = x.shape
-        values, places = [], []
+        values, within, places = [], [], []  # the place of each maximum in its cell, and in the image
         for top, bottom in adaptive_bounds(h, out[0]):
             for left, right in adaptive_bounds(w, out[1]):
                 cell = x[:, :, top:bottom, left:right].reshape(n, c, (bottom - top) * (right - left))
                 place = xp.argmax(cell, axis=2)
                 values.append(xp.take_along_axis(cell, place[..., None], axis=2)[..., 0])
+                within.append(place)
                 places.append((top + place // (right - left)) * w + left + place % (right - left))
-        y, place = (xp.stack(cells, axis=2).reshape(n, c, *out) for cells in (values, places))
-        return (y, place), (place, x.shape)
+        y, within, places = (xp.stack(cells, axis=2).reshape(n, c, *out) for cells in (values, within, places))
+        return (y, places), (within, x.shape)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, out):
-        place, (n, c, h, w) = saved
-        dx = 0
-        for i in range(out[0]):
-            for j in range(out[1]):
-                chosen = xp.equal(xp.arange(h * w), place[:, :, i, j, None])  # (N, C, H * W)
-                dx = dx + xp.where(chosen, dy[:, :, i, j, None], 0)
-        return (dx.reshape(n, c, h, w),)
+        within, shape = saved
+        dx = xp.zeros(shape, dy.dtype)
+        for i, (top, bottom) in enumerate(adaptive_bounds(shape[2], out[0])):
+            for j, (left, right) in enumerate(adaptive_bounds(shape[3], out[1])):
+                cell = (..., slice(i, i + 1), slice(j, j + 1))
+                places = xp.arange((bottom - top) * (right - left)).reshape(bottom - top, right - left)
+                dx[..., top:bottom, left:right] += xp.where(xp.equal(places, within[cell]), dy[cell], 0)
+        return (dx,)

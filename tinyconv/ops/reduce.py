@@ -10,12 +10,26 @@ def spread(xp, reduced, shape, axes, keepdims):
     return reduced.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
+def total(xp, x, axes, keepdims):
+    """sum x. NumPy would add float16 in float16, where 2048 + 1 = 2048."""
+    if x.dtype != xp.float16:
+        return xp.sum(x, axis=axes, keepdims=keepdims)
+    return xp.sum(x, axis=axes, keepdims=keepdims, dtype=xp.float32).astype(x.dtype)
+
+
+def average(xp, x, axes, keepdims):
+    """sum x / n, in float32 for float16: a mean may fit where the sum does not. The mean of nothing is NaN."""
+    if product(x.shape[axis] for axis in axes):
+        return xp.mean(x, axis=axes, keepdims=keepdims)
+    return xp.sum(x, axis=axes, keepdims=keepdims) * float("nan")  # as xp.mean gives it, but with a warning
+
+
 class Sum:
     """y = sum x;  dx = dy, repeated."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
-        return xp.sum(x, axis=axes, keepdims=keepdims), (x.shape,)
+        return total(xp, x, axes, keepdims), (x.shape,)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims):
@@ -24,18 +38,17 @@ class Sum:
 
 
 class Mean:
-    """y = sum x / n;  dx = dy / n, repeated. The mean of nothing is NaN."""
+    """y = sum x / n;  dx = dy / n, repeated."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
-        n = product(x.shape[axis] for axis in axes)
-        scale = 1 / n if n else float("nan")
-        return xp.sum(x, axis=axes, keepdims=keepdims) * scale, (x.shape, scale)
+        return average(xp, x, axes, keepdims), (x.shape,)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims):
-        shape, scale = saved
-        return (xp.broadcast_to(spread(xp, dy * scale, shape, axes, keepdims), shape),)
+        (shape,) = saved
+        n = product(shape[axis] for axis in axes)
+        return (xp.broadcast_to(spread(xp, dy / max(n, 1), shape, axes, keepdims), shape),)
 
 
 class Amax:
@@ -91,10 +104,10 @@ class Var:
     @staticmethod
     def forward(xp, x, *, axes, keepdims, correction):
         n = product(x.shape[axis] for axis in axes)
-        centred = x - xp.sum(x, axis=axes, keepdims=True) / max(n, 1)
+        centred = x - average(xp, x, axes, True)
         free = max(n - correction, 0)
         scale = 1 / free if free else float("inf")  # 0 * inf = NaN: the variance of one value is not known
-        return xp.sum(centred * centred, axis=axes, keepdims=keepdims) * scale, (centred, scale)
+        return average(xp, centred * centred, axes, keepdims) * (n * scale), (centred, scale)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, axes, keepdims, correction):
