@@ -247,8 +247,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         raise ValueError(f"dropout: p is a probability, 0 to 1, got {p}")
     if not training or p == 0:
         return input
-    kept = rand_like(input) >= p
-    return input * (kept.to(input.dtype) * (1 / (1 - p) if p < 1 else 0.0))
+    return apply(ops.Dropout, input, rand_like(input) >= p, p=p)
 
 
 def pad(

@@ -99,6 +99,7 @@ def test_the_glyphs_are_ten_different_pictures_of_84_cells():
         ("lenet5", {"colour": 1}, "model 'lenet5' cannot be built with {'colour': 1}"),
         ("lenet5", {"size": 12}, "images of 12x12 shrink to nothing; 16 is the smallest"),
         ("lenet5_1998", {"size": 20}, "images are 28x28 or 32x32, not 20x20"),
+        ("mlp", {"hidden": 0}, "every layer needs at least one feature, got sizes [784, 0, 10]"),
     ],
 )
 def test_what_cannot_be_built(name, options, message):

@@ -141,7 +141,9 @@ def source(name: str) -> Source:
     try:
         return SOURCES[name.lower().replace("_", "-")]
     except KeyError:
-        raise DataError(f"no dataset is called {name!r}; there are {', '.join(SOURCES)}") from None
+        raise DataError(
+            f"no dataset is called {name!r}; there are {', '.join(SOURCES)}, and synthetic, which has no files"
+        ) from None
 
 
 def cache_dir() -> Path:

@@ -14,7 +14,7 @@ warnings of them are off while an op runs.
 Operands may have any strides. The dtype of y, and of every gradient, is that of the inputs. No op knows of Tensor.
 """
 
-from tinyconv.ops.activation import Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh
+from tinyconv.ops.activation import Dropout, Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh
 from tinyconv.ops.conv import Conv2d
 from tinyconv.ops.elementwise import (
     Abs,
@@ -58,6 +58,7 @@ __all__ = [
     "Copy",
     "CrossEntropy",
     "Div",
+    "Dropout",
     "Exp",
     "Expand",
     "Gelu",

@@ -115,6 +115,23 @@ class GeluTanh:
         return (dy * 0.5 * (1 + t + x * dt),)
 
 
+class Dropout:
+    """y = x keep / (1 - p), where `keep` is true with probability 1 - p;  dx = dy keep / (1 - p).
+
+    The division keeps the mean of y that of x (Srivastava et al., 2014). p = 1 drops everything.
+    """
+
+    @staticmethod
+    def forward(xp, x, keep, *, p):
+        mask = keep.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0)
+        return x * mask, (mask,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, p):
+        (mask,) = saved
+        return dy * mask, None
+
+
 class Softmax:
     """y_i = e^x_i / sum_j e^x_j along `axis`;  dx = y (dy - sum_j dy_j y_j). The maximum is taken off first."""
 
