@@ -6,10 +6,11 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
 from contextvars import Context, ContextVar, Token
+from functools import wraps
 from inspect import isgeneratorfunction
 from operator import index
 from threading import local
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -22,6 +23,7 @@ from tinyconv.variants import op_name, select
 
 Scalar: TypeAlias = bool | int | float
 Dtype: TypeAlias = Any  # whatever np.dtype() takes
+Result = TypeVar("Result")
 
 DEFAULT_FLOAT = np.dtype(np.float32)
 _NUMPY_DTYPES = {np.dtype(code) for code in "?bhilqBHILQefd"}
@@ -367,6 +369,19 @@ def _check_gradient(what: str, value: Any, of: Any) -> None:
         raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}")
     if value.shape != of.shape or value.dtype != of.dtype:
         raise ShapeError(f"{what} must be {of.dtype} {of.shape}, got {value.dtype} {value.shape}")
+
+
+def numpy_names(method: Callable[..., Result]) -> Callable[..., Result]:
+    """Let a method with `dim` and `keepdim` be called with NumPy's `axis` and `keepdims` as well, as torch does."""
+
+    @wraps(method)
+    def renamed(*args: Any, **options: Any) -> Result:
+        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+            if theirs in options:
+                options[ours] = options.pop(theirs)
+        return method(*args, **options)
+
+    return renamed
 
 
 # --- Tensor ---------------------------------------------------------------------------------------------------------
@@ -885,10 +900,12 @@ class Tensor:
     def isfinite(self) -> Tensor:
         return wrap(backend_of(self.array).xp.isfinite(self.array))
 
+    @numpy_names
     def all(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Whether all elements are true (not zero)."""
         return wrap(self.array.all(axis=_axis_or_none(dim, self.ndim, "all"), keepdims=keepdim))
 
+    @numpy_names
     def any(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Whether any element is true (not zero)."""
         return wrap(self.array.any(axis=_axis_or_none(dim, self.ndim, "any"), keepdims=keepdim))
@@ -934,28 +951,33 @@ class Tensor:
         """x - ln sum e^x along `dim`."""
         return unary(ops.LogSoftmax, self, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
 
-    # Reductions. `dim`: an axis, a tuple of axes, or None for all.
+    # Reductions. `dim`: an axis, a tuple of axes, or None for all; `axis` and `keepdims` are understood too.
 
+    @numpy_names
     def sum(self, dim: Any = None, keepdim: Any = False, dtype: Dtype = None) -> Tensor:
         """The sum; of integers and bools an int64."""
         if dtype is None:
             dtype = self.dtype if self.dtype.kind == "f" else np.int64
         return _reduce(ops.Sum, self.to(dtype), dim, keepdim).to(dtype)  # NumPy sums an int32 in int64
 
+    @numpy_names
     def mean(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The mean; NaN of nothing."""
         if self.dtype.kind != "f":
             raise DtypeError(f"mean: expected a floating-point tensor, got {self.dtype}: x.float().mean()")
         return _reduce(ops.Mean, self, dim, keepdim)
 
+    @numpy_names
     def amax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The maximum; its gradient is shared evenly among equal maxima."""
         return _reduce(ops.Amax, self._not_empty("amax", dim), dim, keepdim)
 
+    @numpy_names
     def amin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The minimum; its gradient is shared evenly among equal minima."""
         return _reduce(ops.Amin, self._not_empty("amin", dim), dim, keepdim)
 
+    @numpy_names
     def max(self, dim: Any = None, keepdim: Any = False) -> Any:
         """The maximum of all; or along one `dim`, as (values, indices), the first of equal maxima.
 
@@ -963,6 +985,7 @@ class Tensor:
         """
         return self._extreme("max", ops.Amax, self.maximum, dim, keepdim)
 
+    @numpy_names
     def min(self, dim: Any = None, keepdim: Any = False) -> Any:
         """The minimum of all; or along one `dim`, as (values, indices), the first of equal minima.
 
@@ -983,10 +1006,12 @@ class Tensor:
         values = apply(ops.Pick, self, places, axis=axis, keepdims=bool(keepdim))
         return Extreme(values, places if keepdim else places.squeeze(axis))
 
+    @numpy_names
     def argmax(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor."""
         return self._arg("argmax", dim, keepdim)
 
+    @numpy_names
     def argmin(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Where the minimum is, the first of equals: along `dim`, or in the flattened tensor."""
         return self._arg("argmin", dim, keepdim)
@@ -1001,10 +1026,12 @@ class Tensor:
             raise ShapeError(f"{name}: a tensor of shape {self.shape} has nothing to choose from along dim {dim}")
         return self
 
+    @numpy_names
     def var(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
         """sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`."""
         return self._spread(ops.Var, dim, correction, keepdim, unbiased)
 
+    @numpy_names
     def std(self, dim: Any = None, correction: Any = 1, keepdim: Any = False, unbiased: Any = None) -> Tensor:
         """The square root of `var`."""
         return self._spread(ops.Std, dim, correction, keepdim, unbiased)
@@ -1015,6 +1042,7 @@ class Tensor:
         correction = int(correction) if unbiased is None else int(unbiased)
         return _reduce(op, self, dim, keepdim, correction=correction)
 
+    @numpy_names
     def prod(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """The product of all elements, or along one `dim`; of integers and bools an int64."""
         x = self if self.dtype.kind == "f" else self.to(np.int64)
@@ -1027,6 +1055,7 @@ class Tensor:
         out = out.unsqueeze(-1).transpose(axis, -1)
         return out if keepdim else out.squeeze(axis)
 
+    @numpy_names
     def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
         """ln sum e^x, without overflow."""
         return _reduce(ops.LogSumExp, self._not_empty("logsumexp", dim), dim, keepdim)

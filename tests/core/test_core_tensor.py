@@ -517,3 +517,14 @@ def test_operands_that_are_none():
 def test_sum_in_the_dtype_asked_for():
     assert tc.ones(3, dtype=tc.int32).sum(dtype=tc.int32).dtype == tc.int32
     assert tc.ones(3, dtype=tc.bool).sum().dtype == tc.int64
+
+
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "amax", "amin", "argmax", "argmin", "var", "std", "prod", "logsumexp", "all", "any"]
+)
+def test_the_words_of_numpy_are_understood(name):
+    x = tc.tensor([[1.0, 2.0], [3.0, 5.0]])
+    reduce = getattr(x, name)
+    np.testing.assert_array_equal(reduce(axis=1, keepdims=True), reduce(dim=1, keepdim=True))
+    assert reduce(axis=-1).shape == (2,)
+    assert getattr(tc, name)(x, axis=0).shape == (2,)
