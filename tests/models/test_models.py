@@ -73,15 +73,28 @@ def test_a_sparse_convolution_is_a_dense_one_with_zeros():
     tc.manual_seed(1)
     inputs = ((0, 2), (1, 2), (0, 1, 2), (2,))
     sparse = SparseConv2d(inputs, 3)
+    assert parameters(sparse) == 8 * 9 + 4
     x = tc.randn(2, 3, 6, 6)
-    y = sparse(x).numpy()
-    filters = [w for conv in sparse.convs for w in conv.weight.detach().numpy()]
-    biases = [b for conv in sparse.convs for b in conv.bias.detach().numpy()]
     dense = np.zeros((4, 3, 3, 3), np.float32)
+    kernels = iter(sparse.weight.numpy())
     for f, channels in enumerate(inputs):
-        dense[f, list(channels)] = filters[f]
-    expected = tc.functional.conv2d(x, tc.tensor(dense), tc.tensor(np.array(biases))).numpy()
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+        for channel in channels:
+            dense[f, channel] = next(kernels)
+    weight = tc.tensor(dense, requires_grad=True)
+    y, expected = sparse(x), tc.functional.conv2d(x, weight, sparse.bias)
+    np.testing.assert_array_equal(y, expected)
+
+    y.sum().backward()
+    expected.sum().backward()
+    there = [(f, channel) for f, channels in enumerate(inputs) for channel in channels]
+    np.testing.assert_array_equal(sparse.weight.grad, [weight.grad.numpy()[place] for place in there])
+
+
+def test_a_sparse_convolution_starts_as_wide_as_its_filters_see():
+    tc.manual_seed(0)
+    weight = SparseConv2d(((0, 1), tuple(range(40))), 5).weight.numpy()
+    for kernels, seen in ((weight[:2], 2), (weight[2:], 40)):
+        assert 0.9 / np.sqrt(seen * 25) < np.abs(kernels).max() <= 1 / np.sqrt(seen * 25)
 
 
 def test_the_glyphs_are_ten_different_pictures_of_84_cells():

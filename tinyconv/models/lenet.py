@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from math import sqrt
 
 from tinyconv import functional as F
 from tinyconv import nn
-from tinyconv.creation import tensor, zeros
+from tinyconv.creation import rand, tensor, zeros, zeros_like
 from tinyconv.errors import ShapeError
 from tinyconv.shapes import conv_output_size
 from tinyconv.tensor import Tensor, cat
@@ -71,20 +71,28 @@ class Subsample(nn.Module):
 class SparseConv2d(nn.Module):
     """A convolution in which filter f sees only the channels `inputs[f]`: (N, C, H, W) -> (N, len(inputs), OH, OW).
 
-    Neighbouring filters that see equally many channels make one grouped convolution, a group for each.
+    `weight` (kernels, KH, KW) holds a kernel for each connection there is. For the product they are put in their places
+    among zeros, (F, C, KH, KW), by a lookup: its gradient takes them out again.
     """
+
+    places: Tensor
 
     def __init__(self, inputs: tuple[tuple[int, ...], ...], kernel_size: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList()
-        for i, (n, filters) in enumerate(groupby(inputs, key=len)):
-            channels = [channel for seen in filters for channel in seen]
-            groups = len(channels) // n
-            self.register_buffer(f"channels{i}", tensor(channels), persistent=False)
-            self.convs.append(nn.Conv2d(len(channels), groups, kernel_size, groups=groups))
+        connections = [(f, channel) for f, seen in enumerate(inputs) for channel in seen]
+        none = len(connections)  # the number of a kernel of zeros
+        places = [[none] * (1 + max(map(max, inputs))) for _ in inputs]
+        for number, (f, channel) in enumerate(connections):
+            places[f][channel] = number
+        self.register_buffer("places", tensor(places), persistent=False)
+        bounds = tensor([1 / sqrt(len(seen) * kernel_size**2) for seen in inputs])  # as nn.Conv2d, for each filter
+        kernel_bounds = bounds[tensor([f for f, _ in connections])].reshape(-1, 1, 1)
+        self.weight = nn.Parameter((rand(none, kernel_size, kernel_size) * 2 - 1) * kernel_bounds)
+        self.bias = nn.Parameter((rand(len(inputs)) * 2 - 1) * bounds)
 
     def forward(self, x: Tensor) -> Tensor:
-        return cat([conv(x[:, getattr(self, f"channels{i}")]) for i, conv in enumerate(self.convs)], 1)
+        kernels = cat([self.weight, zeros_like(self.weight[:1])])
+        return F.conv2d(x, kernels[self.places], self.bias)
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
