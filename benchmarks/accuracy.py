@@ -31,6 +31,9 @@ def commit():
     return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
+COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile
+
+
 def run(recipe_name, seed, dataset, threads):
     """Train once; what came out."""
     with threadpool_limits(threads, user_api="blas"):
@@ -46,7 +49,7 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
     """Train once for each seed; the record of it."""
     threads = 1  # as `tinyconv train` has it
     with threadpool_limits(threads, user_api="blas"):  # as the runs have it, and before: they may take hours
-        ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
+        ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": COMMIT, "environment": environment()}
     if jobs == 1:
         runs = [run(recipe_name, seed, dataset, threads) for seed in seeds]
     else:

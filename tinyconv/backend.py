@@ -44,10 +44,6 @@ class Backend(ABC):
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done (for timing)."""
 
-    @abstractmethod
-    def memory(self) -> dict[str, int]:
-        """Bytes `used` by arrays and bytes `reserved` from the device, as far as the library counts them."""
-
 
 class NumpyBackend(Backend):
     name = "numpy"
@@ -68,12 +64,6 @@ class NumpyBackend(Backend):
 
     def synchronize(self) -> None:
         pass
-
-    def memory(self) -> dict[str, int]:
-        import tracemalloc  # NumPy reports its allocations there, if the user has started it
-
-        used, _ = tracemalloc.get_traced_memory()
-        return {"used": used, "reserved": used}
 
 
 class CupyBackend(Backend):
@@ -118,10 +108,6 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
-
-    def memory(self) -> dict[str, int]:
-        pool = self.xp.get_default_memory_pool()
-        return {"used": pool.used_bytes(), "reserved": pool.total_bytes()}
 
 
 NUMPY = NumpyBackend()

@@ -91,6 +91,7 @@ class Storage:
     _views: WeakValueDictionary[int, Any] | None = None
     _memory: Array = None  # handed out after it was saved
     _checksum = 0
+    _changes = 0  # of that checksum
 
     def watch(self, array: Array) -> None:
         """From now on others may write to this memory, of which `array` is a part."""
@@ -101,11 +102,11 @@ class Storage:
         self.watched = True
 
     def count(self) -> int:
-        """How many writes are known of by now."""
+        """How many writes are known of by now, those of others too: for what was saved before it was watched."""
         if self._memory is not None and (found := checksum(self._memory)) != self._checksum:
             self._checksum = found
-            self.writes += 1
-        return self.writes
+            self._changes += 1
+        return self.writes + self._changes
 
     def share(self, *views: Any) -> None:
         """Note that these tensors, and arrays, are views of this memory."""
@@ -173,7 +174,8 @@ class OpNode(Node):
                 "to walk it twice, call the first backward with retain_graph=True"
             )
         for storage, writes, bytes_then, i, k in self.guards:
-            if storage.count() != writes or (bytes_then is not None and bytes_then != checksum(self.saved[k])):
+            now = storage.count() if bytes_then is None else storage.writes
+            if now != writes or (bytes_then is not None and bytes_then != checksum(self.saved[k])):
                 what = f"input {i}" if i < len(self.parents) else "an output"
                 raise GraphError(
                     f"backward: {op_name(self.op)!r} saved {what} ({self.saved[k].dtype}, shape {self.saved[k].shape}) "
@@ -287,7 +289,10 @@ def _guards(xp: Any, saved: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[G
                 t.array is s or (getattr(s, "base", None) is not None and xp.may_share_memory(t.array, s))
             ):
                 t.storage.saved = True
-                guards.append((t.storage, t.storage.count(), checksum(s) if t.storage.watched else None, i, k))
+                if t.storage.watched:
+                    guards.append((t.storage, t.storage.writes, checksum(s), i, k))
+                else:
+                    guards.append((t.storage, t.storage.count(), None, i, k))
                 break
     return guards
 

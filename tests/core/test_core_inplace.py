@@ -444,3 +444,14 @@ def test_writes_to_other_parts_of_shared_memory_are_no_alarm():
     loss = (rows[:2] * w).sum()
     array[0] = 7
     assert "saved input 0" in message(tc.GraphError, loss.backward)
+
+
+def test_memory_handed_out_after_it_was_saved_alarms_later_only_where_it_was_written():
+    rows, w = tc.ones(4, 3), tc.ones(3, requires_grad=True)
+    before = (rows[:2] * w).sum()
+    array = rows.numpy()
+    after = (rows[:2] * w).sum()
+    array[3] = 7
+    after.backward()
+    assert w.grad.tolist() == [2.0, 2.0, 2.0]
+    assert "saved input 0" in message(tc.GraphError, before.backward)  # all that is known of it is that memory changed
