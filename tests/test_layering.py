@@ -19,7 +19,7 @@ LAYERS = [
     {"functional"},
     {"nn", "optim"},
     {"models"},
-    {"train"},
+    {"train", "check"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,82 @@
+"""Case: one question to an op, and the registry of the spaces that questions are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tinyconv.check.draw import Draw
+
+
+@dataclass
+class Case:
+    """A function of arrays, asked at some of them, and how the same is asked of PyTorch.
+
+    `call` is the function's name, which is torch's too: "functional.conv2d", "Tensor.sum", "stack". `options` are its
+    keyword arguments. With `joined`, the inputs are passed as one list (`cat`, `stack`).
+    """
+
+    call: str
+    inputs: Sequence[np.ndarray[Any, Any]]
+    options: dict[str, Any] = field(default_factory=dict)
+    needs: Sequence[int] | None = None  # inputs that get a gradient; None: all of floating point
+    magnitude: float | str = 0  # see compare_with_torch
+    joined: bool = False
+    differentiable: bool = True  # False: no output has a gradient (argmax, comparisons)
+    smooth: bool = True  # False: at these inputs there may be a kink or a tie, where differences prove nothing
+    second_order: bool = True  # whether gradients of the gradient are to be compared too
+    ours: Callable[..., Any] | None = None  # where the two are called differently: both, of tensors alone
+    theirs: Callable[..., Any] | None = None
+    classes: frozenset[str] = frozenset()  # the argument classes it belongs to: filled in from the draw
+
+    def function(self) -> Callable[..., Any]:
+        """The function on tinyconv's tensors."""
+        if self.ours is not None:
+            return self.ours
+        return self._bound(_find(import_module("tinyconv"), self.call))
+
+    def torch_function(self) -> Callable[..., Any]:
+        """The same on PyTorch's. Imports torch."""
+        if self.theirs is not None:
+            return self.theirs
+        torch = import_module("torch")
+        return self._bound(_find(torch, f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
+
+    def _bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if self.joined:
+            return lambda *tensors: function(tensors, **self.options)
+        return lambda *tensors: function(*tensors, **self.options)
+
+
+Space = Callable[[Draw], Case]
+SPACES: dict[str, Space] = {}
+"""The argument space of every public op, by the op's public name."""
+
+
+def space(name: str) -> Callable[[Space], Space]:
+    """Register the argument space of the op with this public name ("conv2d", "sum", "stack")."""
+
+    def register(function: Space) -> Space:
+        if name in SPACES:
+            raise ValueError(f"two argument spaces for {name!r}")
+        SPACES[name] = function
+        return function
+
+    return register
+
+
+def draw_case(name: str, draw: Draw) -> Case:
+    """One case of the op's space, with the argument classes it belongs to."""
+    case = SPACES[name](draw)
+    case.classes = frozenset(draw.classes)
+    return case
+
+
+def _find(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
