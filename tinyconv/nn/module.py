@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -264,29 +265,34 @@ class Module:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
-        """Copy a state into this module: of tensors, or anything NumPy can read.
+        """Copy a state into this module: of tensors, PyTorch's too, or anything NumPy can read.
 
-        Missing, unexpected and mis-shaped entries raise CheckpointError before anything is changed; without `strict`
+        Missing, unexpected and unfitting entries raise CheckpointError before anything is changed; without `strict`
         the first two are passed over, and returned.
         """
+        check_state(state, "load_state_dict")
         own = self.state_dict()
-        arrays = {name: to_array(value, None, "cpu") for name, value in state.items() if name in own}
         keys = LoadedKeys([name for name in own if name not in state], [name for name in state if name not in own])
         problems = []
         if strict and keys.missing_keys:
             problems.append(f"missing: {', '.join(keys.missing_keys)}")
         if strict and keys.unexpected_keys:
             problems.append(f"unexpected: {', '.join(map(str, keys.unexpected_keys))}")
-        problems += [
-            f"{name}: expected shape {own[name].shape}, got {array.shape}"
-            for name, array in arrays.items()
-            if array.shape != own[name].shape
-        ]
+        arrays = {}
+        for name in [name for name in state if name in own]:
+            try:
+                array = arrays[name] = host_array(state[name])
+            except (TypeError, ValueError, RuntimeError) as error:  # of ours, NumPy's and PyTorch's
+                problems.append(f"{name}: cannot be read as an array: {error}")
+                continue
+            if array.shape != own[name].shape:
+                problems.append(f"{name}: expected shape {own[name].shape}, got {array.shape}")
+            elif array.dtype.kind == "f" and not own[name].is_floating_point():
+                problems.append(f"{name}: expected {own[name].dtype}, got {array.dtype}")
         if problems:
             raise CheckpointError(
                 f"load_state_dict: this state is not one of {type(self).__name__}\n  "
-                + "\n  ".join(problems)
-                + "\n  was it saved from another model, or from one built with other arguments?"
+                + "\n  ".join([*problems, _likely_fix(own, state)])
             )
         for name, array in arrays.items():
             own[name].copy_(wrap(array))
@@ -307,3 +313,42 @@ class Module:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+# What states may be.
+
+
+def check_state(state: Any, what: str) -> None:
+    """CheckpointError, signed `what`, for something that is no state at all but was likely meant to be one."""
+    if isinstance(state, Mapping):
+        return
+    fix = "model.state_dict() makes one"
+    if callable(getattr(state, "state_dict", None)):
+        fix = "pass its state_dict()"
+    elif isinstance(state, str | os.PathLike):
+        fix = "read the file first, with tinyconv.train.load_weights(path)"
+    raise CheckpointError(f"{what}: expected a dict of names and tensors, got a {type(state).__name__}; {fix}")
+
+
+def host_array(value: Any) -> np.ndarray[Any, Any]:
+    """A copy of `value` on the host: of a tensor, PyTorch's on any device too, or anything NumPy can read."""
+    if hasattr(value, "detach") and not isinstance(value, Tensor):  # PyTorch's, known without importing it
+        value = value.detach().cpu()
+        if value.is_floating_point() and value.element_size() < 4:
+            value = value.float()  # NumPy has no bfloat16; float32 has all its numbers
+    return to_array(value, None, "cpu")
+
+
+def _likely_fix(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+    """What to do about a state that does not fit."""
+    for key, inner in state.items():
+        if isinstance(inner, Mapping) and any(name in inner for name in own):
+            return f"the weights are one level down: pass state[{key!r}]"
+    first = next(iter(own), "")
+    for prefix in [str(key).removesuffix(first) for key in state if str(key).endswith(f".{first}")]:
+        if all(prefix + name in state for name in own):
+            return (
+                f"its names begin with {prefix!r}, as under torch.nn.DataParallel or torch.compile; take that off: "
+                f"{{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
+            )
+    return "was it saved from another model, or from one built with other arguments?"

@@ -1,6 +1,6 @@
 """Training: recipes, the loop, and checkpoints from which a training continues bit for bit."""
 
-from tinyconv.train.checkpoint import Checkpoint, Run, check_place
+from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
 from tinyconv.train.loop import DivergedError, EpochReport, StepReport, Trainer, evaluate, predict
 from tinyconv.train.recipes import RECIPES, Recipe
@@ -19,8 +19,10 @@ __all__ = [
     "check_place",
     "evaluate",
     "load_checkpoint",
+    "load_weights",
     "new_run",
     "predict",
     "resume",
+    "save_weights",
     "start",
 ]

@@ -2,14 +2,16 @@
 
 Tensors: the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too, can
 load it), and the optimiser's as `optimizer/INDEX/NAME`. Metadata: one JSON document under the key `tinyconv`.
-A checkpoint is always whole (`tinyconv.files.atomic`), and nothing in one is executed.
+A checkpoint is always whole (`tinyconv.files.atomic`), and nothing in one is executed. A file of weights is the same
+with the tensors of a model alone, as `safetensors.torch.save_file` writes them too.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,10 +21,13 @@ import numpy as np
 
 from tinyconv import models
 from tinyconv.backend import backend_of
+from tinyconv.creation import tensor
 from tinyconv.errors import CheckpointError, TinyconvError
 from tinyconv.files import atomic, check_writable
 from tinyconv.nn import Module
+from tinyconv.nn.module import check_state, host_array
 from tinyconv.optim import Optimizer
+from tinyconv.tensor import Tensor
 from tinyconv.train.fields import check_types
 
 FORMAT = 1
@@ -81,11 +86,29 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         "trainer": trainer,
         "optimizer": {"param_groups": optimizer_state["param_groups"], "scalars": scalars},
     }
-    with _writing(path) as safetensors:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as beside:
-            safetensors.numpy.save_file(arrays, beside, {"tinyconv": json.dumps(document)})
+    with _writing(path):
+        _write(path, arrays, {"tinyconv": json.dumps(document)})
     return path
+
+
+def save_weights(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write a `state_dict` as a safetensors file, for PyTorch or for `load_weights`, creating its folder."""
+    check_state(state, "save_weights")
+    path = Path(path)
+    arrays = {name: np.asarray(host_array(value), order="C") for name, value in state.items()}
+    with _writing(path, "weights", "choose another place"):
+        _write(path, arrays, None)
+    return path
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The weights in a safetensors file: one of `save_weights`, one that PyTorch wrote, or a checkpoint.
+
+    Of a checkpoint they are the model's; what the optimiser keeps is left out.
+    """
+    metadata, arrays = _read(path)
+    ours = "tinyconv" in metadata
+    return {name: tensor(array) for name, array in arrays.items() if not (ours and name.startswith(PREFIX))}
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -102,19 +125,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint; CheckpointError if it is missing, damaged, or something else."""
-    safetensors = _safetensors()
-    if not Path(path).is_file():
-        raise CheckpointError(f"no checkpoint at {path}: there is no such file")
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or no safetensors file ({error})"
-        ) from error
-    except (TypeError, AttributeError) as error:  # bfloat16, float8: what safetensors asks NumPy for and does not get
-        raise CheckpointError(f"{path} cannot be read: it has numbers of a type that NumPy lacks ({error})") from error
+    metadata, arrays = _read(path)
     if "tinyconv" not in metadata:
         raise CheckpointError(
             f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not say of which model; "
@@ -144,16 +155,43 @@ def reason(error: BaseException) -> str:
     return str(error) if isinstance(error, TinyconvError) else f"{type(error).__name__}: {error}"
 
 
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The metadata and the arrays of a safetensors file; CheckpointError if it is missing, damaged or none."""
+    safetensors = _safetensors()
+    if not Path(path).is_file():
+        raise CheckpointError(f"no checkpoint at {path}: there is no such file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (OSError, safetensors.SafetensorError, ValueError) as error:
+        if zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"{path} looks like a file of torch.save, which only PyTorch can read; there, write it again with "
+                "safetensors.torch.save_file(model.state_dict(), path)"
+            ) from error
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or no safetensors file ({error})"
+        ) from error
+    except (TypeError, AttributeError) as error:  # bfloat16, float8: what safetensors asks NumPy for and does not get
+        raise CheckpointError(
+            f"{path} cannot be read: it has numbers of a type that NumPy lacks ({error}); save them as float32"
+        ) from error
+
+
+def _write(path: Path, arrays: dict[str, Any], metadata: dict[str, str] | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as beside:
+        _safetensors().numpy.save_file(arrays, beside, metadata)
+
+
 @contextmanager
-def _writing(path: Path) -> Iterator[Any]:
-    """Let the block write `path`, with safetensors; CheckpointError when the system does not let it."""
+def _writing(path: Path, what: str = "checkpoint", fix: str = "choose another place with --out") -> Iterator[None]:
+    """Let the block write `path`; CheckpointError when the system does not let it."""
     safetensors = _safetensors()
     try:
-        yield safetensors
+        yield
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot write the checkpoint {path}: {error}; choose another place with --out"
-        ) from error
+        raise CheckpointError(f"cannot write the {what} {path}: {error}; {fix}") from error
 
 
 def _host(array: Any) -> Any:
