@@ -9,10 +9,10 @@ import tinyconv
 
 LAYERS = [
     {"errors"},
-    {"shapes", "backend", "tape", "files"},
-    {"ops", "environment"},
+    {"shapes", "backend", "tape", "files", "modes"},
+    {"ops", "environment", "storage"},
     {"loops"},
-    {"variants"},
+    {"variants", "lifted"},
     {"tensor"},
     {"creation"},
     {"data"},

@@ -41,7 +41,8 @@ from tinyconv.errors import (
     TinyconvError,
     VariantError,
 )
-from tinyconv.tensor import Tensor, apply, cat, enable_grad, grad, is_grad_enabled, no_grad, stack, where
+from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
+from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
 from tinyconv.variants import register, using
 
 __version__ = "0.1.0"

@@ -12,8 +12,9 @@ from tinyconv import ops
 from tinyconv.backend import backend_of
 from tinyconv.creation import rand_like, tensor
 from tinyconv.errors import GraphError, ShapeError
+from tinyconv.modes import is_grad_enabled
 from tinyconv.shapes import Pair, pair, same_padding
-from tinyconv.tensor import OpNode, Tensor, apply, is_grad_enabled, unary, wrap
+from tinyconv.tensor import OpNode, Tensor, apply, unary, wrap
 
 Size: TypeAlias = int | Sequence[int]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -224,7 +225,7 @@ def batch_norm(
         for running, found in ((running_mean, mean.array), (running_var, var.array * (n / (n - 1)))):
             running.array *= 1 - momentum
             running.array += momentum * found
-            running.storage.writes += 1
+            running.storage.wrote(running.array)
     return y
 
 

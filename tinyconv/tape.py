@@ -39,12 +39,21 @@ class Node:
         """Drop what was saved for `pull`: this node has been walked."""
 
 
+def _pull(node: Node, grad: Any, owned: bool, needs: tuple[bool, ...]) -> Sequence[Any]:
+    return node.pull(grad, owned, needs)
+
+
 def walk(
-    roots: Iterable[tuple[Node, Any]], *, retain: bool = False, capture: Iterable[Node] | None = None
+    roots: Iterable[tuple[Node, Any]],
+    *,
+    retain: bool = False,
+    capture: Iterable[Node] | None = None,
+    pull: Callable[[Any, Any, bool, tuple[bool, ...]], Sequence[Any]] = _pull,
 ) -> dict[Node, Any]:
     """Send the gradients `roots` back through the graph; return those that reach the nodes in `capture`.
 
     With `capture` given, only what leads to the nodes in it is walked, and freed; everything else is left alone.
+    `pull(node, grad, owned, needs)` may do what `node.pull` does in another way.
 
     The first gradient to reach a node is borrowed (it may be an array that somebody else holds), the second makes a
     sum that the walk owns, the third and later are added to that sum in place. So `x + x`, diamonds and views come
@@ -81,7 +90,7 @@ def walk(
         needs = tuple([parent is not None and (useful is None or parent in useful) for parent in node.parents])
         if useful is not None and not any(needs):
             continue
-        for parent, parent_grad, needed in zip(node.parents, node.pull(grad, owned, needs), needs, strict=True):
+        for parent, parent_grad, needed in zip(node.parents, pull(node, grad, owned, needs), needs, strict=True):
             if needed and parent is not None and parent_grad is not None:
                 send(parent, parent_grad)
         if not retain:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator
-from contextvars import Context, ContextVar, Token
-from functools import wraps
-from inspect import isgeneratorfunction
+from functools import cache, wraps
 from operator import index
-from threading import local
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
-from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tinyconv import ops, shapes
-from tinyconv.backend import Array, backend_for, backend_of, device_name
+from tinyconv import lifted, ops, shapes
+from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.modes import Layer, enable_grad, mode, quiet
+from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, walk
 from tinyconv.variants import op_name, select
 
@@ -29,102 +25,6 @@ DEFAULT_FLOAT = np.dtype(np.float32)
 _NUMPY_DTYPES = {np.dtype(code) for code in "?bhilqBHILQefd"}
 
 
-# --- grad mode ------------------------------------------------------------------------------------------------------
-
-_recording: ContextVar[bool] = ContextVar("tinyconv_recording", default=True)
-
-
-class _GradMode(ContextDecorator):
-    """A `with` block, or a decorated function, in which recording is on or off; what was before comes back after."""
-
-    mode: bool
-
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []  # a stack: the same object may be entered again inside itself
-
-    def __enter__(self) -> None:
-        self._tokens.append(_recording.set(self.mode))
-
-    def __exit__(self, *error: object) -> None:
-        _recording.reset(self._tokens.pop())
-
-    def _recreate_cm(self) -> _GradMode:  # each call of a decorated function enters an object of its own
-        return type(self)()
-
-    def __call__(self, function: Any) -> Any:
-        if isgeneratorfunction(function):  # calling it runs none of its body
-            raise TypeError(f"{type(self).__name__}: {function.__name__} is a generator; use `with` inside it")
-        return super().__call__(function)
-
-
-class no_grad(_GradMode):
-    """Nothing is recorded inside: no memory is kept for a backward pass."""
-
-    mode = False
-
-
-class enable_grad(_GradMode):
-    """Operations are recorded inside, also within `no_grad`."""
-
-    mode = True
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are being recorded."""
-    return _recording.get()
-
-
-# --- who wrote into this memory -------------------------------------------------------------------------------------
-
-
-class Storage:
-    """The memory that a tensor and its views share: how often it has been written to.
-
-    The tape notes the count with every array it saves, and compares when it walks. Writes through a Tensor count
-    themselves. Writes through a NumPy array that was handed out cannot; so what is saved from then on is noted with a
-    checksum of its bytes, and for what was saved before, one of all this memory is taken at that moment.
-    """
-
-    writes = 0  # class attributes: most tensors never need their own
-    saved = False  # some array of this memory has been saved
-    watched = False  # this memory has been handed out
-    _views: WeakValueDictionary[int, Any] | None = None
-    _memory: Array = None  # handed out after it was saved
-    _checksum = 0
-    _changes = 0  # of that checksum
-
-    def watch(self, array: Array) -> None:
-        """From now on others may write to this memory, of which `array` is a part."""
-        if self.saved and not self.watched:
-            while isinstance(array.base, np.ndarray):
-                array = array.base
-            self._memory, self._checksum = array, checksum(array)
-        self.watched = True
-
-    def count(self) -> int:
-        """How many writes are known of by now, those of others too: for what was saved before it was watched."""
-        if self._memory is not None and (found := checksum(self._memory)) != self._checksum:
-            self._checksum = found
-            self._changes += 1
-        return self.writes + self._changes
-
-    def share(self, *views: Any) -> None:
-        """Note that these tensors, and arrays, are views of this memory."""
-        if self._views is None:
-            self._views = WeakValueDictionary()
-        self._views.update((id(view), view) for view in views)
-
-    @property
-    def shared(self) -> bool:
-        """Whether more than one view of this memory is alive."""
-        return self._views is not None and len(self._views) > 1
-
-
-def checksum(array: Array) -> int:
-    """A checksum of the bytes of an array on the host; 0 elsewhere, where nothing is handed out to be watched."""
-    return zlib.crc32(np.ascontiguousarray(array).data) if isinstance(array, np.ndarray) else 0
-
-
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 _RETAIN: Any = object()  # in OpNode.grad: the gradient that arrives is wanted
@@ -134,13 +34,23 @@ _FREED: Any = object()  # in OpNode.saved: walked already
 class Leaf(Node):
     """Where gradients end up: the node of a tensor that requires grad and was not computed."""
 
-    __slots__ = ("dtype", "grad", "shape")
+    __slots__ = ("array", "grad", "storage")
     is_leaf = True
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, storage: Storage) -> None:
         super().__init__()
-        self.shape, self.dtype = array.shape, array.dtype
+        self.array, self.storage = array, storage
         self.grad: Tensor | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
 
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if self.grad is None:
@@ -148,47 +58,82 @@ class Leaf(Node):
             self.grad = wrap(grad if owned else grad.copy())
         else:
             self.grad.array += grad
-            self.grad.storage.writes += 1
+            self.grad.storage.wrote(self.grad.array)
         return ()
+
+
+# Of an op that saved arrays, for an input or output: its number, its storage, the writes to it by then; and, if others
+# may write too, the checksums of what was saved of it, by their places in `saved`.
+Guard: TypeAlias = tuple[int, Storage, int, dict[int, int] | None]
+Constants: TypeAlias = dict[int, Any]  # the inputs that need no gradient, by number: nothing else could find them again
 
 
 class OpNode(Node):
     """One op that was run: its pair, what the pair saved, and the geometry it was called with."""
 
-    __slots__ = ("dtype", "geometry", "grad", "guards", "op", "pair", "saved", "shape", "xp")
+    __slots__ = (
+        "constants",
+        "dtype",
+        "geometry",
+        "grad",
+        "guards",
+        "layer",
+        "line",
+        "op",
+        "pair",
+        "saved",
+        "shape",
+        "xp",
+    )
 
-    op: Any
-    shape: tuple[int, ...]  # of the output
-    dtype: np.dtype[Any]
-    pair: Any
-    xp: Any
-    saved: Any
-    geometry: dict[str, Any]
-    guards: list[Guard]
-    grad: Any
+    def __init__(
+        self, op: Any, pair: Any, xp: Any, parents: list[Any], constants: Constants, geometry: dict[str, Any],
+        saved: Any, guards: list[Guard], shape: tuple[int, ...], dtype: np.dtype[Any], layer: Layer | None,
+    ) -> None:  # fmt: skip
+        Node.__init__(self, parents)  # super() would take twice as long
+        self.op, self.pair, self.xp, self.geometry = op, pair, xp, geometry
+        self.constants = constants
+        self.saved = saved
+        self.guards = guards
+        self.shape, self.dtype = shape, dtype  # of the output
+        self.layer = layer  # the module that ran it
+        self.line: str | None = None  # of the user's program; noted only under detect_anomaly
+        self.grad: Any = None
 
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        self.check_saved()
+        if self.grad is not None:
+            self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
+        grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        self.check_gradients(grads)
+        watcher = mode.get().watcher
+        if watcher is not None:
+            watcher.pulled(self, grad, grads)
+        return grads
+
+    def check_saved(self) -> None:
+        """Whether what was saved is still there, and as it was."""
         if self.saved is _FREED:
             raise GraphError(
                 f"backward: the graph through {op_name(self.op)!r} was walked before and what it saved is freed; "
                 "to walk it twice, call the first backward with retain_graph=True"
             )
-        for storage, writes, bytes_then, i, k in self.guards:
-            now = storage.count() if bytes_then is None else storage.writes
-            if now != writes or (bytes_then is not None and bytes_then != checksum(self.saved[k])):
-                what = f"input {i}" if i < len(self.parents) else "an output"
+        for i, storage, writes, sums in self.guards:
+            if sums is not None:
+                changed = [k for k, then in sums.items() if storage.writes != writes or checksum(self.saved[k]) != then]
+            elif storage.count() != writes:
+                changed = _parts(self.xp, self.saved, storage.memory)
+            else:
+                continue
+            if changed:
+                what, array = "an output" if i >= len(self.parents) else f"input {i}", self.saved[changed[0]]
                 raise GraphError(
-                    f"backward: {op_name(self.op)!r} saved {what} ({self.saved[k].dtype}, shape {self.saved[k].shape}) "
-                    "for its gradient, and it was written to in place since; write to a copy (x.clone()), or make a "
-                    "new tensor (x = x + 1 instead of x += 1)"
+                    f"backward: {op_name(self.op)!r} saved {what} ({array.dtype}, shape {array.shape}) for its "
+                    "gradient, and it was written to in place since; write to a copy (x.clone()), or make a new tensor "
+                    "(x = x + 1 instead of x += 1)"
                 )
-        if self.grad is not None:
-            self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
-        grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
-        self._check(grads)
-        return grads
 
-    def _check(self, grads: Any) -> None:
+    def check_gradients(self, grads: Any) -> None:
         """Whether the op's backward, which may be a user's, gave what it should."""
         name = op_name(self.op)
         if not isinstance(grads, tuple) or len(grads) != len(self.parents):
@@ -208,28 +153,10 @@ class OpNode(Node):
 
     def release(self) -> None:
         self.saved = _FREED
-        self.guards = []
+        self.guards, self.constants = [], {}
 
 
 # --- apply ----------------------------------------------------------------------------------------------------------
-
-
-class _Quiet(local):
-    """A context, one a thread, in which NumPy does not warn of infinities and NaN: they propagate, as in torch.
-
-    NumPy keeps that setting in a context variable. Entering a prepared context costs 0.1 us where `np.errstate` costs
-    1, a third of what a small op may cost.
-    """
-
-    def __init__(self) -> None:
-        self.context = Context()
-        self.context.run(np.seterr, all="ignore")
-        self.context.run(_is_quiet.set, True)
-        self.context.run(_recording.set, False)  # inside an op there are arrays, and what it does is its own business
-
-
-_is_quiet: ContextVar[bool] = ContextVar("tinyconv_is_quiet", default=False)
-_quiet = _Quiet()
 
 
 def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
@@ -237,64 +164,83 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
 
     Returns a Tensor; or, where the op's forward gives a tuple, a tuple of Tensors of which the first has the gradient.
     """
-    arrays = [t.array if isinstance(t, Tensor) else _constant_input(t) for t in inputs]
+    now = mode.get()
+    arrays: list[Any] = []
+    parents: list[Leaf | OpNode | None] = []
+    on_host, tracked = True, False
+    for t in inputs:
+        parent = None
+        if isinstance(t, Tensor):
+            array = t.array
+            if type(array) is not np.ndarray:
+                on_host = False
+            if t.tracked:
+                parent, tracked = t.node, True
+        else:
+            array = _constant_input(t)
+        arrays.append(array)
+        parents.append(parent)
     if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
         geometry = {name: v.item() if isinstance(v, np.generic) else v for name, v in geometry.items()}
-    backend = backend_of(*arrays)
+    backend = NUMPY if on_host else backend_of(*arrays)
     xp = backend.xp
-    check = getattr(op, "check", None)
+    check = _validator(op)
     if check is not None:
         check(*arrays, **geometry)
-    pair = select(op, backend.name, arrays, geometry)
-    if _is_quiet.get():  # inside the forward of another op
+    pair = op if now.variants is None else select(op, backend.name, arrays, geometry)
+    if now.quiet:  # inside the forward of another op
         y, saved = pair.forward(xp, *arrays, **geometry)
     else:
-        y, saved = _quiet.context.run(pair.forward, xp, *arrays, **geometry)
-    rest: list[Tensor] = []
+        y, saved = quiet.context.run(pair.forward, xp, *arrays, **geometry)
+    rest: tuple[Tensor, ...] = ()
     if type(y) is tuple:
         y, *others = y
-        rest = [wrap(other) for other in others]
+        rest = tuple(wrap(other) for other in others)
     out = wrap(y)
-    if out.array.base is not None or y is arrays[0]:
+    y = out.array
+    if y.base is not None or y is arrays[0]:
         for t, array in zip(inputs, arrays, strict=True):
             if isinstance(t, Tensor) and xp.may_share_memory(y, array):
                 out.storage = t.storage
                 out.storage.share(t, out)
                 break
-    if _recording.get() and out.array.dtype.kind == "f":
-        parents = [t.node if isinstance(t, Tensor) and t.tracked else None for t in inputs]
-        if any(parents):
-            node = OpNode(parents)
-            node.op, node.pair, node.xp, node.saved, node.geometry, node.grad = op, pair, xp, saved, geometry, None
-            node.shape, node.dtype = out.array.shape, out.array.dtype
-            node.guards = _guards(xp, saved, (*inputs, out, *rest))
-            out.node = node
-            out.tracked = True
+    if tracked and now.recording and (dtype := y.dtype).kind == "f":
+        constants = {i: arrays[i] for i, parent in enumerate(parents) if parent is None} if None in parents else {}
+        guards = _guards(xp, saved, (*inputs, out, *rest)) if saved else []
+        out.node = OpNode(op, pair, xp, parents, constants, geometry, saved, guards, y.shape, dtype, now.layer)
+        out.tracked = True
+    if now.watcher is not None:
+        now.watcher.made(op, inputs, (out, *rest))
     return (out, *rest) if rest else out
 
 
-# What was saved: its storage, the writes to it by then, the checksum of its bytes if others may write too, which of the
-# op's inputs and outputs it is, and where in `saved`.
-Guard: TypeAlias = tuple[Storage, int, int | None, int, int]
+@cache
+def _validator(op: Any) -> Any:
+    """The op's `check`, if it has one: looking for what is not there takes as long as a small product."""
+    return getattr(op, "check", None)
 
 
 def _guards(xp: Any, saved: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Guard]:
-    """A guard for everything saved that is an input or an output, or a view of one."""
+    """What will tell whether anything saved was written to: every input and output may be, or share, its memory."""
+    for s in saved:
+        if type(s) is np.ndarray or hasattr(s, "strides"):  # not only shapes and numbers
+            break
+    else:
+        return []
     guards: list[Guard] = []
-    for k, s in enumerate(saved):
-        if not hasattr(s, "strides"):  # a shape, a number
-            continue
-        for i, t in enumerate(tensors):
-            if isinstance(t, Tensor) and (
-                t.array is s or (getattr(s, "base", None) is not None and xp.may_share_memory(t.array, s))
-            ):
-                t.storage.saved = True
-                if t.storage.watched:
-                    guards.append((t.storage, t.storage.writes, checksum(s), i, k))
-                else:
-                    guards.append((t.storage, t.storage.count(), None, i, k))
-                break
+    for i, t in enumerate(tensors):
+        if isinstance(t, Tensor):
+            storage, sums = t.storage, None
+            if storage.watched:
+                sums = {k: checksum(saved[k]) for k in _parts(xp, saved, t.array)}
+            storage.saved = True
+            guards.append((i, storage, storage.writes, sums))
     return guards
+
+
+def _parts(xp: Any, saved: tuple[Any, ...], memory: Array) -> list[int]:
+    """Which of the arrays saved are parts of this memory."""
+    return [k for k, s in enumerate(saved) if hasattr(s, "strides") and xp.may_share_memory(s, memory)]
 
 
 def _constant_input(value: Any) -> Any:
@@ -314,13 +260,15 @@ def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
-    retain_graph: bool = False,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
 
     Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
-    None. The part of the graph that was walked is freed unless `retain_graph`.
+    None. The part of the graph that was walked is freed unless `retain_graph`. With `create_graph` the gradients are
+    recorded themselves, so that they can be differentiated again (and the graph is kept).
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -332,22 +280,29 @@ def grad(
         if not t.requires_grad or t.node is None:
             raise GraphError(f"grad: input {i} of shape {t.shape} does not require grad")
         nodes.append(t.node)
-    found = _walk(roots, seeds, retain=retain_graph, capture=nodes)
+    found = _walk(roots, seeds, retain_graph, create_graph, nodes)
     for i, node in enumerate(nodes):
         if node not in found and not allow_unused:
             raise GraphError(
                 f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
             )
     # A copy of what is borrowed, so that no two of the results share memory.
-    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
+    return tuple(
+        None if node not in found else found[node].clone() if create_graph else wrap(found[node].copy())
+        for node in nodes
+    )
 
 
 def _walk(
-    roots: list[Tensor], seeds: list[Tensor | None], *, retain: bool, capture: list[Any] | None = None
-) -> dict[Any, Array]:
+    roots: list[Tensor],
+    seeds: list[Tensor | None],
+    retain: bool | None,
+    create_graph: bool,
+    capture: list[Any] | None = None,
+) -> dict[Any, Any]:
     if len(roots) != len(seeds):
         raise GraphError(f"backward: {len(roots)} outputs need as many gradients, got {len(seeds)}")
-    starts = []
+    starts: list[tuple[Node, Any]] = []
     for root, seed in zip(roots, seeds, strict=True):
         if not root.requires_grad or root.node is None:
             raise GraphError(
@@ -360,13 +315,102 @@ def _walk(
                     f"backward: only a tensor with one element has a gradient of its own, this one has shape "
                     f"{root.shape}; reduce it (loss.mean()) or pass gradient="
                 )
-            start = backend_of(root.array).xp.ones_like(root.array)
+            seed = wrap(backend_of(root.array).xp.ones_like(root.array))
         else:
             _check_gradient("backward: gradient", seed, root)
-            start = seed.array
-        starts.append((root.node, start))
+        starts.append((root.node, seed if create_graph else seed.array))
+    retain = create_graph if retain is None else retain
+    if create_graph:
+        with enable_grad():
+            return walk(starts, retain=retain, capture=capture, pull=Recorder().pull)
     with np.errstate(all="ignore"):
         return walk(starts, retain=retain, capture=capture)
+
+
+class Recorder:
+    """One walk that is recorded itself: gradients are tensors, and every op's own source runs on tensors.
+
+    For that an op's forward is run once more, on its inputs with their places on the tape, so that what it saves is on
+    the tape too. Those inputs are computed again from the leaves on, for no node keeps them.
+    """
+
+    def __init__(self) -> None:
+        self._outputs: dict[OpNode, Array] = {}
+
+    def pull(self, node: Any, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        if node.is_leaf:
+            node.grad = grad if node.grad is None else node.grad + grad
+            return ()
+        node.check_saved()
+        if node.grad is not None:
+            node.grad = grad if node.grad is _RETAIN else node.grad + grad
+        library = lifted.Library(node.xp, apply, wrap, op_name(node.op))
+        inputs = [
+            node.constants[i] if parent is None else library.lift(self._input(parent))
+            for i, parent in enumerate(node.parents)
+        ]
+        _, saved = node.op.forward(library, *inputs, **node.geometry)
+        if node.pair is node.op:  # what a variant saves is its own business
+            self._compare(node, saved)
+        grads = node.op.backward(library, saved, library.lift(grad), needs, **node.geometry)
+        if isinstance(grads, tuple):
+            grads = tuple(g.tensor if isinstance(g, lifted.Lifted) else g if g is None else wrap(g) for g in grads)
+        node.check_gradients(grads)
+        watcher = mode.get().watcher
+        if watcher is not None:
+            watcher.pulled(node, grad.array, [None if g is None else g.array for g in grads])
+        return cast("tuple[Any, ...]", grads)
+
+    def _input(self, parent: Any) -> Tensor:
+        """What a node gave, with its place on the tape; of a leaf with its storage, as others may write to it."""
+        t = wrap(self._array(parent))
+        t.node, t.tracked = parent, True
+        if parent.is_leaf:
+            t.storage = parent.storage
+        return t
+
+    def _array(self, parent: Any) -> Array:
+        return parent.array if parent.is_leaf else self._output(parent)
+
+    def _output(self, node: OpNode) -> Array:
+        """What a node's op gave, computed again from the leaves on: in a loop, for chains may be long."""
+        pending = [node]
+        while pending:
+            at = pending[-1]
+            at.check_saved()
+            missing = [
+                parent
+                for parent in cast("list[OpNode | None]", at.parents)
+                if parent is not None and not parent.is_leaf and parent not in self._outputs
+            ]
+            if at in self._outputs:
+                pending.pop()
+            elif missing:
+                pending += missing
+            else:
+                arrays = [
+                    at.constants[i] if parent is None else self._array(parent) for i, parent in enumerate(at.parents)
+                ]
+                y, _ = quiet.context.run(at.pair.forward, at.xp, *arrays, **at.geometry)
+                self._outputs[at] = wrap(y[0] if isinstance(y, tuple) else y).array
+        return self._outputs[node]
+
+    @staticmethod
+    def _compare(node: OpNode, again: tuple[Any, ...]) -> None:
+        """Whether running forward again saved what it did then, to half the digits: if not, an input has changed."""
+        for new, old in zip(map(lifted.lower, again), node.saved, strict=True):
+            if getattr(getattr(old, "dtype", None), "kind", "") == "f":
+                xp = node.xp
+                with np.errstate(all="ignore"):
+                    size = xp.max(xp.where(xp.isfinite(old), xp.abs(old), 0), initial=0)
+                    near = xp.abs(new - old) <= size * float(np.finfo(old.dtype).eps) ** 0.5
+                    same = near | xp.equal(new, old) | (xp.not_equal(new, new) & xp.not_equal(old, old))
+                if not same.all():
+                    raise GraphError(
+                        f"create_graph: {op_name(node.op)!r} run again saved other values than the first time: one of "
+                        "its inputs was written to in place since (write to a copy, x.clone()), or its forward does "
+                        "not give the same twice"
+                    )
 
 
 def _check_gradient(what: str, value: Any, of: Any) -> None:
@@ -395,8 +439,8 @@ def numpy_names(method: Callable[..., Result]) -> Callable[..., Result]:
 class Tensor:
     """An array, and how it was computed.
 
-    `array` is the array itself, of NumPy or CuPy; write to it only with `storage.writes += 1`. `Tensor(data)` makes a
-    float32 tensor, as in torch; `tinyconv.tensor(data)` infers the dtype.
+    `array` is the array itself, of NumPy or CuPy; after a write to it call `storage.wrote(array)`. `Tensor(data)` makes
+    a float32 tensor, as in torch; `tinyconv.tensor(data)` infers the dtype.
     """
 
     __slots__ = ("__weakref__", "array", "node", "storage", "tracked")
@@ -478,7 +522,7 @@ class Tensor:
         """Hold another array from now on, perhaps of another dtype or on another device."""
         self.array, self.storage = array, storage
         if isinstance(self.node, Leaf):
-            self.node.shape, self.node.dtype = array.shape, array.dtype
+            self.node.array, self.node.storage = array, storage
 
     # Gradients.
 
@@ -498,7 +542,7 @@ class Tensor:
             if isinstance(value.array, np.ndarray) and not value.array.flags.writeable:
                 value = value.clone()  # backward will add to it
         if self.node is None:
-            self.node = Leaf(self.array)
+            self.node = Leaf(self.array, self.storage)
         self.node.grad = value
 
     @property
@@ -517,7 +561,7 @@ class Tensor:
         if not self.is_leaf and not requires_grad:
             raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
         if requires_grad and self.node is None:
-            self.node = Leaf(self.array)
+            self.node = Leaf(self.array, self.storage)
         self.tracked = requires_grad
         return self
 
@@ -535,13 +579,17 @@ class Tensor:
         out.storage.share(self, out)
         return out
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
         """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
 
         `gradient`, of this tensor's shape, is the gradient of something with respect to this tensor; a tensor with one
-        element needs none. What the tape saved is freed as it is walked, unless `retain_graph`.
+        element needs none. What the tape saved is freed as it is walked, unless `retain_graph`. With `create_graph`
+        the gradients are recorded, to be differentiated again; `.grad` then holds on to the graph, and the graph to the
+        parameters: use `tinyconv.grad` where you can, or set `.grad = None` in the end.
         """
-        _walk([self], [gradient], retain=retain_graph)
+        _walk([self], [gradient], retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook(grad)` when the whole gradient of this tensor is known; what it returns, if not None, replaces it.
@@ -551,17 +599,18 @@ class Tensor:
         if not self.requires_grad or self.node is None:
             raise GraphError("register_hook: this tensor does not require grad, so no gradient will come")
 
-        def on_array(grad: Array) -> Array:
-            replaced = hook(wrap(grad))
+        def on_gradient(grad: Any) -> Any:  # an array; or a tensor, in a walk that is recorded
+            recorded = isinstance(grad, Tensor)
+            replaced = hook(grad if recorded else wrap(grad))
             if replaced is None:
                 return None
             _check_gradient("register_hook: what the hook returns", replaced, grad)
-            return replaced.array
+            return replaced if recorded else replaced.array
 
         if self.node.hooks is None:
             self.node.hooks = []
-        self.node.hooks.append(on_array)
-        return HookHandle(self.node.hooks, on_array)
+        self.node.hooks.append(on_gradient)
+        return HookHandle(self.node.hooks, on_gradient)
 
     # To and from other forms.
 
@@ -662,7 +711,7 @@ class Tensor:
         memo[id(self)] = out
         out.array, out.storage, out.node, out.tracked = self.array.copy(), Storage(), None, self.tracked
         if self.node is not None:
-            out.node = Leaf(out.array)
+            out.node = Leaf(out.array, out.storage)
             out.grad = None if self.grad is None else self.grad.clone()
         return out
 
@@ -823,7 +872,7 @@ class Tensor:
             raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {self.shape}")
         if value.dtype.kind == "f" and self.dtype.kind != "f":
             raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {self.dtype}")
-        if _recording.get() and (self.requires_grad or value.requires_grad):
+        if mode.get().recording and (self.requires_grad or value.requires_grad):
             if self.is_leaf and self.requires_grad:
                 raise GraphError(
                     f"{what}: a leaf that requires grad cannot be changed in place while recording; "
@@ -852,11 +901,11 @@ class Tensor:
             self.array[where] = values
         except ValueError as error:
             raise ShapeError(f"x[...] = value with x of shape {self.shape}: {error}") from None
-        self.storage.writes += 1
+        self.storage.wrote(self.array)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
-        if _recording.get() and needs:
+        if mode.get().recording and needs:
             raise GraphError(
                 "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
                 "or write inside `with tinyconv.no_grad():`"
@@ -1225,12 +1274,15 @@ _REFLECTED = {  # NumPy's name of an operator, and ours with the tensor on its r
 
 def wrap(array: Array) -> Tensor:
     """A tensor around an array, sharing its memory: nothing is checked, and nobody watches the array."""
-    out = object.__new__(Tensor)
-    out.array = np.asarray(array) if isinstance(array, np.generic) else array
+    out = _new(Tensor)
+    out.array = array if type(array) is np.ndarray or not isinstance(array, np.generic) else np.asarray(array)
     out.node = None
     out.storage = Storage()
     out.tracked = False
     return out
+
+
+_new: Any = object.__new__
 
 
 def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
@@ -1342,7 +1394,13 @@ def _category(dtype: np.dtype[Any]) -> int:
 
 def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
     """Two operands, brought to one dtype, to an op that broadcasts; Python numbers stay numbers."""
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.array.dtype == b.array.dtype and not floating):
+    tensor, other = (a, b) if isinstance(a, Tensor) else (b, a)
+    dtype = tensor.array.dtype
+    kind = type(other)
+    if not (
+        dtype.kind == "f"
+        and (kind is float or kind is int or (isinstance(other, Tensor) and other.array.dtype == dtype))
+    ):
         a, b = _operand(a), _operand(b)
         if a is None or b is None:
             return NotImplemented

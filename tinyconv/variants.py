@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from tinyconv import loops, ops
 from tinyconv.errors import VariantError
+from tinyconv.modes import mode
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Variant:
 
 
 _table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
-_chosen: ContextVar[dict[str, str] | None] = ContextVar("tinyconv_variants", default=None)
 
 
 def op_name(op: Any) -> str:
@@ -89,18 +88,17 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
     for op, name in choices.items():
         if name not in _rows(op):
             raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
-    token = _chosen.set((_chosen.get() or {}) | choices)
+    now = mode.get()
+    token = mode.set(now.but(variants=(now.variants or {}) | choices))
     try:
         yield
     finally:
-        _chosen.reset(token)
+        mode.reset(token)
 
 
 def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
     """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the op itself."""
-    chosen = _chosen.get()
-    if chosen is None:
-        return op
+    chosen = mode.get().variants or {}
     name = op_name(op)
     for variant in _table[name][chosen[name]] if name in chosen else ():
         if variant.backend in (None, backend):

@@ -159,7 +159,7 @@ def _compare_second_order(
         torch.autograd.grad,
     )
     # A gradient that is zero everywhere may be left out by the one and not by the other.
-    pairs = [
+    pairs: list[tuple[str, Any, Any]] = [
         (
             f"second-order gradient of {f'input {needs[k]}' if k < len(needs) else f'cotangent {k - len(needs)}'}",
             None if ours_k is None else ours_k.array,
@@ -283,10 +283,10 @@ def _magnitudes(
     if not isinstance(magnitude, str):
         of_inputs, of_cotangents = ([largest(a) for a in arrays] for arrays in (inputs, cotangents))
         of_values = magnitude * max(of_inputs, default=0)
-        of_grads = magnitude * max(of_cotangents, default=0)
+        of_any = magnitude * max(of_cotangents, default=0)
         if not magnitude:
-            return of_values, of_grads
-        return of_values, [0 if g is None else max(of_grads, largest(g)) for g in expected_grads]
+            return of_values, of_any
+        return of_values, [0 if g is None else max(of_any, largest(g)) for g in expected_grads]
     leaves = [_to_torch(abs(a) if a.dtype.kind == "f" else a).requires_grad_(i in needs) for i, a in enumerate(inputs)]
     outputs = as_tuple(theirs(*leaves))
     of_grads = _gradients(outputs, leaves, needs, recorded, [abs(dy) for dy in cotangents]) if needs else []
@@ -314,5 +314,5 @@ def _to_torch(array: Array) -> Any:
 
 
 def _to_numpy(tensor: Any) -> Array:
-    array: Array = tensor.detach().numpy()
+    array: Array = tensor.detach().numpy(force=True)  # some gradients of zero have no memory until asked
     return array

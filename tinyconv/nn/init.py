@@ -11,8 +11,9 @@ from typing import Literal
 
 from tinyconv.creation import rand_like, randn_like
 from tinyconv.errors import ShapeError
+from tinyconv.modes import no_grad
 from tinyconv.shapes import product
-from tinyconv.tensor import Tensor, no_grad
+from tinyconv.tensor import Tensor
 
 Nonlinearity = Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu"]
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinyconv.backend import backend_for
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
-from tinyconv.tensor import Storage, Tensor, destination, to_array, wrap
+from tinyconv.storage import Storage
+from tinyconv.tensor import Tensor, destination, to_array, wrap
 
 Self = TypeVar("Self", bound="Module")
 

@@ -25,6 +25,7 @@ from tinyconv.ops.elementwise import (
     Div,
     Exp,
     Log,
+    LogAddExp,
     Maximum,
     Minimum,
     Mul,
@@ -39,13 +40,14 @@ from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllL
 from tinyconv.ops.norm import BatchNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Pick, Prod, Std, Sum, Var
-from tinyconv.ops.shape import Cat, Expand, Index, Pad, Permute, Reshape, Stack
+from tinyconv.ops.shape import AddAt, Cat, Expand, Index, Pad, Permute, Put, Reshape, Stack
 
 __all__ = [
     "Abs",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "Add",
+    "AddAt",
     "Amax",
     "Amin",
     "AvgPool2d",
@@ -69,6 +71,7 @@ __all__ = [
     "LeakyRelu",
     "Linear",
     "Log",
+    "LogAddExp",
     "LogSoftmax",
     "LogSumExp",
     "Matmul",
@@ -85,6 +88,7 @@ __all__ = [
     "Pick",
     "Pow",
     "Prod",
+    "Put",
     "Relu",
     "Reshape",
     "Sigmoid",

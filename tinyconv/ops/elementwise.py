@@ -136,6 +136,23 @@ class Minimum:
         )
 
 
+class LogAddExp:
+    """y = ln(e^a + e^b), without overflow;  da = dy e^(a - y),  db = dy e^(b - y)."""
+
+    @staticmethod
+    def forward(xp, a, b):
+        y = xp.logaddexp(a, b)
+        return y, (a, b, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        a, b, y = saved
+        return (
+            unbroadcast(xp, dy * xp.exp(a - y), a.shape) if needs[0] else None,
+            unbroadcast(xp, dy * xp.exp(b - y), b.shape) if needs[1] else None,
+        )
+
+
 class Where:
     """y = a where condition else b;  da = dy where condition, db = dy elsewhere. The condition has no gradient."""
 

@@ -1,6 +1,6 @@
 """Ops that move elements and compute nothing: y is a view of x where the array library can give one."""
 
-from tinyconv.ops.elementwise import unbroadcast
+from tinyconv.ops.elementwise import shape_of, unbroadcast
 
 
 class Reshape:
@@ -60,6 +60,40 @@ class Index:
         else:
             xp.add.at(dx, index, dy)
         return (dx,)
+
+
+class Put:
+    """y = x, but `value` at [index], which names no element twice;  dx = dy, but 0 there,  dvalue = dy[index]."""
+
+    @staticmethod
+    def forward(xp, x, value, *, index):
+        y = x.copy()
+        y[index] = value
+        return y, (shape_of(value),)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, index):
+        (value_shape,) = saved
+        dx = None
+        if needs[0]:
+            dx = dy.copy()
+            dx[index] = 0
+        return dx, unbroadcast(xp, dy[index], value_shape) if needs[1] else None
+
+
+class AddAt:
+    """y = x with `value` added at [index], as often as it names an element;  dx = dy,  dvalue = dy[index]."""
+
+    @staticmethod
+    def forward(xp, x, value, *, index):
+        y = x.copy()
+        xp.add.at(y, index, value)
+        return y, (shape_of(value),)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, index):
+        (value_shape,) = saved
+        return dy, unbroadcast(xp, dy[index], value_shape) if needs[1] else None
 
 
 class Cat:

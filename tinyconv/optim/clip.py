@@ -59,7 +59,7 @@ def clip_grad_norm_(
             factor = xp.minimum(longest / (total + 1e-6), 1.0)
             for grad in grads:
                 grad.array *= factor
-                grad.storage.writes += 1
+                grad.storage.wrote(grad.array)
     return wrap(total)
 
 
@@ -69,7 +69,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     for grad in _grads("clip_grad_value_", parameters):
         xp = backend_of(grad.array).xp
         xp.clip(grad.array, -limit, limit, out=grad.array)
-        grad.storage.writes += 1
+        grad.storage.wrote(grad.array)
 
 
 def _grads(what: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from tinyconv.backend import Array, backend_of
 from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.modes import enable_grad
 from tinyconv.optim.options import OptionError
-from tinyconv.tensor import Tensor, enable_grad
+from tinyconv.tensor import Tensor
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -111,7 +112,7 @@ class Optimizer:
                 param.grad = None
             elif param.grad is not None:
                 param.grad.array[...] = 0
-                param.grad.storage.writes += 1
+                param.grad.storage.wrote(param.grad.array)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update, in place, every parameter whose `grad` is not None.
@@ -136,7 +137,7 @@ class Optimizer:
         if param not in self.state:
             self.state[param] = self.new_state(xp, param.array, options)
         self.rule(xp, param.array, grad, self.state[param], **options)
-        param.storage.writes += 1
+        param.storage.wrote(param.array)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as copies, in PyTorch's structure.

@@ -15,10 +15,11 @@ from tinyconv.backend import Array
 from tinyconv.creation import get_rng_state, set_rng_state, tensor
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.errors import TinyconvError
+from tinyconv.modes import no_grad
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
-from tinyconv.tensor import Tensor, no_grad
+from tinyconv.tensor import Tensor
 from tinyconv.train.fields import check_types
 
 
