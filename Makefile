@@ -32,7 +32,7 @@ accuracy: .venv/.train
 
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
-	$(PIP) pytest hypothesis torch ruff mypy
+	$(PIP) pytest hypothesis torch onnx expecttest ruff mypy
 	touch $@
 
 clean:
