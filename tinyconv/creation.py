@@ -43,7 +43,12 @@ def full(
     """One number everywhere; float32 for a Python float, int64 for an integer, bool for a bool."""
     if dtype is None:
         dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
-    return _on(device, np.full(_sizes((shape,)), fill_value, as_dtype(dtype)), requires_grad)
+    wanted = as_dtype(dtype)
+    try:
+        values = np.full(_sizes((shape,)), int(fill_value) if wanted.kind in "iu" else fill_value, wanted)
+    except (OverflowError, ValueError):  # too large, or infinite; NaN
+        raise DtypeError(f"full: {fill_value} does not fit {wanted}") from None
+    return _on(device, values, requires_grad)
 
 
 def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -67,6 +72,8 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below `end`; `arange(n)` counts from 0. int64 if all are integers, else float32."""
     start, end = (0, start) if end is None else (start, end)
+    if dtype is not None and as_dtype(dtype).kind in "iu":  # counted in integers, as torch does
+        start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
         raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
     values = start + step * np.arange(ceil((end - start) / step))  # in double precision, rounded once at the end

@@ -146,7 +146,8 @@ def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[in
 
 
 def _adaptive(name: str, input: Tensor, output_size: Any) -> tuple[int, int]:
-    if isinstance(output_size, Sequence) and len(output_size) == 2 and input.ndim == 4:
+    ops.conv.check_images(name, input.array)
+    if isinstance(output_size, Sequence) and len(output_size) == 2:
         output_size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
     return pair(output_size, f"{name}: output_size", minimum=1)
 

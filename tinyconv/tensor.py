@@ -870,7 +870,7 @@ class Tensor:
     def _assign(self, what: str, value: Tensor) -> Tensor:
         if value.shape != self.shape:
             raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {self.shape}")
-        if value.dtype.kind == "f" and self.dtype.kind != "f":
+        if _category(value.dtype) > _category(self.dtype):
             raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {self.dtype}")
         if mode.get().recording and (self.requires_grad or value.requires_grad):
             if self.is_leaf and self.requires_grad:
@@ -989,11 +989,16 @@ class Tensor:
         """Limited to [min, max]; either may be left out, and either may be a tensor."""
         if min is None and max is None:
             raise ValueError("clamp: give min, max or both")
-        if isinstance(min, Tensor) or isinstance(max, Tensor):
-            out = self if min is None else where(self < min, min, self)
-            return out if max is None else where(out > max, max, out)
-        dtype = _result_type(self, *(bound for bound in (min, max) if bound is not None))
-        return apply(ops.Clamp, self.to(dtype), low=min, high=max)
+        x = self.to(_result_type(self, *(bound for bound in (min, max) if bound is not None)))
+        if not isinstance(min, Tensor) and not isinstance(max, Tensor):
+            return apply(ops.Clamp, x, low=min, high=max)
+        if min is not None:  # a bound that is NaN wins
+            low = min.to(x.dtype) if isinstance(min, Tensor) else wrap(to_array(min, x.dtype, x.device))
+            x = where((x < low) | low.isnan(), low, x)
+        if max is not None:
+            high = max.to(x.dtype) if isinstance(max, Tensor) else wrap(to_array(max, x.dtype, x.device))
+            x = where((x > high) | high.isnan(), high, x)
+        return x
 
     clip = clamp
 
@@ -1093,7 +1098,12 @@ class Tensor:
     def _spread(self, op: Any, dim: Any, correction: Any, keepdim: Any, unbiased: Any) -> Tensor:
         if self.dtype.kind != "f":
             raise DtypeError(f"{op_name(op).lower()}: expected a floating-point tensor, got {self.dtype}: x.float()?")
-        correction = int(correction) if unbiased is None else int(unbiased)
+        if isinstance(dim, bool):  # torch's older order of arguments: x.var(unbiased)
+            dim, unbiased = None, dim
+        if unbiased is not None:
+            correction = int(unbiased)
+        elif correction is None:
+            correction = 1
         return _reduce(op, self, dim, keepdim, correction=correction)
 
     @numpy_names
@@ -1112,7 +1122,8 @@ class Tensor:
     @numpy_names
     def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:
         """ln sum e^x, without overflow."""
-        return _reduce(ops.LogSumExp, self._not_empty("logsumexp", dim), dim, keepdim)
+        x = self if self.dtype.kind == "f" else self.to(DEFAULT_FLOAT)
+        return _reduce(ops.LogSumExp, x, dim, keepdim)
 
     # Shapes.
 
@@ -1133,7 +1144,7 @@ class Tensor:
 
     def squeeze(self, dim: Any = None) -> Tensor:
         """Without the axes of size 1; with `dim`, only those of them that it names."""
-        axes = shapes.axes_of(dim, self.ndim, "squeeze")
+        axes = () if dim == () or dim == [] else shapes.axes_of(dim, self.ndim, "squeeze")
         return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
 
     def unsqueeze(self, dim: Any) -> Tensor:
@@ -1419,6 +1430,9 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
     other = _operand(b)
     if other is None:
         return NotImplemented
+    if not (isinstance(other, Tensor) and other.array.dtype == a.array.dtype):
+        dtype = _result_type(a, other)  # what they would be added as
+        a, other = a.detach().to(dtype), other.detach().to(dtype) if isinstance(other, Tensor) else other
     other = other.array if isinstance(other, Tensor) else other
     try:
         return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
@@ -1487,7 +1501,9 @@ def sizes_of(args: tuple[Any, ...]) -> list[int]:
 
 
 def _axis_or_none(dim: Any, ndim: int, what: str) -> Any:
-    return None if dim is None else shapes.axes_of(dim, ndim, what)
+    """What NumPy's reductions take; a 0-d tensor has no axis there, and one, as in torch, in `dim`."""
+    axes = shapes.axes_of(dim, ndim, what)
+    return axes if dim is not None and ndim else None
 
 
 # --- functions of several tensors -----------------------------------------------------------------------------------

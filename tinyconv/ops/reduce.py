@@ -152,12 +152,14 @@ class Prod:
 
 
 class LogSumExp:
-    """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf."""
+    """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf, and so does nothing."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
-        top = xp.max(x, axis=axes, keepdims=True)
-        top = xp.where(xp.isfinite(top), top, 0)  # inf - inf would be NaN
+        top = 0
+        if all(x.shape[axis] for axis in axes):
+            top = xp.max(x, axis=axes, keepdims=True)
+            top = xp.where(xp.isfinite(top), top, 0)  # inf - inf would be NaN
         y = xp.log(xp.sum(xp.exp(x - top), axis=axes, keepdims=True)) + top
         y = y if keepdims else y.squeeze(axes)
         return y, (x, y)
