@@ -4,8 +4,8 @@ The gradient of a gradient needs a backward pass that is itself recorded. No op 
 written against `xp` and what arrays can do, and a `Lifted` can do the same, each time through `apply`. Given to
 `forward` and `backward` in place of arrays, with a `Library` in place of NumPy, it leaves the op's work on the tape.
 
-Only what may depend on a tensor that requires grad is lifted. Everything else stays an array: masks, indices,
-comparisons, constants. A lifted array is never a view, so writing into it (`x[index] = v`, `x[index] += v`, `add.at`)
+Only floating-point arrays that an op is given, or makes of those, are lifted. Everything else stays an array: masks,
+indices, comparisons. A lifted array is never a view, so writing into it (`x[index] = v`, `x[index] += v`, `add.at`)
 can be a new tensor under the same name, and is right wherever the op wrote into an array that it had just made.
 """
 
@@ -240,7 +240,7 @@ class Library:
     def _reduce(self, op: Any, name: str, x: Any, axis: Any, keepdims: bool, **geometry: Any) -> Any:
         if not isinstance(x, Lifted):
             return getattr(self.xp, name)(x, axis=axis, keepdims=keepdims)
-        axes = axes_of(axis, x.ndim, name) if axis != () else ()
+        axes = axes_of(axis, x.ndim, name) if axis != () and x.ndim else ()
         return self.run(op, x, axes=axes, keepdims=keepdims, **geometry)
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:

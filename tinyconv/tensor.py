@@ -321,7 +321,7 @@ def _walk(
         starts.append((root.node, seed if create_graph else seed.array))
     retain = create_graph if retain is None else retain
     if create_graph:
-        with enable_grad():
+        with enable_grad(), np.errstate(all="ignore"):
             return walk(starts, retain=retain, capture=capture, pull=Recorder().pull)
     with np.errstate(all="ignore"):
         return walk(starts, retain=retain, capture=capture)
@@ -346,10 +346,15 @@ class Recorder:
             node.grad = grad if node.grad is _RETAIN else node.grad + grad
         library = lifted.Library(node.xp, apply, wrap, op_name(node.op))
         inputs = [
-            node.constants[i] if parent is None else library.lift(self._input(parent))
+            self._constant(library, node.constants[i])
+            if parent is None
+            else library.lift(_on_tape(self._array(parent), parent))
             for i, parent in enumerate(node.parents)
         ]
-        _, saved = node.op.forward(library, *inputs, **node.geometry)
+        y, saved = node.op.forward(library, *inputs, **node.geometry)
+        y = y[0] if isinstance(y, tuple) else y
+        # An output that was saved is that of this node: its gradient is the op's own formula, not that of its steps.
+        saved = tuple(library.lift(_on_tape(s.tensor.array, node)) if s is y else s for s in saved)
         if node.pair is node.op:  # what a variant saves is its own business
             self._compare(node, saved)
         grads = node.op.backward(library, saved, library.lift(grad), needs, **node.geometry)
@@ -361,13 +366,10 @@ class Recorder:
             watcher.pulled(node, grad.array, [None if g is None else g.array for g in grads])
         return cast("tuple[Any, ...]", grads)
 
-    def _input(self, parent: Any) -> Tensor:
-        """What a node gave, with its place on the tape; of a leaf with its storage, as others may write to it."""
-        t = wrap(self._array(parent))
-        t.node, t.tracked = parent, True
-        if parent.is_leaf:
-            t.storage = parent.storage
-        return t
+    @staticmethod
+    def _constant(library: lifted.Library, value: Any) -> Any:
+        """An input without a gradient: lifted too if it is of floating point, for `constant += lifted` to work."""
+        return library.lift(wrap(value)) if getattr(getattr(value, "dtype", None), "kind", "") == "f" else value
 
     def _array(self, parent: Any) -> Array:
         return parent.array if parent.is_leaf else self._output(parent)
@@ -411,6 +413,15 @@ class Recorder:
                         "its inputs was written to in place since (write to a copy, x.clone()), or its forward does "
                         "not give the same twice"
                     )
+
+
+def _on_tape(array: Array, node: Any) -> Tensor:
+    """A tensor with this place on the tape; a leaf's with its storage, as others may write to that."""
+    t = wrap(array)
+    t.node, t.tracked = node, True
+    if node.is_leaf:
+        t.storage = node.storage
+    return t
 
 
 def _check_gradient(what: str, value: Any, of: Any) -> None:

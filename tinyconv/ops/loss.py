@@ -12,11 +12,13 @@ from tinyconv.ops.reduce import one_hot
 
 
 def reduced(xp, loss, reduction, scale):
+    if reduction == "mean" and not loss.size:
+        scale = float("nan")  # the mean of nothing, as everywhere; but its gradient is nothing, not NaN
     return loss if reduction == "none" else xp.sum(loss) * scale
 
 
 def mean_scale(size):
-    return 1 / size if size else float("nan")  # the mean of nothing is NaN, as everywhere
+    return 1 / max(size, 1)
 
 
 def check_pair(name, x, target):
