@@ -22,14 +22,14 @@ check_values = compare_values
 
 
 class HypothesisDraw(Draw):
-    """Choices made by Hypothesis, from the `data` of a test: it searches, and shrinks what fails."""
+    """Choices made by Hypothesis, through the `draw` of a composite strategy: it searches, and shrinks what fails."""
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, draw: Any) -> None:
         super().__init__()
-        self._data = data
+        self._draw = draw
 
     def integer(self, low: int, high: int) -> int:
-        return self._data.draw(st.integers(low, high))
+        return self._draw(st.integers(low, high))
 
 
 @st.composite

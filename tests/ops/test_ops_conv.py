@@ -1,37 +1,18 @@
-"""conv2d against torch, the identity that makes col2im the transpose of im2col, and convolution in chunks."""
+"""Convolutions worth naming, the identity that makes col2im the transpose of im2col, and convolution in chunks."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
-from geometry import conv_cases, geometries
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import FLOATS, arrange, arrays, check, compare
+from oracle import FLOATS, HypothesisDraw, arrange, check, compare
 
 import tinyconv as tc
 from tinyconv import functional as F
+from tinyconv.check.spaces.conv import window
 from tinyconv.ops import conv
-
-every_variant = pytest.mark.parametrize("variant", tc.variants.available("conv2d"))
-ignore_copy = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-
-
-@every_variant
-@ignore_copy
-@settings(max_examples=150)
-@given(case=conv_cases())
-def test_conv2d(variant, case):
-    inputs, geometry, needs = case
-    with tc.using(conv2d=variant):
-        check(
-            lambda *tensors: F.conv2d(*tensors, **geometry),
-            lambda *tensors: torch.nn.functional.conv2d(*tensors, **geometry),
-            inputs,
-            needs=needs,
-            magnitude="terms",
-        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -62,13 +43,14 @@ def test_conv2d_corners(x_shape, weight_shape, geometry, dtype):
 
 
 @settings(max_examples=200)
-@given(geometries(), st.integers(0, 2), st.integers(1, 3), st.data())
-def test_col2im_is_the_transpose_of_im2col(geometry, n, c, data):
+@given(data=st.data())
+def test_col2im_is_the_transpose_of_im2col(data):
     """<im2col(x), cols> = <x, col2im(cols)>, whatever the strides of x."""
-    kernel, stride, padding, dilation, size = geometry
-    x = data.draw(arrays((n, c, *size), np.float64))
+    draw = HypothesisDraw(data.draw)
+    kernel, stride, padding, dilation, size = window(draw)
+    x = draw.array((draw.integer(0, 2), draw.integer(1, 3), *size), np.float64)
     windows = conv.im2col(np, x, kernel, stride, padding, dilation)
-    cols = data.draw(arrays(windows.shape, np.float64))
+    cols = draw.array(windows.shape, np.float64)
     image = conv.col2im(np, cols, size, stride, padding, dilation)
     assert image.shape == x.shape
     compare(

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from geometry import conv_cases, linear_cases, pool_cases
 from hypothesis import given, settings
-from oracle import Disagreement, check, compare, normal
+from hypothesis import strategies as st
+from oracle import Disagreement, HypothesisDraw, check, compare, normal
 
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import ops
-
-
-def others(op):
-    return pytest.mark.parametrize("variant", [name for name in tc.variants.available(op) if name != "im2col"])
+from tinyconv.check import spaces  # noqa: F401
+from tinyconv.check.case import draw_case
 
 
 def results(function, inputs, change=np.asarray, **choice):
@@ -26,37 +24,29 @@ def results(function, inputs, change=np.asarray, **choice):
     return [y.array, *(t.array for t in beside), *(leaf.grad.array for leaf in leaves)]
 
 
-def compare_variants(op, variant, function, inputs):
-    found, expected = (results(function, inputs, **{op: name}) for name in (variant, "im2col"))
-    terms = results(function, inputs, np.abs)  # conv2d and linear are sums of products: these are their sizes
+@pytest.mark.parametrize(
+    ("op", "variant"),
+    [(op, name) for op in ("conv2d", "linear") for name in tc.variants.available(op) if name != "im2col"],
+)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_sums_of_products(op, variant, data):
+    case = draw_case(op, HypothesisDraw(data.draw))
+    found, expected = (results(case.function(), case.inputs, **{op: name}) for name in (variant, "im2col"))
+    terms = results(case.function(), case.inputs, np.abs)
     for i, arrays in enumerate(zip(found, expected, terms, strict=True)):
         compare(f"result {i}", *arrays)
 
 
-@others("conv2d")
+@pytest.mark.parametrize("variant", [name for name in tc.variants.available("max_pool2d") if name != "im2col"])
 @settings(max_examples=100)
-@given(case=conv_cases())
-def test_conv2d(variant, case):
-    inputs, geometry, _ = case
-    compare_variants("conv2d", variant, lambda *tensors: F.conv2d(*tensors, **geometry), inputs)
-
-
-@others("linear")
-@settings(max_examples=60)
-@given(case=linear_cases())
-def test_linear(variant, case):
-    compare_variants("linear", variant, F.linear, case[0])
-
-
-@others("max_pool2d")
-@settings(max_examples=100)
-@given(case=pool_cases(("normal", "ties", "special"), dilated=True))
-def test_max_pool2d(variant, case):
+@given(data=st.data())
+def test_max_pool2d(variant, data):
     """A choice rounds nothing, so values and places are equal to the bit; only sums of gradients may differ."""
-    x, geometry = case
+    case = draw_case("max_pool2d", HypothesisDraw(data.draw))
+    options = case.options | {"return_indices": True}
     found, expected = (
-        results(lambda x: F.max_pool2d(x, **geometry, return_indices=True), [x], max_pool2d=name)
-        for name in (variant, "im2col")
+        results(lambda x: F.max_pool2d(x, **options), case.inputs, max_pool2d=name) for name in (variant, "im2col")
     )
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])

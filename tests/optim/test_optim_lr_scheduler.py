@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from trajectories import not_default
 
+from tinyconv import optim
 from tinyconv.errors import CheckpointError
 from tinyconv.optim import SGD, Adam, Optimizer, OptionError, ParameterError, lr_scheduler
 from tinyconv.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, StepLR
@@ -55,11 +57,11 @@ def numbers(history):
     return np.array([[lr, momentum or (betas or (0.0,))[0]] for step in history for lr, momentum, betas in step])
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop"])
 @pytest.mark.parametrize(("name", "options"), SCHEDULES)
-def test_rates_and_momenta_equal_torchs(kind, name, options):
-    momentum = {"momentum": 0.8} if kind == "SGD" else {}
-    optimizer = ours({"SGD": SGD, "Adam": Adam}[kind], **momentum)
+def test_rates_and_momenta_equal_torchs(kind, name, options, record):
+    momentum = {"momentum": 0.8} if kind in ("SGD", "RMSprop") else {}
+    optimizer = ours(getattr(optim, kind), **momentum)
     reference = theirs(getattr(torch.optim, kind), **momentum)
     schedule = getattr(lr_scheduler, name)(optimizer, **options)
     expected = getattr(torch.optim.lr_scheduler, name)(reference, **options)
@@ -74,6 +76,9 @@ def test_rates_and_momenta_equal_torchs(kind, name, options):
         assert schedule.get_last_lr() == [lr for lr, _, _ in mine[-1]]
     np.testing.assert_allclose(numbers(mine), numbers(other), rtol=1e-12, atol=1e-15)
     assert [g["initial_lr"] for g in optimizer.param_groups] == [g["initial_lr"] for g in reference.param_groups]
+    error = abs(numbers(mine) - numbers(other)).max() / numbers(other).max()
+    classes = {f"of {kind}", *not_default(getattr(lr_scheduler, name), options)}
+    record.add("schedules", name, classes, {"float64"}, {"rates": float(error)})
 
 
 def test_the_comparison_rejects_a_schedule_that_is_one_step_late():

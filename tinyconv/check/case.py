@@ -12,7 +12,7 @@ import numpy as np
 from tinyconv.check.draw import Draw
 
 
-@dataclass
+@dataclass(repr=False)
 class Case:
     """A function of arrays, asked at some of them, and how the same is asked of PyTorch.
 
@@ -33,18 +33,37 @@ class Case:
     theirs: Callable[..., Any] | None = None
     classes: frozenset[str] = frozenset()  # the argument classes it belongs to: filled in from the draw
 
+    def __repr__(self) -> str:
+        """All that is needed to ask again: the call, and of each input dtype, shape, layout and values."""
+        names = [f"x{i}" for i in range(len(self.inputs))]
+        listed = f"[{', '.join(names)}]" if self.joined else ", ".join(names)
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        lines = [f"{self.call}({listed}{options})"]
+        for name, array in zip(names, self.inputs, strict=True):
+            layout = f"strides {array.strides}{'' if array.flags.writeable else ', read-only'}"
+            lines.append(f"  {name}: {array.dtype} {array.shape}, {layout}, {array.tolist()}")
+        if self.needs is not None:
+            lines.append(f"  gradients of {', '.join(names[i] for i in self.needs)}")
+        if self.classes:
+            lines.append(f"  which is: {', '.join(sorted(self.classes))}")
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What Hypothesis shows of a failing example (and IPython of any)."""
+        printer.text(repr(self))
+
     def function(self) -> Callable[..., Any]:
         """The function on tinyconv's tensors."""
         if self.ours is not None:
             return self.ours
-        return self._bound(_find(import_module("tinyconv"), self.call))
+        return self._bound(find(import_module("tinyconv"), self.call))
 
     def torch_function(self) -> Callable[..., Any]:
         """The same on PyTorch's. Imports torch."""
         if self.theirs is not None:
             return self.theirs
         torch = import_module("torch")
-        return self._bound(_find(torch, f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
+        return self._bound(find(torch, f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
 
     def _bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.joined:
@@ -76,7 +95,8 @@ def draw_case(name: str, draw: Draw) -> Case:
     return case
 
 
-def _find(module: Any, path: str) -> Any:
+def find(module: Any, path: str) -> Any:
+    """What a dotted path names in a module."""
     for name in path.split("."):
         module = getattr(module, name)
     return module

@@ -1,0 +1,124 @@
+"""Every public op against PyTorch, wherever in its argument space Hypothesis goes: the suite behind docs/coverage.md.
+
+How many examples, and whether they are the same each time, is the profile's choice: see conftest.py.
+"""
+
+import inspect
+import types
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import Disagreement, HypothesisDraw
+
+import tinyconv as tc
+from tinyconv import functional, ops
+from tinyconv.check import spaces
+from tinyconv.check.case import SPACES, draw_case
+from tinyconv.check.draw import RandomDraw
+from tinyconv.check.reference import compare_values, compare_with_torch
+
+assert spaces  # importing it fills SPACES
+
+
+@st.composite
+def cases(draw, name):
+    return draw_case(name, HypothesisDraw(draw))
+
+
+def compared(case):
+    """How well we agree with PyTorch in this case."""
+    ours, theirs = case.function(), case.torch_function()
+    if not case.differentiable:
+        return compare_values(ours, theirs, case.inputs, magnitude=case.magnitude)
+    return compare_with_torch(
+        ours,
+        theirs,
+        case.inputs,
+        needs=case.needs,
+        magnitude=case.magnitude,
+        second_order=case.second_order,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+@settings(max_examples=2 * settings().max_examples)  # a space has many corners, and an example takes milliseconds
+@given(data=st.data())
+def test_agrees_with_torch(name, data, record):
+    case = data.draw(cases(name), label="the case")
+    agreement = compared(case)
+    record.add("ops", name, case.classes, {array.dtype.name for array in case.inputs}, vars(agreement))
+
+
+def test_a_wrong_op_is_found(monkeypatch):
+    def wrong(xp, saved, dy, needs):
+        return (backward(xp, saved, dy, needs)[0] * 1.001,)
+
+    def search():
+        for seed in range(20):
+            compared(draw_case("tanh", RandomDraw(seed)))
+
+    search()
+    backward = ops.Tanh.backward
+    monkeypatch.setattr(ops.Tanh, "backward", wrong)
+    with pytest.raises(Disagreement, match="gradient of input 0"):
+        search()
+
+
+# --- nothing is left out --------------------------------------------------------------------------------------------
+
+SAME_SPACE = {
+    "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow",
+    "__rmatmul__": "matmul", "float": "to", "double": "to", "long": "to", "int": "to", "bool": "to",
+}  # fmt: skip
+"""Names for what the space of another one covers; besides those that are the very same function."""
+
+NOT_OPS = {
+    "it says what a tensor is, and computes nothing": [
+        "shape", "dtype", "device", "ndim", "dim", "size", "numel", "element_size", "is_floating_point", "is_tensor",
+        "is_leaf", "storage", "array", "__len__", "__repr__", "__format__", "__hash__",
+    ],
+    "it hands values to Python, NumPy and others, outside the tape": [
+        "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__dlpack__", "__dlpack_device__",
+        "__bool__", "__float__", "__int__", "__index__", "__contains__",
+    ],
+    "it is the tape, with tests of its own": [
+        "apply", "backward", "grad", "grad_fn", "node", "requires_grad", "requires_grad_", "retain_grad", "tracked",
+        "register_hook", "is_grad_enabled",
+    ],
+    "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "rebind", "__pos__"],
+    "it is chance, of our own": [
+        "rand", "rand_like", "randn", "randn_like", "randint", "randperm", "manual_seed", "get_rng_state",
+        "set_rng_state",
+    ],
+    "every comparison makes its tensors with it": ["tensor", "from_numpy"],
+    "it chooses what runs and where, or waits for it": ["register", "using", "synchronize", "cpu", "cuda"],
+    "it reads an argument": ["conv_padding"],
+}  # fmt: skip
+
+MODULES = {"nn.BatchNorm"}  # has a state that its function has not
+
+
+def public():
+    """All that can be called on a tensor, or read off it, by name."""
+    found = {name: value for name, value in vars(tc.Tensor).items() if not name.startswith("_")}
+    found |= {name: f for name, f in vars(tc.Tensor).items() if name.startswith("__") and callable(f)}
+    found |= {name: getattr(tc, name) for name in tc.__all__ if isinstance(getattr(tc, name), types.FunctionType)}
+    of_functional = {
+        name: f for name, f in vars(functional).items() if getattr(f, "__module__", "") == functional.__name__
+    }
+    return found | {name: f for name, f in of_functional.items() if not name.startswith("_") and inspect.isfunction(f)}
+
+
+def test_every_public_function_has_a_space_or_a_reason_to_have_none():
+    listed = {name for names in NOT_OPS.values() for name in names}
+    covered = {id(value) for name, value in public().items() if name in SPACES}
+    missing = {name for name, value in public().items() if name not in SPACES and id(value) not in covered}
+    assert missing - listed - SAME_SPACE.keys() == set(), "give these an argument space in tinyconv/check/spaces"
+    assert listed | SAME_SPACE.keys() <= missing, "these are not public, or have a space"
+    assert not listed & SAME_SPACE.keys()
+
+
+def test_every_space_is_that_of_a_public_name():
+    assert set(SPACES) <= public().keys() | MODULES
+    assert set(SAME_SPACE.values()) <= set(SPACES)
