@@ -8,13 +8,13 @@ import pytest
 import tinyconv
 
 LAYERS = [
-    {"errors"},
+    {"errors", "caller"},
     {"shapes", "backend", "tape", "files", "modes"},
     {"ops", "environment", "storage"},
     {"loops"},
     {"variants", "lifted"},
     {"tensor"},
-    {"creation"},
+    {"creation", "anomaly", "trace"},
     {"data"},
     {"functional"},
     {"nn", "optim"},

@@ -29,7 +29,8 @@ def test_every_public_name_is_there_and_none_is_a_secret():
     assert sorted(tc.__all__) == sorted(set(tc.__all__))
     for name in tc.__all__:
         assert getattr(tc, name) is not None
-    modules = {"backend", "creation", "errors", "files", "loops", "ops", "shapes", "tape", "train", "cli"}
+    modules = {"anomaly", "backend", "caller", "creation", "environment", "errors", "files", "lifted", "loops", "modes"}
+    modules |= {"ops", "shapes", "storage", "tape", "train", "cli"}
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= modules
 
 
@@ -37,7 +38,10 @@ def snippets(name):
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/backward.md", "docs/gradcheck.md"])
+DOCUMENTS = ["README.md", *(f"docs/{name}.md" for name in ("architecture", "backward", "gradcheck", "mistakes"))]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_snippets_of_a_document_run(name):
     """In order, in one namespace, as a reader would type them; `>>>` is not used, so asserts say what comes out."""
     found = snippets(name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 import numpy as _np
 
 from tinyconv import data, functional, models, nn, optim, variants
+from tinyconv.anomaly import detect_anomaly
 from tinyconv.creation import (
     arange,
     from_numpy,
@@ -35,6 +36,7 @@ from tinyconv.creation import (
     zeros_like,
 )
 from tinyconv.errors import (
+    AnomalyError,
     CheckpointError,
     DataError,
     DeviceError,
@@ -46,6 +48,7 @@ from tinyconv.errors import (
 )
 from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
+from tinyconv.trace import Trace, trace
 from tinyconv.variants import register, using
 
 if _TYPE_CHECKING:
@@ -76,17 +79,17 @@ reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "abs", "add", "all", "amax", "amin", "any", "apply", "arange", "argmax", "argmin", "bool", "cat",
-    "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "DeviceError", "div", "DtypeError",
-    "enable_grad",
+    "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool", "cat",
+    "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "detect_anomaly", "DeviceError", "div",
+    "DtypeError", "enable_grad",
     "exp", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like", "functional",
     "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
     "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
     "mul", "neg", "nn", "no_grad", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_rng_state", "ShapeError",
     "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "synchronize", "tanh", "Tensor",
-    "tensor", "TinyconvError", "transpose", "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where",
-    "zeros", "zeros_like",
+    "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8", "unsqueeze", "using", "var", "VariantError",
+    "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
 

@@ -45,3 +45,7 @@ class CheckpointError(TinyconvError, ValueError):
 
 class VariantError(TinyconvError, LookupError):
     """No op, or no variant of an op, goes by that name."""
+
+
+class AnomalyError(TinyconvError, FloatingPointError):
+    """A NaN or an infinity was made where `detect_anomaly` looks."""

@@ -13,12 +13,38 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyconv.errors import TinyconvError
+
 
 class Layer(NamedTuple):
     """A module whose `forward` is running, and the one that called it."""
 
     module: Any
     caller: Layer | None
+
+    @property
+    def root(self) -> Any:
+        """The module that was called first: most often the model."""
+        layer = self
+        while layer.caller is not None:
+            layer = layer.caller
+        return layer.module
+
+    @property
+    def path(self) -> str:
+        """`features.0`: the names under which each caller holds the next; empty for the first module itself."""
+        parts, layer = [], self
+        while layer.caller is not None:
+            held = (name for name, module in layer.caller.module.named_modules() if module is layer.module)
+            parts.append(next(held, "") or type(layer.module).__name__)  # what its caller does not hold has no name
+            layer = layer.caller
+        return ".".join(reversed(parts))
+
+    def sign(self, error: TinyconvError) -> None:
+        """Put the path of this layer into an error that came from it, unless a layer further in has."""
+        if not error.kind:
+            error.layer = self.path
+            error.kind = repr(self.module) if not list(self.module.children()) else type(self.module).__name__
 
 
 class Mode:
@@ -40,6 +66,10 @@ class Mode:
         self.watcher = watcher  # sees what every op made (`detect_anomaly`), or None
         self.layer = layer
 
+    def inside(self, layer: Layer) -> Mode:
+        """This mode in the forward of a layer. Written out: every call of one comes here."""
+        return Mode(self.recording, self.quiet, self.variants, self.watcher, layer)
+
     def but(self, **changes: Any) -> Mode:
         """This mode with some of it changed."""
         return Mode(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
@@ -48,7 +78,7 @@ class Mode:
 mode: ContextVar[Mode] = ContextVar("tinyconv_mode", default=Mode())  # noqa: B039
 
 
-class _Change(ContextDecorator):
+class Change(ContextDecorator):
     """A `with` block, or a decorated function, in which the mode is another; what was before comes back after."""
 
     def __init__(self) -> None:
@@ -72,14 +102,14 @@ class _Change(ContextDecorator):
         return super().__call__(function)
 
 
-class no_grad(_Change):
+class no_grad(Change):
     """Nothing is recorded inside: no memory is kept for a backward pass."""
 
     def changed(self, now: Mode) -> Mode:
         return now.but(recording=False)
 
 
-class enable_grad(_Change):
+class enable_grad(Change):
     """Operations are recorded inside, also within `no_grad`."""
 
     def changed(self, now: Mode) -> Mode:

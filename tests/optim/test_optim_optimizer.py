@@ -10,6 +10,9 @@ from tinyconv.errors import CheckpointError, GraphError, TinyconvError
 from tinyconv.optim import SGD, Adam, AdamW, OptionError, ParameterError, RMSprop
 from tinyconv.tensor import Tensor
 
+# Some parameters have no gradient here, at some steps or at all of them, which `step` would warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*never received a gradient")
+
 KINDS = [
     pytest.param(SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, id="SGD"),
     pytest.param(Adam, {"weight_decay": 0.1}, id="Adam"),

@@ -9,6 +9,9 @@ from trajectories import STEPS, assert_same_trajectory, not_default, run_ours, r
 
 from tinyconv import optim
 
+# Some parameters have no gradient here, at some steps or at all of them, which `step` would warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*never received a gradient")
+
 
 def floats(low, high):
     return st.floats(low, high, allow_subnormal=False)

@@ -14,6 +14,9 @@ from tinyconv.modes import no_grad
 from tinyconv.optim.adam import adam
 from tinyconv.tensor import Tensor
 
+# Some parameters have no gradient here, at some steps or at all of them, which `step` would warn of.
+pytestmark = pytest.mark.filterwarnings("ignore:.*never received a gradient")
+
 
 def grid(**options):
     return [dict(zip(options, values, strict=True)) for values in product(*options.values())]

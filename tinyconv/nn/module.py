@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyconv.backend import backend_for
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
+from tinyconv.modes import Layer, mode
 from tinyconv.storage import Storage
 from tinyconv.tensor import Tensor, destination, to_array, wrap
 
@@ -17,9 +18,13 @@ Self = TypeVar("Self", bound="Module")
 
 
 class Parameter(Tensor):
-    """A tensor that a module trains: it requires grad, and `module.parameters()` finds it."""
+    """A tensor that a module trains: it requires grad, and `module.parameters()` finds it.
 
-    __slots__ = ()
+    `path` is the name it was last found under ("features.0.weight"), so that an optimiser can speak of it.
+    """
+
+    __slots__ = ("path",)
+    path: str
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad=requires_grad, dtype=None)
@@ -59,21 +64,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        now = mode.get()
+        layer = Layer(self, now.layer)
+        token = mode.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
             return self.forward(*inputs, **options)
         except TinyconvError as error:
-            self._sign(error)
+            layer.sign(error)
             raise
-
-    def _sign(self, error: TinyconvError) -> None:
-        """Put this module in front of the path of the layer that the error came from."""
-        inner = error.__dict__.get("module")
-        if inner is None:
-            error.kind = type(self).__name__ if self._modules else repr(self)
-        else:
-            name = next((name for name, module in self.named_modules() if module is inner), "")
-            error.layer = ".".join(part for part in (name, error.layer) if part)
-        error.__dict__["module"] = self
+        finally:
+            mode.reset(token)
 
     # The tree.
 
@@ -157,8 +157,10 @@ class Module:
         return (child for _, child in self.named_children())
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters, each once, with their paths."""
-        return self._named("_parameters", prefix, recurse)
+        """All parameters, each once, with their paths; which they are told, too."""
+        for path, parameter in self._named("_parameters", prefix, recurse):
+            parameter.path = path
+            yield path, parameter
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from tinyconv.backend import Array, backend_of
+from tinyconv.caller import warn
 from tinyconv.errors import CheckpointError, TinyconvError
 from tinyconv.modes import enable_grad
 from tinyconv.optim.options import OptionError
@@ -50,6 +51,8 @@ class Optimizer:
         self.defaults = self.check(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._names: dict[Tensor, str] = {}  # for messages
+        self._told: set[Tensor] = set()  # of which `step` has warned
         items = _listed(params, type(self).__name__)
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
@@ -97,6 +100,9 @@ class Optimizer:
                     "one group, once, or it would be updated twice a step"
                 )
             seen.add(id(param))
+        for param in params:
+            path = getattr(param, "path", None)  # a Parameter knows it, once a module has listed it
+            self._names[param] = repr(path) if path else f"number {len(self._names)}"
         options = {name: value for name, value in group.items() if name in self.defaults}
         extra = {name: value for name, value in group.items() if name == "initial_lr"}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
@@ -117,10 +123,12 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update, in place, every parameter whose `grad` is not None.
 
+        A parameter that requires grad and has never had one is warned of, once: most often `forward` forgot it.
         `closure`, if given, computes the gradients first (zero them, forward, backward), with recording on; what it
         returns, usually the loss, is returned.
         """
         loss = None
+        forgotten: list[Tensor] = []
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -130,7 +138,27 @@ class Optimizer:
                 for param in group["params"]:
                     if param.grad is not None:
                         self._update(param, param.grad.array, options)
+                    elif param.requires_grad and param not in self.state and param not in self._told:
+                        forgotten.append(param)
+        if forgotten:
+            self._warn_of(forgotten)
         return loss
+
+    def _warn_of(self, forgotten: list[Tensor]) -> None:
+        """Name the parameters without a gradient."""
+        owner, n = type(self).__name__, len(forgotten)
+        if not self.state:
+            warn(f"{owner}.step: none of the parameters has a gradient: loss.backward() comes before the step")
+            return
+        self._told.update(forgotten)
+        names = [f"{self._names[param]} {param.shape}" for param in forgotten[:10]]
+        if n > 10:
+            names.append(f"{n - 10} more")
+        warn(
+            f"{owner}.step: {'this parameter has' if n == 1 else f'these {n} parameters have'} never received a "
+            f"gradient: {', '.join(names)}. {'Is it' if n == 1 else 'Are they'} used in forward? What is frozen on "
+            "purpose says so with requires_grad_(False)"
+        )
 
     def _update(self, param: Tensor, grad: Array, options: Mapping[str, Any]) -> None:
         xp = backend_of(param.array, grad).xp
@@ -193,6 +221,7 @@ class Optimizer:
             param, options = owners[n]
             state[param] = self._restored(f"{owner}: parameter {n}", param, options, kept)
         self.param_groups, self.state = groups, state
+        self._told.update(self._parameters())  # what there was to say was said in the run that goes on
 
     def _restored(
         self, what: str, param: Tensor, options: Mapping[str, Any], kept: Mapping[str, Any]

@@ -1,0 +1,295 @@
+"""trace: what the tape holds, told before the walk; how large the gradients were, told after it."""
+
+import gc
+import re
+import weakref
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from messages import message
+
+import tinyconv as tc
+import tinyconv.functional as F
+from tinyconv import nn
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def net():
+    tc.manual_seed(0)
+    return nn.Sequential({"body": nn.Sequential(nn.Linear(4, 8), nn.ReLU()), "head": nn.Linear(8, 3)})
+
+
+def loss_of(model, n=2):
+    return F.cross_entropy(model(tc.ones(n, 4)), tc.arange(n))
+
+
+def lines(text):
+    """Of a table, without its padding."""
+    return [re.sub(" +", " ", line) for line in text.splitlines()]
+
+
+def test_it_prints_the_walk_and_then_the_gradients():
+    x = tc.tensor([3.0, 4.0], requires_grad=True)
+    loss = (x * x * 2.0).sum()
+    found = tc.trace(loss)
+    rows = ["1 Sum float32 () 2", "2 Mul float32 (2,) 8 B 3, -", "3 Mul float32 (2,) leaf 1, leaf 1"]
+    assert lines(str(found)) == [
+        "# op output saved inputs made by", *rows, "", "leaf values", "leaf 1 float32 (2,)", "",
+        "3 ops and 1 leaf; the tape holds 8 B besides the leaves",
+    ]  # fmt: skip
+
+
+def test_rows_know_layers_leaves_and_lines():
+    model = net()
+    with tc.detect_anomaly(check_nan=False):
+        loss = loss_of(model)
+    found = tc.trace(loss)
+    assert [(row.number, row.op, row.shape, row.dtype, row.inputs, row.layer) for row in found.rows] == [
+        (1, "CrossEntropy", (), "float32", (2, None, None), ""),
+        (2, "linear", (2, 3), "float32", (3, "head.weight", "head.bias"), "head"),
+        (3, "Relu", (2, 8), "float32", (4,), "body.1"),
+        (4, "linear", (2, 8), "float32", (None, "body.0.weight", "body.0.bias"), "body.0"),
+    ]
+    assert [leaf.name for leaf in found.leaves] == ["head.bias", "head.weight", "body.0.bias", "body.0.weight"]
+    assert all(row.line.startswith("test_core_trace.py:") for row in found.rows)
+    assert "in loss_of: return F.cross_entropy(model(tc.ones(n, 4)), tc.arange(n))" in str(found)
+
+
+def test_an_op_of_the_model_itself_shows_its_class():
+    class Net(nn.Module):
+        def forward(self, x):
+            return x.exp()
+
+    assert tc.trace(Net()(tc.ones((), requires_grad=True))).rows[0].layer == "Net"
+
+
+def test_of_a_part_the_names_are_the_models_if_it_is_given():
+    model = net()
+    loss = model.head(model.body(tc.ones(2, 4))).sum()
+    assert {row.layer for row in tc.trace(loss).rows} == {"", "Linear", "1", "0"}
+    named = tc.trace(loss, model)
+    assert [row.layer for row in named.rows] == ["", "head", "body.1", "body.0"]
+    assert {leaf.name for leaf in named.leaves} == {name for name, _ in model.named_parameters()}
+
+
+def test_another_pair_is_named():
+    with tc.using("loop"):
+        loss = nn.Linear(2, 1)(tc.ones(1, 2)).sum()
+    assert tc.trace(loss).rows[1].op == "linear by loop"
+
+
+def test_norms_are_those_of_the_gradients():
+    model = net()
+    x = tc.ones(2, 4, requires_grad=True)
+    hidden = model.body(x)
+    logits = model.head(hidden)
+    hidden.retain_grad(), logits.retain_grad()
+    loss = F.cross_entropy(logits, tc.arange(2))
+    found = tc.trace(loss, model)
+    assert "gradient" not in str(found)
+    assert all(row.grad is None for row in (*found.rows, *found.leaves))
+    loss.backward()
+    norm = lambda t: np.linalg.norm(t.grad.array.astype(np.float64))  # noqa: E731
+    assert found.rows[0].grad == 1
+    assert found.rows[1].grad == norm(logits)
+    assert found.rows[2].grad == norm(hidden)
+    by_name = {leaf.name: leaf.grad for leaf in found.leaves}
+    assert by_name == {name: norm(p) for name, p in model.named_parameters()} | {"leaf 1": norm(x)}
+    table = lines(str(found))
+    assert table[0] == "# op output saved inputs made by gradient"
+    assert table[2] == f"2 linear float32 (2, 3) 3, head.weight, head.bias head {found.rows[1].grad:.3g}"
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_are_the_same_to_the_bit(create_graph):
+    def gradients(traced):
+        model = net()
+        loss = loss_of(model) + (model.head.weight**2).sum() * 0.1
+        found = tc.trace(loss) if traced else None
+        loss.backward(create_graph=create_graph)
+        assert found is None or found.leaves[0].grad > 0
+        return [p.grad.array.tobytes() for p in model.parameters()]
+
+    assert gradients(True) == gradients(False)
+
+
+def test_it_keeps_no_array_alive_and_leaves_no_hook_behind():
+    model = net()
+    for walked in (True, False):
+        loss = loss_of(model)
+        array = weakref.ref(loss.array)
+        found = tc.trace(loss)
+        if walked:
+            loss.backward()
+            assert not any(p.node.hooks for p in model.parameters())
+        del loss
+        gc.collect()
+        assert array() is None
+        assert len(found.rows) == 4
+    del found  # of this one the parameters have hooks still
+    loss_of(model).backward()
+    assert not any(p.node.hooks for p in model.parameters())
+
+
+def test_a_walk_from_elsewhere_is_not_noted():
+    w = tc.ones(2, requires_grad=True)
+    trunk = w * 3.0
+    loss, other = trunk.sum(), (trunk * 100.0).sum()
+    found = tc.trace(loss)
+    other.backward(retain_graph=True)
+    assert found.leaves[0].grad is None
+    loss.backward()
+    assert found.leaves[0].grad == pytest.approx(3 * 2**0.5)
+    assert found.rows[1].grad == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("function", "shown"),
+    [(lambda x: x.sqrt().sum(), "inf (!)"), (lambda x: (x * 0.0).sqrt().sum(), "NaN (!)")],
+)
+def test_what_is_no_number_is_marked(function, shown):
+    x = tc.zeros(2, requires_grad=True)
+    loss = function(x)
+    found = tc.trace(loss)
+    loss.backward()
+    assert lines(str(found))[-3] == f"leaf 1 float32 (2,) {shown}"
+    assert f"grad {shown}" in found.to_svg()
+
+
+def test_memory_counts_once_and_leaves_do_not():
+    x = tc.ones(100, requires_grad=True)
+    y = x.exp()  # saves y
+    z = y * y  # saves y twice
+    w = z.reshape(10, 10)[:2] * 2.0  # saves a view of z, which keeps all of it
+    found = tc.trace(w.sum())
+    assert [(row.op, row.saved) for row in found.rows if row.saved] == [("Mul", 400), ("Exp", 400)]
+    assert found.saved == 800
+    constant = tc.ones(50) * x[:50]
+    assert tc.trace(constant.sum()).saved == 200  # the batch, which the tape keeps, and not x
+
+
+# What it refuses.
+
+
+def test_mistakes_are_named():
+    x = tc.ones(2, requires_grad=True)
+    assert message(tc.GraphError, tc.trace, x) == (
+        "trace: there is no tape behind this tensor of shape (2,): it is a leaf, so nothing leads to it"
+    )
+    assert message(tc.GraphError, tc.trace, tc.ones(2).sum()) == (
+        "trace: there is no tape behind this tensor of shape (): it does not require grad: no tensor it was computed "
+        "from has requires_grad=True, or it was computed inside no_grad()"
+    )
+    assert message(tc.DtypeError, tc.trace, 1.0) == "trace: expected a Tensor, got float"
+    assert message(TypeError, tc.trace, x.sum(), x) == "trace: model must be a Module, got Tensor"
+    loss = x.sum()
+    loss.backward()
+    assert "the graph through 'Sum' was walked before and what it saved is freed" in message(
+        tc.GraphError, tc.trace, loss
+    )
+
+
+# The picture.
+
+
+def texts(svg):
+    return [element.text for element in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_the_picture_says_what_the_table_says(tmp_path):
+    model = tc.models.LeNet5()
+    loss = F.cross_entropy(model(tc.rand(2, 1, 28, 28)), tc.arange(2))
+    found = tc.trace(loss)
+    loss.backward()
+    svg = found.to_svg(tmp_path / "lenet.svg")
+    assert (tmp_path / "lenet.svg").read_text(encoding="utf-8") == svg
+    said = texts(svg)
+    assert said[:2] == ["backward from CrossEntropy", found.summary()]
+    for row in found.rows:
+        assert row.op in said
+        assert f"grad {row.grad:.3g}" in said
+        assert not row.layer or f"in {row.layer}" in said
+    assert {f"{leaf.name}  grad {leaf.grad:.3g}" for leaf in found.leaves} <= set(said)
+    assert {"2×6×24×24", "scalar", "float32"} <= set(said)
+    page = found.to_html(tmp_path / "lenet.html")
+    assert (tmp_path / "lenet.html").read_text(encoding="utf-8") == page
+    fragment = found._repr_html_()
+    assert fragment in page
+    assert str(found) in fragment
+    ET.fromstring(f"<div>{fragment}</div>")  # as a notebook has it: of the page's own colours
+    assert "paper" in svg
+    assert "paper" not in fragment
+
+
+def boxes(svg):
+    """The tops of the boxes of ops."""
+    return [int(rect.get("y")) for rect in ET.fromstring(svg).iter(f"{SVG}rect") if rect.get("rx") == "7"]
+
+
+def arrows(svg):
+    """Where each arrow ends: (x, y)."""
+    turned = (path.get("transform") for path in ET.fromstring(svg).iter(f"{SVG}path"))
+    return [tuple(map(int, re.search(r"translate\((\d+) (\d+)\)", where).groups())) for where in turned if where]
+
+
+def test_a_residual_has_a_lane_of_its_own():
+    x = tc.ones(2, requires_grad=True)
+    y = x * 2.0
+    svg = tc.trace((y.exp() + y).sum()).to_svg()  # Sum, Add, Exp, Mul: Add to Mul goes past Exp
+    sum_, add, exp, mul = boxes(svg)
+    ends = sorted(y for _, y in arrows(svg))
+    assert ends == [add, exp, mul, mul + 10]
+    lanes = {x for x, y in arrows(svg) if y == mul + 10}
+    assert lanes == {min(x for x, _ in arrows(svg))}
+    assert sum_ < add
+
+
+def test_lanes_do_not_meet():
+    x = tc.ones(2, requires_grad=True)
+    layers = [x * 2.0]
+    for _ in range(6):  # every layer reads all before it
+        layers.append(sum(layers) * 1.0)
+    found = tc.trace(layers[-1].sum())
+    svg = found.to_svg()
+    spans = {}
+    for path in re.findall(r'd="M\d+ (\d+)H(\d+)Q\d+ \d+ \d+ \d+V(\d+)', svg):
+        top, lane, bottom = map(int, path)
+        spans.setdefault(lane, []).append((top, bottom))
+    assert len(spans) > 2
+    for several in spans.values():
+        several.sort()
+        assert all(a[1] < b[0] for a, b in pairwise(several))
+
+
+def test_of_a_long_tape_the_middle_is_left_out():
+    x = tc.ones((), requires_grad=True)
+    y = x
+    for _ in range(1000):
+        y = y * 1.0
+    found = tc.trace(y)
+    assert len(found.rows) == 1000
+    table = lines(str(found))
+    assert table[50][:3] == "50 "
+    assert table[51] == "... 900 more"
+    assert table[52][:4] == "951 "
+    svg = found.to_svg()
+    assert "… 900 more" in texts(svg)
+    assert len(boxes(svg)) == 100
+    assert len(arrows(svg)) == 100  # also into the gap and out of it
+
+
+def test_names_are_escaped():
+    model = nn.Sequential({'<b>&"\x00': nn.Linear(1, 1)})
+    found = tc.trace(model(tc.ones(1, 1)).sum())
+    assert 'in <b>&"?' in texts(found.to_svg())
+    ET.fromstring(f"<div>{found._repr_html_()}</div>")
+
+
+def test_what_is_too_wide_for_its_column_is_cut():
+    model = nn.Sequential({"a" * 80: nn.Linear(1, 1)})
+    (label,) = (text for text in texts(tc.trace(model(tc.ones(1, 1)).sum()).to_svg()) if text and text[:4] == "in a")
+    assert label.endswith("…")
+    assert len(label) < 30

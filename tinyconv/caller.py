@@ -1,0 +1,34 @@
+"""The user's line: the innermost one that is not ours, whatever it went through on its way here."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+
+_OURS = str(Path(__file__).parent) + os.sep
+
+
+def user_line() -> str:
+    """`train.py:42, in forward: x = self.fc1(x)`."""
+    frame, _ = _user_frame()
+    code = frame.f_code
+    source = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()
+    return f"{Path(code.co_filename).name}:{frame.f_lineno}, in {code.co_name}" + (f": {source}" if source else "")
+
+
+def warn(message: str) -> None:
+    """Warn of that line."""
+    _, level = _user_frame()
+    warnings.warn(message, stacklevel=level)
+
+
+def _user_frame() -> tuple[FrameType, int]:
+    """Its frame, and how many calls above the function that asks; the outermost frame if all are ours."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    return frame, level
