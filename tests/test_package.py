@@ -37,7 +37,7 @@ def snippets(name):
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/backward.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/backward.md", "docs/gradcheck.md"])
 def test_the_snippets_of_a_document_run(name):
     """In order, in one namespace, as a reader would type them; `>>>` is not used, so asserts say what comes out."""
     found = snippets(name)

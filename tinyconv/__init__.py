@@ -6,6 +6,9 @@ To read it, start with `tinyconv.ops` (the operations, backward under forward), 
 then `tinyconv.tensor` (what joins the two).
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 import numpy as _np
 
 from tinyconv import data, functional, models, nn, optim, variants
@@ -45,6 +48,9 @@ from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
 from tinyconv.variants import register, using
 
+if _TYPE_CHECKING:
+    from tinyconv import check
+
 __version__ = "0.1.0"
 
 bool, uint8, int32, int64 = (_np.dtype(name) for name in ("bool", "uint8", "int32", "int64"))
@@ -71,7 +77,8 @@ reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
 # fmt: off
 __all__ = [  # noqa: RUF022
     "abs", "add", "all", "amax", "amin", "any", "apply", "arange", "argmax", "argmin", "bool", "cat",
-    "CheckpointError", "chunk", "clamp", "data", "DataError", "DeviceError", "div", "DtypeError", "enable_grad",
+    "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "DeviceError", "div", "DtypeError",
+    "enable_grad",
     "exp", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like", "functional",
     "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
     "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
@@ -82,3 +89,13 @@ __all__ = [  # noqa: RUF022
     "zeros", "zeros_like",
 ]
 # fmt: on
+
+
+def __getattr__(name: str) -> object:
+    if name == "check":  # for tests, not for training: imported when it is asked for
+        return _import_module("tinyconv.check")
+    raise AttributeError(f"module 'tinyconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

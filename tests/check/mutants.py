@@ -1,0 +1,583 @@
+"""Wrong ops, each by a mistake that is really made: what the checkers are checked with.
+
+    PYTHONPATH=.:tests python tests/check/mutants.py    # writes docs/mutants.md
+
+A mutant that lives is a mistake nobody would notice.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from oracle import check
+
+import tinyconv as tc
+from tinyconv import ops
+from tinyconv.check import Report, gradcheck
+
+REF = torch.nn.functional
+rng = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return rng.standard_normal(shape)
+
+
+def ties(*shape):
+    return rng.integers(-1, 2, shape).astype(float)
+
+
+# --- an op, a question to it, and the same to torch -----------------------------------------------------------------
+
+
+class Question(NamedTuple):
+    ours: Callable[..., Any]  # of the op to ask, and tensors
+    theirs: Callable[..., Any]
+    inputs: Sequence[np.ndarray]
+    magnitude: float | str = 0
+    needs: Sequence[int] | None = None
+    smooth: Sequence[np.ndarray] | None = None  # inputs without ties, for differences; None: they have none
+
+
+def applied(*rest, **geometry):
+    """The op on the inputs and then on `rest`, its first output."""
+
+    def ours(op, *tensors):
+        y = tc.apply(op, *tensors, *rest, **geometry)
+        return y[0] if isinstance(y, tuple) else y
+
+    return ours
+
+
+CONV = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
+POOL = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
+AVG = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": True, "divisor": None}
+ROWS = {"axes": (1,), "keepdims": False}
+CLASSES = {"ignore_index": 1, "reduction": "mean"}
+TARGET, WEIGHT = np.array([0, 1, 3, 2, 3]), np.array([0.5, 1.0, 2.0, 4.0])
+
+QUESTIONS = {
+    ops.Conv2d: Question(
+        applied(**CONV),
+        lambda *tensors: REF.conv2d(*tensors, **CONV),
+        [normal(3, 4, 7, 7), normal(6, 2, 3, 3), normal(6)],
+        "terms",
+    ),
+    ops.MaxPool2d: Question(
+        applied(**POOL),
+        lambda x: REF.max_pool2d(x, 3, 2, 1),
+        [ties(2, 2, 7, 7) - 2],
+        1,
+        smooth=[normal(2, 2, 7, 7) - 3],
+    ),
+    ops.AvgPool2d: Question(
+        applied(**AVG, count_include_pad=False),
+        lambda x: REF.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        [normal(2, 2, 6, 6)],
+        "terms",
+    ),
+    ops.AdaptiveMaxPool2d: Question(
+        applied(out=(3, 3)), lambda x: REF.adaptive_max_pool2d(x, 3), [ties(2, 2, 5, 5)], 1, smooth=[normal(2, 2, 5, 5)]
+    ),
+    ops.Linear: Question(applied(), REF.linear, [normal(4, 3), normal(3, 3), normal(3)], "terms"),
+    ops.Matmul: Question(applied(), torch.matmul, [normal(2, 3, 3), normal(3, 3)], "terms"),
+    ops.Add: Question(applied(), torch.add, [normal(3, 3), normal(3)], "terms"),
+    ops.Mul: Question(applied(), torch.mul, [normal(3, 3), normal(3, 3)], "terms"),
+    ops.Div: Question(applied(), torch.div, [normal(3, 3), 1 + abs(normal(3))], 4),
+    ops.Pow: Question(
+        applied(),
+        torch.pow,
+        [np.append(abs(normal(8)), 0.0), np.append(normal(8), 0.0)],
+        smooth=[abs(normal(8)), normal(8)],
+    ),
+    ops.Maximum: Question(applied(), torch.maximum, [ties(4, 4), ties(4, 4)], smooth=[normal(4, 4), normal(4, 4)]),
+    ops.Relu: Question(applied(), REF.relu, [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.Abs: Question(applied(), torch.abs, [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.Gelu: Question(applied(), REF.gelu, [3 * normal(40)], 1),
+    ops.Softmax: Question(applied(axis=1), lambda x: REF.softmax(x, 1), [normal(3, 4)], 1),
+    ops.LogSoftmax: Question(applied(axis=1), lambda x: REF.log_softmax(x, 1), [1000 * normal(3, 4)], 1),
+    ops.Mean: Question(applied(**ROWS), lambda x: x.mean(1), [normal(3, 4)], "terms"),
+    ops.Amax: Question(applied(**ROWS), lambda x: x.amax(1), [ties(6, 5)], smooth=[normal(6, 5)]),
+    ops.Var: Question(applied(**ROWS, correction=1), lambda x: x.var(1), [normal(3, 4)], 8),
+    ops.Prod: Question(applied(), lambda x: x.prod(-1), [ties(5, 3)]),
+    ops.LogSumExp: Question(applied(**ROWS), lambda x: x.logsumexp(1), [1000 * normal(3, 4)], 1),
+    ops.Index: Question(
+        applied(index=np.array([0, 2, 2, 0]), simple=False),
+        lambda x: x[torch.tensor([0, 2, 2, 0])],
+        [normal(3, 2)],
+        1,
+    ),
+    ops.Pad: Question(
+        applied(widths=((0, 0), (1, 2)), value=0.5), lambda x: REF.pad(x, (1, 2), value=0.5), [normal(2, 3)]
+    ),
+    ops.BatchNorm: Question(
+        applied(None, None, eps=0.1),
+        lambda x, weight, bias: REF.batch_norm(x, None, None, weight, bias, training=True, eps=0.1),
+        [normal(4, 3, 2, 2), normal(3), normal(3)],
+        4,
+    ),
+    ops.LayerNorm: Question(
+        applied(shape=(4,), eps=0.1),
+        lambda x, weight, bias: REF.layer_norm(x, (4,), weight, bias, eps=0.1),
+        [normal(3, 4), normal(4), normal(4)],
+        4,
+    ),
+    ops.MseLoss: Question(applied(reduction="mean"), REF.mse_loss, [normal(3, 4), normal(3, 4)], 8),
+    ops.NllLoss: Question(
+        applied(**CLASSES),
+        lambda x, target, weight: REF.nll_loss(x, target, weight, **CLASSES),
+        [normal(5, 4), TARGET, WEIGHT],
+        4,
+        needs=[0],
+    ),
+    ops.CrossEntropy: Question(
+        applied(**CLASSES, label_smoothing=0.1),
+        lambda x, target, weight: REF.cross_entropy(x, target, weight, **CLASSES, label_smoothing=0.1),
+        [normal(5, 4), TARGET, WEIGHT],
+        4,
+        needs=[0],
+    ),
+    ops.BceWithLogits: Question(
+        applied(None, None, reduction="mean"),
+        REF.binary_cross_entropy_with_logits,
+        [1000 * normal(3, 4), abs(np.tanh(normal(3, 4)))],
+        1,
+    ),
+}
+
+
+def ask_torch(asked, op, dtype):
+    """Put the question for `op` to `asked`, which claims to be it, and to PyTorch."""
+    question = QUESTIONS[op]
+    inputs = [array if array.dtype.kind == "i" else array.astype(dtype) for array in question.inputs]
+    check(
+        lambda *tensors: question.ours(asked, *tensors),
+        question.theirs,
+        inputs,
+        needs=question.needs,
+        magnitude=question.magnitude,
+    )
+
+
+def ask_differences(asked, op) -> Report:
+    """Whether the gradients of `asked` are its derivatives."""
+    question = QUESTIONS[op]
+    inputs = question.smooth or question.inputs
+    needs = range(len(inputs)) if question.needs is None else question.needs
+    return gradcheck(
+        lambda *tensors: question.ours(asked, *tensors),
+        [tc.tensor(x, requires_grad=i in needs and x.dtype.kind == "f") for i, x in enumerate(inputs)],
+        raise_exception=False,
+    )
+
+
+# --- the mistakes ---------------------------------------------------------------------------------------------------
+
+
+def forward(mistake):
+    """An op that computes `mistake(right forward, xp, *arrays, **geometry)`."""
+    return lambda op: type(op.__name__, (op,), {"forward": lambda *args, **kw: mistake(op.forward, *args, **kw)})
+
+
+def backward(mistake):
+    """An op whose gradients are `mistake(right backward, xp, saved, dy, needs, **geometry)`."""
+    return lambda op: type(op.__name__, (op,), {"backward": lambda *args, **kw: mistake(op.backward, *args, **kw)})
+
+
+def value(change):
+    """An op whose value is changed."""
+
+    def mistake(right, *args, **geometry):
+        y, saved = right(*args, **geometry)
+        return ((change(y[0]), *y[1:]) if isinstance(y, tuple) else change(y)), saved
+
+    return forward(mistake)
+
+
+def gradient(number, change):
+    """An op with one of its gradients changed."""
+
+    def mistake(right, *args, **geometry):
+        grads = right(*args, **geometry)
+        return *grads[:number], change(grads[number]), *grads[number + 1 :]
+
+    return backward(mistake)
+
+
+def forgetting(**geometry):
+    """An op that computes with another geometry, in the shape that is expected of it."""
+
+    def mistake(right, *args, **given):
+        y, saved = right(*args, **given)
+        return right(*args, **given | geometry)[0][tuple(map(slice, y.shape))], saved
+
+    return forward(mistake)
+
+
+def overwriting(xp, cols, size, stride, padding, dilation):
+    """col2im with `=` for `+=`."""
+    n, c, kh, kw, oh, ow = cols.shape
+    (h, w), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
+    x = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), cols.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            x[:, :, u * dh : u * dh + sh * oh : sh, v * dw : v * dw + sw * ow : sw] = cols[:, :, u, v]
+    return x[:, :, ph : ph + h, pw : pw + w]
+
+
+def col2im_overwrites(right, *args, **geometry):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops.conv, "col2im", overwriting)
+        return right(*args, **geometry)
+
+
+def last_of_equals(right, xp, x, **geometry):
+    """Windows read from the end: the maximum is the same, its place is not."""
+    (y, place), (_, size, rims) = right(xp, x, **geometry)
+    (_, mirrored), _ = right(xp, x[..., ::-1, ::-1], **geometry)
+    place = 8 - mirrored[..., ::-1, ::-1]
+    return (y, place), (place, size, rims)
+
+
+def pooled_zeros(right, xp, x, **geometry):
+    """A rim of zeros beats a window of negative numbers."""
+    padded = xp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    _, saved = right(xp, x, **geometry)
+    return right(xp, padded, **geometry | {"padding": (0, 0)})[0], saved
+
+
+def quotient(right, xp, saved, dy, needs):
+    """y / x_i for the product of the others."""
+    (x,) = saved
+    return (dy[..., None] * xp.prod(x, axis=-1, keepdims=True) / x,)
+
+
+def assigned(right, xp, saved, dy, needs, *, index, simple):
+    """dx[index] = dy, which keeps the last of several."""
+    return right(xp, saved, dy, needs, index=index, simple=True)
+
+
+def overflowing(xp, x, **axis):
+    """ln sum e^x without the maximum taken off."""
+    return xp.log(xp.sum(xp.exp(x), keepdims=True, **axis))
+
+
+def written_to(right, xp, x, *rest):
+    y, saved = right(xp, x, *rest)
+    x *= 2
+    return y, saved
+
+
+ANOTHER_TIE = "a choice at a tie or kink, where there is no derivative"
+ANOTHER_FUNCTION = "another function, with the right gradient of it"
+
+
+class Mutant(NamedTuple):
+    mistake: str
+    op: Any
+    mutate: Callable[[Any], Any]
+    unseen: str = ""  # why differences do not see it
+
+    def __str__(self) -> str:
+        return f"{self.op.__name__}: {self.mistake}"
+
+
+MUTANTS = [
+    Mutant("bias dropped", ops.Conv2d, forward(lambda right, xp, x, w, b, **kw: right(xp, x, w, None, **kw))),
+    Mutant(
+        "kernel axes swapped",
+        ops.Conv2d,
+        forward(lambda right, xp, x, w, b, **kw: right(xp, x, w.swapaxes(2, 3), b, **kw)),
+    ),
+    Mutant(
+        "kernel flipped",
+        ops.Conv2d,
+        forward(lambda right, xp, x, w, b, **kw: right(xp, x, w[..., ::-1, ::-1], b, **kw)),
+    ),
+    Mutant("stride forgotten", ops.Conv2d, forgetting(stride=(1, 1))),
+    Mutant("strides swapped", ops.Conv2d, forgetting(stride=(1, 2))),
+    Mutant("dilation forgotten", ops.Conv2d, forgetting(dilation=(1, 1))),
+    Mutant("dilations swapped", ops.Conv2d, forgetting(dilation=(2, 1))),
+    Mutant("padding forgotten", ops.Conv2d, forgetting(padding=(0, 0))),
+    Mutant(
+        "channels of the other group",
+        ops.Conv2d,
+        forward(lambda right, xp, x, *rest, **kw: right(xp, x[:, ::-1], *rest, **kw)),
+    ),
+    Mutant("dx doubled", ops.Conv2d, gradient(0, lambda dx: 2 * dx)),
+    Mutant("dx overwritten where windows overlap", ops.Conv2d, backward(col2im_overwrites)),
+    Mutant("dx of another image", ops.Conv2d, gradient(0, lambda dx: dx[::-1])),
+    Mutant("dx without its last column", ops.Conv2d, gradient(0, lambda dx: dx * (np.arange(7) < 6).astype(dx.dtype))),
+    Mutant("dweight 0.1% off", ops.Conv2d, gradient(1, lambda dw: dw * dw.dtype.type(1.001))),
+    Mutant("dweight transposed", ops.Conv2d, gradient(1, lambda dw: dw.swapaxes(2, 3))),
+    Mutant("dweight averaged over the batch", ops.Conv2d, gradient(1, lambda dw: dw / 3)),
+    Mutant("dbias of the wrong shape", ops.Conv2d, gradient(2, lambda db: db.reshape(-1, 1, 1))),
+    Mutant("dbias forgotten", ops.Conv2d, gradient(2, lambda db: None)),
+    Mutant("last of equals", ops.MaxPool2d, forward(last_of_equals), ANOTHER_TIE),
+    Mutant("zeros for padding", ops.MaxPool2d, forward(pooled_zeros)),
+    Mutant("dx doubled", ops.MaxPool2d, gradient(0, lambda dx: 2 * dx)),
+    Mutant("padding counted", ops.AvgPool2d, forgetting(count_include_pad=True)),
+    Mutant("always divided by the kernel", ops.AvgPool2d, forgetting(divisor=9)),
+    Mutant(
+        "dx of another cell",
+        ops.AdaptiveMaxPool2d,
+        backward(lambda right, xp, saved, dy, *rest, **kw: right(xp, saved, dy[..., ::-1], *rest, **kw)),
+    ),
+    Mutant("dweight transposed", ops.Linear, gradient(1, lambda dw: dw.T)),
+    Mutant("bias dropped", ops.Linear, forward(lambda right, xp, x, w, b: right(xp, x, w, None))),
+    Mutant("transpose forgotten in da", ops.Matmul, gradient(0, lambda da: da.swapaxes(-1, -2))),
+    Mutant(
+        "db not summed over the batch",
+        ops.Matmul,
+        backward(lambda right, xp, saved, dy, needs: (dy @ saved[1].T, saved[0].swapaxes(-1, -2) @ dy)),
+    ),
+    Mutant("unbroadcast forgotten", ops.Add, backward(lambda right, xp, saved, dy, needs: (dy, dy))),
+    Mutant("unbroadcast over the wrong axis", ops.Add, backward(lambda right, xp, saved, dy, needs: (dy, dy.sum(1)))),
+    Mutant("unbroadcast by the mean", ops.Add, gradient(1, lambda db: db / 3)),
+    Mutant("factors swapped", ops.Mul, backward(lambda right, xp, saved, dy, needs: right(xp, saved[::-1], dy, needs))),
+    Mutant("an input written to", ops.Mul, forward(written_to)),
+    Mutant("sign of db", ops.Div, gradient(1, lambda db: -db)),
+    Mutant(
+        "exponent forgotten in da",
+        ops.Pow,
+        backward(lambda right, xp, saved, dy, needs: (dy * saved[0] ** (saved[1] - 1), right(xp, saved, dy, needs)[1])),
+    ),
+    Mutant(
+        "ties to the first",
+        ops.Maximum,
+        backward(lambda right, xp, saved, dy, needs: (dy * (saved[0] >= saved[1]), dy * (saved[0] < saved[1]))),
+        ANOTHER_TIE,
+    ),
+    Mutant("gradient 1 at 0", ops.Relu, backward(lambda right, xp, saved, dy, needs: (xp.where(saved[0] < 0, 0, dy),))),
+    Mutant(
+        "gradient 1 at 0",
+        ops.Abs,
+        backward(lambda right, xp, saved, dy, needs: (xp.where(saved[0] < 0, -dy, dy),)),
+        ANOTHER_TIE,
+    ),
+    Mutant("the cheaper GELU", ops.Gelu, lambda op: ops.GeluTanh, ANOTHER_FUNCTION),
+    Mutant("the density forgotten", ops.Gelu, backward(lambda right, xp, saved, dy, needs: (dy * (saved[0] > 0),))),
+    Mutant(
+        "the coupling forgotten",
+        ops.Softmax,
+        backward(lambda right, xp, saved, dy, needs, axis: (dy * saved[0] * (1 - saved[0]),)),
+    ),
+    Mutant(
+        "the maximum not taken off",
+        ops.LogSoftmax,
+        forward(lambda right, xp, x, axis: (x - overflowing(xp, x, axis=axis), (x,))),
+    ),
+    Mutant("dx not divided", ops.Mean, gradient(0, lambda dx: 4 * dx)),
+    Mutant("the sum", ops.Mean, value(lambda y: 4 * y)),
+    Mutant(
+        "whole gradient to every tie",
+        ops.Amax,
+        backward(
+            lambda right, xp, saved, dy, needs, axes, keepdims: (
+                xp.where(saved[0] == saved[1][:, None], dy[:, None], 0),
+            )
+        ),
+        ANOTHER_TIE,
+    ),
+    Mutant("the biased variance", ops.Var, forgetting(correction=0)),
+    Mutant("a quotient for the product of the others", ops.Prod, backward(quotient)),
+    Mutant(
+        "the maximum not taken off",
+        ops.LogSumExp,
+        forward(
+            lambda right, xp, x, axes, keepdims: (
+                overflowing(xp, x, axis=axes)[:, 0],
+                right(xp, x, axes=axes, keepdims=keepdims)[1],
+            )
+        ),
+    ),
+    Mutant("dx assigned, not added", ops.Index, backward(assigned)),
+    Mutant("zeros for the value", ops.Pad, forgetting(value=0.0), ANOTHER_FUNCTION),
+    Mutant("widths swapped in dx", ops.Pad, gradient(0, lambda dx: dx[:, ::-1])),
+    Mutant("eps forgotten", ops.BatchNorm, forward(lambda right, *args, eps: right(*args, eps=0.0)), ANOTHER_FUNCTION),
+    Mutant(
+        "mean and variance taken for constants",
+        ops.BatchNorm,
+        backward(lambda right, xp, saved, dy, needs, eps: right(xp, (*saved[:3], True), dy, needs, eps=eps)),
+    ),
+    Mutant(
+        "eps forgotten",
+        ops.LayerNorm,
+        forward(lambda right, *args, shape, eps: right(*args, shape=shape, eps=0.0)),
+        ANOTHER_FUNCTION,
+    ),
+    Mutant("dweight averaged", ops.LayerNorm, gradient(1, lambda dw: dw / 3)),
+    Mutant("the mean forgotten", ops.MseLoss, forgetting(reduction="sum")),
+    Mutant("the mean forgotten in dx", ops.MseLoss, gradient(0, lambda dx: 12 * dx)),
+    Mutant("2 forgotten in dx", ops.MseLoss, gradient(0, lambda dx: dx / 2)),
+    Mutant("ignored targets counted", ops.NllLoss, forgetting(ignore_index=-100)),
+    Mutant("mean over examples, not weights", ops.NllLoss, value(lambda y: y * y.dtype.type(10.5 / 4))),
+    Mutant("ignored targets counted", ops.CrossEntropy, forgetting(ignore_index=-100)),
+    Mutant("smoothing forgotten", ops.CrossEntropy, forgetting(label_smoothing=0.0)),
+    Mutant("the mean forgotten", ops.CrossEntropy, forgetting(reduction="sum")),
+    Mutant(
+        "the softmax forgotten in dx",
+        ops.CrossEntropy,
+        backward(lambda right, xp, saved, dy, needs, **kw: (-saved[1] * dy * saved[-1], None, None)),
+    ),
+    Mutant(
+        "ln(1 + e^-x) overflows",
+        ops.BceWithLogits,
+        forward(
+            lambda right, xp, x, t, *rest, **kw: (
+                xp.mean((1 - t) * x + xp.log(1 + xp.exp(-x))),
+                right(xp, x, t, *rest, **kw)[1],
+            )
+        ),
+    ),
+]
+
+
+# --- breaches of the contract: the gradients are right, the op is not -----------------------------------------------
+
+
+class Breach(NamedTuple):
+    mistake: str
+    op: Any
+
+
+def halves(op, forward=None, backward=None):
+    """The op with one or both of its halves replaced."""
+    changes = {"forward": forward, "backward": backward}
+    return type(op.__name__, (op,), {name: staticmethod(half) for name, half in changes.items() if half})
+
+
+def through_float64(xp, a, b):
+    return a * b * np.ones(1), (a, b)
+
+
+def writing_to_input(xp, a, b):
+    y = a * b
+    a += 0
+    return y, (a, b)
+
+
+def writing_to_dy(xp, saved, dy, needs):
+    dy *= 1
+    return ops.Mul.backward(xp, saved, dy, needs)
+
+
+def gradient_in_float64(xp, saved, dy, needs):
+    return tuple(dx.astype(np.float64) for dx in ops.Mul.backward(xp, saved, dy, (True, True)))
+
+
+def gradient_in_float32(xp, saved, dy, needs):
+    (dx,) = ops.Relu.backward(xp, saved, dy, needs)
+    return (dx.astype(np.float32).astype(dx.dtype),)
+
+
+def both_or_nothing(xp, saved, dy, needs):
+    return ops.Mul.backward(xp, saved, dy, needs) if all(needs) else (None, None)
+
+
+def ones_for_a_single(xp, saved, dy, needs):
+    da, db = ops.Mul.backward(xp, saved, dy, (True, True))
+    return (da, db) if needs[1] else (np.ones_like(da), None)
+
+
+def flat_memory(xp, saved, dy, needs):
+    (y,) = saved
+    dy = dy.ravel(order="K").reshape(dy.shape)
+    return (xp.where(y > 0, dy, 0),)
+
+
+def absolute(xp, saved, dy, needs):
+    (y,) = saved
+    return (xp.where(y > 0, abs(dy), 0),)
+
+
+def masked(xp, x):
+    mask = (x > 0).astype(x.dtype)
+    return x * mask, (mask,)
+
+
+def using_up(xp, saved, dy, needs):
+    (mask,) = saved
+    dx = dy * mask
+    mask *= 0
+    return (dx,)
+
+
+def a_list(xp, saved, dy, needs):
+    return list(ops.Mul.backward(xp, saved, dy, needs))
+
+
+def one_for_two(xp, saved, dy, needs):
+    return ops.Mul.backward(xp, saved, dy, needs)[:1]
+
+
+def growing():
+    calls = []
+
+    def forward(xp, x):
+        calls.append(x)
+        y = xp.maximum(x, 0)
+        return y * (1 + 1e-3 * len(calls)), (y,)
+
+    return forward
+
+
+BREACHES = [
+    Breach("forward gives float64 for float32", halves(ops.Mul, through_float64)),
+    Breach("forward writes to an input", halves(ops.Mul, writing_to_input)),
+    Breach("another output at every call", halves(ops.Relu, growing())),
+    Breach("backward writes to dy", halves(ops.Mul, None, writing_to_dy)),
+    Breach("backward gives float64 for float32", halves(ops.Mul, None, gradient_in_float64)),
+    Breach("backward rounds to float32", halves(ops.Relu, None, gradient_in_float32)),
+    Breach("gradients only where all are asked for", halves(ops.Mul, None, both_or_nothing)),
+    Breach("another gradient where one alone is asked for", halves(ops.Mul, None, ones_for_a_single)),
+    Breach("dy read in the order of its memory", halves(ops.Relu, None, flat_memory)),
+    Breach("|dy| for dy", halves(ops.Relu, None, absolute)),
+    Breach("backward changes what was saved", halves(ops.Relu, masked, using_up)),
+    Breach("a list for a tuple", halves(ops.Mul, None, a_list)),
+    Breach("one gradient for two inputs", halves(ops.Mul, None, one_for_two)),
+]
+
+
+# --- the list, as a document ----------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "mutants.md"
+
+
+def document() -> str:
+    """docs/mutants.md."""
+    rows = [
+        f"| {op.__name__} | {mistake} | yes | {f'no: {unseen}' if unseen else 'yes'} |"
+        for mistake, op, _, unseen in MUTANTS
+    ]
+    seen = sum(not mutant.unseen for mutant in MUTANTS)
+    return "\n".join(
+        [
+            "# Wrong ops that the checkers refuse",
+            "",
+            f"A checker is worth what it rejects. Here are {len(MUTANTS)} ops, each wrong by one mistake.",
+            "`compare_with_torch` rejects them all, in float32 and in float64. `gradcheck`, which knows no right",
+            f"answer, rejects the {seen} whose gradient is not the derivative of what they compute. They are in",
+            "[`tests/check/mutants.py`](../tests/check/mutants.py), which writes this page.",
+            "",
+            "| op | mistake | rejected by PyTorch | by differences |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "An op may give the right gradients and still break what [`tinyconv/ops`](../tinyconv/ops/__init__.py)",
+            "asks of every op. `check_op` rejects these:",
+            "",
+            "| op | mistake |",
+            "|---|---|",
+            *(f"| {op.__name__} | {mistake.replace('|', chr(92) + '|')} |" for mistake, op in BREACHES),
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
+    print(f"{DOCUMENT}: {len(MUTANTS)} mutants, {len(BREACHES)} breaches")

@@ -1,0 +1,190 @@
+"""tinyconv gradcheck, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tinyconv as tc
+from tinyconv import ops
+from tinyconv.check.table import TRIES, check_public, options_of, public_ops
+
+MODULE = """
+from tinyconv import ops
+
+class Right(ops.LeakyRelu):
+    pass
+
+class Wrong(ops.LeakyRelu):
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, slope):
+        return (dy,)
+
+class Outer:
+    class Inner(ops.Tanh):
+        pass
+
+def scaled(x, factor=1.0):
+    return x * factor
+
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own")
+    (path / "mine.py").write_text(MODULE)
+    (path / "broken.py").write_text("import module_that_is_not_there")
+    return path
+
+
+def run(*args, code=0, cwd=None):
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    env["PYTHONPATH"] = os.pathsep.join([str(p) for p in sys.path if p])
+    done = subprocess.run(
+        [sys.executable, "-m", "tinyconv", "gradcheck", *map(str, args)],
+        capture_output=True, text=True, env=env, timeout=300, check=False, cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def test_an_op_and_its_options():
+    lines = run("conv2d", "--stride", 2, "--padding=1,2", "--cases", 3).stdout.splitlines()
+    cells = lines[3].replace("│", " ").split()
+    assert (cells[0], cells[1], cells[-1]) == ("conv2d", "3", "ok")
+    assert lines[-1].startswith("1 op, all right; errors are shares of the gradient")
+
+
+def test_several_ops_with_torch():
+    rows = [json.loads(line) for line in run("tanh", "softmax", "--cases", 2, "--torch", "--json").stdout.splitlines()]
+    assert [row["op"] for row in rows] == ["tanh", "softmax"]
+    assert all(row["verdict"] == "ok" and row["cases"] == 2 and row["torch_error"] < 64 for row in rows)
+
+
+def test_an_op_without_a_gradient():
+    assert run("argmax", "--cases", 1).stdout == "no gradient to check: argmax\n"
+
+
+def test_options_that_no_case_takes():
+    done = run("conv2d", "--groups", 7, "--cases", 1, code=1)
+    assert f"none of {TRIES} cases drawn could be checked" in done.stdout
+    assert "the last was refused with ShapeError: conv2d: " in done.stdout
+
+
+def test_an_op_of_ones_own(folder):
+    assert run("mine:Right", "--slope", 0.5, cwd=folder).stdout.startswith("Right: ok, 6 cases\n")
+    assert run("mine:Outer.Inner", cwd=folder).stdout.startswith("Inner: ok")
+    assert (
+        run("mine:scaled", "--factor", 3, "--shapes", "(2,3),", cwd=folder).stdout.splitlines()[1].startswith("  (2,3)")
+    )
+    done = run("mine:Wrong", "--slope", 0.5, "--cases", 1, code=1, cwd=folder)
+    assert done.stdout.startswith("Wrong: FAILED, 1 case\n")
+    assert "analytic" in done.stdout
+    lines = [
+        json.loads(line) for line in run("mine:Wrong", "--slope", 0.5, "--json", code=1, cwd=folder).stdout.splitlines()
+    ]
+    assert lines[0]["verdict"] == "wrong gradient"
+    assert lines[0]["worst"]["input"] == "input 0"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["convd"], "no op 'convd'; did you mean conv2d"),
+        (["conv2d", "--strid", 2], "conv2d has no option strid; it has stride, padding, dilation, groups"),
+        (["conv2d", "--stride", 2, 1], "--stride has one value, got 2 and 1; a pair is 2,1"),
+        (["conv2d", "relu", "--stride", 2], "--stride is an option of an op: name one"),
+        (["--stride", 2], "--stride is an option of an op: name one"),
+        (["nowhere:MyOp"], "no module 'nowhere' in the current folder"),
+        (["mine:Rihgt"], "mine has no 'Rihgt'; did you mean Right?"),
+        (["mine:number"], "int is neither an op nor a function"),
+        (["mine:Right"], "Right needs slope"),
+        (["mine:Right", "--slop", 1], "Right has no option slop; it has slope"),
+        (["mine:Right", "--slope", 1, "--torch"], "has no counterpart in PyTorch"),
+        (["mine:Right", "relu"], "check mine:Right alone"),
+        (["mine:Right", "--slope", 1, "--inputs", 1], "arrays cannot be given here"),
+        ([":Right"], "names no module"),
+    ],
+)
+def test_wrong_usage(folder, args, words):
+    message = " ".join(run(*args, code=2, cwd=folder).stderr.replace("│", " ").split())
+    assert words in message
+
+
+def test_torch_that_is_not_there(monkeypatch):
+    import typer
+
+    from tinyconv import cli
+
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    with pytest.raises(typer.BadParameter, match="--torch needs PyTorch: pip install torch"):
+        cli.gradcheck(["relu"], with_torch=True)
+
+
+def test_a_module_that_does_not_import(folder):
+    assert "No module named 'module_that_is_not_there'" in run("broken:MyOp", code=1, cwd=folder).stderr
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", public_ops())
+def test_every_public_op_passes(name):
+    row = check_public(name, cases=3)
+    assert row.ok, row.message
+    assert (row.cases == 3) == (row.verdict == "ok")
+
+
+def test_few_ops_have_no_gradient():
+    """Or an argument space without a smooth case would go unnoticed."""
+    without = {name for name in public_ops() if check_public(name, cases=1).verdict == "no gradient"}
+    assert {"argmax", "isnan", "detach", "zeros"} <= without
+    assert not without & {"conv2d", "relu", "max_pool2d", "cross_entropy", "sum", "where", "add"}
+    assert len(without) < len(public_ops()) / 2
+
+
+def test_options_are_the_arguments_that_are_no_tensors():
+    assert options_of("conv2d") == ["stride", "padding", "dilation", "groups"]
+    assert "dim" in options_of("softmax")
+
+
+def test_a_wrong_public_op_is_found_and_replayed(monkeypatch):
+    right = ops.Tanh.backward
+    monkeypatch.setattr(ops.Tanh, "backward", staticmethod(lambda *args: (right(*args)[0] * 1.001,)))
+    row = check_public("tanh", cases=5)
+    assert (row.ok, row.verdict, row.cases) == (False, "wrong gradient", 1)
+    assert row.message.startswith("tanh: wrong gradient\n")
+    assert "analytic" in row.message
+    assert "drawn by RandomDraw(" in row.message
+    assert check_public("tanh", cases=5) == row
+
+
+def test_an_op_that_raises_is_a_failure(monkeypatch):
+    def fails(*args):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(ops.Tanh, "forward", staticmethod(fails))
+    row = check_public("tanh")
+    assert (row.ok, row.verdict) == (False, "raised")
+    assert row.message.startswith("tanh: ZeroDivisionError: oops\ndrawn by RandomDraw(")
+
+
+def test_what_only_torch_sees(monkeypatch):
+    """A function with the right gradient of another function."""
+    right = ops.Tanh.forward
+    monkeypatch.setattr(ops.Tanh, "forward", staticmethod(lambda xp, x: (right(xp, x)[0] + 1, right(xp, x)[1])))
+    assert check_public("tanh", cases=3).ok
+    row = check_public("tanh", cases=3, with_torch=True)
+    assert (row.ok, row.verdict) == (False, "differs from PyTorch")
+
+
+def test_the_import_stays_light():
+    code = "import sys, tinyconv; assert 'tinyconv.check' not in sys.modules; assert tinyconv.check.gradcheck; " \
+        "assert 'torch' not in sys.modules; assert 'check' in dir(tinyconv)"  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="module 'tinyconv' has no attribute 'chekc'"):
+        _ = tc.chekc

@@ -1,0 +1,88 @@
+"""The checker itself: it refuses to pass where nothing was compared, and it compares everything."""
+
+import numpy as np
+import pytest
+import torch
+from oracle import LAYOUTS, Disagreement, Vacuous, arrange, check, check_values
+
+import tinyconv as tc
+
+X = np.random.default_rng(0).standard_normal((3, 4))
+
+
+def double(x):
+    return x * 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        pytest.param([], {}, id="no input"),
+        pytest.param([np.arange(3)], {}, id="no input of floating point"),
+        pytest.param([X], {"needs": []}, id="no gradient asked for"),
+        pytest.param([X], {"cotangent": lambda rng, shape, dtype: np.zeros(shape, dtype)}, id="cotangent of zeros"),
+    ],
+)
+def test_refuses_to_pass_for_nothing(inputs, options):
+    with pytest.raises(Vacuous):
+        check(double, double, inputs, **options)
+
+
+def test_refuses_outputs_without_gradient():
+    with pytest.raises(Vacuous):
+        check(lambda x: x.detach(), lambda x: x.detach(), [X])
+    with pytest.raises(Vacuous):
+        check_values(lambda: tc.zeros(1), lambda: torch.zeros(1), [])
+
+
+WRONG = {
+    "value": lambda x: x * 2.0001,
+    "one value": lambda x: x * 2 + tc.from_numpy(np.eye(3, 4)[:, ::-1] * 1e-9),
+    "dtype": lambda x: (x * 2).float(),
+    "shape": lambda x: (x * 2).unsqueeze(0),
+    "number of outputs": lambda x: (x * 2, x),
+    "NaN": lambda x: tc.where(x > 2, x * np.nan, x * 2),
+    "infinity": lambda x: tc.where(x > 2, x * 0 + np.inf, x * 2),
+    "no gradient": lambda x: x.detach() * 2,
+    "gradient": lambda x: x * 3 - x.detach(),
+    "gradient of one element": lambda x: tc.where(x > 1.2, x.detach(), x) * 2,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_notices(name):
+    x = np.append(X, [[0.0, 1.0, -1.0, 3.0]], axis=0)[1:]  # some element is above 2
+    check(double, double, [x])
+    with pytest.raises(Disagreement):
+        check(WRONG[name], double, [x])
+
+
+def test_notices_a_write_to_an_input():
+    def careless(x):
+        y = x * 2
+        x.array[0] = 0
+        return y.clone()
+
+    with pytest.raises((Disagreement, tc.GraphError)):
+        check(careless, double, [X.copy()])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 4), (2, 0, 3), (5,), ()], ids=str)
+def test_layouts_hold_the_same_values(layout, shape):
+    array = np.asarray(np.random.default_rng(0).standard_normal(shape))
+    arranged = arrange(array, layout)
+    assert (arranged.shape, arranged.dtype) == (array.shape, array.dtype)
+    if layout != "broadcast":
+        np.testing.assert_array_equal(arranged, array)
+    if shape == (3, 4):
+        strides = {
+            "contiguous": (32, 8),
+            "read-only": (32, 8),
+            "permuted": (8, 24),
+            "sliced": (64, 16),
+            "reversed": (-32, -8),
+            "broadcast": (32, 0),
+        }
+        assert arranged.strides == strides[layout]
+        assert arranged.flags.writeable == (layout not in ("read-only", "broadcast"))

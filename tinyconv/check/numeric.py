@@ -1,0 +1,630 @@
+"""Gradients against finite differences: the check that needs no second implementation.
+
+    gradcheck(lambda x, w: tc.functional.conv2d(x, w, padding=1), [x, w])
+
+A gradient g of a function f claims that moving the input by h u changes <dy, f> by h <g, u>. So move it, by h forwards
+and by h backwards, and look. Everything is float64; dy and u are random and dense, no element of them near 0, so that
+an error in one element of ten thousand shows in every direction.
+
+How large h, and how much may the two differ? The central difference (f(x + h u) - f(x - h u)) / 2h is off by about
+h^2 f''' / 6 because f is curved, and by about 2^-52 |f| / h because f is rounded. With h = 1e-6 times the size of x
+these are 1e-12 and 1e-10 of the result for a function without large numbers in it. A mistake is hardly ever smaller
+than 1e-4 of the gradient, and so there is room between the two: `rtol` = 1e-4 of the root mean square of g for *all*
+elements of a direction together, plus ROUNDINGS roundings of the outputs over h.
+
+Where f has a kink (relu at 0) or a tie (the maximum of equals) within h, differences prove nothing. There the forward
+and the backward difference disagree. If they do, h is made smaller, up to a hundred times, until they agree; a
+disagreement that stays is a kink at x, one that grows is noise, and neither is passed nor called a wrong gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv.check.draw import arrange
+from tinyconv.errors import TinyconvError
+from tinyconv.tensor import OpNode
+from tinyconv.variants import op_name
+
+ROUNDINGS = 64
+SHRINK = (1.0, 0.1, 0.01)  # of the step, until the one-sided differences agree
+FEW = 32  # elements that are looked at one by one to find the worst
+
+Array = np.ndarray[Any, Any]
+Mode: TypeAlias = Literal["directions", "jacobian"]
+Verdict: TypeAlias = Literal[
+    "ok",
+    "wrong gradient",
+    "kink or tie",  # suspected: the one-sided derivatives differ
+    "noise",  # the values jump by more than float64 rounds: differences say nothing
+    "nothing to check",
+    "not finite",
+    "not deterministic",
+    "float32",  # something on the way computes in it
+    "broken contract",  # an input written to, a backward that is not linear, ...
+]
+
+
+class GradcheckError(TinyconvError, AssertionError):
+    """A gradient is wrong, or nothing is known about it. `report` says which, and where."""
+
+    def __init__(self, report: Report, message: str | None = None) -> None:
+        super().__init__(message or str(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The element where analytic and numeric gradient differ most."""
+
+    input: str  # "input 0", or the name of a parameter
+    index: tuple[int, ...]
+    value: float  # of the input there
+    analytic: float
+    numeric: float
+    output: tuple[int, ...] | None = None  # in mode "jacobian": the output (its number, then the index)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `gradcheck` found."""
+
+    name: str  # of the function
+    verdict: Verdict
+    message: str = ""
+    ops: tuple[str, ...] = ()  # those on the tape, in order
+    error: float = 0.0  # the largest |analytic - numeric|, where `rtol` is what is allowed
+    evaluations: int = 0
+    unmoved: tuple[str, ...] = ()  # inputs that the outputs do not depend on, in both opinions
+    worst: Worst | None = None
+    seed: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict == "ok"
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        if self.ok:
+            unmoved = f"; no effect: {', '.join(self.unmoved)}" if self.unmoved else ""
+            return f"{self.name}: ok, worst error {self.error:.1e} after {self.evaluations} evaluations{unmoved}"
+        lines = [f"{self.name}: {self.verdict}", *self.message.splitlines()]
+        if len(self.ops) > 1 or (self.ops and self.ops[0] != self.name):
+            lines.append(f"ops on the tape: {', '.join(self.ops)}")
+        if self.worst:
+            lines.append(f"to replay it: the same inputs, seed={self.seed}")
+        return "\n  ".join(lines)
+
+
+class _Projection:
+    """Outputs made into numbers to compare: their product with `dys`, or, without, every element."""
+
+    def __init__(self, dys: list[Array] | None = None) -> None:
+        self.dys = dys
+
+    def __call__(self, arrays: list[Array]) -> Array:
+        if self.dys is None:
+            return np.concatenate([array.ravel() for array in arrays])
+        return np.array([sum(float((dy * array).sum()) for dy, array in zip(self.dys, arrays, strict=True))])
+
+    def size(self, arrays: list[Array]) -> Array:
+        """What roundings of the outputs add up to: not to their sum, for they have random signs."""
+        if self.dys is None:
+            return abs(self(arrays))
+        return np.array([np.sqrt(sum(float(((dy * y) ** 2).sum()) for dy, y in zip(self.dys, arrays, strict=True)))])
+
+
+class Finding(Exception):
+    """The end of a check that does not pass."""
+
+    def __init__(self, verdict: Verdict, message: str, worst: Worst | None = None) -> None:
+        super().__init__(message)
+        self.verdict, self.message, self.worst = verdict, message, worst
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float | None = None,
+    rtol: float = 1e-4,
+    mode: Mode = "directions",
+    directions: int = 3,
+    seed: int = 0,
+    raise_exception: bool = True,
+) -> Report:
+    """Whether the gradients of `fn` at `inputs` are its derivatives; raises GradcheckError, an AssertionError, if not.
+
+    `fn` takes tensors and returns one, or several; those that require no gradient are left out. `inputs` are arrays or
+    tensors: floating-point ones are copied to float64, anything else is passed on as it is. Checked are the tensors
+    that require grad; if there are none, all inputs of floating point. The parameters of a Module are inputs too: of a
+    copy of it in float64.
+
+    `eps`          the step, as a share of the size (the root mean square) of the input that is moved
+    `rtol`         what a directional derivative may be off, as a share of the root mean square of the gradient
+    `atol`         what it may be off besides; unless given, what the rounding of the outputs makes of a difference
+    `mode`         "directions" moves all elements of an input at once, along `directions` random directions: as quick
+                   for a million elements as for ten. "jacobian" moves each element alone and compares each output
+    `seed`         of the directions, and of the gradients dy that are sent back
+
+    The reasons for these numbers are in the module's docstring. Also checked: that `fn` writes to no input, and gives
+    the same twice; that backward is linear in dy, takes dy of any strides, does not write to it, and gives the same
+    twice; that nothing goes through float32. It never passes for nothing: outputs that do not depend on the inputs,
+    empty ones, infinities, kinks and ties have verdicts of their own. With `raise_exception=False` the report, which is
+    true if all is well, is returned either way.
+    """
+    if mode not in ("directions", "jacobian"):
+        raise ValueError(f"gradcheck: mode must be 'directions' or 'jacobian', got {mode!r}")
+    if directions < 2:
+        raise ValueError(f"gradcheck: at least 2 directions are needed, got {directions}")
+    if not (eps > 0 and rtol > 0 and (atol is None or atol >= 0)):
+        raise ValueError(f"gradcheck: eps and rtol must be above 0, atol not below, got {eps=}, {rtol=}, {atol=}")
+    check = _Check(fn, inputs, eps, atol, rtol, np.random.default_rng(seed))
+    verdict, message, worst = "ok", "", None
+    try:
+        check.run(mode, directions)
+    except Finding as found:
+        verdict, message, worst = found.verdict, found.message, found.worst
+    report = Report(
+        name_of(fn),
+        verdict,  # type: ignore[arg-type]
+        message,
+        tuple(check.ops),
+        check.error,
+        check.evaluations,
+        tuple(check.unmoved) if verdict == "ok" else (),
+        worst,
+        seed,
+    )
+    if raise_exception and not report.ok:
+        raise GradcheckError(report)
+    return report
+
+
+def name_of(fn: Any) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+@dataclass
+class _Look:
+    """One direction, seen with steps made smaller until the one-sided differences agree. An entry a projection."""
+
+    analytic: Array
+    numeric: Array  # with the last step
+    jump: Array  # |forward difference - backward difference|
+    tolerance: Array
+    growth: Array  # of the jump, in the last shrinking of the step by ten
+    erratic: Array  # the differences change with the step as they do where values jump
+    error: Array  # |analytic - numeric| / tolerance, the worst of the steps
+    visible: bool  # something here is larger than rounding
+
+    def verdicts(self) -> Array:
+        """Of each projection."""
+        verdicts = np.where(self.error <= 1, "ok", "wrong gradient").astype(object)
+        verdicts[(self.jump > self.tolerance) & (self.growth > 0.5)] = "kink or tie"  # that of a curve would be a tenth
+        verdicts[self.erratic] = "noise"
+        verdicts[~np.isfinite(self.numeric)] = "not finite"
+        return verdicts
+
+
+@dataclass
+class _Check:
+    fn: Callable[..., Any]
+    inputs: Any
+    eps: float
+    atol: float | None
+    rtol: float
+    rng: np.random.Generator
+    ops: list[str] = field(default_factory=list)
+    error: float = 0.0
+    evaluations: int = 0
+    unmoved: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        given = list(self.inputs) if isinstance(self.inputs, Sequence) else [self.inputs]
+        self.values = [_float64(value) for value in given]
+        floats = [i for i, value in enumerate(self.values) if _is_float(value)]
+        asked = [i for i in floats if isinstance(given[i], tc.Tensor) and given[i].requires_grad]
+        self.checked = asked or floats
+        self.names = [f"input {i}" for i in range(len(given))]
+        if isinstance(self.fn, tc.nn.Module):
+            module = self.fn = deepcopy(self.fn).to(dtype=tc.float64)
+            parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+            self.parameters = [p for _, p in parameters]
+            self.names += [name for name, _ in parameters]
+            self.checked = [*self.checked, *range(len(given), len(self.names))]
+            self.values += [p.array.copy() for p in self.parameters]
+        else:
+            self.parameters = []
+
+    # Asking.
+
+    def leaves(self) -> list[Any]:
+        """Fresh tensors of the inputs, and the parameters with their values set."""
+        own = len(self.values) - len(self.parameters)
+        leaves = [
+            tc.tensor(value, requires_grad=i in self.checked) if isinstance(value, np.ndarray) else value
+            for i, value in enumerate(self.values[:own])
+        ]
+        with tc.no_grad():
+            for parameter, value in zip(self.parameters, self.values[own:], strict=True):
+                parameter.copy_(tc.tensor(value))
+        return [*leaves, *self.parameters]
+
+    def call(self, leaves: list[Any]) -> list[Any]:
+        self.evaluations += 1
+        outputs = self.fn(*leaves[: len(leaves) - len(self.parameters)])
+        outputs = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+        for i, y in enumerate(outputs):
+            if not isinstance(y, tc.Tensor):
+                raise TypeError(
+                    f"gradcheck: {name_of(self.fn)} must return tensors; output {i} is a {type(y).__name__}"
+                    + (": an array inside a function is not on the tape" if isinstance(y, np.ndarray) else "")
+                )
+        self.unwritten(leaves, "the function")
+        return outputs
+
+    def outputs(self) -> list[Array]:
+        """The outputs that are looked at, at the values as they are now; nothing is recorded."""
+        with tc.no_grad():
+            outputs = self.call(self.leaves())
+        return [outputs[i].array for i in self.recorded]
+
+    def unwritten(self, leaves: list[Any], culprit: str) -> None:
+        for name, leaf, value in zip(self.names, leaves, self.values, strict=True):
+            if isinstance(value, np.ndarray) and leaf.array.tobytes() != value.tobytes():
+                raise Finding("broken contract", f"{culprit} wrote to {name}; work on a copy: x = x.clone()")
+
+    def gradients(self, dys: list[Array], twice: bool = False) -> list[Array]:
+        """The gradients of <dys, outputs>; zeros for None."""
+        leaves = self.leaves()
+        outputs = self.call(leaves)
+        wanted = [leaves[i] for i in self.checked]
+        seeds = [tc.from_numpy(dy) for dy in dys]
+        before = [dy.tobytes() for dy in dys]
+
+        def walk(retain: bool) -> list[Any]:
+            try:
+                grads = tc.grad(
+                    [outputs[i] for i in self.recorded], wanted, seeds, retain_graph=retain, allow_unused=True
+                )
+            except Exception as error:
+                raise Finding("broken contract", f"backward raised {type(error).__name__}: {error}") from error
+            if [dy.tobytes() for dy in dys] != before:
+                raise Finding("broken contract", "backward wrote to the gradient dy it was given; others hold it too")
+            self.unwritten(leaves, "backward")
+            return [np.zeros_like(x.array) if dx is None else dx.array for x, dx in zip(wanted, grads, strict=True)]
+
+        found = walk(twice)
+        if twice:
+            for i, a, b in zip(self.checked, found, walk(False), strict=True):
+                if not np.array_equal(a, b, equal_nan=True):
+                    raise Finding(
+                        "broken contract",
+                        f"a second backward over the same graph gives another gradient of {self.names[i]}: backward "
+                        "must not change what forward saved",
+                    )
+        return found
+
+    # The check.
+
+    def run(self, mode: Mode, directions: int) -> None:
+        self.prepare()
+        cotangents = [[self.dense(y.shape) for y in self.base] for _ in range(directions)]
+        gradients = [self.gradients(dys, twice=k == 0) for k, dys in enumerate(cotangents)]
+        for grads in gradients:
+            for i, dx in zip(self.checked, grads, strict=True):
+                self.look_at_gradient(self.names[i], dx)
+        try:
+            visible = self.compare_jacobian() if mode == "jacobian" else self.compare_directions(cotangents, gradients)
+        except Finding as found:
+            if found.verdict == "noise":
+                self.look_for_float32([True] * len(self.checked), gradients)
+            raise
+        if not any(visible):
+            if any(dx.any() for grads in gradients for dx in grads):
+                reason = "all gradients are smaller than what rounding makes of a difference: the function is flat here"
+            else:
+                reason = (
+                    "the outputs do not depend on the inputs, or not here: all gradients are 0, analytic and numeric"
+                )
+            raise Finding("nothing to check", f"{reason}; use other inputs")
+        self.look_for_float32(visible, gradients)
+        self.unmoved = [self.names[i] for i, seen in zip(self.checked, visible, strict=True) if not seen]
+        self.check_backward(cotangents, gradients)
+
+    def prepare(self) -> None:
+        """The outputs at the inputs, and whether there is anything to check about them."""
+        if not self.checked:
+            raise Finding("nothing to check", "no input is of floating point, so none has a gradient")
+        for i in self.checked:
+            if not np.isfinite(self.values[i]).all():
+                raise Finding("not finite", f"{self.names[i]} holds infinities or NaN, where there is no difference")
+        if not any(self.values[i].size for i in self.checked):
+            raise Finding("nothing to check", "all inputs are empty")
+        outputs = self.call(self.leaves())
+        self.recorded = [i for i, y in enumerate(outputs) if y.requires_grad]
+        if not self.recorded:
+            raise Finding(
+                "nothing to check",
+                "no output requires a gradient: the function does not use its inputs, or leaves the tape (detach, "
+                "no_grad, numpy, a comparison)",
+            )
+        self.ops = ops_on_tape([outputs[i] for i in self.recorded])
+        self.base = [outputs[i].array for i in self.recorded]
+        for i, y in zip(self.recorded, self.base, strict=True):
+            if y.dtype != np.float64:
+                raise Finding(
+                    "float32",
+                    f"output {i} is {y.dtype} although all inputs are float64: a constant or a parameter inside is "
+                    f"{y.dtype}, or forward makes one; in {y.dtype} differences are mostly rounding",
+                )
+            if not np.isfinite(y).all():
+                where = _first(~np.isfinite(y))
+                raise Finding(
+                    "not finite", f"output {i} is {y[where]} at {list(where)}; use inputs where the function is finite"
+                )
+        if not any(y.size for y in self.base):
+            raise Finding("nothing to check", "all outputs are empty")
+        for i, y, again in zip(self.recorded, self.base, self.outputs(), strict=True):
+            if not np.array_equal(y, again):
+                raise Finding(
+                    "not deterministic",
+                    f"output {i} is another at the second call with the same inputs; if there is chance in it, call "
+                    "tinyconv.manual_seed(0) inside the function, or module.eval()",
+                )
+        self.steps = {i: self.eps * (_rms(self.values[i]) or 1.0) for i in self.checked}
+
+    def look_at_gradient(self, name: str, dx: Array) -> None:
+        if not np.isfinite(dx).all():
+            where = _first(~np.isfinite(dx))
+            raise Finding(
+                "not finite", f"the gradient of {name} is {dx[where]} at {list(where)}, the outputs are finite"
+            )
+
+    def look_for_float32(self, visible: Sequence[bool], gradients: list[list[Array]]) -> None:
+        """dy is random: a number that depends on it is a float32 once in 2^29 times.
+
+        Not so what is left of numbers that cancel: it has few digits, and is not visible.
+        """
+        for i, seen, dxs in zip(self.checked, visible, zip(*gradients, strict=True), strict=True):
+            with np.errstate(over="ignore", under="ignore"):
+                rounded = all(np.array_equal(dx, dx.astype(np.float32)) for dx in dxs)
+            if seen and rounded and any(dx.any() for dx in dxs):
+                raise Finding(
+                    "float32",
+                    f"every element of the gradient of {self.names[i]} is a float32 number: backward computes in it, "
+                    "or does not use dy",
+                )
+
+    def compare_directions(self, cotangents: list[list[Array]], gradients: list[list[Array]]) -> list[bool]:
+        visible = [False] * len(self.checked)
+        for dys, grads in zip(cotangents, gradients, strict=True):
+            project = _Projection(dys)
+            for k, (i, dx) in enumerate(zip(self.checked, grads, strict=True)):
+                if not dx.size:
+                    continue
+                scale = np.array([_rms(dx)])
+                u = self.dense(dx.shape)
+                look = self.look(i, u, dx.reshape(1, -1), project, scale)
+                if look.verdicts()[0] != "ok":
+                    self.locate(i, u, dx, project, scale, look)
+                visible[k] |= look.visible
+        return visible
+
+    def compare_jacobian(self) -> list[bool]:
+        sizes = [y.size for y in self.base]
+        rows: list[list[Array]] = []  # the gradients of each element of the outputs
+        for row in np.eye(sum(sizes)):
+            parts = np.split(row, np.cumsum(sizes)[:-1])
+            rows.append(self.gradients([part.reshape(y.shape) for part, y in zip(parts, self.base, strict=True)]))
+        visible = [False] * len(self.checked)
+        for k, i in enumerate(self.checked):
+            jacobian = np.stack([grads[k].ravel() for grads in rows])
+            scale = np.sqrt(np.mean(jacobian**2, axis=1)) if jacobian.size else np.zeros(len(jacobian))
+            for index in np.ndindex(self.values[i].shape):
+                u = np.zeros(self.values[i].shape)
+                u[index] = 1
+                look = self.look(i, u, jacobian, _Projection(), scale)
+                visible[k] |= look.visible
+                verdicts = look.verdicts()
+                bad = np.flatnonzero(verdicts != "ok")
+                if bad.size:
+                    p = int(bad[np.argmax(look.error[bad])])
+                    number = int(np.searchsorted(np.cumsum(sizes), p, side="right"))
+                    inside = np.unravel_index(p - sum(sizes[:number]), self.base[number].shape)
+                    self.fail(i, index, look, p, (self.recorded[number], *map(int, inside)))
+        return visible
+
+    def look(self, i: int, u: Array, jacobian: Array, project: _Projection, scale: Array) -> _Look:
+        """Input i moved along u: what the gradients (the rows of `jacobian`) say, and what happens."""
+        x, count = self.values[i], len(jacobian)
+        analytic, numeric, jump, tolerance, growth = (np.full(count, np.nan) for _ in range(5))
+        erratic, error, visible, active = np.zeros(count, bool), np.zeros(count), False, np.ones(count, bool)
+        for shrink in SHRINK:
+            h = self.steps[i] * shrink
+            above, below = np.asarray(x + h * u), np.asarray(x - h * u)
+            sides = []
+            for self.values[i] in (above, below):
+                sides.append(self.outputs())
+            self.values[i] = x
+            with np.errstate(all="ignore"):
+                forward, backward = (
+                    project([(a - b) / h for a, b in zip(*ends, strict=True)])
+                    for ends in ((sides[0], self.base), (self.base, sides[1]))
+                )
+                central, jumped = (forward + backward) / 2, abs(forward - backward)
+                # Of the outputs; and of the moved input, which counts where the slope is 0 at x and only there.
+                rounding = (
+                    ROUNDINGS
+                    * 2.0**-52
+                    * (project.size(self.base) / h + (abs(forward) + abs(backward)) / (self.eps * shrink))
+                )
+                slope = jacobian @ ((above - below) / (2 * h)).ravel()  # x + h u was rounded
+                # In the tail of a distribution 1 - 1 has cancelled, in the one or in the other.
+                least = ROUNDINGS * 2.0**-52 * project.size([np.ones_like(y) for y in self.base])
+                rounding += least * (np.maximum(abs(slope), abs(central)) <= least)
+                # What a smaller step changes, the larger one was off by; more than its sides disagreed it cannot be.
+                change = abs(central - numeric)
+                error[active] = np.fmax(error, (abs(analytic - numeric) - change) / tolerance)[active]
+                erratic |= active & ((change > jump + tolerance) | (jumped > 4 * jump))
+                for kept, new in (
+                    (growth, jumped / jump),
+                    (analytic, slope),
+                    (numeric, central),
+                    (jump, jumped),
+                    (tolerance, (rounding if self.atol is None else self.atol) + self.rtol * scale),
+                ):
+                    kept[active] = new[active]
+                visible |= bool((np.maximum(abs(analytic), abs(numeric)) > rounding)[active].any())
+            active &= ~(jump <= tolerance)
+            if not active.any():
+                break
+        with np.errstate(all="ignore"):
+            error = np.fmax(error, abs(analytic - numeric) / tolerance)
+        self.error = max(self.error, self.rtol * float(error[np.isfinite(error)].max(initial=0)))
+        return _Look(analytic, numeric, jump, tolerance, growth, erratic, error, visible)
+
+    def locate(self, i: int, u: Array, dx: Array, project: _Projection, scale: Array, look: _Look) -> None:
+        """Halve the set of moved elements, keeping the worse half, then look at the last few one by one."""
+        verdict = look.verdicts()[0]
+
+        def badness(chosen: Array, weights: Array) -> tuple[float, _Look]:
+            some = np.zeros(dx.size)
+            some[chosen] = weights[chosen]
+            seen = self.look(i, some.reshape(dx.shape), dx.reshape(1, -1), project, scale)
+            measure = abs(seen.analytic - seen.numeric) if verdict == "wrong gradient" else seen.jump
+            return float(np.nan_to_num(measure, nan=np.inf)[0]), seen
+
+        candidates = np.arange(dx.size)
+        while candidates.size > FEW:
+            middle = candidates.size // 2
+            candidates = max(candidates[:middle], candidates[middle:], key=lambda half: badness(half, u.ravel())[0])
+        looks = [(*badness(np.array([c]), np.ones(dx.size)), int(c)) for c in candidates]
+        _, worst, at = max(looks, key=lambda found: found[0])
+        several = [found for _, found, _ in looks]
+        self.fail(i, tuple(map(int, np.unravel_index(at, dx.shape))), worst, 0, None, verdict, several)
+
+    def fail(
+        self,
+        i: int,
+        index: tuple[int, ...],
+        look: _Look,
+        p: int,
+        output: tuple[int, ...] | None,
+        verdict: Verdict | None = None,
+        several: Sequence[_Look] = (),
+    ) -> None:
+        verdict = verdict or look.verdicts()[p]
+        analytic, numeric = float(look.analytic[p]), float(look.numeric[p])
+        value = float(self.values[i][index])
+        worst = Worst(self.names[i], index, value, analytic, numeric, output)
+        of = f"output {output[0]} at {list(output[1:])}" if output else "<dy, y>, dy random"
+        numbers = f"analytic {analytic:.8g}, numeric {numeric:.8g} (the derivative of {of})"
+        place = f"{self.names[i]}, shape {self.values[i].shape}, at {list(index)}, where it is {value:.6g}"
+        if verdict == "kink or tie":
+            message = (
+                f"suspected at {place}: the slopes on its two sides differ by {look.jump[p]:.3g}\n{numbers}\n"
+                "differences prove nothing there: move the input away from it, or leave it out"
+            )
+        elif verdict == "noise":
+            message = (
+                f"the values jump by more than a float64 rounds: at {place}\n{numbers}\n"
+                "something inside computes in float32, takes the difference of large numbers, or is not continuous"
+            )
+        elif verdict == "not finite":
+            message = f"the function is not finite next to {place}"
+        else:
+            hint = _hint(several or [look], p)
+            message = f"{place}:\n{numbers}" + (f"\n{hint}" if hint else "")
+        raise Finding(verdict, message, worst)
+
+    def check_backward(self, cotangents: list[list[Array]], gradients: list[list[Array]]) -> None:
+        """That backward is linear in dy, and the same for dy of other strides."""
+        for layout in ("sliced", "permuted", "reversed"):
+            self.compare_gradients(
+                self.gradients([arrange(dy, layout) for dy in cotangents[0]]),
+                gradients[0],
+                f"is another for the same dy with other strides ({layout}); do not count on contiguous arrays",
+            )
+        mixed = self.gradients([np.asarray(2 * a - b) for a, b in zip(*cotangents[:2], strict=True)])
+        expected = [2 * a - b for a, b in zip(*gradients[:2], strict=True)]
+        self.compare_gradients(
+            mixed, expected, "is not linear in dy: backward(2 a - b) is not 2 backward(a) - backward(b)"
+        )
+
+    def compare_gradients(self, found: list[Array], expected: list[Array], what: str) -> None:
+        rounding = ROUNDINGS * 2.0**-52 * max(float(abs(y).max(initial=0)) for y in self.base)
+        for i, a, b in zip(self.checked, found, expected, strict=True):
+            if a.size and not (abs(a - b) <= self.rtol * _rms(b) + rounding / self.steps[i]).all():
+                raise Finding("broken contract", f"the gradient of {self.names[i]} {what}")
+
+    def dense(self, shape: tuple[int, ...]) -> Array:
+        """Random signs times 0.5 to 1.5: no element is near 0, where a mistake would not show."""
+        return np.asarray(self.rng.choice([-1.0, 1.0], shape) * self.rng.uniform(0.5, 1.5, shape))
+
+
+def ops_on_tape(outputs: Sequence[Any]) -> list[str]:
+    """The names of the ops that the outputs were computed by, in order; each once."""
+    nodes = {}
+    pending = [y.node for y in outputs]
+    while pending:
+        node = pending.pop()
+        if node is not None and node.order not in nodes:
+            nodes[node.order] = node
+            pending += node.parents
+    return list(dict.fromkeys(op_name(nodes[k].op) for k in sorted(nodes) if isinstance(nodes[k], OpNode)))
+
+
+def _float64(value: Any) -> Any:
+    """An array in C order: of float64, if it was of floating point. What is no array stays what it is."""
+    if isinstance(value, tc.Tensor):
+        value = value.detach().cpu().array
+    if isinstance(value, list):
+        value = np.array(value)
+    if not isinstance(value, np.ndarray):
+        return np.float64(value).reshape(()) if isinstance(value, np.floating) else value
+    return np.array(value, np.float64 if value.dtype.kind == "f" else value.dtype, order="C")
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def _rms(array: Array) -> float:
+    """The root mean square, of numbers whose squares may not be numbers."""
+    largest = float(abs(array).max(initial=0))
+    return largest * float(np.sqrt(np.mean((array / largest) ** 2))) if largest else 0.0
+
+
+def _first(mask: Array) -> tuple[int, ...]:
+    return tuple(map(int, np.argwhere(mask)[0]))
+
+
+def _hint(looks: Sequence[_Look], p: int) -> str:
+    """The usual mistakes, where the numbers betray them."""
+    wrong = [look for look in looks if look.verdicts()[p] != "ok"]
+    if len(wrong) == 1 < len(looks):
+        others = "element that was looked at is" if len(looks) == 2 else f"{len(looks) - 1} elements looked at are"
+        return f"the other {others} right"
+    analytic = np.array([look.analytic[p] for look in looks])
+    numeric = np.array([look.numeric[p] for look in looks])
+    if not analytic.any():
+        return "analytic is 0: backward returns None for this input, or it is detached on the way"
+    moved = abs(numeric) > 1e-3 * abs(numeric).max()
+    if not moved.any():
+        return ""
+    ratio = analytic[moved] / numeric[moved]
+    if np.allclose(ratio, ratio[0], rtol=1e-3):
+        elements = f"in all {moved.sum()} elements looked at" if moved.sum() > 1 else "there"
+        return f"analytic is {ratio[0]:.5g} times numeric {elements}"
+    return "the factor between the two differs from element to element"
