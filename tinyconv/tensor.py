@@ -348,7 +348,7 @@ class Recorder:
             node.grad = grad if node.grad is _RETAIN else node.grad + grad
         library = lifted.Library(node.xp, apply, wrap, op_name(node.op))
         inputs = [
-            self._constant(library, node.constants[i])
+            self._constant(library, node.constants[i][0])
             if parent is None
             else library.lift(_on_tape(self._array(parent), parent))
             for i, parent in enumerate(node.parents)
