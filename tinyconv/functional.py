@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from tinyconv import ops
 from tinyconv.backend import backend_of
 from tinyconv.creation import rand_like, tensor
@@ -223,10 +225,11 @@ def batch_norm(
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
         n = input.numel() // input.shape[1]
-        for running, found in ((running_mean, mean.array), (running_var, var.array * (n / (n - 1)))):
-            running.array *= 1 - momentum
-            running.array += momentum * found
-            running.storage.wrote(running.array)
+        with np.errstate(all="ignore"):  # infinities and NaN go through here as they do through ops
+            for running, found in ((running_mean, mean.array), (running_var, var.array * (n / (n - 1)))):
+                running.array *= 1 - momentum
+                running.array += momentum * found
+                running.storage.wrote(running.array)
     return y
 
 
@@ -299,6 +302,10 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         raise ShapeError(
             f"pad: {mode} padding of {(before, after)} needs an axis longer than {n} (input {input.shape})"
         )
+    if n + before + after <= 0 and mode != "circular":
+        raise ShapeError(
+            f"pad: {mode} padding of {(before, after)} leaves nothing of an axis of {n} (input {input.shape})"
+        )
     positions = range(-before, n + after)
     if mode == "circular":
         first, last = max(-before, 0), n - max(-after, 0)  # what is cropped does not come back at the other end
@@ -307,7 +314,7 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         source = [min(max(i, 0), n - 1) for i in positions]
     else:
         source = [n - 1 - abs(n - 1 - abs(i)) for i in positions]
-    return input[(slice(None),) * axis + (tensor(source, device=input.device),)]
+    return input[(slice(None),) * axis + (tensor(source, dtype=np.int64, device=input.device),)]
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------

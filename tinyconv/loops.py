@@ -6,6 +6,7 @@ these, and timed against them. NumPy only: one element at a time is no way to us
 """
 
 from itertools import product
+from math import prod
 
 from tinyconv.ops import Conv2d as Im2colConv2d
 from tinyconv.ops import Linear as MatmulLinear
@@ -98,7 +99,7 @@ class Linear:
 
     @staticmethod
     def forward(xp, x, weight, bias):
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
         y = xp.zeros((len(rows), len(weight)), x.dtype)
         for n, o in product(*map(range, y.shape)):
             if bias is not None:
@@ -110,7 +111,8 @@ class Linear:
     @staticmethod
     def backward(xp, saved, dy, needs):
         x, weight = saved
-        rows, dy_rows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, len(weight))
+        n_rows = prod(x.shape[:-1])
+        rows, dy_rows = x.reshape(n_rows, x.shape[-1]), dy.reshape(n_rows, len(weight))
         dx, dweight, dbias = (
             xp.zeros(rows.shape, x.dtype),
             xp.zeros(weight.shape, x.dtype),

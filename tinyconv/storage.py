@@ -9,42 +9,42 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from tinyconv.backend import Array
+from tinyconv.tape import number
 
 
 class Storage:
-    """The memory that a tensor and its views share: how often it has been written to.
+    """The memory that a tensor and its views share: when it was written to.
 
-    The tape notes the count with every op that saved an array, and compares when it walks. Writes through a Tensor
-    count themselves. Writes through a NumPy array that was handed out cannot; so what is saved from then on is noted
-    with a checksum of its bytes, and for what was saved before, one of all this memory is taken at that moment.
+    The tape compares with the number of an op that saved a part of it. Writes through a Tensor are numbered. Writes
+    through a NumPy array that was handed out cannot be; so what is saved from then on is noted with a checksum of its
+    bytes, and for what was saved before, one of all this memory is taken at that moment.
     """
 
-    writes = 0  # class attributes: most tensors never need their own
-    memory: Array = None  # once it was written to, or handed out after it was saved
-    saved = False  # an op that took part in this memory has saved something
-    watched = False  # this memory has been handed out
+    written = -1  # the number of the last write through a tensor. Class attributes: most tensors never need their own
+    watched = -1  # the number at which this memory was first handed out
+    recorded = False  # a recorded op took it as a constant, or a tensor outside the tape shares it with one inside
+    memory: Array = None  # once it was written to, or handed out after it was recorded
     _views: WeakValueDictionary[int, Any] | None = None
-    _checksum: int | None = None  # of the memory handed out after it was saved
-    _changes = 0  # of that checksum
+    _checksum: int | None = None  # of the memory, when it was handed out
 
     def wrote(self, array: Array) -> None:
-        """Count a write to `array`, this memory or a part of it."""
-        self.writes += 1
+        """Number a write to `array`, this memory or a part of it."""
+        self.written = number()
         self.memory = _root(array)
 
     def watch(self, array: Array) -> None:
         """From now on others may write to this memory, of which `array` is a part."""
-        if self.saved and not self.watched:
-            self.memory = _root(array)
-            self._checksum = checksum(self.memory)
-        self.watched = True
+        if self.watched < 0:
+            self.watched = number()
+            if self.recorded:
+                self.memory = _root(array)
+                self._checksum = checksum(self.memory)
 
-    def count(self) -> int:
-        """How many writes are known of by now, those of others too: for what was saved before it was watched."""
-        if self._checksum is not None and (found := checksum(self.memory)) != self._checksum:
-            self._checksum = found
-            self._changes += 1
-        return self.writes + self._changes
+    def changed_since(self, order: int) -> bool:
+        """Whether anybody is known to have written after that number; others only since this memory was handed out."""
+        if self.written > order:
+            return True
+        return self._checksum is not None and self.watched > order and checksum(self.memory) != self._checksum
 
     def share(self, *views: Any) -> None:
         """Note that these tensors, and arrays, are views of this memory."""

@@ -14,7 +14,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-_order = count()
+number: Callable[[], int] = count().__next__
+"""The next number. Nodes have one, and so have writes to memory: which came first can always be told."""
 
 
 class Node:
@@ -24,7 +25,7 @@ class Node:
     is_leaf = False  # a leaf keeps the gradients that reach it; it has no parents
 
     def __init__(self, parents: Sequence[Node | None] = ()) -> None:
-        self.order = next(_order)
+        self.order = number()
         self.parents = parents  # None where the input needs no gradient
         self.hooks: list[Callable[[Any], Any]] | None = None
 

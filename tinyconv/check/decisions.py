@@ -21,7 +21,6 @@ DECISIONS: dict[str, list[str]] = {
     "amax": [_NAN_EXTREME],
     "amin": [_NAN_EXTREME],
     "any": [_TRUTH, _EMPTY_DIM],
-    "arange": ["with an integer dtype, what is counted is rounded last; in torch start, end and step are, first"],
     "argmax": ["bools are taken; torch refuses them"],
     "argmin": ["bools are taken; torch refuses them"],
     "avg_pool2d": [_BATCH],
@@ -52,7 +51,6 @@ DECISIONS: dict[str, list[str]] = {
     "leaky_relu": [_INTEGERS],
     "log_softmax": [_INTEGERS],
     "logsumexp": [
-        "an empty axis has nothing to choose from and is refused; in torch it gives -inf",
         "dim=() names all axes; torch fails on it",
     ],
     "max_pool2d": [_BATCH, "a dilated window that touches no element is refused; in torch its maximum is -inf"],
@@ -67,6 +65,7 @@ DECISIONS: dict[str, list[str]] = {
     "pow": [
         "to the power of 0.5 or -0.5, -inf and -0.0 are what pow makes of them in C; torch asks sqrt there",
         "a bool as exponent counts as 0 or 1; torch has no gradient there",
+        "gradients of gradients take a uint8 exponent b as it is; in torch b - 2 wraps around below 0",
         _UINT8,
     ],
     "prod": ["the gradient beside an infinity is the product of the others; torch divides, which gives NaN"],
@@ -75,7 +74,7 @@ DECISIONS: dict[str, list[str]] = {
         "not recorded: it raises where a gradient would be lost",
         "values take the dtype of the tensor; beside index arrays torch wants them to have it",
     ],
-    "silu": [_INTEGERS],
+    "silu": [_INTEGERS, "where e^-x overflows (x < -88 in float32) the gradient of the gradient is NaN; in torch 0"],
     "softmax": [_INTEGERS],
     "std": [_NO_FREEDOM, _SPREAD_DIM],
     "sub": [_UINT8],

@@ -2,6 +2,7 @@
 
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.ops.elementwise import unbroadcast
+from tinyconv.shapes import product
 
 
 def same_dtype(name, **arrays):
@@ -72,10 +73,11 @@ class Linear:
     def backward(xp, saved, dy, needs):
         x, weight = saved
         o, i = weight.shape
-        rows = dy.reshape(-1, o)  # every leading axis is a batch axis
+        n = product(dy.shape[:-1])  # every leading axis is a batch axis
+        rows = dy.reshape(n, o)
         return (
             dy @ weight if needs[0] else None,
-            rows.T @ x.reshape(-1, i) if needs[1] else None,
+            rows.T @ x.reshape(n, i) if needs[1] else None,
             xp.sum(rows, axis=0) if needs[2] else None,
         )
 

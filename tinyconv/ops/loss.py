@@ -79,7 +79,7 @@ class L1Loss:
 class BceWithLogits:
     """l = w ((1 - t) x + (1 + (q - 1) t) ln(1 + e^-x)), with weights w and q (of the positive class);
 
-    with s the sigmoid of x,  dx = w ((1 - t) - (1 + (q - 1) t) (1 - s)) dl,  dt = w (-x + (q - 1) ln(1 + e^-x)) dl.
+    with s the sigmoid of x,  dx = w ((1 - t) - (1 + (q - 1) t) (1 - s)) dl,  dt = w (q ln(1 + e^-x) - ln(1 + e^x)) dl.
     ln(1 + e^-x) is taken as logaddexp(0, -x), which does not overflow.
     """
 
@@ -112,10 +112,10 @@ class BceWithLogits:
         dl = dy * scale if weight is None else dy * scale * weight
         dx = dt = None
         if needs[0]:
-            s = 1 / (1 + xp.exp(-x))
+            s = xp.exp(-softplus)
             dx = dl * ((1 - target) - positive * (1 - s))
         if needs[1]:
-            dt = dl * (-x if pos_weight is None else (pos_weight - 1) * softplus - x)
+            dt = dl * (-x if pos_weight is None else pos_weight * softplus - xp.logaddexp(xp.zeros_like(x), x))
         return dx, dt, None, None
 
 

@@ -10,19 +10,20 @@ the two means being what mean and var contribute; where they are constants (eval
 
 from tinyconv.errors import ShapeError
 from tinyconv.ops.linear import same_dtype
+from tinyconv.ops.reduce import average
 
 
 def standardise(xp, x, axes, eps):
     """x^, 1 / s, and the mean and (biased) variance over `axes`, which stay as axes of size 1."""
-    mean = xp.mean(x, axis=axes, keepdims=True)
+    mean = average(xp, x, axes, True)
     centred = x - mean
-    var = xp.mean(centred * centred, axis=axes, keepdims=True)
+    var = average(xp, centred * centred, axes, True)
     scale = 1 / xp.sqrt(var + eps)
     return centred * scale, scale, mean, var
 
 
 def standardise_backward(xp, d, xhat, scale, axes):
-    return scale * (d - xp.mean(d, axis=axes, keepdims=True) - xhat * xp.mean(d * xhat, axis=axes, keepdims=True))
+    return scale * (d - average(xp, d, axes, True) - xhat * average(xp, d * xhat, axes, True))
 
 
 class BatchNorm:

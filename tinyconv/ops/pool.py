@@ -143,31 +143,38 @@ def counted(start, kernel, size, padding):
 
 
 class AdaptiveAvgPool2d:
-    """y = A x B^T, where row i of A (OH, H) averages the i-th of OH intervals of the height, and B (OW, W) likewise;
+    """y[n,c,i,j] = the mean over the i-th of OH intervals of the height and the j-th of OW of the width;
 
-    dx = A^T dy B.
+    dx = dy / size of the cell, to all of the cell. Cells may overlap.
     """
 
     @staticmethod
     def check(x, *, out):
-        check_images("adaptive_avg_pool2d", x)
-        check_floating("adaptive_avg_pool2d", x)
+        check_adaptive("adaptive_avg_pool2d", x)
 
     @staticmethod
     def forward(xp, x, *, out):
-        a, b = (averaging(xp, n, o, x.dtype) for n, o in zip(x.shape[2:], out, strict=True))
-        return a @ x @ b.T, (a, b)
+        rows, columns = adaptive_bounds(x.shape[2], out[0]), adaptive_bounds(x.shape[3], out[1])
+        means = xp.stack([xp.mean(x[:, :, top:bottom], axis=2) for top, bottom in rows], axis=2)  # (N, C, OH, W)
+        y = xp.stack([xp.mean(means[..., left:right], axis=3) for left, right in columns], axis=3)
+        return y, (x.shape,)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, out):
-        a, b = saved
-        return (a.T @ dy @ b,)
+        (shape,) = saved
+        dx = xp.zeros(shape, dy.dtype)
+        for i, (top, bottom) in enumerate(adaptive_bounds(shape[2], out[0])):
+            for j, (left, right) in enumerate(adaptive_bounds(shape[3], out[1])):
+                share = dy[:, :, i : i + 1, j : j + 1] / ((bottom - top) * (right - left))
+                dx[:, :, top:bottom, left:right] += share
+        return (dx,)
 
 
-def averaging(xp, size, out, dtype):
-    """The matrix (out, size) that averages each of the `out` intervals of an axis."""
-    rows = [[(start <= i < end) / (end - start) for i in range(size)] for start, end in adaptive_bounds(size, out)]
-    return xp.asarray(rows, dtype=dtype).reshape(out, size)
+def check_adaptive(name, x):
+    check_images(name, x)
+    check_floating(name, x)
+    if 0 in x.shape[1:]:
+        raise ShapeError(f"{name}: {x.shape} has cells with nothing in them")
 
 
 class AdaptiveMaxPool2d:
@@ -178,10 +185,7 @@ class AdaptiveMaxPool2d:
 
     @staticmethod
     def check(x, *, out):
-        check_images("adaptive_max_pool2d", x)
-        check_floating("adaptive_max_pool2d", x)
-        if 0 in x.shape[1:]:
-            raise ShapeError(f"adaptive_max_pool2d: {x.shape} has nothing to take the maximum of")
+        check_adaptive("adaptive_max_pool2d", x)
 
     @staticmethod
     def forward(xp, x, *, out):

@@ -18,7 +18,7 @@ def total(xp, x, axes, keepdims):
 
 
 def average(xp, x, axes, keepdims):
-    """sum x / n, in float32 for float16: a mean may fit where the sum does not. The mean of nothing is NaN."""
+    """sum x / n, with NumPy in float32 for float16: a mean may fit where the sum does not. Of nothing it is NaN."""
     if product(x.shape[axis] for axis in axes):
         return xp.mean(x, axis=axes, keepdims=keepdims)
     return xp.sum(x, axis=axes, keepdims=keepdims) * float("nan")  # as xp.mean gives it, but with a warning

@@ -52,6 +52,8 @@ def rmsprop(
         spread = xp.maximum(square - mean * mean, 0)
     scaled = grad / (xp.sqrt(spread) + eps)
     if momentum:
+        if "momentum_buffer" not in state:  # a schedule may raise the momentum from 0
+            state["momentum_buffer"] = xp.zeros_like(param)
         buffer = state["momentum_buffer"]
         buffer *= momentum
         buffer += scaled

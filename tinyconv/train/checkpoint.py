@@ -162,7 +162,11 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]
         raise CheckpointError(f"no checkpoint at {path}: there is no such file")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            for name, array in arrays.items():
+                if array.dtype.kind == "V":  # bfloat16, where ml_dtypes is installed
+                    raise TypeError(f"{name} is {array.dtype}")
+            return file.metadata() or {}, arrays
     except (OSError, safetensors.SafetensorError, ValueError) as error:
         if zipfile.is_zipfile(path):
             raise CheckpointError(

@@ -165,7 +165,7 @@ def power(draw: Draw) -> Case:
         magnitude=magnitude,
         differentiable=bool(needs),
         smooth=smooth,
-        second_order=smooth,
+        second_order=smooth and arrays[-1].dtype != np.uint8,  # see DECISIONS
         **both(function),
     )
 

@@ -13,7 +13,7 @@ VALUES = ("normal", "ties", "normal", "special")
 @space("linear")
 def linear(draw: Draw) -> Case:
     lead = draw.shape(max_dims=3, max_side=3)
-    i, o, dtype = draw.integer(1, 5), draw.integer(1, 5), draw.dtype()
+    i, o, dtype = draw.integer(0, 5), draw.integer(0, 5), draw.dtype()
     draw.note(f"{len(lead)} leading axes" if len(lead) != 1 else "1 leading axis")
     arrays = {"input": draw.array((*lead, i), dtype, VALUES), "weight": draw.array((o, i), dtype, VALUES)}
     if draw.flag():

@@ -38,7 +38,7 @@ def batch_norm(draw: Draw) -> Case:
     var = _variance(arrays["input"], axes) if training else arrays["running_var"]
     options: dict[str, Any] = {"training": training} | _maybe_eps(draw, var, zero=not training)
     if training and draw.flag():
-        options["momentum"] = draw.choice([0.1, 0.5, 1.0, 0.0][: 4 if finite(arrays["input"]) else 2])
+        options["momentum"] = draw.choice([0.1, 0.5, 1.0, 0.0])
         draw.note("momentum")
     names = list(arrays)
 
@@ -102,7 +102,7 @@ def batch_norm_module(draw: Draw) -> Case:
 
 @space("layer_norm")
 def layer_norm(draw: Draw) -> Case:
-    lead, shape = draw.shape(max_dims=2, max_side=3), draw.shape(min_dims=1, max_dims=2, min_side=1)
+    lead, shape = draw.shape(max_dims=2, max_side=3), draw.shape(min_dims=1, max_dims=2)
     draw.note(f"normalised axes: {len(shape)}")
     draw.note_if(prod(shape) == 1, "one element")
     dtype = draw.dtype()
@@ -164,6 +164,8 @@ def _twice(arrays: Mapping[str, Array], slope: float) -> bool:
 
 
 def _variance(x: Array, axes: tuple[int, ...]) -> Array:
+    if not x.size:  # nothing varies
+        return np.ones(())
     with np.errstate(all="ignore"):
         return np.asarray(x, np.float64).var(axis=axes)
 
@@ -228,8 +230,8 @@ def pad(draw: Draw) -> Case:
 
 
 def _widths(draw: Draw, n: int, mode: str) -> tuple[int, int]:
-    """What to add to, or crop from, the two ends of an axis of n elements; but for "constant" something remains."""
-    least = 0 if mode == "constant" else 1
+    """What to add to, or crop from, both ends of an axis of n; of what is reflected or replicated something remains."""
+    least = 0 if mode in ("constant", "circular") else 1
     crop = draw.choice([0, 0, max(n - least, 0)])
     before_crop = draw.integer(0, crop)
     crops = before_crop, draw.integer(0, crop - before_crop)

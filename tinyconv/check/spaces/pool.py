@@ -121,8 +121,8 @@ def adaptive(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
 @space("adaptive_avg_pool2d")
 def adaptive_avg_pool2d(draw: Draw) -> Case:
     shape, options = adaptive(draw)
-    x = draw.array(shape, draw.dtype(), ("normal", "ties"))
-    return keyword_case("functional.adaptive_avg_pool2d", {"input": x}, options, magnitude="terms")
+    x = draw.array(shape, draw.dtype(), ("normal", "ties", "special"))
+    return keyword_case("functional.adaptive_avg_pool2d", {"input": x}, options, smooth=finite(x), magnitude="terms")
 
 
 @space("adaptive_max_pool2d")
