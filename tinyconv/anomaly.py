@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterable
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -14,7 +11,7 @@ from tinyconv.backend import Array, backend_of
 from tinyconv.caller import user_line
 from tinyconv.errors import AnomalyError
 from tinyconv.modes import Change, Layer, Mode, mode
-from tinyconv.tensor import OpNode, Recorder, Tensor
+from tinyconv.tensor import OpNode, Tensor
 from tinyconv.variants import op_name
 
 
@@ -56,20 +53,19 @@ class _Watcher:
     def __init__(self, check_nan: bool) -> None:
         self.check_nan = check_nan
 
-    def made(self, op: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+    def made(self, op: Any, inputs: tuple[Any, ...], geometry: dict[str, Any], outputs: tuple[Tensor, ...]) -> None:
         """An op has run."""
         line = user_line()
         node = outputs[0].node
-        geometry: Iterable[Any] = ()
         if isinstance(node, OpNode):
-            node.line, geometry = line, node.geometry.values()
+            node.line = line
         if not self.check_nan:
             return
         bad = next((t.array for t in outputs if not _finite(t.array)), None)
-        if bad is None or _in_a_recorded_walk():
+        if bad is None:
             return
         name, given = repr(op_name(op)), [t.array if isinstance(t, Tensor) else t for t in inputs]
-        infinite = any(_infinities(x) for x in (*given, *geometry))
+        infinite = any(_infinities(x) for x in (*given, *geometry.values()))
         if infinite and not _nans(bad):
             return  # passed on
         said = f"{name} made {_found(bad)} in its output {_kind(bad)}" + " out of infinities" * infinite
@@ -105,14 +101,6 @@ def _error(said: str, layer: Layer | None, lines: list[str]) -> AnomalyError:
     if layer is not None:
         layer.sign(error)
     return error
-
-
-def _in_a_recorded_walk() -> bool:
-    """Whether the op that ran is a step inside another's backward: that may have infinities that it masks."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code is not Recorder.pull.__code__:
-        frame = frame.f_back
-    return frame is not None
 
 
 # --- what is in an array --------------------------------------------------------------------------------------------

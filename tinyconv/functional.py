@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from tinyconv import ops
 from tinyconv.backend import backend_of
+from tinyconv.caller import warn
 from tinyconv.creation import rand_like, tensor
 from tinyconv.errors import GraphError, ShapeError
 from tinyconv.modes import is_grad_enabled
@@ -340,7 +338,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
     if isinstance(input.node, OpNode) and input.node.op is ops.Softmax:
-        _warn(
+        warn(
             "cross_entropy: the input comes out of softmax, but cross_entropy takes logits and applies softmax itself; "
             "applied twice it flattens the gradients: remove the softmax from the model"
         )
@@ -410,7 +408,7 @@ def binary_cross_entropy_with_logits(
 def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     _check_reduction(name, reduction)
     if input.shape != target.shape:
-        _warn(f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant")
+        warn(f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant")
     return apply(op, input, target, reduction=reduction)
 
 
@@ -423,11 +421,3 @@ def _constant(name: str, what: str, tensor: Tensor | None) -> None:
     """Refuse to record what would silently get no gradient."""
     if tensor is not None and tensor.requires_grad and is_grad_enabled():
         raise GraphError(f"{name}: {what} is a constant here and has no gradient; use {what}.detach()")
-
-
-def _warn(message: str) -> None:
-    """Warn of the line that called into tinyconv, be it from here or through a module."""
-    package, frame, level = str(Path(__file__).parent), sys._getframe(), 1
-    while frame.f_back is not None and Path(frame.f_code.co_filename).is_relative_to(package):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)

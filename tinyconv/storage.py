@@ -30,14 +30,14 @@ class Storage:
     def wrote(self, array: Array) -> None:
         """Number a write to `array`, this memory or a part of it."""
         self.written = number()
-        self.memory = _root(array)
+        self.memory = base_of(array)
 
     def watch(self, array: Array) -> None:
         """From now on others may write to this memory, of which `array` is a part."""
         if self.watched < 0:
             self.watched = number()
             if self.recorded:
-                self.memory = _root(array)
+                self.memory = base_of(array)
                 self._checksum = checksum(self.memory)
 
     def changed_since(self, order: int) -> bool:
@@ -63,7 +63,7 @@ def checksum(array: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data) if isinstance(array, np.ndarray) else 0
 
 
-def _root(array: Array) -> Array:
+def base_of(array: Array) -> Array:
     """The array that `array` is a view of."""
     while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
         array = array.base

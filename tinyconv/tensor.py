@@ -12,7 +12,7 @@ import numpy as np
 from tinyconv import lifted, ops, shapes
 from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
-from tinyconv.modes import Layer, enable_grad, mode, quiet
+from tinyconv.modes import Layer, mode, quiet
 from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, number, walk
 from tinyconv.variants import op_name, select
@@ -144,6 +144,7 @@ class OpNode(Node):
     def release(self) -> None:
         self.saved = _FREED
         self.constants = self.sums = _NONE
+        self.layer = None  # a module may hold its output
 
 
 # --- apply ----------------------------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
             node.sums = _checksums(xp, saved, inputs)
         out.node, out.tracked = node, True
     if now.watcher is not None:
-        now.watcher.made(op, inputs, (out, *rest))
+        now.watcher.made(op, inputs, geometry, (out, *rest))
     return (out, *rest) if rest else out
 
 
@@ -323,8 +324,13 @@ def _walk(
         starts.append((root.node, seed if create_graph else seed.array))
     retain = create_graph if retain is None else retain
     if create_graph:
-        with enable_grad(), np.errstate(all="ignore"):
-            return walk(starts, retain=retain, capture=capture, pull=Recorder().pull)
+        now = mode.get()
+        token = mode.set(now.but(recording=True, watcher=None))  # what an op's backward does inside is not watched
+        try:
+            with np.errstate(all="ignore"):
+                return walk(starts, retain=retain, capture=capture, pull=Recorder(now.watcher).pull)
+        finally:
+            mode.reset(token)
     with np.errstate(all="ignore"):
         return walk(starts, retain=retain, capture=capture)
 
@@ -336,8 +342,9 @@ class Recorder:
     the tape too. Those inputs are computed again from the leaves on, for no node keeps them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: Any = None) -> None:
         self._outputs: dict[OpNode, Array] = {}
+        self._watcher = watcher
 
     def pull(self, node: Any, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if node.is_leaf:
@@ -363,9 +370,8 @@ class Recorder:
         if isinstance(grads, tuple):
             grads = tuple(g.tensor if isinstance(g, lifted.Lifted) else g if g is None else wrap(g) for g in grads)
         node.check_gradients(grads)
-        watcher = mode.get().watcher
-        if watcher is not None:
-            watcher.pulled(node, grad.array, [None if g is None else g.array for g in grads])
+        if self._watcher is not None:
+            self._watcher.pulled(node, grad.array, [None if g is None else g.array for g in grads])
         return cast("tuple[Any, ...]", grads)
 
     @staticmethod

@@ -15,9 +15,9 @@ from tinyconv.backend import Array, backend_of
 from tinyconv.errors import DtypeError, GraphError
 from tinyconv.files import atomic
 from tinyconv.modes import Layer
-from tinyconv.storage import _root
+from tinyconv.storage import base_of
 from tinyconv.tensor import Leaf, OpNode, Tensor
-from tinyconv.variants import _rows, op_name
+from tinyconv.variants import op_name, variants_of
 
 _SHOWN = 100  # rows; of longer tapes the middle is left out
 
@@ -165,7 +165,7 @@ def _op(node: OpNode) -> str:
     name = op_name(node.op)
     if node.pair is node.op:
         return name
-    found = (key for key, rows in _rows(name).items() if any(variant.pair is node.pair for variant in rows))
+    found = (key for key, rows in variants_of(name).items() if any(variant.pair is node.pair for variant in rows))
     return f"{name} by {next(found, 'a variant no longer registered')}"
 
 
@@ -188,12 +188,12 @@ def _saved(ops: list[OpNode], leaves: list[Leaf]) -> list[int]:
 
     A view keeps all of the memory that it is a part of.
     """
-    counted = {id(_root(leaf.array)) for leaf in leaves}
+    counted = {id(base_of(leaf.array)) for leaf in leaves}
     sizes = []
     for node in reversed(ops):
         size = 0
         for array in _arrays([node.saved, *node.constants.values()]):
-            memory = _root(array)
+            memory = base_of(array)
             if id(memory) not in counted:
                 counted.add(id(memory))
                 size += memory.nbytes

@@ -64,10 +64,10 @@ def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
     """The names of the variants of `op`; without `op`, of every op that has some."""
     if op is None:
         return {name: list(rows) for name, rows in _table.items()}
-    return list(_rows(op))
+    return list(variants_of(op))
 
 
-def _rows(op: str) -> dict[str, list[Variant]]:
+def variants_of(op: str) -> dict[str, list[Variant]]:
     if op not in _table:
         raise VariantError(f"no op {op!r} has variants; these do: {', '.join(_table)}")
     return _table[op]
@@ -86,7 +86,7 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
             raise VariantError(f"no op has a variant {everywhere!r}; there are {available()}")
         choices = found | choices
     for op, name in choices.items():
-        if name not in _rows(op):
+        if name not in variants_of(op):
             raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
     now = mode.get()
     token = mode.set(now.but(variants=(now.variants or {}) | choices))
