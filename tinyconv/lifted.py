@@ -24,7 +24,6 @@ class Lifted:
     """An array as an op sees it, of which every use is recorded."""
 
     __slots__ = ("library", "tensor")
-    __array_ufunc__ = None  # so that `array * lifted` asks us
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, library: Library, tensor: Any) -> None:
@@ -32,6 +31,12 @@ class Lifted:
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise self.library.unable("NumPy's own functions")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """`array * lifted`, and `array += lifted`, which gives the name another array; numpy.exp(lifted) too."""
+        if method != "__call__" or options.keys() - {"out"}:
+            raise self.library.unable(f"numpy.{ufunc.__name__}.{method}")
+        return getattr(self.library, ufunc.__name__)(*inputs)
 
     def __array_function__(self, function: Any, *args: Any, **options: Any) -> Any:
         raise self.library.unable(f"numpy.{function.__name__}")
@@ -334,14 +339,18 @@ class _Add:
         x.tensor = self._library.run(ops.AddAt, x, values, index=index).tensor
 
 
-_ELEMENTWISE: dict[str, Any] = {
+_ELEMENTWISE: dict[str, Any] = {  # and NumPy's names of the operators
     "abs": ops.Abs,
+    "absolute": ops.Abs,
+    "divide": ops.Div,
     "exp": ops.Exp,
     "log": ops.Log,
     "logaddexp": ops.LogAddExp,
     "maximum": ops.Maximum,
     "minimum": ops.Minimum,
     "multiply": ops.Mul,
+    "negative": ops.Neg,
+    "power": ops.Pow,
     "sqrt": ops.Sqrt,
     "subtract": ops.Sub,
     "tanh": ops.Tanh,

@@ -12,7 +12,7 @@ import numpy as np
 from tinyconv import lifted, ops, shapes
 from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
-from tinyconv.modes import Layer, mode, quiet
+from tinyconv.modes import Layer, enable_grad, mode, quiet
 from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, number, walk
 from tinyconv.variants import op_name, select
@@ -290,10 +290,10 @@ def grad(
                 f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
             )
     # A copy of what is borrowed, so that no two of the results share memory.
-    return tuple(
-        None if node not in found else found[node].clone() if create_graph else wrap(found[node].copy())
-        for node in nodes
-    )
+    if create_graph:
+        with enable_grad():
+            return tuple(found[node].clone() if node in found else None for node in nodes)
+    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
 
 
 def _walk(

@@ -1,0 +1,362 @@
+"""Gradients of gradients. Op by op they are compared with torch in tests/ops; here are walks, memory and users' ops."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from oracle import compare
+
+import tinyconv as tc
+from tinyconv import functional as F
+
+TF = torch.nn.functional
+
+
+def cubes():
+    x = tc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    return x, (x**3).sum()
+
+
+# --- derivatives of any order ---------------------------------------------------------------------------------------
+
+
+def test_every_derivative_of_a_cube():
+    x, y = cubes()
+    (first,) = tc.grad(y, x, create_graph=True)
+    (second,) = tc.grad(first.sum(), x, create_graph=True)
+    (third,) = tc.grad(second.sum(), x, create_graph=True)
+    assert (first.tolist(), second.tolist(), third.tolist()) == ([3, 12, 27], [6, 12, 18], [6, 6, 6])
+    assert first.requires_grad
+    (fourth,) = tc.grad(third.sum(), x, allow_unused=True)
+    assert fourth is None or fourth.tolist() == [0, 0, 0]
+
+
+def test_ten_derivatives_of_a_sine_like_function():
+    """y = tanh x: each derivative is a polynomial in y, and torch knows them too."""
+    ours, theirs = tc.tensor(0.3, requires_grad=True, dtype=tc.float64), torch.tensor(0.3, dtype=torch.float64)
+    theirs.requires_grad_()
+    y, reference = ours.tanh(), theirs.tanh()
+    for _ in range(6):
+        (y,) = tc.grad(y, ours, create_graph=True)
+        (reference,) = torch.autograd.grad(reference, theirs, create_graph=True)
+        assert y.item() == pytest.approx(reference.item(), rel=1e-12)
+
+
+def test_the_first_order_is_the_same_to_the_bit():
+    """A walk that is recorded runs the same source on the same numbers."""
+    model, x, target = tc.models.LeNet5(), tc.randn(4, 1, 28, 28), tc.tensor([3, 1, 4, 1])
+    params = list(model.parameters())
+    loss = F.cross_entropy(model(x), target)
+    recorded = tc.grad(loss, params, create_graph=True)
+    plain = tc.grad(loss, params)
+    for a, b in zip(recorded, plain, strict=True):
+        np.testing.assert_allclose(a.array, b.array, rtol=1e-6, atol=1e-8)
+        assert a.dtype == b.dtype
+
+
+def lenets():
+    """The same little LeNet in both libraries, in float64, and a batch."""
+    rng = np.random.default_rng(0)
+    shapes = [(4, 1, 5, 5), (4,), (6, 4, 3, 3), (6,), (10, 6 * 5 * 5), (10,)]
+    weights = [rng.standard_normal(shape) * 0.2 for shape in shapes]
+    x, target = rng.standard_normal((3, 1, 18, 18)), rng.integers(0, 10, 3)
+
+    def forward(lib, functional, x, w1, b1, w2, b2, w3, b3):
+        x = functional.max_pool2d(lib.tanh(functional.conv2d(x, w1, b1)), 2)
+        x = functional.relu(functional.conv2d(x, w2, b2))
+        return functional.linear(x.flatten(1), w3, b3)
+
+    ours = [tc.from_numpy(w.copy()).requires_grad_() for w in weights]
+    theirs = [torch.tensor(w, requires_grad=True) for w in weights]
+    return (
+        (tc, lambda x, *w: forward(tc, F, x, *w), ours, tc.from_numpy(x), tc.from_numpy(target)),
+        (torch, lambda x, *w: forward(torch, TF, x, *w), theirs, torch.tensor(x), torch.tensor(target)),
+    )
+
+
+def agree(ours, theirs):
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        reference = b.detach().numpy()
+        compare(f"result {i}", a.array, reference, 16 * np.abs(reference).max())
+
+
+def test_a_hessian_vector_product():
+    def product(lib, model, weights, x, target):
+        functional, grad = (F, tc.grad) if lib is tc else (TF, torch.autograd.grad)
+        first = grad(functional.cross_entropy(model(x, *weights), target), weights, create_graph=True)
+        along = [lib.ones_like(w) for w in weights]
+        return grad(sum((g * v).sum() for g, v in zip(first, along, strict=True)), weights)
+
+    ours, theirs = lenets()
+    agree(product(*ours), product(*theirs))
+
+
+def test_a_gradient_penalty_reaches_every_weight():
+    """As in Gulrajani et al. (arXiv:1704.00028): the norm of the input's gradient is part of the loss."""
+
+    def penalised(lib, model, weights, x, target):
+        grad = tc.grad if lib is tc else torch.autograd.grad
+        x = x.clone().requires_grad_()
+        scores = model(x, *weights)
+        (slope,) = grad(scores.sum(), x, create_graph=True)
+        norms = ((slope**2).sum((1, 2, 3)) + 1e-12).sqrt()
+        (scores.mean() + 10 * ((norms - 1) ** 2).mean()).backward()
+        return [w.grad for w in weights if w.grad is not None]
+
+    ours, theirs = lenets()
+    found, expected = penalised(*ours), penalised(*theirs)
+    assert len(found) == 6
+    agree(found, expected)
+
+
+def test_a_step_through_a_step():
+    """One step of gradient descent is differentiated: MAML (Finn et al., arXiv:1703.03400)."""
+
+    def meta(lib, model, weights, x, target):
+        functional, grad = (F, tc.grad) if lib is tc else (TF, torch.autograd.grad)
+        first = grad(functional.cross_entropy(model(x, *weights), target), weights, create_graph=True)
+        adapted = [w - 0.1 * g for w, g in zip(weights, first, strict=True)]
+        return grad(functional.cross_entropy(model(x, *adapted), target), weights)
+
+    ours, theirs = lenets()
+    agree(meta(*ours), meta(*theirs))
+
+
+# --- walks ----------------------------------------------------------------------------------------------------------
+
+
+def test_grad_outputs_take_part():
+    x = tc.tensor([1.0, 2.0], requires_grad=True)
+    v = tc.tensor([3.0, 5.0], requires_grad=True)
+    (g,) = tc.grad(x * x, x, v, create_graph=True)  # 2 x v
+    dx, dv = tc.grad(g.sum(), [x, v])
+    assert (dx.tolist(), dv.tolist()) == ([6, 10], [2, 4])
+
+
+def test_an_intermediate_result_may_be_asked_about():
+    x = tc.tensor([1.0, 2.0], requires_grad=True)
+    h = x * x
+    (g,) = tc.grad((h**3).sum(), h, create_graph=True)  # 3 h^2
+    dh, dx = tc.grad(g.sum(), [h, x])
+    assert (dh.tolist(), dx.tolist()) == ([6, 24], [12, 96])
+
+
+def test_the_graph_is_kept_unless_asked_otherwise():
+    x, y = cubes()
+    tc.grad(y, x, create_graph=True)
+    tc.grad(y, x)
+    with pytest.raises(tc.GraphError, match="was walked before"):
+        tc.grad(y, x)
+    x, y = cubes()
+    (g,) = tc.grad(y, x, create_graph=True, retain_graph=False)
+    with pytest.raises(tc.GraphError, match="was walked before"):
+        tc.grad(y, x)
+    assert tc.grad(g.sum(), x, allow_unused=True)[0].tolist() == [6, 12, 18]
+
+
+def test_backward_accumulates_recorded_gradients():
+    x, y = cubes()
+    y.backward(create_graph=True)
+    y.backward(create_graph=True)
+    assert x.grad.tolist() == [6, 24, 54]
+    (second,) = tc.grad(x.grad.sum(), x)
+    assert second.tolist() == [12, 24, 36]
+
+
+@pytest.mark.parametrize("lib", [tc, torch], ids=["ours", "theirs"])
+def test_hooks_see_recorded_gradients(lib):
+    """In every walk: the second goes through h again."""
+    grad = tc.grad if lib is tc else torch.autograd.grad
+    x = lib.tensor([1.0, 2.0], requires_grad=True)
+    h = x * x
+    seen = []
+    h.register_hook(lambda g: seen.append(g.requires_grad) or g * 2)
+    (g,) = grad((h * h).sum(), x, create_graph=True)  # twice 4 x^3
+    assert g.tolist() == [8, 64]
+    assert grad(g.sum(), x)[0].tolist() == [40, 160]
+    assert seen == [True, False]
+
+
+def test_no_grad_outside_does_not_stop_it():
+    x, y = cubes()
+    with tc.no_grad():
+        (g,) = tc.grad(y, x, create_graph=True)
+        assert not tc.is_grad_enabled()
+    assert g.requires_grad
+
+
+def test_a_gradient_that_depends_on_nothing_is_constant():
+    x = tc.tensor([1.0, 2.0], requires_grad=True)
+    (g,) = tc.grad((x * 3).sum(), x, create_graph=True)
+    assert not g.requires_grad
+
+
+def test_a_chain_of_thousands_and_a_diamond():
+    x = y = tc.tensor(1.0, requires_grad=True, dtype=tc.float64)
+    for _ in range(3000):
+        y = y * 1.0001
+    (g,) = tc.grad(y * y, x, create_graph=True)
+    (gg,) = tc.grad(g, x)
+    assert gg.item() == pytest.approx(2 * 1.0001**6000)
+    y = x
+    for _ in range(60):
+        y = (y + y) * 0.5
+    (g,) = tc.grad(y**3, x, create_graph=True)
+    assert tc.grad(g, x)[0].item() == pytest.approx(6)
+
+
+@pytest.mark.parametrize("variant", tc.variants.available("conv2d"))
+def test_variants_are_differentiated_by_the_op_they_stand_for(variant):
+    x = tc.randn(2, 1, 5, 5).requires_grad_()
+    w = tc.randn(2, 1, 3, 3).requires_grad_()
+
+    def second(name):
+        with tc.using(conv2d=name):
+            (g,) = tc.grad((F.conv2d(x, w) ** 2).sum(), x, create_graph=True)
+        return tc.grad((g**2).sum(), w)[0].array
+
+    np.testing.assert_allclose(second(variant), second("im2col"), rtol=1e-4)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_cycle_is_left():
+    gc.collect()
+    gc.disable()
+    try:
+        x, y = cubes()
+        (g,) = tc.grad(y, x, create_graph=True)
+        (g * g).sum().backward()
+        watched = [weakref.ref(t) for t in (x, y, g)]
+        del x, y, g
+        assert [ref() for ref in watched] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_leaf_written_to_between_the_walks_is_noticed():
+    x, y = cubes()
+    (g,) = tc.grad(y, x, create_graph=True)
+    with tc.no_grad():
+        x += 1
+    with pytest.raises(tc.GraphError, match="was written to in place since"):
+        g.sum().backward()
+
+
+def test_an_input_written_to_before_the_walk_is_noticed():
+    """`x + c` saves neither: what stood there is needed again only now."""
+    x, c = tc.tensor([1.0, 2.0], requires_grad=True), tc.tensor([1.0, 1.0])
+    y = ((x + c).exp() * x).sum()
+    c[0] = 5
+    with pytest.raises(tc.GraphError, match="run again saved other values than the first time"):
+        tc.grad(y, x, create_graph=True)
+    tc.grad(y, x)  # nothing that this needs was written to
+
+
+# --- ops of users ---------------------------------------------------------------------------------------------------
+
+
+class Square:
+    """y = x^2;  dx = 2 dy x."""
+
+    @staticmethod
+    def forward(xp, x):
+        return xp.square(x), (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        (x,) = saved
+        return (2 * dy * x,)
+
+
+class NumpySquare(Square):
+    @staticmethod
+    def forward(xp, x):
+        return np.square(x), (x,)
+
+
+class Reduced(Square):
+    @staticmethod
+    def forward(xp, x):
+        return np.multiply.accumulate(np.stack([x, x]))[1], (x,)
+
+
+class Concatenated(Square):
+    @staticmethod
+    def forward(xp, x):
+        return x * x, (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        return (np.concatenate([dy]) * 2 * saved[0],)
+
+
+@pytest.mark.parametrize(
+    ("op", "what"),
+    [
+        (Square, "xp.square"),
+        (NumpySquare, "xp.square"),
+        (Reduced, "numpy.stack"),
+        (Concatenated, "numpy.concatenate"),
+    ],
+)
+def test_what_cannot_be_recorded_is_named(op, what):
+    x = tc.tensor([1.0, 2.0], requires_grad=True)
+    assert tc.grad(tc.apply(op, x).sum(), x)[0].tolist() == [2, 4]
+    with pytest.raises(tc.GraphError, match=f"create_graph: op '{op.__name__}' uses {what}"):
+        tc.grad(tc.apply(op, x).sum(), x, create_graph=True)
+
+
+class NumpyExp:
+    """y = e^x c, by NumPy's own functions, and written into constants."""
+
+    @staticmethod
+    def forward(xp, x):
+        y = np.exp(x)
+        total = np.ones(y.shape)
+        total *= y
+        total -= 1
+        return 1 + total, (y,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        return (saved[0] * dy,)
+
+
+def test_numpys_elementwise_functions_may_be_used():
+    x = tc.tensor([0.5, 2.0], requires_grad=True, dtype=tc.float64)
+    y = tc.apply(NumpyExp, x).sum()
+    for _ in range(3):
+        (g,) = tc.grad(y, x, create_graph=True)
+        np.testing.assert_allclose(g.array, np.exp(x.array))
+        y = g.sum()
+
+
+class Methods:
+    """y = mean of x over rows, by the methods of arrays."""
+
+    @staticmethod
+    def forward(xp, x):
+        return (x.sum(axis=0) + x.mean(axis=0) + x.max(axis=0) + x.T.ravel()[0] + x.copy().squeeze()[0]) ** 2, (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        raise AssertionError("not under test")
+
+
+def test_methods_of_arrays_are_recorded_too():
+    from tinyconv.lifted import Library
+
+    x = tc.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    library = Library(np, tc.apply, tc.tensor, "Methods")
+    y, _ = Methods.forward(library, library.lift(x))
+    expected, _ = Methods.forward(np, x.detach().numpy())
+    np.testing.assert_allclose(y.tensor.array, expected)
+    y.tensor.sum().backward()
+    theirs = torch.arange(6.0, dtype=torch.float64).reshape(2, 3).requires_grad_()
+    total = theirs.sum(0) + theirs.mean(0) + theirs.amax(0) + theirs.T.ravel()[0] + theirs[0]
+    (total**2).sum().backward()
+    np.testing.assert_allclose(x.grad.array, theirs.grad.numpy())
