@@ -7,7 +7,6 @@ python benchmarks/tables.py                       # puts the records into README
 import argparse
 import json
 import statistics
-import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -18,17 +17,11 @@ from threadpoolctl import threadpool_limits
 
 import tinyconv
 from tinyconv import data, train
-from tinyconv.environment import environment
+from tinyconv.environment import commit, environment
 from tinyconv.files import check_writable
 
 RECORDS = Path(__file__).parent / "records"
 SEEDS = range(5)
-
-
-def commit():
-    """The commit this runs from, with a + where files differ from it."""
-    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile

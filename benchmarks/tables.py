@@ -65,7 +65,38 @@ def accuracy():
     return "\n".join(lines)
 
 
-TABLES = {"accuracy": accuracy}
+def overhead():
+    """What one small operation costs, beside others, and on long tapes."""
+    found = record("overhead")
+    rows = {(row["op"], row["library"]): row for row in found["calls"]}
+    libraries = list(dict.fromkeys(row["library"] for row in found["calls"]))
+    titles = {"tinyconv": "tinyconv", "torch": "PyTorch", "mygrad": "MyGrad"}
+    versions = {"tinyconv": ""} | {name: f" {version}" for name, version in found["versions"].items()}
+    heads = [f"{titles[name]}{versions[name]}" for name in libraries]
+    lines = [f"| µs a call | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
+    for op in dict.fromkeys(row["op"] for row in found["calls"]):
+        cells = []
+        for name in libraries:
+            low, high = rows[op, name]["quartiles_us"]
+            cells.append(f"{rows[op, name]['median_us']:.2f} ({low:.2f} to {high:.2f})")
+        lines.append(f"| `{op}` | {' | '.join(cells)} |")
+    chains = {(row["ops"], row["collector"]): row for row in found["tapes"] if row["tape"] == "chain"}
+    per_op = {
+        key: f"{row['forward_us']:.1f} µs an op forward and {row['backward_us']:.1f} back"
+        for key, row in chains.items()
+    }
+    lines += [
+        "",
+        f"Two 4x4 float32 arrays that require grad, {found['turns']} turns of {found['calls_a_turn']} calls, the libraries "
+        "in turns: median and middle half. A chain of 1,000 operations takes "
+        f"{per_op[1_000, True]}; one of 100,000 takes {per_op[100_000, True]}, "
+        f"or {per_op[100_000, False]} without Python's cycle collector, which a tape has no need of. "
+        f"{machine(found)}. All samples: [benchmarks/overhead.py](benchmarks/overhead.py).",
+    ]
+    return "\n".join(lines)
+
+
+TABLES = {"accuracy": accuracy, "overhead": overhead}
 
 
 def filled(text):

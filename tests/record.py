@@ -7,7 +7,6 @@ sums up.
 """
 
 import json
-import runpy
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,9 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tinyconv.environment import environment
+from tinyconv.environment import commit, environment
 
-ACCURACY = Path(__file__).parent.parent / "benchmarks" / "accuracy.py"
 ALL = "all"
 """The argument class of every example."""
 
@@ -77,7 +75,7 @@ class Recorder:
         self.path = config.getoption("--record")
         self.record, self.failures, self.start = Record(), {}, time.monotonic()
         # Now, and not when the run is over: what is running stays what it is, whatever is committed meanwhile.
-        self.commit = runpy.run_path(str(ACCURACY))["COMMIT"] if self.path else None
+        self.commit = commit() if self.path else None
 
     def pytest_runtest_logreport(self, report):
         if report.failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ def gpu() -> str:
     except Exception as error:  # whatever is wrong with a driver is what we are here to say
         return f"none: {str(error).splitlines()[0]}"
     return f"CuPy {cupy.__version__}: {', '.join(names)}"
+
+
+def commit() -> str:
+    """The commit of the checkout this runs from, with a + where files differ from it; "unknown" outside of one."""
+    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    except OSError:  # no git
+        return "unknown"
 
 
 def version_of(distribution: str) -> str:

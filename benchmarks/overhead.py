@@ -1,0 +1,180 @@
+"""What one small operation costs with recording on, beside PyTorch and MyGrad; and how long tapes scale.
+
+    python benchmarks/overhead.py      # a minute; writes records/overhead.json
+    python benchmarks/tables.py        # puts it into README.md
+
+Each library computes the same on two 4x4 float32 arrays that require grad, in turns of a few hundred calls, so that
+whatever else the machine does falls on all of them. Values and gradients are compared before anything is timed.
+"""
+
+import gc
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv.environment import commit, environment, version_of
+
+RECORD = Path(__file__).parent / "records" / "overhead.json"
+COMMIT = commit()
+TURNS, CALLS = 300, 200
+ARRAYS = [np.random.default_rng(seed).standard_normal((4, 4), np.float32) for seed in range(2)]
+
+
+def tinyconv_library():
+    a, b = (tc.tensor(array, requires_grad=True) for array in ARRAYS)
+    ops = {
+        "a * b": lambda: a * b,
+        "a + b": lambda: a + b,
+        "a * 2": lambda: a * 2.0,
+        "exp": lambda: a.exp(),
+        "relu": lambda: a.relu(),
+        "tanh": lambda: a.tanh(),
+    }
+    return ops, lambda y: (y.array, tc.grad(y.sum(), a)[0].array)
+
+
+def torch_library():
+    import torch
+
+    torch.set_num_threads(1)
+    a, b = (torch.tensor(array, requires_grad=True) for array in ARRAYS)
+    ops = {
+        "a * b": lambda: a * b,
+        "a + b": lambda: a + b,
+        "a * 2": lambda: a * 2.0,
+        "exp": lambda: a.exp(),
+        "relu": lambda: a.relu(),
+        "tanh": lambda: a.tanh(),
+    }
+    return ops, lambda y: (y.detach().numpy(), torch.autograd.grad(y.sum(), a)[0].numpy())
+
+
+def mygrad_library():
+    import mygrad
+
+    a, b = (mygrad.tensor(array) for array in ARRAYS)
+    ops = {
+        "a * b": lambda: a * b,
+        "a + b": lambda: a + b,
+        "a * 2": lambda: a * 2.0,
+        "exp": lambda: mygrad.exp(a),
+        "relu": lambda: mygrad.nnet.relu(a),
+        "tanh": lambda: mygrad.tanh(a),
+    }
+
+    def result(y):
+        y.sum().backward()
+        return y.data, a.grad
+
+    return ops, result
+
+
+LIBRARIES = {"tinyconv": tinyconv_library, "torch": torch_library, "mygrad": mygrad_library}
+
+
+def available():
+    found = {}
+    for name, make in LIBRARIES.items():
+        try:
+            found[name] = make()
+        except ImportError as error:
+            print(f"{name}: left out, {error}")
+    return found
+
+
+def compare(libraries):
+    """Whether all give the same values and gradients."""
+    ops, result = libraries["tinyconv"]
+    for op in ops:
+        expected = result(ops[op]())
+        for name, (others, other_result) in libraries.items():
+            for ours, theirs in zip(expected, other_result(others[op]()), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-5, err_msg=f"{op} of {name}")
+
+
+def burst(function):
+    """Microseconds a call."""
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        function()
+    return (time.perf_counter() - start) / CALLS * 1e6
+
+
+def calls(libraries):
+    """For every op and library the median of its turns, the range of the middle half, and the ratio to torch."""
+    samples = {(op, name): [] for name, (ops, _) in libraries.items() for op in ops}
+    for _ in range(TURNS):
+        for op, name in samples:
+            samples[op, name].append(burst(libraries[name][0][op]))
+    rows = []
+    for (op, name), of_op in samples.items():
+        low, median, high = statistics.quantiles(of_op, n=4)
+        row = {"op": op, "library": name, "median_us": median, "quartiles_us": [low, high], "best_us": min(of_op)}
+        if "torch" in libraries:
+            ratios = [ours / theirs for ours, theirs in zip(of_op, samples[op, "torch"], strict=True)]
+            row["ratio_to_torch"] = statistics.median(ratios)
+        rows.append(row)
+    return rows
+
+
+def tapes():
+    """Chains of different lengths, and diamonds of different depths: microseconds an op, forward and backward.
+
+    With Python's cycle collector and without: it looks through all objects that are alive again and again, though a
+    tape has no cycles.
+    """
+    sizes = {"chain": (1_000, 10_000, 100_000, 200_000), "diamond": (20, 40, 60)}
+    return [walk(shape, n, collector) for shape in sizes for n in sizes[shape] for collector in (True, False)]
+
+
+def walk(shape, n, collector):
+    """Of the best of five tapes."""
+    forward, backward = [], []
+    for _ in range(5):
+        gc.collect()
+        if not collector:
+            gc.disable()
+        x = y = tc.tensor(1.0, requires_grad=True)
+        start = time.perf_counter()
+        for _ in range(n):
+            y = y + y if shape == "diamond" else y * 1.0
+        forward.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        y.backward()
+        backward.append(time.perf_counter() - start)
+        gc.enable()
+        assert x.grad.item() == (2.0**n if shape == "diamond" else 1.0)
+    each = {"forward_us": min(forward) / n * 1e6, "backward_us": min(backward) / n * 1e6}
+    return {"tape": shape, "ops": n, "collector": collector, **each}
+
+
+def main():
+    libraries = available()
+    compare(libraries)
+    record = {
+        "benchmark": "overhead",
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": COMMIT,
+        "environment": environment(),
+        "versions": {name: version_of(name) for name in LIBRARIES if name != "tinyconv"},
+        "turns": TURNS,
+        "calls_a_turn": CALLS,
+        "calls": calls(libraries),
+        "tapes": tapes(),
+    }
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for row in record["calls"]:
+        print(f"{row['op']:8s} {row['library']:9s} {row['median_us']:6.2f} us, {row.get('ratio_to_torch', 1):5.2f}")
+    for row in record["tapes"]:
+        collector = "" if row["collector"] else ", without the collector"
+        both = f"{row['forward_us']:.2f} + {row['backward_us']:.2f} us an op"
+        print(f"{row['tape']:8s} {row['ops']:7d} ops: {both}{collector}")
+    print(RECORD)
+
+
+if __name__ == "__main__":
+    main()
