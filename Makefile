@@ -28,6 +28,7 @@ accuracy: .venv/.train
 oracle: .venv/.test
 	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --hypothesis-profile=deep --hypothesis-seed=0 \
 		--record=benchmarks/records/oracle-deep.json
+	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/coverage.py
 
 .venv/.train: pyproject.toml constraints.txt

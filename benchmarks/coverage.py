@@ -9,7 +9,7 @@ from tables import HERE, machine, record
 from tinyconv.check.decisions import DECISIONS
 from tinyconv.check.reference import ROUNDINGS, SECOND_ROUNDINGS
 
-RECORD = "oracle-deep"
+RECORD, JUDGES = "oracle-deep", "judges"
 PAGE = HERE.parent / "docs" / "coverage.md"
 KINDS = {  # of what was compared, by group: the heads of columns
     "ops": {"values": "value", "gradients": "gradients", "second": "second order"},
@@ -95,6 +95,19 @@ def decisions():
     return "\n".join(lines)
 
 
+def judge(found, what):
+    """One of the judges that asked their own questions."""
+    passed, reasons = found["passed"], found["out_of_scope"]
+    of_dtypes = ", ".join(f"{count:,} of {dtype}" for dtype, count in passed.items())
+    faults = "".join(f"\n* **wrong**: {fault}" for fault in found["faults"])
+    out = table(["out of scope", what], [[reason, f"{count:,}"] for reason, count in reasons.items()])
+    return (
+        f"{sum(passed.values()):,} {what} of {found['ops']} ops are answered rightly ({of_dtypes}); "
+        f"{sum(reasons.values()):,} are out of scope, each by a rule that looks at the question alone.{faults}\n\n"
+        f"<details>\n<summary>What is out of scope, and why</summary>\n\n{out}\n\n</details>"
+    )
+
+
 def verdict(found):
     failures = found["failures"]
     if not failures:
@@ -104,8 +117,8 @@ def verdict(found):
     return f"**There {count}**:\n\n{listed}"
 
 
-def page(found):
-    """The page, from a record."""
+def page(found, judges):
+    """The page, from the records of the run and of the judges."""
     processes = found["processes"]
     intro = INTRO.format(
         total=found["examples"],
@@ -130,6 +143,15 @@ def page(found):
         "momenta. An option is an argument class where it was not the default.",
         section(rows, "optimisers"),
         section(rows, "schedules"),
+        "## Questions that others wrote",
+        f"PyTorch {judges['versions']['torch']} tests its own operators on samples, and ONNX "
+        f"{judges['versions']['onnx']} has cases with their answers for those who run its graphs. Both are asked of the "
+        "ops that we share ([tests/judges](../tests/judges)): values, dtypes and, of PyTorch's, gradients. Commit "
+        f"`{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
+        "### PyTorch's operator database",
+        judge(judges["torch"], "samples"),
+        "### ONNX's node cases",
+        judge(judges["onnx"], "cases"),
         "## Differences by decision",
         "What is left out of the argument spaces, since we and PyTorch differ there on purpose "
         "([docs/architecture.md](architecture.md) has those that are not of one op):",
@@ -139,7 +161,7 @@ def page(found):
 
 
 def main():
-    PAGE.write_text(page(record(RECORD)), encoding="utf-8")
+    PAGE.write_text(page(record(RECORD), record(JUDGES)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ def overhead():
     }
     lines += [
         "",
-        f"Two 4x4 float32 arrays that require grad, {found['turns']} turns of {found['calls_a_turn']} calls, the libraries "
-        "in turns: median and middle half. A chain of 1,000 operations takes "
+        f"Two 4x4 float32 arrays that require grad, {found['turns']} turns of {found['calls_a_turn']} calls, the "
+        "libraries in turns: median and middle half. A chain of 1,000 operations takes "
         f"{per_op[1_000, True]}; one of 100,000 takes {per_op[100_000, True]}, "
         f"or {per_op[100_000, False]} without Python's cycle collector, which a tape has no need of. "
         f"{machine(found)}. All samples: [benchmarks/overhead.py](benchmarks/overhead.py).",

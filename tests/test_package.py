@@ -41,7 +41,10 @@ def snippets(name):
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
-DOCUMENTS = ["README.md", *(f"docs/{name}.md" for name in ("architecture", "backward", "gradcheck", "mistakes"))]
+DOCUMENTS = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("architecture", "backward", "gradcheck", "higher_order", "mistakes")),
+]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

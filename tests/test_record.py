@@ -61,12 +61,15 @@ def test_a_run_with_a_wrong_op_fails_and_its_record_and_page_say_so(tmp_path, co
     assert list(found["failures"]) == ["tests/ops/test_ops_spaces.py::test_agrees_with_torch[tanh]"]
     assert {"neg"} <= {row["name"] for row in found["rows"]}
     assert found["examples"] == sum(row["examples"] for row in found["rows"] if row["class"] == "all")
-    assert "**There was one disagreement**" in coverage.page(found)
+    assert "**There was one disagreement**" in coverage.page(found, coverage.record(coverage.JUDGES))
 
 
 def test_the_page_is_that_of_the_record(coverage):
     if not COMMITTED.exists():
         pytest.skip("no record of a deep run: benchmarks/coverage.py says how to make one")
     found = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    judges = coverage.record(coverage.JUDGES)
     assert found["failures"] == {}
-    assert coverage.PAGE.read_text(encoding="utf-8") == coverage.page(found), "run python benchmarks/coverage.py"
+    assert judges["torch"]["faults"] == judges["onnx"]["faults"] == []
+    page = coverage.page(found, judges)
+    assert coverage.PAGE.read_text(encoding="utf-8") == page, "run python benchmarks/coverage.py"

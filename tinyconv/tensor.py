@@ -353,6 +353,8 @@ class Recorder:
         node.check_saved()
         if node.grad is not None:
             node.grad = grad if node.grad is _RETAIN else node.grad + grad
+        if node.op is _Move:  # between two array libraries, where no xp is both
+            return (grad.to(node.saved[0]),)
         library = lifted.Library(node.xp, apply, wrap, op_name(node.op))
         inputs = [
             self._constant(library, node.constants[i][0])

@@ -1,0 +1,52 @@
+"""Ask PyTorch's operator database and ONNX's node cases all they have, and record how many were answered.
+
+python benchmarks/judges.py        # half a minute; then benchmarks/coverage.py puts it into docs/coverage.md
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from tinyconv.environment import commit, environment, version_of
+
+HERE = Path(__file__).parent
+RECORD = HERE / "records" / "judges.json"
+COMMIT = commit()
+
+
+def judged(name):
+    """Of one judge in tests/judges: questions answered rightly and out of scope, by dtype and by reason, and faults."""
+    tallies = __import__(name).judge_all()
+    passed, reasons = Counter(), Counter()
+    for tally in tallies:
+        passed[tally.dtype] += tally.passed
+        reasons.update(tally.out_of_scope)
+    return {
+        "ops": len({tally.op for tally in tallies if tally.passed}),
+        "passed": dict(passed),
+        "out_of_scope": dict(reasons.most_common()),
+        "faults": [fault for tally in tallies for fault in tally.faults],
+    }
+
+
+def main():
+    sys.path.append(str(HERE.parent / "tests" / "judges"))
+    warnings.simplefilter("ignore")
+    record = {
+        "benchmark": "judges",
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": COMMIT,
+        "environment": environment(),
+        "versions": {name: version_of(name) for name in ("torch", "onnx")},
+        "torch": judged("opinfo"),
+        "onnx": judged("onnx_nodes"),
+    }
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"{RECORD}: {sum(record['torch']['passed'].values())} and {sum(record['onnx']['passed'].values())} answered")
+
+
+if __name__ == "__main__":
+    main()
