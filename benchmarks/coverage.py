@@ -145,8 +145,8 @@ def page(found, judges):
         section(rows, "schedules"),
         "## Questions that others wrote",
         f"PyTorch {judges['versions']['torch']} tests its own operators on samples, and ONNX "
-        f"{judges['versions']['onnx']} has cases with their answers for those who run its graphs. Both are asked of the "
-        "ops that we share ([tests/judges](../tests/judges)): values, dtypes and, of PyTorch's, gradients. Commit "
+        f"{judges['versions']['onnx']} has cases with their answers for those who run its graphs. Both are asked of "
+        "the ops that we share ([tests/judges](../tests/judges)): values, dtypes and, of PyTorch's, gradients. Commit "
         f"`{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
         "### PyTorch's operator database",
         judge(judges["torch"], "samples"),

@@ -82,19 +82,19 @@ def arange(
     return _on(device, values.astype(as_dtype(dtype)), requires_grad)
 
 
-def zeros_like(x: Tensor, dtype: Dtype = None) -> Tensor:
-    """Zeros of the shape, device and (unless given) dtype of `x`."""
-    return full(x.shape, 0, dtype=dtype or x.dtype, device=x.device)
+def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """Zeros of the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, 0, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def ones_like(x: Tensor, dtype: Dtype = None) -> Tensor:
-    """Ones of the shape, device and (unless given) dtype of `x`."""
-    return full(x.shape, 1, dtype=dtype or x.dtype, device=x.device)
+def ones_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """Ones of the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, 1, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None) -> Tensor:
-    """One number everywhere, in the shape, device and (unless given) dtype of `x`."""
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=x.device)
+def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """One number everywhere, in the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
 
 
 # --- random ---------------------------------------------------------------------------------------------------------

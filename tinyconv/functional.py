@@ -14,7 +14,7 @@ from tinyconv.creation import rand_like, tensor
 from tinyconv.errors import GraphError, ShapeError
 from tinyconv.modes import is_grad_enabled
 from tinyconv.shapes import Pair, pair, same_padding
-from tinyconv.tensor import OpNode, Tensor, apply, unary, wrap
+from tinyconv.tensor import Dtype, OpNode, Tensor, apply, unary, wrap
 
 Size: TypeAlias = int | Sequence[int]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -187,14 +187,14 @@ def silu(input: Tensor) -> Tensor:
     return unary(ops.Silu, input)
 
 
-def softmax(input: Tensor, dim: int) -> Tensor:
-    """e^x / sum e^x along `dim`."""
-    return input.softmax(dim)
+def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
+    """e^x / sum e^x along `dim`, of x in `dtype` if one is given."""
+    return input.softmax(dim, dtype)
 
 
-def log_softmax(input: Tensor, dim: int) -> Tensor:
-    """x - ln sum e^x along `dim`."""
-    return input.log_softmax(dim)
+def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
+    """x - ln sum e^x along `dim`, of x in `dtype` if one is given."""
+    return input.log_softmax(dim, dtype)
 
 
 # --- normalisation, dropout, padding --------------------------------------------------------------------------------

@@ -1024,13 +1024,15 @@ class Tensor:
 
     clip = clamp
 
-    def softmax(self, dim: Any) -> Tensor:
-        """e^x / sum e^x along `dim`."""
-        return unary(ops.Softmax, self, axis=shapes.axis_of(dim, self.ndim, "softmax"))
+    def softmax(self, dim: Any, dtype: Dtype = None) -> Tensor:
+        """e^x / sum e^x along `dim`, of x in `dtype` if one is given."""
+        x = self if dtype is None else self.to(dtype)
+        return unary(ops.Softmax, x, axis=shapes.axis_of(dim, self.ndim, "softmax"))
 
-    def log_softmax(self, dim: Any) -> Tensor:
-        """x - ln sum e^x along `dim`."""
-        return unary(ops.LogSoftmax, self, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
+    def log_softmax(self, dim: Any, dtype: Dtype = None) -> Tensor:
+        """x - ln sum e^x along `dim`, of x in `dtype` if one is given."""
+        x = self if dtype is None else self.to(dtype)
+        return unary(ops.LogSoftmax, x, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
 
     # Reductions. `dim`: an axis, a tuple of axes, or None for all; `axis` and `keepdims` are understood too.
 
@@ -1129,16 +1131,15 @@ class Tensor:
         return _reduce(op, self, dim, keepdim, correction=correction)
 
     @numpy_names
-    def prod(self, dim: Any = None, keepdim: Any = False) -> Tensor:
+    def prod(self, dim: Any = None, keepdim: Any = False, dtype: Dtype = None) -> Tensor:
         """The product of all elements, or along one `dim`; of integers and bools an int64."""
-        x = self if self.dtype.kind == "f" else self.to(np.int64)
-        if dim is None:
-            return apply(ops.Prod, x.reshape(-1))
-        axis = shapes.axis_of(dim, self.ndim, "prod")
-        out = apply(ops.Prod, x.reshape(-1) if x.ndim == 0 else x.transpose(axis, -1))
-        if x.ndim == 0:
-            return out
-        out = out.unsqueeze(-1).transpose(axis, -1)
+        dtype = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
+        x = self.to(dtype)
+        if dim is None or x.ndim == 0:
+            shapes.axes_of(dim, x.ndim, "prod")
+            return apply(ops.Prod, x.reshape(-1)).to(dtype)  # NumPy multiplies a uint8 in uint64
+        axis = shapes.axis_of(dim, x.ndim, "prod")
+        out = apply(ops.Prod, x.transpose(axis, -1)).to(dtype).unsqueeze(-1).transpose(axis, -1)
         return out if keepdim else out.squeeze(axis)
 
     @numpy_names

@@ -314,9 +314,7 @@ RULES = [
     Rule("batch norm of a tensor with one axis", lambda s: s.ndim() < 2, ("nn.functional.batch_norm",)),
     Rule("alpha=", lambda s: "alpha" in s.kwargs, ("add", "sub")),
     Rule("rounding_mode=", lambda s: s.kwargs.get("rounding_mode") is not None, ("div",)),
-    Rule("dtype= of softmax and prod", lambda s: "dtype" in s.kwargs, (*SOFTMAXES, "prod")),
     Rule("memory formats", lambda s: "memory_format" in s.kwargs, ("to", "float", "double", "long", "int", "bool")),
-    Rule("device= of full_like and its like", lambda s: "device" in s.kwargs, ("full_like", "zeros_like", "ones_like")),
     Rule(
         "an empty vector among matrices, which torch's cat leaves out",
         lambda s: len({t.ndim for t in s.input}) > 1,
