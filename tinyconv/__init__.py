@@ -68,8 +68,8 @@ add, sub, mul, div, neg, pow, matmul = (
 sum, mean, max, min, amax, amin, argmax, argmin = (
     Tensor.sum, Tensor.mean, Tensor.max, Tensor.min, Tensor.amax, Tensor.amin, Tensor.argmax, Tensor.argmin,
 )  # fmt: skip
-var, std, prod, logsumexp, softmax, log_softmax = (
-    Tensor.var, Tensor.std, Tensor.prod, Tensor.logsumexp, Tensor.softmax, Tensor.log_softmax,
+var, std, prod, norm, logsumexp, softmax, log_softmax = (
+    Tensor.var, Tensor.std, Tensor.prod, Tensor.norm, Tensor.logsumexp, Tensor.softmax, Tensor.log_softmax,
 )  # fmt: skip
 all, any, isnan, isfinite = Tensor.all, Tensor.any, Tensor.isnan, Tensor.isfinite
 reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
@@ -85,7 +85,7 @@ __all__ = [  # noqa: RUF022
     "exp", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like", "functional",
     "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
     "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
-    "mul", "neg", "nn", "no_grad", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
+    "mul", "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_rng_state", "ShapeError",
     "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "synchronize", "tanh", "Tensor",
     "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8", "unsqueeze", "using", "var", "VariantError",

@@ -55,6 +55,11 @@ class Lifted:
     def __len__(self) -> int:
         return len(self.tensor.array)
 
+    def _no_number(self) -> Any:
+        raise self.library.unable("a value as a Python number")
+
+    __bool__ = __float__ = __int__ = __index__ = item = _no_number
+
     # Arithmetic, as NumPy does it.
 
     def __add__(self, other: Any) -> Any:
@@ -223,8 +228,12 @@ class Library:
     def zeros(self, shape: Any, dtype: Any = None) -> Any:
         return self.lift(self._wrap(self.xp.zeros(shape, dtype)))
 
+    empty = zeros
+
     def zeros_like(self, x: Any) -> Any:
         return self.zeros(x.shape, x.dtype)
+
+    empty_like = zeros_like
 
     def ones_like(self, x: Any) -> Any:
         return self.xp.ones(x.shape, x.dtype)

@@ -59,6 +59,9 @@ class Leaf(Node):
         else:
             self.grad.array += grad
             self.grad.storage.wrote(self.grad.array)
+        watcher = mode.get().watcher
+        if watcher is not None:
+            watcher.gathered(self, self.grad.array)
         return ()
 
 
@@ -266,12 +269,14 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
 
     Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
-    None. The part of the graph that was walked is freed unless `retain_graph`. With `create_graph` the gradients are
-    recorded themselves, so that they can be differentiated again (and the graph is kept).
+    None, or with `materialize_grads` zeros. The part of the graph that was walked is freed unless `retain_graph`. With
+    `create_graph` the gradients are recorded themselves, so that they can be differentiated again (and the graph is
+    kept).
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -283,9 +288,12 @@ def grad(
         if not t.requires_grad or t.node is None:
             raise GraphError(f"grad: input {i} of shape {t.shape} does not require grad")
         nodes.append(t.node)
-    found = _walk(roots, seeds, retain_graph, create_graph, nodes)
-    for i, node in enumerate(nodes):
-        if node not in found and not allow_unused:
+    found = _walk("grad", roots, seeds, retain_graph, create_graph, nodes)
+    for i, (node, t) in enumerate(zip(nodes, wanted, strict=True)):
+        if node not in found and materialize_grads:
+            zeros = wrap(backend_of(t.array).xp.zeros_like(t.array))
+            found[node] = zeros if create_graph else zeros.array
+        elif node not in found and not allow_unused:
             raise GraphError(
                 f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
             )
@@ -297,6 +305,7 @@ def grad(
 
 
 def _walk(
+    what: str,
     roots: list[Tensor],
     seeds: list[Tensor | None],
     retain: bool | None,
@@ -304,23 +313,24 @@ def _walk(
     capture: list[Any] | None = None,
 ) -> dict[Any, Any]:
     if len(roots) != len(seeds):
-        raise GraphError(f"backward: {len(roots)} outputs need as many gradients, got {len(seeds)}")
+        raise GraphError(f"{what}: {len(roots)} outputs need as many gradients, got {len(seeds)}")
     starts: list[tuple[Node, Any]] = []
     for root, seed in zip(roots, seeds, strict=True):
         if not root.requires_grad or root.node is None:
             raise GraphError(
-                "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
-                "or it was computed inside no_grad()"
+                f"{what}: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
+                "or it was computed inside no_grad(). Was it computed from a gradient? Then ask for that with "
+                "create_graph=True"
             )
         if seed is None:
             if root.numel() != 1:
                 raise GraphError(
-                    f"backward: only a tensor with one element has a gradient of its own, this one has shape "
-                    f"{root.shape}; reduce it (loss.mean()) or pass gradient="
+                    f"{what}: only a tensor with one element has a gradient of its own, this one has shape "
+                    f"{root.shape}; reduce it (loss.mean()) or pass {'grad_outputs' if what == 'grad' else 'gradient'}="
                 )
             seed = wrap(backend_of(root.array).xp.ones_like(root.array))
         else:
-            _check_gradient("backward: gradient", seed, root)
+            _check_gradient(f"{what}: gradient", seed, root)
         starts.append((root.node, seed if create_graph else seed.array))
     retain = create_graph if retain is None else retain
     if create_graph:
@@ -611,7 +621,7 @@ class Tensor:
         the gradients are recorded, to be differentiated again; `.grad` then holds on to the graph, and the graph to the
         parameters: use `tinyconv.grad` where you can, or set `.grad = None` in the end.
         """
-        _walk([self], [gradient], retain_graph, create_graph)
+        _walk("backward", [self], [gradient], retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
         """Call `hook(grad)` when the whole gradient of this tensor is known; what it returns, if not None, replaces it.
@@ -1141,6 +1151,19 @@ class Tensor:
         axis = shapes.axis_of(dim, x.ndim, "prod")
         out = apply(ops.Prod, x.transpose(axis, -1)).to(dtype).unsqueeze(-1).transpose(axis, -1)
         return out if keepdim else out.squeeze(axis)
+
+    @numpy_names
+    def norm(self, p: Any = 2, dim: Any = None, keepdim: Any = False) -> Tensor:
+        """The norm of all elements, or along `dim`: p = 2, (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|."""
+        if self.dtype.kind != "f":
+            raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
+        if p == 2:
+            return _reduce(ops.Norm, self, dim, keepdim)
+        if p == 1:
+            return self.abs().sum(dim, keepdim)
+        if p == float("inf"):
+            return self.abs().amax(dim, keepdim)
+        raise ValueError(f"norm: p must be 1, 2 or infinity, got {p!r}")
 
     @numpy_names
     def logsumexp(self, dim: Any, keepdim: Any = False) -> Tensor:

@@ -164,7 +164,8 @@ def test_what_backward_refuses():
     assert message(tc.DtypeError, y.backward, np.ones(2)) == "backward: gradient must be a Tensor, got ndarray"
     nothing_recorded = (
         "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
-        "or it was computed inside no_grad()"
+        "or it was computed inside no_grad(). Was it computed from a gradient? Then ask "
+        "for that with create_graph=True"
     )
     assert message(tc.GraphError, tc.ones(1).backward) == nothing_recorded
     with tc.no_grad():
@@ -322,7 +323,7 @@ def test_grad_of_several_outputs_and_with_grad_outputs():
     z = (x * 2).sum()
     assert tc.grad([z, z], x)[0].tolist() == [4.0, 4.0]
     assert tc.grad(z, z)[0].item() == 1.0
-    mismatch = "backward: 2 outputs need as many gradients, got 1"
+    mismatch = "grad: 2 outputs need as many gradients, got 1"
     assert message(tc.GraphError, tc.grad, [z, z], x, [None]) == mismatch
 
 

@@ -124,6 +124,53 @@ def test_a_step_through_a_step():
     agree(meta(*ours), meta(*theirs))
 
 
+def test_a_module_runs_with_other_weights():
+    """The same step through a step, of a module, and of torch's."""
+
+    def meta(lib, module, call, x, target):
+        functional, grad = (F, tc.grad) if lib is tc else (TF, torch.autograd.grad)
+        params = dict(module.named_parameters())
+        loss = functional.cross_entropy(call(module, params, x), target)
+        first = grad(loss, list(params.values()), create_graph=True)
+        adapted = {name: p - 0.1 * g for (name, p), g in zip(params.items(), first, strict=True)}
+        return grad(functional.cross_entropy(call(module, adapted, (x,)), target), list(params.values()))
+
+    reference = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).double()
+    module = tc.nn.Sequential(tc.nn.Linear(4, 5), tc.nn.Tanh(), tc.nn.Linear(5, 3)).double()
+    module.load_state_dict(reference.state_dict())
+    before = [p.array.copy() for p in module.parameters()]
+    x, target = np.random.default_rng(0).standard_normal((6, 4)), np.array([0, 1, 2, 0, 1, 2])
+    ours = meta(tc, module, tc.nn.functional_call, tc.tensor(x), tc.tensor(target))
+    agree(ours, meta(torch, reference, torch.func.functional_call, torch.tensor(x), torch.tensor(target)))
+    assert all((p.array == old).all() for p, old in zip(module.parameters(), before, strict=True))
+
+
+def test_functional_call_refuses_what_is_not_there():
+    module = tc.nn.Sequential(tc.nn.Linear(2, 1))
+    own = dict(module.named_parameters())
+    with pytest.raises(tc.GraphError, match=r"no parameter or buffer '0.wait'; there are 0.weight, 0.bias"):
+        tc.nn.functional_call(module, {"0.bias": tc.zeros(1), "0.wait": tc.zeros(1, 2)}, tc.ones(1, 2))
+    with pytest.raises(tc.GraphError, match=r"0.weight must be a tensor \(1, 2\), got \(2, 1\)"):
+        tc.nn.functional_call(module, {"0.weight": tc.zeros(2, 1)}, tc.ones(1, 2))
+    assert all(p is own[name] for name, p in module.named_parameters())
+
+
+def test_grad_may_give_zeros():
+    x, y = tc.tensor([1.0, 2.0], requires_grad=True), tc.tensor([3.0], requires_grad=True)
+    for recorded in (False, True):
+        dx, dy = tc.grad((x * x).sum(), [x, y], create_graph=recorded, materialize_grads=True, retain_graph=True)
+        assert (dx.tolist(), dy.tolist()) == ([2, 4], [0])
+
+
+def test_the_commonest_mistake_is_answered():
+    x, y = cubes()
+    (g,) = tc.grad(y, x)
+    with pytest.raises(tc.GraphError, match=r"^grad: this tensor .* ask for that with create_graph=True$"):
+        tc.grad(g.sum(), x)
+    with pytest.raises(tc.GraphError, match=r"pass grad_outputs="):
+        tc.grad(x**2, x)
+
+
 # --- walks ----------------------------------------------------------------------------------------------------------
 
 

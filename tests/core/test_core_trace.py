@@ -181,7 +181,8 @@ def test_mistakes_are_named():
     )
     assert message(tc.GraphError, tc.trace, tc.ones(2).sum()) == (
         "trace: there is no tape behind this tensor of shape (): it does not require grad: no tensor it was computed "
-        "from has requires_grad=True, or it was computed inside no_grad()"
+        "from has requires_grad=True, or it was computed inside no_grad(). Was it computed from a gradient? Then ask "
+        "for that with create_graph=True"
     )
     assert message(tc.DtypeError, tc.trace, 1.0) == "trace: expected a Tensor, got float"
     assert message(TypeError, tc.trace, x.sum(), x) == "trace: model must be a Module, got Tensor"

@@ -26,6 +26,7 @@ from tinyconv.nn.layers import (
 )
 from tinyconv.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from tinyconv.nn.module import Module, Parameter
+from tinyconv.nn.stateless import functional_call
 
 __all__ = [
     "GELU",
@@ -57,5 +58,6 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "functional_call",
     "init",
 ]

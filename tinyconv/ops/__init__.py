@@ -39,7 +39,7 @@ from tinyconv.ops.linear import Linear, Matmul
 from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
-from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Pick, Prod, Std, Sum, Var
+from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Norm, Pick, Prod, Std, Sum, Var
 from tinyconv.ops.shape import AddAt, Cat, Expand, Index, Pad, Permute, Put, Reshape, Stack
 
 __all__ = [
@@ -83,6 +83,7 @@ __all__ = [
     "Mul",
     "Neg",
     "NllLoss",
+    "Norm",
     "Pad",
     "Permute",
     "Pick",

@@ -131,6 +131,22 @@ class Std:
         return (spread(xp, slope, centred.shape, axes, keepdims) * centred,)
 
 
+class Norm:
+    """y = sqrt(sum x^2);  dx = dy x / y, and 0 where y is 0, at the kink."""
+
+    @staticmethod
+    def forward(xp, x, *, axes, keepdims):
+        y = xp.sqrt(total(xp, x * x, axes, keepdims))
+        return y, (x, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, axes, keepdims):
+        x, y = saved
+        dy, y = (spread(xp, t, x.shape, axes, keepdims) for t in (dy, y))
+        flat = xp.equal(y, 0)
+        return (xp.where(flat, 0, dy * x / xp.where(flat, 1, y)),)
+
+
 class Prod:
     """y = prod x along the last axis;  dx_i = dy prod_(j != i) x_j.
 

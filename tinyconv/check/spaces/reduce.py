@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from math import prod as product
 from typing import Any
 
@@ -294,6 +295,33 @@ def logsumexp(draw: Draw) -> Case:
         differentiable=bool(needs),
         smooth=finite(x) and steepest(x) < 1e3,
         second_order=finite(x),
+    )
+
+
+@space("norm")
+def norm(draw: Draw) -> Case:
+    """p = 1, 2 and infinity; 0 is a kink of each, and so are equal extremes of the last."""
+    shape = any_shape(draw)
+    options = reduction(draw, len(shape))
+    p = draw.choice((None, 2, 1, float("inf")))
+    if p is not None:
+        options["p"] = p
+        draw.note(f"p={p}")
+    if p == float("inf"):
+        shape = not_empty(draw, options, shape)
+    x = numbers(draw, shape, any_dtype(draw, FLOATS), VALUES)
+    smooth = p in (None, 2) and away(x)
+    given = {{"axis": "dim", "keepdims": "keepdim"}.get(name, name): value for name, value in options.items()}
+    given["ord"] = given.pop("p", 2)
+    return Case(
+        "Tensor.norm",
+        [x],
+        options,
+        magnitude=1,
+        smooth=smooth,
+        second_order=smooth,
+        ours=lambda x: x.norm(**options),
+        theirs=lambda x: import_module("torch").linalg.vector_norm(x, **given),  # torch's own norm calls it
     )
 
 
