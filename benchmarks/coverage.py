@@ -139,8 +139,9 @@ def page(found, judges):
         "## Optimisers and schedules",
         "Fifty steps of every optimiser, under every schedule and none, in float64, from the same start and down the "
         "same noisy bowl as PyTorch's: on a grid of options, and wherever Hypothesis went. Errors are parts of the "
-        "largest value that a parameter (a rate, a momentum) has had; 1e-10 are allowed, and 1e-12 of rates and "
-        "momenta. An option is an argument class where it was not the default.",
+        "largest value that a parameter (a rate, a momentum) has had; 1e-10 are allowed on the grid, 1e-6 of options "
+        "drawn (some make the steps chaotic), and 1e-12 of rates and momenta. An option is an argument class where it "
+        "was not the default.",
         section(rows, "optimisers"),
         section(rows, "schedules"),
         "## Questions that others wrote",

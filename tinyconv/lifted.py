@@ -5,8 +5,11 @@ written against `xp` and what arrays can do, and a `Lifted` can do the same, eac
 `forward` and `backward` in place of arrays, with a `Library` in place of NumPy, it leaves the op's work on the tape.
 
 Only floating-point arrays that an op is given, or makes of those, are lifted. Everything else stays an array: masks,
-indices, comparisons. A lifted array is never a view, so writing into it (`x[index] = v`, `x[index] += v`, `add.at`)
-can be a new tensor under the same name, and is right wherever the op wrote into an array that it had just made.
+indices, comparisons.
+
+Writing (`x[index] = v`, `x += v`, `add.at`) gives a lifted array another tensor, so that all who hold the array see it.
+Views write through to the array that they are of. A view whose array was written to otherwise since is refused: no
+tensor would tell what it shows.
 """
 
 from __future__ import annotations
@@ -23,19 +26,45 @@ from tinyconv.shapes import axes_of, axis_of, product
 class Lifted:
     """An array as an op sees it, of which every use is recorded."""
 
-    __slots__ = ("library", "tensor")
+    __slots__ = ("_base", "_seen", "_tensor", "_versions", "library")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, library: Library, tensor: Any) -> None:
-        self.library, self.tensor = library, tensor
+    def __init__(
+        self, library: Library, tensor: Any, base: tuple[Lifted, Callable[[Any], None], Any] | None = None
+    ) -> None:
+        self.library, self._tensor = library, tensor
+        self._base = base  # of a view: of what, how to write to that, and the index that it was made by
+        self._versions = 0  # how often it was written to
+        self._seen = base[0]._versions if base else 0
+
+    @property
+    def tensor(self) -> Any:
+        if self._base is not None and (self._base[0].tensor is None or self._base[0]._versions != self._seen):
+            raise self.library.unable("a view of an array that was written to since the view was made")
+        return self._tensor
+
+    def write(self, tensor: Any) -> None:
+        """Be this tensor from now on; and so be, in its place, what this is a view of."""
+        if self._base is not None:
+            base, through, _ = self._base
+            through(tensor)
+            self._seen = base._versions
+        self._tensor = tensor
+        self._versions += 1
+
+    def _view(self, lifted: Any, back: Callable[[Any], Any]) -> Any:
+        """`lifted`, made of this by moving elements, as a view; `back` undoes the move."""
+        return Lifted(self.library, lifted.tensor, (self, lambda tensor: self.write(back(tensor)), None))
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise self.library.unable("NumPy's own functions")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """`array * lifted`, and `array += lifted`, which gives the name another array; numpy.exp(lifted) too."""
-        if method != "__call__" or options.keys() - {"out"}:
+        if method != "__call__":
             raise self.library.unable(f"numpy.{ufunc.__name__}.{method}")
+        if options.keys() - {"out"} or any(out is not inputs[0] for out in options.get("out", ())):
+            raise self.library.unable(f"numpy.{ufunc.__name__} with {', '.join(options)}")
         return getattr(self.library, ufunc.__name__)(*inputs)
 
     def __array_function__(self, function: Any, *args: Any, **options: Any) -> Any:
@@ -54,6 +83,11 @@ class Lifted:
 
     def __len__(self) -> int:
         return len(self.tensor.array)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python and NumPy look for
+            raise AttributeError(name)
+        raise self.library.unable(f"array.{name}")
 
     def _no_number(self) -> Any:
         raise self.library.unable("a value as a Python number")
@@ -101,6 +135,29 @@ class Lifted:
     def __neg__(self) -> Any:
         return self.library.run(ops.Neg, self)
 
+    def __abs__(self) -> Any:
+        return self.library.run(ops.Abs, self)
+
+    # In place: the same object, so that other names of it see the write.
+
+    def __iadd__(self, other: Any) -> Any:
+        return self._be(self + other)
+
+    def __isub__(self, other: Any) -> Any:
+        return self._be(self - other)
+
+    def __imul__(self, other: Any) -> Any:
+        return self._be(self * other)
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self._be(self / other)
+
+    def _be(self, result: Any) -> Any:
+        if result.shape != self.shape or result.dtype != self.dtype:
+            raise self.library.unable(f"writing {result.dtype} {result.shape} into {self.dtype} {self.shape}")
+        self.write(result.tensor)
+        return self
+
     # Comparisons are constants.
 
     def __eq__(self, other: object) -> Any:
@@ -129,15 +186,24 @@ class Lifted:
 
     def reshape(self, *shape: Any) -> Any:
         sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-        return self.library.run(ops.Reshape, self, shape=tuple(sizes))
+        moved, own = self.library.run(ops.Reshape, self, shape=tuple(sizes)), self.shape
+        return self._view(moved, lambda tensor: self.library.lift(tensor)._moved(ops.Reshape, shape=own))
+
+    def _moved(self, op: Any, **geometry: Any) -> Any:
+        return self.library.run(op, self, **geometry).tensor
 
     def ravel(self) -> Any:
         return self.reshape(-1)
 
+    def flatten(self) -> Any:
+        return self.reshape(-1).copy()
+
     def transpose(self, *axes: Any) -> Any:
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], tuple | list) else axes
         order = tuple(order) or tuple(reversed(range(self.ndim)))
-        return self.library.run(ops.Permute, self, axes=axes_of(order, self.ndim, "transpose"))
+        axes = axes_of(order, self.ndim, "transpose")
+        moved, back = self.library.run(ops.Permute, self, axes=axes), tuple(axes.index(i) for i in range(self.ndim))
+        return self._view(moved, lambda tensor: self.library.lift(tensor)._moved(ops.Permute, axes=back))
 
     def swapaxes(self, first: int, second: int) -> Any:
         axes = list(range(self.ndim))
@@ -149,10 +215,21 @@ class Lifted:
         return self.reshape(tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in gone))
 
     def __getitem__(self, index: Any) -> Any:
-        return self.library.run(ops.Index, self, index=index, simple=_is_simple(index))
+        simple = _is_simple(index)
+        found = self.library.run(ops.Index, self, index=index, simple=simple)
+        if not simple or any(getattr(part, "ndim", 0) for part in _parts(index)):
+            return found  # by masks and arrays: a copy, as in NumPy
+        write = lambda tensor: self._put(index, self.library.lift(tensor))  # noqa: E731
+        return Lifted(self.library, found.tensor, (self, write, index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.tensor = self.library.run(ops.Put, self, value, index=index).tensor
+        # `x[index] += v` is x[index], += v on that view, which writes through, and then this.
+        base = value._base if isinstance(value, Lifted) else None
+        if base is None or base[0] is not self or base[2] is not index or value._seen != self._versions:
+            self._put(index, value)
+
+    def _put(self, index: Any, value: Any) -> None:
+        self.write(self.library.run(ops.Put, self, value, index=index).tensor)
 
     # What arrays have as methods too.
 
@@ -175,10 +252,16 @@ class Lifted:
         return self.library.min(self, axis, keepdims=keepdims)
 
 
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
 def _is_simple(index: Any) -> bool:
     """Whether an index names no element twice."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return not any(getattr(part, "ndim", 0) and part.dtype.kind in "iu" for part in parts)
+    return not any(
+        isinstance(part, list | tuple | range) or (getattr(part, "ndim", 0) and part.dtype.kind in "iu")
+        for part in _parts(index)
+    )
 
 
 class Library:
@@ -189,8 +272,10 @@ class Library:
 
     def __init__(self, xp: Any, apply: Callable[..., Any], wrap: Callable[[Any], Any], op: str) -> None:
         self.xp, self._apply, self._wrap, self._op = xp, apply, wrap, op
-        self.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=self._as_strided))
-        self.add = _Add(self)
+
+    # Made when asked for: a library that held them would be a cycle.
+    lib = property(lambda self: SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=self._as_strided)))
+    add = property(lambda self: _Add(self))
 
     def __getattr__(self, name: str) -> Any:
         """A function of `xp`: recorded if it is elementwise; constant; or not to be had for lifted arrays."""
@@ -198,7 +283,12 @@ class Library:
         if not callable(found) or isinstance(found, type):  # inf, float32
             return found
         if name in _ELEMENTWISE:
-            lift: Callable[..., Any] = lambda *arrays: self.run(_ELEMENTWISE[name], *arrays)  # noqa: E731
+
+            def lift(*arrays: Any, **options: Any) -> Any:
+                if options:
+                    raise self.unable(f"xp.{name} with {', '.join(options)}")
+                return self.run(_ELEMENTWISE[name], *arrays)
+
         elif name in _CONSTANT:
             lift = lambda *args, **options: found(*map(lower, args), **options)  # noqa: E731
         else:
@@ -239,6 +329,9 @@ class Library:
         return self.xp.ones(x.shape, x.dtype)
 
     # Functions of several arrays, or with axes.
+
+    def power(self, a: Any, b: Any) -> Any:
+        return a**b if isinstance(a, Lifted) or not isinstance(b, Lifted) else b.__rpow__(a)
 
     def matmul(self, a: Any, b: Any) -> Any:
         if a.ndim == 1:
@@ -342,10 +435,10 @@ class _Add:
         self._library = library
 
     def __call__(self, a: Any, b: Any) -> Any:
-        return a + b
+        return self._library.run(ops.Add, a, b) if _any_lifted((a, b)) else a + b
 
     def at(self, x: Any, index: Any, values: Any) -> None:
-        x.tensor = self._library.run(ops.AddAt, x, values, index=index).tensor
+        x.write(self._library.run(ops.AddAt, x, values, index=index).tensor)
 
 
 _ELEMENTWISE: dict[str, Any] = {  # and NumPy's names of the operators
@@ -359,7 +452,6 @@ _ELEMENTWISE: dict[str, Any] = {  # and NumPy's names of the operators
     "minimum": ops.Minimum,
     "multiply": ops.Mul,
     "negative": ops.Neg,
-    "power": ops.Pow,
     "sqrt": ops.Sqrt,
     "subtract": ops.Sub,
     "tanh": ops.Tanh,

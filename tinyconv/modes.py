@@ -5,9 +5,10 @@ One context variable holds it all, so that an operation reads one: it is a third
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ContextDecorator
-from contextvars import Context, ContextVar, Token
-from inspect import isgeneratorfunction
+from contextvars import Context, ContextVar
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import local
 from typing import Any, NamedTuple
 
@@ -82,23 +83,27 @@ class Change(ContextDecorator):
     """A `with` block, or a decorated function, in which the mode is another; what was before comes back after."""
 
     def __init__(self) -> None:
-        self._tokens: list[Token[Mode]] = []  # a stack: the same object may be entered again inside itself
+        self._entered = local()  # the modes before, a stack: the same object may be entered again inside itself
 
     def changed(self, now: Mode) -> Mode:
         raise NotImplementedError
 
     def __enter__(self) -> Any:
-        self._tokens.append(mode.set(self.changed(mode.get())))
+        now = mode.get()
+        self._entered.__dict__.setdefault("before", []).append(now)
+        mode.set(self.changed(now))
 
     def __exit__(self, *error: Any) -> None:
-        mode.reset(self._tokens.pop())
+        mode.set(self._entered.before.pop())  # not by a token: a generator may be closed in another context
 
     def _recreate_cm(self) -> Any:  # each call of a decorated function enters an object of its own
         return type(self)()
 
     def __call__(self, function: Any) -> Any:
-        if isgeneratorfunction(function):  # calling it runs none of its body
-            raise TypeError(f"{type(self).__name__}: {function.__name__} is a generator; use `with` inside it")
+        # Calling one of these runs none of its body.
+        if isgeneratorfunction(function) or iscoroutinefunction(function) or isasyncgenfunction(function):
+            kind = "a generator" if isgeneratorfunction(function) else "an async function"
+            raise TypeError(f"{type(self).__name__}: {function.__name__} is {kind}; use `with` inside it")
         return super().__call__(function)
 
 
@@ -136,3 +141,10 @@ class _Quiet(local):
 
 
 quiet = _Quiet()
+
+
+def quietly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """The function, in that context; inside the forward of another op we are in it already."""
+    if mode.get().quiet:
+        return function(*args, **options)
+    return quiet.context.run(function, *args, **options)

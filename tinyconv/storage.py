@@ -22,7 +22,7 @@ class Storage:
 
     written = -1  # the number of the last write through a tensor. Class attributes: most tensors never need their own
     watched = -1  # the number at which this memory was first handed out
-    recorded = False  # a recorded op took it as a constant, or a tensor outside the tape shares it with one inside
+    recorded = False  # an op on the tape may have saved it, though a tensor that is not tracked can hand it out
     memory: Array = None  # once it was written to, or handed out after it was recorded
     _views: WeakValueDictionary[int, Any] | None = None
     _checksum: int | None = None  # of the memory, when it was handed out

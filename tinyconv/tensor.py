@@ -12,7 +12,7 @@ import numpy as np
 from tinyconv import lifted, ops, shapes
 from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
-from tinyconv.modes import Layer, enable_grad, mode, quiet
+from tinyconv.modes import Layer, enable_grad, mode, quiet, quietly
 from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, number, walk
 from tinyconv.variants import op_name, select
@@ -34,12 +34,13 @@ _FREED: Any = object()  # in OpNode.saved: walked already
 class Leaf(Node):
     """Where gradients end up: the node of a tensor that requires grad and was not computed."""
 
-    __slots__ = ("array", "grad", "storage")
+    __slots__ = ("array", "converted", "grad", "storage")
     is_leaf = True
 
     def __init__(self, array: Array, storage: Storage) -> None:
         super().__init__()
         self.array, self.storage = array, storage
+        self.converted = False  # since a tensor asked for its gradient
         self.grad: Tensor | None = None
 
     @property
@@ -74,8 +75,8 @@ class OpNode(Node):
     """One op that was run: its pair, what the pair saved, and the geometry it was called with."""
 
     __slots__ = (
-        "constants", "dtype", "geometry", "grad", "layer", "line", "op", "pair", "saved", "shape", "storage", "sums",
-        "xp",
+        "constants", "dtype", "geometry", "grad", "layer", "line", "op", "others", "pair", "saved", "shape", "storage",
+        "sums", "xp",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +87,7 @@ class OpNode(Node):
         self.op, self.pair, self.xp, self.geometry = op, pair, xp, geometry
         self.constants, self.saved = constants, saved
         self.shape, self.dtype, self.storage = out.array.shape, out.array.dtype, out.storage  # of the output
+        self.others: tuple[Storage, ...] = ()  # of its further outputs
         self.layer = layer  # the module that ran it
         self.line: str | None = None  # of the user's program; noted only under detect_anomaly
         self.sums = _NONE  # of what was saved of memory that others might write to: place, whose it is, checksum
@@ -113,6 +115,9 @@ class OpNode(Node):
             storage = self.constants[i][1] if parent is None else cast(Any, parent).storage
             if storage is not None and storage.changed_since(self.order):
                 self._refuse(i, _parts(self.xp, self.saved, storage.memory))
+        for storage in self.others:
+            if storage.changed_since(self.order):
+                self._refuse(len(self.parents), _parts(self.xp, self.saved, storage.memory))
         for k, (i, then) in self.sums.items():
             if checksum(self.saved[k]) != then:
                 self._refuse(i, [k])
@@ -139,6 +144,11 @@ class OpNode(Node):
             if parent is None or grad is None:
                 continue
             if grad.shape != parent.shape or grad.dtype != parent.dtype:
+                if parent.is_leaf and parent.converted:
+                    raise GraphError(
+                        f"backward: input {i} of {name!r} was converted to {parent.dtype} {parent.shape} after the "
+                        "forward (module.to, x.data = ...); convert before it"
+                    )
                 raise GraphError(
                     f"backward: {name!r} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
                     f"{parent.dtype} {parent.shape}"
@@ -184,7 +194,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     if check is not None:
         check(*arrays, **geometry)
     pair = op if now.variants is None else select(op, backend.name, arrays, geometry)
-    if now.quiet:  # inside the forward of another op
+    if now.quiet:  # `quietly`, written out: it is on the way of every op
         y, saved = pair.forward(xp, *arrays, **geometry)
     else:
         y, saved = quiet.context.run(pair.forward, xp, *arrays, **geometry)
@@ -194,10 +204,11 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         rest = tuple(wrap(other) for other in others)
     out = wrap(y)
     y = out.array
-    for other in rest:  # a pair may save them as well as y
-        other.storage = out.storage
-        out.storage.recorded = True
-    if y.base is not None or y is arrays[0]:
+    shares = y.base is not None
+    for array in arrays:
+        if array is y:
+            shares = True
+    if shares:
         for t, array in zip(inputs, arrays, strict=True):
             if isinstance(t, Tensor) and xp.may_share_memory(y, array):
                 out.storage = t.storage
@@ -209,6 +220,10 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         node = OpNode(op, pair, xp, parents, constants, geometry, saved, out, now.layer)
         if watched:
             node.sums = _checksums(xp, saved, inputs)
+        if rest:  # a pair may save them as well as y
+            node.others = tuple(other.storage for other in rest)
+            for other in rest:
+                other.storage.recorded = True
         out.node, out.tracked = node, True
     if now.watcher is not None:
         now.watcher.made(op, inputs, geometry, (out, *rest))
@@ -268,15 +283,16 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    *,
     allow_unused: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of `outputs` (their sum, or their product with `grad_outputs`) with respect to each of `inputs`.
 
-    Nothing is added to any `.grad`. An input that the outputs do not depend on raises, or with `allow_unused` gives
-    None, or with `materialize_grads` zeros. The part of the graph that was walked is freed unless `retain_graph`. With
-    `create_graph` the gradients are recorded themselves, so that they can be differentiated again (and the graph is
-    kept).
+    Nothing is added to the `.grad` of leaves. An input that the outputs do not depend on raises, or gives None with
+    `allow_unused`, or zeros with `materialize_grads`. The part of the graph that was walked is freed unless
+    `retain_graph`. With `create_graph` the gradients are recorded themselves, so that they can be differentiated again
+    (and the graph is kept).
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -335,12 +351,12 @@ def _walk(
     retain = create_graph if retain is None else retain
     if create_graph:
         now = mode.get()
-        token = mode.set(now.but(recording=True, watcher=None))  # what an op's backward does inside is not watched
+        mode.set(now.but(recording=True, watcher=None))  # what an op's backward does inside is not watched
         try:
             with np.errstate(all="ignore"):
                 return walk(starts, retain=retain, capture=capture, pull=Recorder(now.watcher).pull)
         finally:
-            mode.reset(token)
+            mode.set(now)
     with np.errstate(all="ignore"):
         return walk(starts, retain=retain, capture=capture)
 
@@ -358,16 +374,17 @@ class Recorder:
 
     def pull(self, node: Any, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if node.is_leaf:
-            node.grad = grad if node.grad is None else node.grad + grad
+            node.grad = grad.clone() if node.grad is None else node.grad + grad  # it may be lent to others too
             return ()
         node.check_saved()
+        self._check_inputs(node)
         if node.grad is not None:
-            node.grad = grad if node.grad is _RETAIN else node.grad + grad
+            node.grad = grad.clone() if node.grad is _RETAIN else node.grad + grad
         if node.op is _Move:  # between two array libraries, where no xp is both
             return (grad.to(node.saved[0]),)
         library = lifted.Library(node.xp, apply, wrap, op_name(node.op))
         inputs = [
-            self._constant(library, node.constants[i][0])
+            self._constant(library, *node.constants[i])
             if parent is None
             else library.lift(_on_tape(self._array(parent), parent))
             for i, parent in enumerate(node.parents)
@@ -387,9 +404,29 @@ class Recorder:
         return cast("tuple[Any, ...]", grads)
 
     @staticmethod
-    def _constant(library: lifted.Library, value: Any) -> Any:
-        """An input without a gradient: lifted too if it is of floating point, for `constant += lifted` to work."""
-        return library.lift(wrap(value)) if getattr(getattr(value, "dtype", None), "kind", "") == "f" else value
+    def _constant(library: lifted.Library, value: Any, storage: Storage | None) -> Any:
+        """An input without a gradient: lifted too if it is of floating point, for `constant += lifted` to work.
+
+        Masks and indices stay arrays, and have no storage that would know of writes: they are copied.
+        """
+        if storage is None:
+            return value
+        if value.dtype.kind != "f":
+            return value.copy()
+        t = wrap(value)
+        t.storage = storage
+        return library.lift(t)
+
+    @staticmethod
+    def _check_inputs(node: OpNode) -> None:
+        """What an input was when the op ran it has to be still, also where the op did not save it."""
+        for i, parent in enumerate(node.parents):
+            storage = node.constants[i][1] if parent is None else cast(Any, parent).storage
+            if storage is not None and storage.changed_since(node.order):
+                raise GraphError(
+                    f"create_graph: input {i} of {op_name(node.op)!r} was written to in place since, and is needed "
+                    "once more; write to a copy (x.clone()), or make a new tensor (x = x + 1 instead of x += 1)"
+                )
 
     def _array(self, parent: Any) -> Array:
         return parent.array if parent.is_leaf else self._output(parent)
@@ -399,7 +436,12 @@ class Recorder:
         pending = [node]
         while pending:
             at = pending[-1]
-            at.check_saved()
+            if at.saved is _FREED:
+                raise GraphError(
+                    f"create_graph: the output of {op_name(at.op)!r} has to be computed again from what leads to it, "
+                    "and that was walked and freed; call the first backward with retain_graph=True"
+                )
+            self._check_inputs(at)
             missing = [
                 parent
                 for parent in cast("list[OpNode | None]", at.parents)
@@ -413,35 +455,39 @@ class Recorder:
                 arrays = [
                     at.constants[i][0] if parent is None else self._array(parent) for i, parent in enumerate(at.parents)
                 ]
-                y, _ = quiet.context.run(at.pair.forward, at.xp, *arrays, **at.geometry)
+                y, _ = quietly(at.pair.forward, at.xp, *arrays, **at.geometry)
                 self._outputs[at] = wrap(y[0] if isinstance(y, tuple) else y).array
         return self._outputs[node]
 
     @staticmethod
     def _compare(node: OpNode, again: tuple[Any, ...]) -> None:
-        """Whether running forward again saved what it did then, to half the digits: if not, an input has changed."""
+        """Whether running forward again saved what it did then, floats to half the digits."""
         for new, old in zip(map(lifted.lower, again), node.saved, strict=True):
-            if getattr(getattr(old, "dtype", None), "kind", "") == "f":
+            kind = getattr(getattr(old, "dtype", None), "kind", "")
+            if kind and kind != "f" and not (new == old).all():
+                raise _unlike(node)
+            if kind == "f":
                 xp = node.xp
                 with np.errstate(all="ignore"):
                     size = xp.max(xp.where(xp.isfinite(old), xp.abs(old), 0), initial=0)
                     near = xp.abs(new - old) <= size * float(np.finfo(old.dtype).eps) ** 0.5
                     same = near | xp.equal(new, old) | (xp.not_equal(new, new) & xp.not_equal(old, old))
                 if not same.all():
-                    raise GraphError(
-                        f"create_graph: {op_name(node.op)!r} run again saved other values than the first time: one of "
-                        "its inputs was written to in place since (write to a copy, x.clone()), or its forward does "
-                        "not give the same twice"
-                    )
+                    raise _unlike(node)
 
 
 def _on_tape(array: Array, node: Any) -> Tensor:
-    """A tensor with this place on the tape; a leaf's with its storage, as others may write to that."""
+    """A tensor with this place on the tape, and what is known of writes to its memory, which may be a leaf's."""
     t = wrap(array)
-    t.node, t.tracked = node, True
-    if node.is_leaf:
-        t.storage = node.storage
+    t.node, t.tracked, t.storage = node, True, node.storage
     return t
+
+
+def _unlike(node: OpNode) -> GraphError:
+    return GraphError(
+        f"create_graph: {op_name(node.op)!r} run again saved other values than the first time: one of its inputs was "
+        "written to in place since (write to a copy, x.clone()), or its forward does not give the same twice"
+    )
 
 
 def _check_gradient(what: str, value: Any, of: Any) -> None:
@@ -553,6 +599,7 @@ class Tensor:
         """Hold another array from now on, perhaps of another dtype or on another device."""
         self.array, self.storage = array, storage
         if isinstance(self.node, Leaf):
+            self.node.converted |= array.dtype != self.node.array.dtype or array.shape != self.node.array.shape
             self.node.array, self.node.storage = array, storage
 
     # Gradients.
@@ -591,6 +638,7 @@ class Tensor:
             raise DtypeError(f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}")
         if not self.is_leaf and not requires_grad:
             raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
+        self.storage.recorded |= self.tracked
         if requires_grad and self.node is None:
             self.node = Leaf(self.array, self.storage)
         self.tracked = requires_grad
@@ -667,6 +715,10 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
+        if any(isinstance(value, Tensor) for value in options.get("out", ())):
+            raise TypeError(
+                f"np.{ufunc.__name__}(..., out=tensor) is not possible; write x[...] = value, under no_grad"
+            )
         operator = _REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
         if operator is not None and not isinstance(inputs[0], Tensor):
             return getattr(self, operator)(inputs[0])
@@ -681,6 +733,7 @@ class Tensor:
     def __dlpack__(self, **options: Any) -> Any:
         if self.device != "cpu":
             return self.array.__dlpack__(**options)
+        self.storage.recorded |= self.tracked
         self.storage.watch(self.array)  # also where it is read-only: some consumers do not heed that
         return self.numpy().__dlpack__(**options)
 
@@ -910,7 +963,7 @@ class Tensor:
                     f"{what}: a leaf that requires grad cannot be changed in place while recording; "
                     "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
                 )
-            if self.storage.shared:
+            if self.storage.shared or self.storage.watched >= 0:
                 raise GraphError(
                     f"{what}: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing "
                     "through views is not recorded; make a new tensor, as in x = x + 1"

@@ -89,11 +89,11 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
         if name not in variants_of(op):
             raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
     now = mode.get()
-    token = mode.set(now.but(variants=(now.variants or {}) | choices))
+    mode.set(now.but(variants=(now.variants or {}) | choices))
     try:
         yield
     finally:
-        mode.reset(token)
+        mode.set(now)
 
 
 def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:

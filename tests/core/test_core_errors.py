@@ -1,5 +1,6 @@
 """What a mistake is answered with, word for word: what was given, what was needed, and the likely fix."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -373,3 +374,39 @@ def test_other_exceptions_pass_as_they_are():
 
 def test_a_layer_used_alone_names_no_path():
     assert "in layer" not in message(tc.ShapeError, CONV, tc.ones(3))
+
+
+def test_a_leaf_that_was_converted_is_named():
+    layer = tc.nn.Linear(2, 1)
+    loss = layer(tc.ones(1, 2)).sum()
+    layer.double()
+    with pytest.raises(tc.GraphError, match=r"input 1 of 'linear' was converted to float64 \(1, 2\) after the forward"):
+        loss.backward()
+
+
+def test_numpy_cannot_write_into_a_tensor():
+    with pytest.raises(TypeError, match=r"np.add\(..., out=tensor\) is not possible"):
+        np.add(np.ones(2), 1, out=tc.ones(2))
+
+
+def test_modes_refuse_async_functions_and_are_each_threads_own():
+    with pytest.raises(TypeError, match="f is an async function; use `with` inside it"):
+
+        @tc.no_grad()
+        async def f():
+            pass
+
+    mode, seen = tc.no_grad(), []
+
+    def in_another_thread():
+        with mode:
+            seen.append(tc.is_grad_enabled())
+        seen.append(tc.is_grad_enabled())
+
+    with mode:
+        thread = threading.Thread(target=in_another_thread)
+        thread.start()
+        thread.join()
+        assert not tc.is_grad_enabled()
+    assert seen == [False, True]
+    assert tc.is_grad_enabled()

@@ -298,7 +298,7 @@ def test_an_input_written_to_before_the_walk_is_noticed():
     x, c = tc.tensor([1.0, 2.0], requires_grad=True), tc.tensor([1.0, 1.0])
     y = ((x + c).exp() * x).sum()
     c[0] = 5
-    with pytest.raises(tc.GraphError, match="run again saved other values than the first time"):
+    with pytest.raises(tc.GraphError, match="input 1 of 'Add' was written to in place since, and is needed once more"):
         tc.grad(y, x, create_graph=True)
     tc.grad(y, x)  # nothing that this needs was written to
 
@@ -407,3 +407,231 @@ def test_methods_of_arrays_are_recorded_too():
     total = theirs.sum(0) + theirs.mean(0) + theirs.amax(0) + theirs.T.ravel()[0] + theirs[0]
     (total**2).sum().backward()
     np.testing.assert_allclose(x.grad.array, theirs.grad.numpy())
+
+
+# --- writes between the walks, and inside ops -----------------------------------------------------------------------
+
+
+def leaf(*values):
+    return tc.tensor(list(values), requires_grad=True)
+
+
+def constant_written_to():
+    x, w, c = leaf(1.0, 2.0), leaf(1.0, 1.0), tc.tensor([3.0, 4.0])
+    (g,) = tc.grad((x * c * w).sum(), x, create_graph=True)
+    c.mul_(100)
+    g.sum().backward()
+
+
+def view_of_a_leaf_written_to_by_numpy():
+    w = leaf(1.0, 2.0)
+    handed_out = w.detach().numpy()
+    (g,) = tc.grad((w.reshape(2, 1) ** 3).sum(), w, create_graph=True)
+    handed_out[...] = 100
+    tc.grad(g.sum(), w)
+
+
+def leaf_written_to_before_what_it_gave_is_needed_again():
+    x = leaf(1e4, 1.0)
+    y = ((x + 0.0) ** 2).sum()
+    with tc.no_grad():
+        x[1] = 3
+    tc.grad(y, x, create_graph=True)
+
+
+def two_outputs_written_to():
+    x = tc.rand(1, 1, 2, 2).requires_grad_()
+    y, place = F.adaptive_max_pool2d(x, 1, return_indices=True)
+    loss = (y * y).sum()
+    with tc.no_grad():
+        y.mul_(10)
+        place.add_(1)
+    loss.backward()
+
+
+def leaf_handed_out_by_dlpack():
+    w = leaf(1.0, 2.0)
+    y = (w * w).sum()
+    torch.from_dlpack(w).mul_(50)
+    y.backward()
+
+
+def output_handed_out_by_dlpack():
+    y = leaf(1.0, 2.0).exp()
+    loss = y.sum()
+    torch.from_dlpack(y).mul_(50)
+    loss.backward()
+
+
+def leaf_handed_out_while_it_needs_no_gradient():
+    w = leaf(1.0, 2.0)
+    y = (w * w).sum()
+    w.requires_grad_(False).numpy()[...] = 50
+    y.backward()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        constant_written_to,
+        view_of_a_leaf_written_to_by_numpy,
+        leaf_written_to_before_what_it_gave_is_needed_again,
+        two_outputs_written_to,
+        leaf_handed_out_by_dlpack,
+        output_handed_out_by_dlpack,
+        leaf_handed_out_while_it_needs_no_gradient,
+    ],
+)
+def test_a_write_is_noticed(program):
+    with pytest.raises(tc.GraphError, match="was written to in place since"):
+        program()
+
+
+def test_masks_and_indices_are_those_of_the_first_walk():
+    x, w, mask = leaf(1.0, 2.0), leaf(1.0, 1.0), tc.tensor([True, False])
+    (g,) = tc.grad((tc.where(mask, x, 5 * x) * w).sum(), x, create_graph=True)
+    mask[...] = tc.tensor([False, True])
+    g.sum().backward()
+    assert w.grad.tolist() == [1, 5]
+
+
+def test_recorded_gradients_of_leaves_share_nothing():
+    a, b, seed = leaf(1.0, 1.0), leaf(1.0, 1.0), tc.ones(2)
+    (a + b).backward(seed, create_graph=True)
+    (a * 10).sum().backward()
+    assert (a.grad.tolist(), b.grad.tolist(), seed.tolist()) == ([11, 11], [1, 1], [1, 1])
+
+
+def test_what_leads_to_it_has_to_be_kept():
+    h = leaf(1.0, 2.0).exp()
+    (h**2).sum().backward()
+    with pytest.raises(tc.GraphError, match=r"the output of 'Exp' has to be computed again .* retain_graph=True"):
+        tc.grad((h**3).sum(), h, create_graph=True)
+
+
+def through_a_slice(xp, x, dy):
+    dx = xp.zeros_like(x)
+    dx[0] = 2 * x[0] * dy[0]
+    rest = dx[1:]
+    rest[...] = 2 * x[1:] * dy[1:]
+    return dx
+
+
+def through_a_reshaped_and_a_transposed_view(xp, x, dy):
+    dx = xp.zeros(x.shape, x.dtype)
+    xp.add.at(dx.reshape(2, 1).T, (0, np.arange(2)), x * dy)
+    dx.T[:] += x * dy
+    return dx
+
+
+def through_another_name(xp, x, dy):
+    dx = xp.empty_like(x)
+    dx[...] = 0
+    same = dx
+    dx += dy * x
+    dx *= 4
+    dx /= 2
+    dx -= 0 * x
+    return same
+
+
+def on_a_plain_array(xp, x, dy):
+    return np.zeros(2, np.float32) + 2 * dy * x + 0 * xp.power(2.0, x) * abs(x).flatten()
+
+
+@pytest.mark.parametrize(
+    "backward",
+    [through_a_slice, through_a_reshaped_and_a_transposed_view, through_another_name, on_a_plain_array],
+)
+def test_an_op_may_write_into_what_it_made(backward):
+    class Written:
+        @staticmethod
+        def forward(xp, x):
+            return x * x, (x,)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return (backward(xp, saved[0], dy),)
+
+    x = leaf(1.0, 2.0)
+    (plain,) = tc.grad(tc.apply(Written, x).sum(), x)
+    (g,) = tc.grad(tc.apply(Written, x).sum(), x, create_graph=True)
+    assert plain.tolist() == g.tolist() == [2, 4]
+    assert tc.grad(g.sum(), x)[0].tolist() == [2, 2]
+
+
+def multiplied_into(xp, x, dy):
+    dx = xp.zeros_like(x)
+    np.multiply(dy, 2 * x, out=dx)
+    return dx
+
+
+def behind_a_view(xp, x, dy):
+    dx = 2 * x * dy
+    view = dx.T
+    dx[0] = dx[0] * 1
+    return view
+
+
+def by_a_method_that_is_not_there(xp, x, dy):
+    return 2 * x * dy + x.std()
+
+
+def as_a_number(xp, x, dy):
+    return 2 * x * float(dy[0])
+
+
+@pytest.mark.parametrize(
+    ("backward", "what"),
+    [
+        (multiplied_into, "numpy.multiply with out"),
+        (behind_a_view, "a view of an array that was written to since the view was made"),
+        (by_a_method_that_is_not_there, "array.std"),
+        (as_a_number, "a value as a Python number"),
+    ],
+)
+def test_what_an_op_must_not_do_is_named(backward, what):
+    class Written:
+        @staticmethod
+        def forward(xp, x):
+            return x * x, (x,)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return (backward(xp, saved[0], dy),)
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(tc.GraphError, match=f"op 'Written' uses {what}, which cannot be recorded"):
+        tc.grad(tc.apply(Written, x).sum(), x, create_graph=True)
+
+
+def test_an_index_may_name_an_element_twice():
+    class Repeated:
+        @staticmethod
+        def forward(xp, x):
+            return x[[0, 0, 1]], (x,)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            dx = xp.zeros_like(saved[0])
+            xp.add.at(dx, [0, 0, 1], dy * saved[0][[0, 0, 1]])
+            return (dx,)
+
+    x = leaf(1.0, 2.0)
+    (g,) = tc.grad(tc.apply(Repeated, x).sum(), x, create_graph=True)
+    assert g.tolist() == [2, 2]
+    assert tc.grad(g.sum(), x)[0].tolist() == [2, 1]
+
+
+def test_no_library_is_left_in_a_cycle():
+    gc.collect()
+    gc.disable()
+    try:
+        x = y = leaf(1.0, 2.0)
+        for _ in range(50):
+            y = y * 1.5
+        (g,) = tc.grad(y.sum(), x, create_graph=True)
+        del x, y, g
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -41,7 +41,7 @@ OPTIMISERS = {
 }
 GAMMAS = st.sampled_from([0.1, 0.0]) | floats(0.0, 1.1)
 STEP_COUNTS = st.integers(1, 2 * STEPS)
-MOMENTUM = floats(0.01, 1.0)  # RMSprop, theirs and ours, makes a buffer at the first step or never
+MOMENTUM = floats(0.01, 1.0)  # PyTorch's RMSprop makes its buffer at the first step or never
 MOMENTA = MOMENTUM | st.lists(MOMENTUM, min_size=2, max_size=2)
 PEAKS = floats(1e-4, 1.0)
 SCHEDULES = {
@@ -67,6 +67,11 @@ SCHEDULES = {
         }
     ),
 }
+
+
+DRAWN = 1e-6
+"""Of the largest value, where options are drawn: some make the steps chaotic, and 50 of them multiply a rounding by 1e6
+(RMSprop, centered, with alpha = 0.1 and lr = 1). The grids hold to 1e-10."""
 
 
 class Watched:
@@ -101,12 +106,13 @@ def test_trajectory_equals_torchs(name, schedule, data, record):
 
     ours, _ = run_ours(getattr(optim, name), options, schedule=scheduled(optim))
     theirs, _ = run_torch(getattr(torch.optim, name), options, schedule=scheduled(torch.optim))
-    error = assert_same_trajectory(ours, theirs)
+    error = assert_same_trajectory(ours, theirs, tolerance=DRAWN)
     classes = {f"with {schedule}", *not_default(getattr(optim, name), options)}
     record.add("optimisers", name, classes, {"float64"}, {"parameters": error})
     if watched:
         mine, other = (np.array(found.history) for found in watched)
         scale = abs(other).max(axis=(0, 2), keepdims=True)  # of the rates, and of the momenta
+        scale[:, 0] = np.maximum(scale[:, 0], options["lr"])  # PyTorch multiplies its way down from where it starts
         assert (abs(mine - other) <= 1e-12 * scale).all()
         error = float((abs(mine - other) / (scale + 1e-300)).max())
         classes = {f"of {name}", *not_default(getattr(optim.lr_scheduler, schedule), schedule_options)}

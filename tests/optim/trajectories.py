@@ -68,13 +68,13 @@ def run_torch(kind, options, first=0, last=STEPS, params=None, optimizer=None, s
     return trajectory, optimizer
 
 
-def assert_same_trajectory(ours, theirs):
+def assert_same_trajectory(ours, theirs, tolerance=TOLERANCE):
     """Returns the worst error, as a part of the largest value its array has had so far."""
     assert len(ours) == len(theirs)
     worst, scales = 0.0, [0.0] * len(SHAPES)
     for step, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         for i, (a, b) in enumerate(zip(mine, other, strict=True)):
             scales[i] = max(scales[i], abs(b).max())
-            np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * scales[i], err_msg=f"after step {step}")
+            np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scales[i], err_msg=f"after step {step}")
             worst = max(worst, abs(a - b).max() / scales[i])
     return float(worst)
