@@ -24,9 +24,8 @@ TURNS, CALLS = 300, 200
 ARRAYS = [np.random.default_rng(seed).standard_normal((4, 4), np.float32) for seed in range(2)]
 
 
-def tinyconv_library():
-    a, b = (tc.tensor(array, requires_grad=True) for array in ARRAYS)
-    ops = {
+def operations(a, b):
+    return {
         "a * b": lambda: a * b,
         "a + b": lambda: a + b,
         "a * 2": lambda: a * 2.0,
@@ -34,7 +33,11 @@ def tinyconv_library():
         "relu": lambda: a.relu(),
         "tanh": lambda: a.tanh(),
     }
-    return ops, lambda y: (y.array, tc.grad(y.sum(), a)[0].array)
+
+
+def tinyconv_library():
+    a, b = (tc.tensor(array, requires_grad=True) for array in ARRAYS)
+    return operations(a, b), lambda y: (y.array, tc.grad(y.sum(), a)[0].array)
 
 
 def torch_library():
@@ -42,25 +45,14 @@ def torch_library():
 
     torch.set_num_threads(1)
     a, b = (torch.tensor(array, requires_grad=True) for array in ARRAYS)
-    ops = {
-        "a * b": lambda: a * b,
-        "a + b": lambda: a + b,
-        "a * 2": lambda: a * 2.0,
-        "exp": lambda: a.exp(),
-        "relu": lambda: a.relu(),
-        "tanh": lambda: a.tanh(),
-    }
-    return ops, lambda y: (y.detach().numpy(), torch.autograd.grad(y.sum(), a)[0].numpy())
+    return operations(a, b), lambda y: (y.detach().numpy(), torch.autograd.grad(y.sum(), a)[0].numpy())
 
 
 def mygrad_library():
     import mygrad
 
     a, b = (mygrad.tensor(array) for array in ARRAYS)
-    ops = {
-        "a * b": lambda: a * b,
-        "a + b": lambda: a + b,
-        "a * 2": lambda: a * 2.0,
+    ops = operations(a, b) | {
         "exp": lambda: mygrad.exp(a),
         "relu": lambda: mygrad.nnet.relu(a),
         "tanh": lambda: mygrad.tanh(a),

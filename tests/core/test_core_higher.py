@@ -509,6 +509,21 @@ def test_what_leads_to_it_has_to_be_kept():
         tc.grad((h**3).sum(), h, create_graph=True)
 
 
+def written(gradient):
+    """y = x^2, its gradient as given."""
+
+    class Written:
+        @staticmethod
+        def forward(xp, x):
+            return x * x, (x,)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            return (gradient(xp, saved[0], dy),)
+
+    return Written
+
+
 def through_a_slice(xp, x, dy):
     dx = xp.zeros_like(x)
     dx[0] = 2 * x[0] * dy[0]
@@ -544,18 +559,9 @@ def on_a_plain_array(xp, x, dy):
     [through_a_slice, through_a_reshaped_and_a_transposed_view, through_another_name, on_a_plain_array],
 )
 def test_an_op_may_write_into_what_it_made(backward):
-    class Written:
-        @staticmethod
-        def forward(xp, x):
-            return x * x, (x,)
-
-        @staticmethod
-        def backward(xp, saved, dy, needs):
-            return (backward(xp, saved[0], dy),)
-
     x = leaf(1.0, 2.0)
-    (plain,) = tc.grad(tc.apply(Written, x).sum(), x)
-    (g,) = tc.grad(tc.apply(Written, x).sum(), x, create_graph=True)
+    (plain,) = tc.grad(tc.apply(written(backward), x).sum(), x)
+    (g,) = tc.grad(tc.apply(written(backward), x).sum(), x, create_graph=True)
     assert plain.tolist() == g.tolist() == [2, 4]
     assert tc.grad(g.sum(), x)[0].tolist() == [2, 2]
 
@@ -591,18 +597,9 @@ def as_a_number(xp, x, dy):
     ],
 )
 def test_what_an_op_must_not_do_is_named(backward, what):
-    class Written:
-        @staticmethod
-        def forward(xp, x):
-            return x * x, (x,)
-
-        @staticmethod
-        def backward(xp, saved, dy, needs):
-            return (backward(xp, saved[0], dy),)
-
     x = leaf(1.0, 2.0)
     with pytest.raises(tc.GraphError, match=f"op 'Written' uses {what}, which cannot be recorded"):
-        tc.grad(tc.apply(Written, x).sum(), x, create_graph=True)
+        tc.grad(tc.apply(written(backward), x).sum(), x, create_graph=True)
 
 
 def test_an_index_may_name_an_element_twice():
