@@ -35,7 +35,7 @@ import numpy as np
 import tinyconv
 from tinyconv import data, models
 from tinyconv.environment import environment, version_of
-from tinyconv.errors import CheckpointError, TinyconvError, VariantError
+from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, VariantError
 from tinyconv.train import (
     RECIPES,
     EpochReport,
@@ -372,7 +372,9 @@ def predict_(
 def gradcheck(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="Ops, or one and its options, or MODULE:NAME of an op of your own; all ops unless given."),
+        typer.Argument(
+            help="Ops, or one and its options, or MODULE:NAME or FILE.py:NAME of an op of yours; all ops unless given."
+        ),
     ] = None,
     cases: Annotated[int, typer.Option(min=1, help="How many to check of each op.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
@@ -386,11 +388,12 @@ def gradcheck(
 
     The options of an op are given like those of the command: --padding same, --dim -1, --keepdim. Arguments are drawn.
     """
+    from tinyconv.check.blame import place_of, raised
     from tinyconv.check.own import OpArgumentError
     from tinyconv.check.table import known
 
     names, options = _split_options(what or [])
-    own = [name for name in names if ":" in name]
+    own = [name for name in names if ":" in name or "." in name]
     try:
         for name in names:
             if name not in own:
@@ -411,12 +414,16 @@ def gradcheck(
         )
     try:
         failed = (
-            _gradcheck_own(own[0], cases, seed, options, as_json)
+            _gradcheck_own(own[0], what or [], cases, seed, options, as_json)
             if own
             else _gradcheck_public(names, cases, seed, options, with_torch, as_json)
         )
-    except OpArgumentError as error:
+    except (OpArgumentError, ShapeError) as error:
         raise typer.BadParameter(str(error)) from None
+    except Exception as error:
+        if not own or not place_of(error):
+            raise
+        raise typer.BadParameter(raised(own[0], error)) from None
     if failed:
         raise typer.Exit(1)
 
@@ -472,7 +479,7 @@ def _gradcheck_public(
     return bool(failed)
 
 
-def _gradcheck_own(place: str, cases: int, seed: int, options: dict[str, Any], as_json: bool) -> bool:
+def _gradcheck_own(place: str, words: list[str], cases: int, seed: int, options: dict[str, Any], as_json: bool) -> bool:
     from tinyconv.check import check_op
 
     if "inputs" in options:
@@ -483,21 +490,37 @@ def _gradcheck_own(place: str, cases: int, seed: int, options: dict[str, Any], a
             print(json.dumps({"op": report.name, "shapes": case.shapes, **asdict(found)}), flush=True)
     else:
         Console().print(_escaped(str(report)), highlight=False, soft_wrap=True)
+        for case, _ in report.failures[:1]:
+            shapes = str([np.shape(x) for x in case.inputs if x is not None])
+            words = [*words, *([] if "shapes" in options else ["--shapes", shapes]), "--seed", str(case.seed)]
+            print(f"or, here: tinyconv gradcheck {shlex.join(words)}")
     return not report.ok
 
 
 def _load(place: str) -> Any:
-    """What MODULE:NAME names; modules of the current folder are found."""
-    module_name, _, path = place.partition(":")
+    """What MODULE:NAME, MODULE.NAME or FILE.py:NAME names; modules of the current folder are found."""
+    from tinyconv.check.blame import raised
+
+    module_name, _, path = place.rpartition(":" if ":" in place else ".")
+    if place.endswith(".py") or not path:
+        raise typer.BadParameter(f"{place!r} names no op in it: {place.rstrip(':')}:NAME")
     sys.path.insert(0, "")
+    if module_name.endswith(".py"):
+        file = Path(module_name)
+        if not file.is_file():
+            raise typer.BadParameter(f"no file {module_name!r}")
+        sys.path.insert(0, str(file.parent))
+        module_name = file.stem
     try:
         found = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # it was found, and something that it imports was not
+            raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
         raise typer.BadParameter(f"no module {error.name!r} in the current folder or among those installed") from None
-    except (ImportError, ValueError) as error:
-        raise typer.BadParameter(f"{place!r} names no module: {error}") from None
+    except Exception as error:
+        if not module_name or module_name.startswith("."):
+            raise typer.BadParameter(f"{place!r} names no module: {error}") from None
+        raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
     for name in path.split("."):
         if not hasattr(found, name):
             near = get_close_matches(name, dir(found), n=3)

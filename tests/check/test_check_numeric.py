@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import tinyconv as tc
 from tinyconv import functional as F
@@ -295,3 +296,35 @@ def test_the_seed_is_what_chance_there_is():
     state = tc.get_rng_state()
     gradcheck(tc.tanh, [normal(5)])
     assert repr(tc.get_rng_state()) == repr(state)
+
+
+def test_a_function_that_takes_gradients_itself():
+    def slope(x, factor=1.0):
+        return skewed(tc.grad((x.tanh() ** 2).sum(), x, create_graph=True)[0], factor)
+
+    assert gradcheck(slope, [normal(4)])
+    assert verdict(lambda x: slope(x, 1.01), [normal(4)]).verdict == "wrong gradient"
+
+
+class AnOp:
+    forward = backward = print
+
+
+@pytest.mark.parametrize(
+    ("fn", "inputs", "words"),
+    [
+        ("conv2d", [normal(3)], "takes a function of tensors, got 'conv2d'.*check_op"),
+        (AnOp, [normal(3)], r"AnOp is an op: check_op\(AnOp, inputs="),
+        (tc.nn.Linear, [normal(3)], "give an instance of it"),
+        (tc.exp, [torch.ones(3)], r"input 0 is a torch.Tensor; give an array: x.detach\(\).numpy\(\)"),
+        (lambda x: None, [normal(3)], "output 0 is a NoneType"),
+    ],
+)
+def test_what_is_no_function_of_arrays(fn, inputs, words):
+    with pytest.raises(TypeError, match=words):
+        gradcheck(fn, inputs)
+
+
+def test_a_number_is_no_input_with_a_gradient():
+    with pytest.raises(GradcheckError, match=r"input 0 is 0.5, of type float: give np.array\(0.5\)"):
+        gradcheck(tc.exp, [0.5])

@@ -86,3 +86,23 @@ def test_layouts_hold_the_same_values(layout, shape):
         }
         assert arranged.strides == strides[layout]
         assert arranged.flags.writeable == (layout not in ("read-only", "broadcast"))
+
+
+def test_one_array_is_a_list_of_one():
+    assert check(double, double, X) == check(double, double, [X])
+
+
+def test_what_returns_no_tensor_is_named():
+    with pytest.raises(TypeError, match="`theirs` must return tensors of torch; output 0 is None: is a return missing"):
+        check(double, lambda x: None, [X])
+    with pytest.raises(TypeError, match=r"`ours` must return tensors of tinyconv; output 0 is a builtins\.int"):
+        check(lambda x: 3, double, [X])
+
+
+def test_disagreement_is_told_in_plain_numbers():
+    with pytest.raises(
+        Disagreement, match=r"at \(0,\): 4.0, expected 2.0, which is off by 2 where [\d.e-]+ is allowed"
+    ):
+        check(lambda x: x * 4, double, [np.ones(2)])
+    with pytest.raises(Disagreement, match=r"the outputs that have a gradient are \[\], expected \[0\]"):
+        check(lambda x: x.detach() * 2, double, [X])

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 import tinyconv as tc
+from tinyconv.check.blame import raised
 from tinyconv.check.draw import arrange
 from tinyconv.errors import TinyconvError
 from tinyconv.tensor import OpNode
@@ -71,7 +72,7 @@ class Worst:
     output: tuple[int, ...] | None = None  # in mode "jacobian": the output (its number, then the index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What `gradcheck` found."""
 
@@ -84,6 +85,7 @@ class Report:
     unmoved: tuple[str, ...] = ()  # inputs that the outputs do not depend on, in both opinions
     worst: Worst | None = None
     seed: int = 0
+    replay: str = ""  # the call that asks this again, where the inputs were drawn and not given
 
     @property
     def ok(self) -> bool:
@@ -99,9 +101,11 @@ class Report:
         lines = [f"{self.name}: {self.verdict}", *self.message.splitlines()]
         if len(self.ops) > 1 or (self.ops and self.ops[0] != self.name):
             lines.append(f"ops on the tape: {', '.join(self.ops)}")
-        if self.worst:
-            lines.append(f"to replay it: the same inputs, seed={self.seed}")
+        if self.worst or self.replay:
+            lines.append(f"to replay it: {self.replay or f'the same inputs, seed={self.seed}'}")
         return "\n  ".join(lines)
+
+    __repr__ = __str__
 
 
 class _Projection:
@@ -162,6 +166,7 @@ def gradcheck(
     empty ones, infinities, kinks and ties have verdicts of their own. With `raise_exception=False` the report, which is
     true if all is well, is returned either way.
     """
+    _refuse_what_is_no_function(fn)
     if mode not in ("directions", "jacobian"):
         raise ValueError(f"gradcheck: mode must be 'directions' or 'jacobian', got {mode!r}")
     if directions < 2:
@@ -192,6 +197,24 @@ def gradcheck(
 
 def name_of(fn: Any) -> str:
     return getattr(fn, "__name__", type(fn).__name__)
+
+
+def is_op(op: Any) -> bool:
+    return callable(getattr(op, "forward", None)) and callable(getattr(op, "backward", None))
+
+
+def _refuse_what_is_no_function(fn: Any) -> None:
+    if is_op(fn):
+        name = op_name(fn) if isinstance(fn, type) else type(fn).__name__
+        raise TypeError(f"gradcheck takes a function of tensors, and {name} is an op: check_op({name}, inputs=[...])")
+    if isinstance(fn, str):
+        raise TypeError(
+            f"gradcheck takes a function of tensors, got {fn!r}: a function as tinyconv.functional.relu, not its name; "
+            f"`tinyconv gradcheck NAME` on the command line, and check_op for ops of your own, draw their inputs"
+        )
+    if not callable(fn) or isinstance(fn, type):
+        hint = "; give an instance of it" if isinstance(fn, type) else ""
+        raise TypeError(f"gradcheck takes a function of tensors, or a module, got {fn!r}{hint}")
 
 
 @dataclass
@@ -231,6 +254,11 @@ class _Check:
 
     def __post_init__(self) -> None:
         given = list(self.inputs) if isinstance(self.inputs, Sequence) else [self.inputs]
+        for i, value in enumerate(given):
+            if type(value).__module__.partition(".")[0] == "torch":
+                raise TypeError(
+                    f"gradcheck: input {i} is a torch.{type(value).__name__}; give an array: x.detach().numpy()"
+                )
         self.values = [_float64(value) for value in given]
         floats = [i for i, value in enumerate(self.values) if _is_float(value)]
         asked = [i for i in floats if isinstance(given[i], tc.Tensor) and given[i].requires_grad]
@@ -274,9 +302,11 @@ class _Check:
         return outputs
 
     def outputs(self) -> list[Array]:
-        """The outputs that are looked at, at the values as they are now; nothing is recorded."""
-        with tc.no_grad():
-            outputs = self.call(self.leaves())
+        """The outputs that are looked at, at the values as they are now.
+
+        Recorded, although nobody goes back: the function may take gradients itself.
+        """
+        outputs = self.call(self.leaves())
         return [outputs[i].array for i in self.recorded]
 
     def unwritten(self, leaves: list[Any], culprit: str) -> None:
@@ -298,7 +328,7 @@ class _Check:
                     [outputs[i] for i in self.recorded], wanted, seeds, retain_graph=retain, allow_unused=True
                 )
             except Exception as error:
-                raise Finding("broken contract", f"backward raised {type(error).__name__}: {error}") from error
+                raise Finding("broken contract", raised("backward", error)) from error
             if [dy.tobytes() for dy in dys] != before:
                 raise Finding("broken contract", "backward wrote to the gradient dy it was given; others hold it too")
             self.unwritten(leaves, "backward")
@@ -345,7 +375,8 @@ class _Check:
     def prepare(self) -> None:
         """The outputs at the inputs, and whether there is anything to check about them."""
         if not self.checked:
-            raise Finding("nothing to check", "no input is of floating point, so none has a gradient")
+            others = "".join(f"; input {i} is {_described(value)}" for i, value in enumerate(self.values))
+            raise Finding("nothing to check", f"no input is of floating point, so none has a gradient{others}")
         for i in self.checked:
             if not np.isfinite(self.values[i]).all():
                 raise Finding("not finite", f"{self.names[i]} holds infinities or NaN, where there is no difference")
@@ -594,6 +625,14 @@ def _float64(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return np.float64(value).reshape(()) if isinstance(value, np.floating) else value
     return np.array(value, np.float64 if value.dtype.kind == "f" else value.dtype, order="C")
+
+
+def _described(value: Any) -> str:
+    """An input that has no gradient, and what to give for it."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}" + (": give x.astype(float)" if value.dtype.kind in "iu" else "")
+    fix = f": give np.array({float(value)})" if isinstance(value, int | float) else ""
+    return f"{value!r}, of type {type(value).__name__}{fix}"
 
 
 def _is_float(value: Any) -> bool:

@@ -3,7 +3,8 @@
     check_op(Softplus, beta=2.0)
 
 For a class with `forward` and `backward`, shapes that may go together are tried, from 0-d to four axes, equal ones,
-ones that broadcast, ones that multiply; those that forward takes are kept. Each is checked by `gradcheck` in float64,
+ones that broadcast, ones that multiply; those that forward takes are kept. An array that may be left out (`w=None`) is
+drawn with and without. Each case is drawn from a seed of its own, and checked by `gradcheck` in float64,
 and then the two halves are called as the tape would call them: in float32 and float64, with arrays of any strides, and
 for each set of gradients that may be asked for. A function of tensors will do too: there is no contract then.
 """
@@ -12,21 +13,26 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import islice, product
+from itertools import groupby, islice, product
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 import tinyconv as tc
+from tinyconv.caller import warn
+from tinyconv.check.blame import raised
 from tinyconv.check.draw import FLOATS, LAYOUTS, RandomDraw, arrange
-from tinyconv.check.numeric import Finding, GradcheckError, Report, Verdict, gradcheck
+from tinyconv.check.numeric import Finding, GradcheckError, Report, Verdict, gradcheck, is_op
 from tinyconv.errors import ShapeError, TinyconvError
 from tinyconv.variants import op_name
 
 MOST_TRIED = 600
 EACH = 3  # cases of one first shape at most: ten ways to add two matrices are no better than three
-FIRST = ((3, 4), (), (5,), (2, 3, 4), (2, 4, 5, 6), (0, 3))
+FIRST = ((3, 4), (), (5,), (2, 3, 4), (2, 4, 5, 6), (2, 4, 6, 6), (0, 3))
+LONG = 160  # characters of one refusal, where several are told
 
 Array = np.ndarray[Any, Any]
 Shapes = Sequence[Sequence[int]]
@@ -44,6 +50,7 @@ class OpCase:
     inputs: Sequence[Any]
     geometry: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    drawn: bool = False  # the inputs, from the seed
 
     def __repr__(self) -> str:
         return f"{name_of(self.op)} {self.shapes}"
@@ -60,6 +67,9 @@ class OpCase:
 
     def function(self) -> Callable[..., Any]:
         """Of tensors; of the outputs, the one with the gradient."""
+
+        if isinstance(self.op, tc.nn.Module) and not self.geometry:
+            return self.op  # gradcheck looks at the parameters of one
 
         def run(*tensors: Any) -> Any:
             if not is_op(self.op):
@@ -85,18 +95,63 @@ class OpCase:
                 _Contract(self.op, self.inputs, self.geometry, self.seed).check()
             except Finding as found:
                 report = replace(report, verdict=found.verdict, message=found.message)
-        if raise_exception and not report.ok:
-            raise GradcheckError(report)
+        if self.drawn:
+            report = replace(report, replay=self.call())
+        if raise_exception:
+            if not report.ok:
+                raise GradcheckError(report)
+            if note := self.note():
+                warn(note)
         return report
 
+    def call(self) -> str:
+        """The call of `check_op` that draws these inputs again."""
+        options = "".join(f", {key}={value!r}" for key, value in self.geometry.items())
+        shapes = [np.shape(array) for array in self.inputs if array is not None]
+        return f"check_op({name_of(self.op)}, shapes={shapes}, seed={self.seed}{options})"
 
-@dataclass(frozen=True)
+    def note(self) -> str:
+        """What passing does not say: that outputs besides the first have gradients."""
+        y = self.forward() if is_op(self.op) else None
+        lost = [i for i, other in enumerate(y) if i and np.asarray(other).dtype.kind == "f"] if type(y) is tuple else []
+        if not lost:
+            return ""
+        return (
+            f"{name_of(self.op)}: output {', '.join(map(str, lost))} is of floating point and has no gradient: of "
+            "several outputs only the first takes part in differentiation (tinyconv.ops); for gradients of all, write "
+            "an op for each, or one whose output holds them all"
+        )
+
+    def forward(self) -> Any:
+        """What the op, or the function, makes of the inputs, its form looked at too."""
+        name = name_of(self.op)
+        if not is_op(self.op):
+            y = self.function()(*(tc.tensor(x, requires_grad=_is_float(x)) for x in self.inputs))
+            for output in y if isinstance(y, tuple | list) else [y]:
+                if not isinstance(output, tc.Tensor):
+                    raise OpArgumentError(f"check_op: {name} must return a tensor, or several; it returned {output!r}")
+            return tuple(output.numpy() for output in y) if isinstance(y, tuple | list) else y.detach().numpy()
+        with np.errstate(all="ignore"):
+            if hasattr(self.op, "check"):
+                self.op.check(*self.inputs, **self.geometry)
+            result = self.op.forward(np, *self.inputs, **self.geometry)
+        if not isinstance(result, tuple) or len(result) != 2:
+            got = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"one {type(result).__name__}"
+            raise OpArgumentError(
+                f"check_op: {name}.forward must return two things, y and what backward needs (`return y, (x,)`, or "
+                f"`return y, ()`); it returned {got}"
+            )
+        return result[0]
+
+
+@dataclass(frozen=True, repr=False)
 class OpReport:
     """What `check_op` found: a report for each case. Prints as a table."""
 
     name: str
     cases: Sequence[OpCase]
     reports: Sequence[Report]
+    notes: Sequence[str] = ()  # what passing does not say
 
     @property
     def ok(self) -> bool:
@@ -117,11 +172,17 @@ class OpReport:
     def __str__(self) -> str:
         wide = max(len(case.shapes) for case in self.cases)
         lines = [f"{self.name}: {'ok' if self.ok else 'FAILED'}, {len(self.cases)} case{'s' * (len(self.cases) > 1)}"]
-        for case, report in zip(self.cases, self.reports, strict=True):
-            lines.append(f"  {case.shapes:{wide}}  {report.error:8.1e}  {report.verdict}")
+        rows = zip(self.cases, self.reports, strict=True)
+        for _, alike in groupby(rows, lambda row: id(row) if row[1].ok else (row[1].error, row[1].message)):
+            (case, report), *more = alike
+            others = f", and {len(more)} more" if more else ""
+            lines.append(f"  {case.shapes:{wide}}  {report.error:8.1e}  {report.verdict}{others}")
         for case, report in self.failures[:1]:
             lines.append(f"with {case.shapes}, {report}")
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def check_op(
@@ -141,10 +202,15 @@ def check_op(
     arrays themselves, say what no signature can: for an op that takes indices, for instance. Raises GradcheckError, an
     AssertionError, with the table of all cases, unless `raise_exception` is False.
     """
-    found = op_cases(op, inputs=inputs, shapes=shapes, cases=cases, seed=seed, **geometry)
-    report = OpReport(name_of(op), found, [case.check(raise_exception=False) for case in found])
-    if raise_exception and not report.ok:
-        raise GradcheckError(report.failures[0][1], str(report))
+    drawing = _draw_cases(op, inputs, shapes, cases, seed, geometry)
+    reports = [case.check(raise_exception=False) for case in drawing.cases]
+    notes = tuple(filter(None, [drawing.cases[0].note(), drawing.note()]))
+    report = OpReport(name_of(op), drawing.cases, reports, notes)
+    if raise_exception:
+        if not report.ok:
+            raise GradcheckError(report.failures[0][1], str(report))
+        for note in notes:
+            warn(note)
     return report
 
 
@@ -159,69 +225,168 @@ def op_cases(
     **geometry: Any,
 ) -> list[OpCase]:
     """What `check_op` checks, one by one: for pytest.mark.parametrize."""
+    return _draw_cases(op, inputs, shapes, cases, seed, geometry).cases
+
+
+@dataclass
+class _Drawing:
+    """Cases, and what was refused on the way to them."""
+
+    cases: list[OpCase]
+    tried: int = 0
+    refusals: dict[tuple[int, ...], str] = field(default_factory=dict)  # the first, by the first array's shape
+    never_given: str = ""  # the optional input for which that is so
+
+    def refuse(self, proposal: tuple[tuple[int, ...], ...], why: str) -> None:
+        self.refusals.setdefault(proposal[0], why)
+
+    def note(self) -> str:
+        """Of cases so few that passing says little."""
+        taken = [case for case in self.cases if not case.empty]
+        if len(taken) > 1 or not self.refusals or self.never_given:
+            return self.never_given
+        first = next(iter(self.refusals.values()))
+        return (
+            f"all that was checked is {taken[0].shapes}: {self.tried - len(self.cases)} other combinations of shapes "
+            f"were refused, the first with {first}"
+        )
+
+    def told(self) -> str:
+        """The first refusal for each number of axes."""
+        of_axes = {len(shape): (shape, why) for shape, why in reversed(self.refusals.items())}
+        alike = len({why for _, why in of_axes.values()}) == 1
+        lines = [
+            (f"  {'all' if alike else str(shape).replace(' ', '')}: {why if len(why) <= LONG else f'{why[:LONG]} ...'}")
+            for _, (shape, why) in sorted(of_axes.items())
+        ]
+        return "\n".join(lines[:1] if alike else lines)
+
+
+def _draw_cases(
+    op: Any, inputs: Sequence[Any] | None, shapes: Shapes | None, cases: int, seed: int, geometry: dict[str, Any]
+) -> _Drawing:
     name = name_of(op)
-    low, high = _arity(op, geometry)
+    low, high, optional = _arity(op, geometry)
+    if isinstance(op, tc.nn.Module):
+        op = deepcopy(op).to(dtype=tc.float64)
     if inputs is not None:
-        return [OpCase(op, list(inputs), geometry, seed)]
-    draw, found, tried, refusal = RandomDraw(seed), list[OpCase](), 0, ""
-    proposals: Iterator[tuple[tuple[int, ...], ...]] = (
-        iter([tuple(map(tuple, shapes))]) if shapes is not None else _proposals(low, high)
-    )
-    of_first: dict[Any, int] = {}
+        return _Drawing([OpCase(op, list(inputs), geometry, seed)])
+    found: list[OpCase] = []
+    drawing, of_first = _Drawing(found), dict[Any, int]()
+    proposals = iter([_as_shapes(name, shapes, low, high)]) if shapes is not None else _proposals(low, high, optional)
     for proposal in islice(proposals, MOST_TRIED):
         if len(found) == cases:
             break
-        if of_first.get(proposal[0], 0) == EACH:
+        kin = len(proposal), proposal[0]
+        if of_first.get(kin, 0) == EACH:
             continue
-        tried += 1
+        drawing.tried += 1
+        of_case = seed_of(seed, len(found))
         for kind in ("normal", "positive"):
-            case = OpCase(op, [draw.values(shape, np.float64, kind) for shape in proposal], geometry, seed + len(found))
+            draw = RandomDraw(of_case)
+            values = [draw.values(shape, np.float64, kind) for shape in proposal]
+            case = OpCase(op, values, geometry, of_case, drawn=True)
             try:
-                with tc.no_grad():
-                    y = case.function()(*map(tc.tensor, case.inputs))
-            except (TinyconvError, ValueError, IndexError) as error:
-                refusal = refusal or f"{type(error).__name__}: {error}"
+                y = case.forward()
+            except OpArgumentError:
+                raise
+            except Exception as error:  # an op refuses shapes with an error of any kind, as NumPy does
+                drawing.refuse(proposal, raised("forward" if is_op(op) else name, error))
                 break
-            if isinstance(y, tc.Tensor) and not np.isfinite(y.numpy()).all():
-                refusal = refusal or "the output is not finite, for normal and for positive numbers"
+            if not all(np.isfinite(output).all() for output in (y if type(y) is tuple else (y,))):
+                drawing.refuse(proposal, "the output is not finite, for normal and for positive numbers")
                 continue
+            if optional and len(proposal) < high:
+                case = _with_nones(case, high)
             if case.flat():
-                refusal = refusal or "the output does not depend on the input"
+                drawing.refuse(proposal, "the output does not depend on the input")
                 break
             found.append(case)
-            of_first[proposal[0]] = of_first.get(proposal[0], 0) + 1
+            of_first[kin] = of_first.get(kin, 0) + 1
             break
     if all(case.empty for case in found):
         raise ShapeError(
-            f"check_op: {name} takes none of the {tried} combinations of shapes that were tried (the first was refused "
-            f"with {refusal}); say shapes=[(2, 3), ...], or give the arrays: inputs=[...]"
+            f"check_op: {name} takes none of the {drawing.tried} combinations of shapes that were tried:\n"
+            f"{drawing.told()}\nsay shapes=[(2, 3), ...], or give the arrays: inputs=[...]"
         )
-    return found
+    if (
+        optional
+        and shapes is None
+        and all(any(x is None for x in case.inputs[low:]) or len(case.inputs) < high for case in found)
+    ):
+        drawing.never_given = f"input {high - 1} ({optional[-1]}) was never given"
+        if len(found) < cases:
+            raise ShapeError(
+                f"check_op: {name}: {drawing.never_given}, so nothing is known about its gradient; refused was\n"
+                f"{drawing.told()}\nsay shapes=[(2, 3), ...] with one for it, or give the arrays: inputs=[...]"
+            )
+    return drawing
 
 
-def is_op(op: Any) -> bool:
-    return callable(getattr(op, "forward", None)) and callable(getattr(op, "backward", None))
+def _with_nones(case: OpCase, high: int) -> OpCase:
+    """The case with None for what is left out, if backward counts it."""
+    try:
+        y, saved = case.op.forward(np, *case.inputs, **case.geometry)
+        dy = np.ones_like(y[0] if isinstance(y, tuple) else y)
+        grads = case.op.backward(np, saved, dy, (True,) * len(case.inputs), **case.geometry)
+    except Exception:  # what it raises is found by the check
+        return case
+    nones = [None] * (high - len(case.inputs))
+    counted = isinstance(grads, tuple) and len(grads) == high
+    return replace(case, inputs=[*case.inputs, *nones]) if counted else case
+
+
+def _as_shapes(name: str, shapes: Any, low: int, high: int) -> tuple[tuple[int, ...], ...]:
+    wanted = "shapes takes a shape for each array, as in shapes=[(2, 3)]"
+    if not isinstance(shapes, tuple | list) or not all(
+        isinstance(shape, tuple | list) and all(isinstance(side, int) and side >= 0 for side in shape)
+        for shape in shapes
+    ):
+        raise OpArgumentError(f"check_op: {wanted}, got {shapes!r}")
+    if not low <= len(shapes) <= high:
+        count = f"{low}" if low == high else f"{low} to {high}"
+        raise OpArgumentError(f"check_op: {wanted}; {name} takes {count}, got {len(shapes)}: {shapes!r}")
+    return tuple(map(tuple, shapes))
+
+
+def seed_of(seed: int, number: int) -> int:
+    """Of the case with this number: the seed itself for the first, so that a case alone is replayed by its own."""
+    return crc32(f"{seed} {number}".encode()) if number else seed
 
 
 def name_of(op: Any) -> str:
     return op_name(op) if hasattr(op, "name") or hasattr(op, "__name__") else type(op).__name__
 
 
-def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int]:
-    """How many arrays `op` takes, at least and at most; complains of geometry that is missing or unknown."""
+def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int, list[str]]:
+    """How many arrays `op` takes, at least and at most, and the names of those that may be left out.
+
+    Complains of what is not an op, and of geometry that is missing or unknown.
+    """
     name = name_of(op)
     if not is_op(op) and (not callable(op) or inspect.isclass(op)):
         missing = " and no ".join(half for half in ("forward", "backward") if not callable(getattr(op, half, None)))
+        module = inspect.isclass(op) and issubclass(op, tc.nn.Module)
         raise OpArgumentError(
-            f"check_op: {name} is neither an op nor a function of tensors: it has no {missing}; see tinyconv.ops"
+            f"check_op: {name} is a class of modules: give an instance of it"
+            if module
+            else f"check_op: {name} is neither an op nor a function of tensors: it has no {missing}; see tinyconv.ops"
         )
-    parameters = list(inspect.signature(op.forward if is_op(op) else op).parameters.values())
+    if is_op(op):
+        _refuse_other_halves(op, name)
+    called = op.forward if is_op(op) or isinstance(op, tc.nn.Module) else op
+    parameters = list(inspect.signature(called).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][is_op(op) :]
     several = any(p.kind == p.VAR_POSITIONAL for p in parameters)
     named = {p.name: p for p in parameters if p.kind == p.KEYWORD_ONLY}
-    if not is_op(op):
-        named |= {p.name: p for p in positional if p.default is not p.empty}
+    optional = [p.name for p in positional if is_op(op) and p.default is None]  # an array, or None
+    named |= {p.name: p for p in positional if p.default is not p.empty and p.name not in optional}
     positional = [p for p in positional if p.default is p.empty]
+    arrays = [key for key in geometry if key in optional or key in [p.name for p in positional]]
+    if arrays:
+        raise OpArgumentError(
+            f"check_op: {', '.join(arrays)} of {name} is an array, not an option: it is drawn; or give inputs=[...]"
+        )
     unknown = [key for key in geometry if key not in named]
     if unknown and not any(p.kind == p.VAR_KEYWORD for p in parameters):
         has = f"it has {', '.join(named)}" if named else "it has none"
@@ -232,15 +397,32 @@ def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int]:
             f"check_op: {name} needs {', '.join(required)}: check_op({name}, "
             f"{', '.join(f'{key}=...' for key in required)})"
         )
-    if not positional and not several:
+    if not positional and not several and not optional:
         raise OpArgumentError(f"check_op: {name} takes no arrays, so there is nothing to check")
-    return (len(positional), len(positional)) if not several else (max(len(positional), 1), len(positional) + 3)
+    low = max(len(positional), 1)
+    return (low, len(positional) + 3, []) if several else (low, len(positional) + len(optional), optional)
 
 
-def _proposals(low: int, high: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """Shapes that may go together, the plain ones first: by number of arrays, and by the shape of the first."""
-    for count in range(low, high + 1):
-        for first in FIRST:
+def _refuse_other_halves(op: Any, name: str) -> None:
+    """What looks like an op and is called differently."""
+    if not inspect.isclass(op) and not hasattr(op, "name") and not hasattr(op, "__name__"):
+        raise OpArgumentError(f"check_op: an op is a class, not an instance of it: check_op({name}, ...)")
+    for half, called in (("forward", "forward(xp, *arrays)"), ("backward", "backward(xp, saved, dy, needs)")):
+        first = next(iter(inspect.signature(getattr(op, half)).parameters), "")
+        if first == "self":
+            raise OpArgumentError(f"check_op: {name}.{half} takes self: put @staticmethod above it, as {called}")
+        if first == "ctx":
+            raise OpArgumentError(
+                f"check_op: {name}.{half} takes ctx, as a torch.autograd.Function does; here it is {called}, where "
+                "forward returns y and what backward needs"
+            )
+
+
+def _proposals(low: int, high: int, optional: Sequence[str]) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Shapes that may go together, the plain ones first; next to each number of arrays those with the optional ones."""
+    counts = [range(low, high + 1)] if optional else [range(count, count + 1) for count in range(low, high + 1)]
+    for together in counts:
+        for first, count in product(FIRST, together):
             yield from ((first, *rest) for rest in product(_partners(first), repeat=count - 1))
 
 
@@ -259,7 +441,7 @@ class _Contract:
 
     def __init__(self, op: Any, inputs: Sequence[Any], geometry: dict[str, Any], seed: int) -> None:
         self.op, self.inputs, self.geometry, self.seed = op, inputs, geometry, seed
-        self.floats = [isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in inputs]
+        self.floats = [_is_float(x) for x in inputs]
 
     def check(self) -> None:
         plain: dict[str, Any] = {}
@@ -312,9 +494,7 @@ class _Contract:
             if half == "forward":
                 _, _ = result
         except Exception as error:
-            wrote = "read-only" in str(error)
-            hint = " (inputs and dy belong to others and must not be written to)" if wrote else ""
-            raise broken(f"{half} raised {type(error).__name__}: {error}{hint}") from error
+            raise broken(raised(half, error)) from error
         return result
 
     def same(self, y: Any, grads: Any, expected: Any, when: str, tolerance: float) -> None:
@@ -324,6 +504,10 @@ class _Contract:
                 raise broken(f"{name} is {'None' if a is None else 'there only'} {when}")
             if a is not None and not np.allclose(a, b, rtol=0, atol=tolerance * abs(b).max(initial=0), equal_nan=True):
                 raise broken(f"{name} is another {when}")
+
+
+def _is_float(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f"
 
 
 def broken(message: str) -> Finding:

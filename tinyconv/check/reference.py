@@ -82,7 +82,7 @@ def compare_with_torch(
 
     Raises Disagreement, with the first difference, or Vacuous, where nothing would have been compared.
     """
-    inputs = [as_array(value) for value in inputs]
+    inputs = [as_array(value) for value in ([inputs] if hasattr(inputs, "__array__") else inputs)]
     if needs is None:
         needs = [i for i, array in enumerate(inputs) if array.dtype.kind == "f"]
     if not needs:
@@ -94,12 +94,15 @@ def compare_with_torch(
     outputs = as_tuple(ours(*(leaf.requires_grad_(i in needs) for i, leaf in enumerate(leaves))))
     expected_leaves = [_to_torch(array).requires_grad_(i in needs) for i, array in enumerate(inputs)]
     expected = as_tuple(theirs(*expected_leaves))
+    refuse_what_is_no_tensor("ours", outputs, tc.Tensor)
+    refuse_what_is_no_tensor("theirs", expected, type(expected_leaves[0]))
     for i, (y, reference) in enumerate(zip(outputs, expected, strict=False)):
         compare_structure(f"output {i}", y.array, _to_numpy(reference))
 
     recorded = [i for i, y in enumerate(expected) if y.requires_grad]
-    if [i for i, y in enumerate(outputs) if y.requires_grad] != recorded:
-        raise Disagreement(f"outputs with a gradient should be {recorded}")
+    found = [i for i, y in enumerate(outputs) if y.requires_grad]
+    if found != recorded:
+        raise Disagreement(f"the outputs that have a gradient are {found}, expected {recorded}")
     if not recorded:
         raise Vacuous("no output depends on an input that needs a gradient")
     cotangents = [
@@ -222,6 +225,16 @@ def compare_all(
     return worst
 
 
+def refuse_what_is_no_tensor(which: str, outputs: Sequence[Any], wanted: type) -> None:
+    for i, y in enumerate(outputs):
+        if not isinstance(y, wanted):
+            module = wanted.__module__.partition(".")[0]
+            raise TypeError(
+                f"compare_with_torch: `{which}` must return tensors of {module}; output {i} is "
+                + ("None: is a return missing?" if y is None else f"a {type(y).__module__}.{type(y).__name__}")
+            )
+
+
 def compare_structure(name: str, ours: Any, theirs: Array) -> None:
     """One array with its reference: type, shape and dtype."""
     if not isinstance(ours, np.ndarray) or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
@@ -247,9 +260,13 @@ def compare(name: str, ours: Any, theirs: Array, magnitude: Any = 0, eps: float 
             same = ours == theirs
     if not same.all():
         first = tuple(int(i) for i in np.argwhere(~same)[0])
+        off = ""
+        if ours.dtype.kind == "f" and np.isfinite([ours[first], theirs[first]]).all():
+            difference, allowed = abs(ours[first] - theirs[first]), ROUNDINGS * rounding[first]
+            off = f", which is off by {difference:.3g} where {allowed:.3g} is allowed"
         raise Disagreement(
             f"{name}: {np.count_nonzero(~same)} of {same.size} values differ, the first at {first}: "
-            f"{ours[first]!r}, expected {theirs[first]!r}"
+            f"{ours[first]}, expected {theirs[first]}{off}"
         )
     return worst
 

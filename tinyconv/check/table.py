@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
+from shlex import quote
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
@@ -16,7 +16,7 @@ import tinyconv as tc
 from tinyconv.check.case import SPACES, Case, draw_case, find
 from tinyconv.check.draw import RandomDraw
 from tinyconv.check.numeric import Report, Verdict, gradcheck
-from tinyconv.check.own import OpArgumentError
+from tinyconv.check.own import OpArgumentError, seed_of
 from tinyconv.check.reference import Disagreement, Vacuous, compare_with_torch
 from tinyconv.errors import TinyconvError, VariantError
 
@@ -73,7 +73,8 @@ def check_public(
     refuse_unknown_options(name, options)
     row, refusal = Row(name), ""
     while row.cases < cases and row.tried < cases * TRIES and row.ok:
-        at = crc32(f"{name} {seed} {row.tried}".encode())
+        at = seed_of(seed, row.tried)
+        again = replay(name, options, at, with_torch)
         row.tried += 1
         case = draw_case(name, RandomDraw(at))
         case.options.update(options)
@@ -84,11 +85,13 @@ def check_public(
             report = check_case(case, at)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            if options and isinstance(error, TinyconvError | ValueError | IndexError):
+            if options and isinstance(error, TinyconvError | ValueError | IndexError | TypeError):
                 row.skip("refused")
-                refusal = reason
+                refusal = f"{error}"
+                if not row.cases and row.skipped["refused"] == TRIES:
+                    break
             else:
-                row.verdict, row.message = "raised", f"{name}: {reason}\n{drawn(case, at)}"
+                row.verdict, row.message = "raised", f"{name}: {reason}\n{drawn(case, again)}"
             continue
         if report.verdict in ("nothing to check", "kink or tie", "not finite") or (
             report.verdict == "float32" and "Cast" in report.ops  # as it was asked to
@@ -98,10 +101,12 @@ def check_public(
         row.cases += 1
         row.error = max(row.error, report.error)
         if not report.ok:
-            row.verdict, row.message = report.verdict, f"{replace(report, name=name)}\n{drawn(case, at)}"
+            row.verdict, row.message = report.verdict, f"{replace(report, name=name, replay=again)}\n{drawn(case)}"
         elif with_torch:
-            compare(row, case, at)
+            compare(row, case, again)
         on_case()
+    if refusal and not row.cases and row.skipped["refused"] >= TRIES // 2:
+        raise OpArgumentError(refusal)
     if row.ok and not row.cases:
         if set(row.skipped) == {"no gradient"} or name in CUTS:
             row.verdict = "no gradient"
@@ -129,7 +134,7 @@ def check_case(case: Case, seed: int = 0) -> Report:
     )
 
 
-def compare(row: Row, case: Case, at: int) -> None:
+def compare(row: Row, case: Case, again: str) -> None:
     """The same case with PyTorch, as it was drawn."""
     try:
         agreement = compare_with_torch(
@@ -137,15 +142,23 @@ def compare(row: Row, case: Case, at: int) -> None:
         )
         row.torch_error = max(row.torch_error or 0.0, agreement.values, agreement.gradients or 0.0)
     except Disagreement as error:
-        row.verdict, row.message = "differs from PyTorch", f"{row.op}: {error}\n{drawn(case, at)}"
+        row.verdict, row.message = "differs from PyTorch", f"{row.op}: {error}\n{drawn(case, again)}"
     except Vacuous:
         row.skip("nothing to compare")
 
 
-def drawn(case: Case, at: int) -> str:
-    """The case in a few lines, and the draw that gives all of it."""
+def replay(name: str, options: Mapping[str, Any], seed: int, with_torch: bool) -> str:
+    """The command that draws one case again."""
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+    return " ".join(
+        ["tinyconv gradcheck", name, *map(quote, words), f"--seed {seed} --cases 1", *["--torch"] * with_torch]
+    )
+
+
+def drawn(case: Case, again: str = "") -> str:
+    """The case in a few lines, and the command that draws all of it again."""
     lines = [line if len(line) <= LONG else f"{line[:LONG]} ..." for line in repr(case).splitlines()]
-    return "\n".join([f"drawn by RandomDraw({at}): {lines[0]}", *lines[1:]])
+    return "\n".join([f"drawn: {lines[0]}", *lines[1:], *([f"to replay it: {again}"] if again else [])])
 
 
 def known(name: str) -> None:
@@ -154,7 +167,7 @@ def known(name: str) -> None:
     if name not in names:
         near = get_close_matches(name, names, n=4, cutoff=0.5)
         raise VariantError(
-            f"no op {name!r}; " + (f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}")
+            f"no op {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ", nor one that is spelt like it")
         )
 
 
