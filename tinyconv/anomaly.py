@@ -47,20 +47,36 @@ class detect_anomaly(Change):
         return type(self)(self.check_nan)
 
 
-class _Watcher:
-    """What `apply` and the walk report to."""
+_FIXES = {
+    "Div": "keep the divisor away from 0: x / (y + eps), y.clamp(min=eps)",
+    "Exp": "let softmax, log_softmax, logsumexp or sigmoid take the exponential: they cannot overflow",
+    "Log": "keep what goes in above 0: (x + eps).log(), x.clamp(min=eps); of a softmax, use log_softmax",
+    "Pow": "keep the base away from 0, and above it under a fraction: (x + eps) ** p",
+    "Sqrt": "keep what goes in above 0: (x + eps).sqrt(), x.clamp(min=eps)",
+}
 
-    def __init__(self, check_nan: bool) -> None:
-        self.check_nan = check_nan
+
+class _Watcher:
+    """What `apply` and the walk report to. With `line` given it only notes that line, of whatever op is made."""
+
+    def __init__(self, check_nan: bool, line: str | None = None) -> None:
+        self.check_nan, self.line = check_nan, line
+        self.paths: dict[Any, str] = {}  # of the parameters that went into an op: their nodes do not know them
+
+    def within(self, node: OpNode) -> _Watcher:
+        """Who watches the steps of the backward of `node`, where that is recorded itself: it notes whose they are."""
+        line = node.line or "an unknown line, for the forward ran outside detect_anomaly"
+        return _Watcher(False, f"{line} (in the backward of {op_name(node.op)!r})")
 
     def made(self, op: Any, inputs: tuple[Any, ...], geometry: dict[str, Any], outputs: tuple[Tensor, ...]) -> None:
         """An op has run."""
-        line = user_line()
+        line = self.line or user_line()
         node = outputs[0].node
         if isinstance(node, OpNode):
             node.line = line
         if not self.check_nan:
             return
+        self.paths.update((t.node, t.path) for t in inputs if getattr(t, "path", None))
         bad = next((t.array for t in outputs if not _finite(t.array)), None)
         if bad is None:
             return
@@ -73,13 +89,14 @@ class _Watcher:
         if holder is not None:
             said = f"input {holder} of {name} already holds NaN: in the data, made by optimizer.step(), or made before "
             said += "this block"
-        raise _error(said, mode.get().layer, [f"at {line}", *_described("input", given)])
+        fix = [] if holder is not None or infinite else _fix(op)
+        raise _error(said, mode.get().layer, [f"at {line}", *_described("input", given), *fix])
 
     def pulled(self, node: OpNode, grad: Array, grads: Any) -> None:
         """The gradients of an op's inputs have been computed from `grad`, that of its output."""
         if not self.check_nan:
             return
-        name = repr(op_name(node.op))
+        name, fix = repr(op_name(node.op)), []
         if not _finite(grad):
             said = f"the gradient of what {name} gave, {_kind(grad)}, holds {_found(grad)} that no op made: given to "
             said += "backward, returned by a hook, or a sum of gradients that overflowed"
@@ -88,10 +105,27 @@ class _Watcher:
             if bad is None:
                 return
             said = f"the backward of {name} made {_found(bad[1])} in the gradient of input {bad[0]}, {_kind(bad[1])}"
-        line = f"recorded at {node.line}" if node.line else "its line: run the forward inside detect_anomaly too"
-        raise _error(
-            said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *_described("saved", node.saved)]
+            fix = _fix(node.op)
+        line = (
+            f"recorded at {node.line}"
+            if node.line
+            else "its line: run the forward (or the backward with create_graph=True) that recorded it inside "
+            "detect_anomaly too"
         )
+        saved = _described("saved", node.saved, [_which_input(node, x) for x in node.saved])
+        raise _error(said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *saved, *fix])
+
+    def gathered(self, leaf: Any, array: Array) -> None:
+        """A leaf has got its share of a walk: `array` is all that it has now."""
+        if not self.check_nan or _finite(array):
+            return
+        whose = repr(self.paths[leaf]) if leaf in self.paths else "a leaf"
+        said = (
+            f"the gradient of {whose}, {_kind(array)}, holds {_found(array)} that no op made: shares that overflowed "
+        )
+        said += "when they were added up, within one backward or to the .grad of one before; returned by a hook; or "
+        said += "given to backward"
+        raise _error(said, None, [])
 
 
 def _error(said: str, layer: Layer | None, lines: list[str]) -> AnomalyError:
@@ -101,6 +135,21 @@ def _error(said: str, layer: Layer | None, lines: list[str]) -> AnomalyError:
     if layer is not None:
         layer.sign(error)
     return error
+
+
+def _fix(op: Any) -> list[str]:
+    """A line with the likely fix, for ops of which it can be told."""
+    known = _FIXES.get(op_name(op))
+    return [f"likely fix: {known}"] if known else []
+
+
+def _which_input(node: OpNode, saved: Any) -> str:
+    """` (input 1)`, where what was saved is an input that is still at hand: a leaf, or one without a gradient."""
+    for i, parent in enumerate(node.parents):
+        array = node.constants[i][0] if parent is None else getattr(parent, "array", None)
+        if array is saved:
+            return f" (input {i})"
+    return ""
 
 
 # --- what is in an array --------------------------------------------------------------------------------------------
@@ -129,11 +178,11 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "strides")
 
 
-def _described(label: str, things: Any) -> list[str]:
-    """A line for each array and number among them."""
+def _described(label: str, things: Any, notes: list[str] | None = None) -> list[str]:
+    """A line for each array and number among them, with a note on it."""
     return [
-        f"{label} {i}: {_summary(x) if _is_array(x) else repr(x)}"
-        for i, x in enumerate(things)
+        f"{label} {i}{note}: {_summary(x) if _is_array(x) else repr(x)}"
+        for i, (x, note) in enumerate(zip(things, notes or [""] * len(things), strict=True))
         if _is_array(x) or isinstance(x, int | float)
     ]
 

@@ -351,7 +351,7 @@ def _walk(
     retain = create_graph if retain is None else retain
     if create_graph:
         now = mode.get()
-        mode.set(now.but(recording=True, watcher=None))  # what an op's backward does inside is not watched
+        mode.set(now.but(recording=True, watcher=None))  # the recorder tells the watcher what it should know
         try:
             with np.errstate(all="ignore"):
                 return walk(starts, retain=retain, capture=capture, pull=Recorder(now.watcher).pull)
@@ -375,7 +375,11 @@ class Recorder:
     def pull(self, node: Any, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if node.is_leaf:
             node.grad = grad.clone() if node.grad is None else node.grad + grad  # it may be lent to others too
+            if self._watcher is not None:
+                self._watcher.gathered(node, node.grad.array)
             return ()
+        if self._watcher is not None:  # the steps of a backward are its business, but are to know whose they are
+            mode.set(mode.get().but(watcher=self._watcher.within(node), layer=node.layer))
         node.check_saved()
         self._check_inputs(node)
         if node.grad is not None:

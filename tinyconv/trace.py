@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import ENOENT
 from html import escape
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from shutil import get_terminal_size
+from typing import Any, overload
 from weakref import ref
 
 from tinyconv.backend import Array, backend_of
@@ -48,7 +50,8 @@ class LeafRow:
 
 
 class Trace:
-    """What `trace` returns: `rows` in the order of the walk, `leaves`, `saved` bytes in all; prints as a table.
+    """What `trace` returns: `rows` in the order of the walk, `leaves`, `saved` bytes in all; prints as a table
+    that fits the terminal; `table` gives it whole.
 
     It keeps no array alive, and no gradient is changed by it.
     """
@@ -58,21 +61,37 @@ class Trace:
         self.saved = sum(row.saved for row in rows)
         self.walking = False  # since the gradient of the loss itself came by
 
-    def __str__(self) -> str:
+    def table(self, rows: int | None = _SHOWN, width: int | None = None) -> str:
+        """As text, of at most `rows` ops: of more the middle is left out; None for all of them.
+
+        Lines are cut to `width` columns, if it is given; `print(trace)` gives that of the terminal.
+        """
+        dtypes = {row.dtype for row in self.rows} | {leaf.dtype for leaf in self.leaves}
+        of = f"{dtypes.pop()} " if len(dtypes) == 1 else ""  # said once, in the heads
         walked = any(row.grad is not None for row in self.rows)
         lines = any(row.line for row in self.rows)
-        table = [["#", "op", "output", "saved", "inputs", "made by", *["gradient"] * walked, *["line"] * lines]]
-        for row in _ends(self.rows):
-            if isinstance(row, int):
-                table.append([f"... {row} more"])
-                continue
-            inputs = ", ".join("-" if i is None else str(i) for i in row.inputs)
-            output, saved = f"{row.dtype} {row.shape}", _size(row.saved) if row.saved else ""
-            cells = [str(row.number), row.op, output, saved, inputs, row.layer]
-            table.append([*cells, *[_norm(row.grad)] * walked, *[row.line or ""] * lines])
-        leaves = [["leaf", "values", *["gradient"] * walked]]
-        leaves += [[leaf.name, f"{leaf.dtype} {leaf.shape}", *[_norm(leaf.grad)] * walked] for leaf in self.leaves]
-        return "\n".join([*_aligned(table), "", *_aligned(leaves), "", self.summary()])
+        head = ["#", "op", f"{of}output", "saved", "inputs", "made by", *["gradient"] * walked, *["line"] * lines]
+        leaves = [["leaf", f"{of}values", *["gradient"] * walked]]
+        leaves += [[leaf.name, _array(leaf, of), *[_norm(leaf.grad)] * walked] for leaf in self.leaves]
+
+        def ops(short: bool) -> list[list[str]]:
+            table = [head]
+            for row in _ends(self.rows, rows):
+                if isinstance(row, int):
+                    table.append([f"... {row} more"])
+                    continue
+                saved, inputs = _size(row.saved) if row.saved else "", ", ".join(_inputs(row, short))
+                cells = [str(row.number), row.op, _array(row, of), saved, inputs, row.layer]
+                table.append([*cells, *[_norm(row.grad)] * walked, *[row.line or ""] * lines])
+            return table
+
+        text = _aligned(ops(short=False))
+        if width is not None and max(map(len, text)) > width:
+            text = _fitted(ops(short=True), width)
+        return "\n".join([*text, "", *_aligned(leaves), "", self.summary()])
+
+    def __repr__(self) -> str:
+        return self.table(width=max(80, get_terminal_size().columns))
 
     def summary(self) -> str:
         """`13 ops and 10 leaves; the tape holds 5.6 MiB besides the leaves`."""
@@ -81,12 +100,20 @@ class Trace:
         )
         return f"{ops} and {leaves.replace('leafs', 'leaves')}; the tape holds {_size(self.saved)} besides the leaves"
 
-    def to_svg(self, path: str | PathLike[str] | None = None) -> str:
-        """The tape as a picture, for light and dark pages; written to `path` too, if given."""
+    @overload
+    def to_svg(self, path: None = None) -> str: ...
+    @overload
+    def to_svg(self, path: str | PathLike[str]) -> None: ...
+    def to_svg(self, path: str | PathLike[str] | None = None) -> str | None:
+        """The tape as a picture, for light and dark pages; returned, or written to `path`."""
         return _written(_drawing(self, alone=True), path)
 
-    def to_html(self, path: str | PathLike[str] | None = None) -> str:
-        """A page with the picture and the table; written to `path` too, if given."""
+    @overload
+    def to_html(self, path: None = None) -> str: ...
+    @overload
+    def to_html(self, path: str | PathLike[str]) -> None: ...
+    def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
+        """A page with the picture and the table; returned, or written to `path`."""
         page = (
             '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>trace</title>\n'
             "<style>:root{color-scheme:light dark}body{font-family:system-ui,sans-serif;margin:2rem}"
@@ -95,7 +122,7 @@ class Trace:
         return _written(page, path)
 
     def _repr_html_(self) -> str:
-        table = f"<details><summary>as a table</summary><pre>{_text(str(self))}</pre></details>"
+        table = f"<details><summary>as a table</summary><pre>{_text(self.table())}</pre></details>"
         return f"{_drawing(self, alone=False)}\n{table}"
 
 
@@ -125,7 +152,13 @@ def trace(loss: Tensor, model: Any = None) -> Trace:
     nodes = _below(loss.node)
     ops = [node for node in nodes if isinstance(node, OpNode)]
     for op in ops:
-        op.check_saved()
+        try:
+            op.check_saved()
+        except GraphError as error:
+            raise GraphError(
+                f"trace: trace the loss before backward, which frees its tape, and before anything on it is written to "
+                f"({error})"
+            ) from error
     leaves = [node for node in nodes if isinstance(node, Leaf)]
     roots = [model] if model is not None else [node.layer.root for node in ops if node.layer is not None]
     paths = {} if model is None else {id(module): path for path, module in model.named_modules()}
@@ -233,20 +266,56 @@ def _listen(node: Any, entry: Row | LeafRow, found: Trace) -> None:
 # --- as text --------------------------------------------------------------------------------------------------------
 
 
-def _ends(rows: list[Row]) -> Iterator[Row | int]:
-    """The rows; of very many the first and the last, and between them how many are left out."""
-    left_out = len(rows) - _SHOWN
-    if left_out <= 0:
+def _ends(rows: list[Row], most: int | None = _SHOWN) -> Iterator[Row | int]:
+    """The rows; of more than `most` the first and the last, and between them how many are left out."""
+    if most is None or len(rows) <= most:
         yield from rows
         return
-    yield from rows[: _SHOWN // 2]
-    yield left_out
-    yield from rows[-(_SHOWN // 2) :]
+    last = most // 2
+    yield from rows[: most - last]
+    yield len(rows) - most
+    yield from rows[len(rows) - last :]
+
+
+def _array(entry: Row | LeafRow, of: str) -> str:
+    """Shape and dtype, unless that is in the head."""
+    return str(entry.shape) if of else f"{entry.dtype} {entry.shape}"
+
+
+def _inputs(row: Row, short: bool) -> Iterator[str]:
+    """What the op read; in short, a parameter of its own layer without the path of that: `.weight`."""
+    for name in row.inputs:
+        own = short and row.layer and str(name).startswith(f"{row.layer}.")
+        yield "-" if name is None else str(name)[len(row.layer) :] if own else str(name)
+
+
+_LEAST = {"line": 20, "inputs": 14, "made by": 8}  # columns that may be cut, in this order, and down to where
+
+
+def _fitted(table: list[list[str]], width: int) -> list[str]:
+    """The table with its widest columns cut, so that no line is longer."""
+    widths = _widths(table)
+    over = sum(widths) + 2 * (len(widths) - 1) - width
+    for name, least in _LEAST.items():
+        if name in table[0]:
+            i = table[0].index(name)
+            less = max(0, min(over, widths[i] - least))
+            widths[i], over = widths[i] - less, over - less
+    cut = [[_cut(cell, n) for cell, n in zip(row, widths, strict=True)] if len(row) > 1 else row for row in table]
+    return [_cut(line, width) for line in _aligned(cut)]
+
+
+def _widths(table: list[list[str]]) -> list[int]:
+    return [max(len(row[i]) for row in table if len(row) > 1) for i in range(len(table[0]))]
 
 
 def _aligned(table: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in table if len(row) > 1) for i in range(len(table[0]))]
+    widths = _widths(table)
     return ["  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=False)).rstrip() for row in table]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _size(n: int) -> str:
@@ -261,11 +330,15 @@ def _norm(grad: float | None) -> str:
     return "" if grad is None else f"{grad:.3g}" if isfinite(grad) else f"{grad} (!)".replace("nan", "NaN")
 
 
-def _written(text: str, path: str | PathLike[str] | None) -> str:
-    if path is not None:
-        with atomic(Path(path)) as beside:
-            beside.write_text(text, encoding="utf-8")
-    return text
+def _written(text: str, path: str | PathLike[str] | None) -> str | None:
+    """The text, or None once it is in a file: a notebook would show what a last line gives."""
+    if path is None:
+        return text
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(ENOENT, "there is no such folder to write to", str(Path(path).parent))
+    with atomic(Path(path)) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return None
 
 
 # --- as a picture ---------------------------------------------------------------------------------------------------
@@ -410,7 +483,7 @@ def _arrow(path: str, colour: str, tip: tuple[int, int, int]) -> str:
 def _label(x: float, y: float, text: str, size: int, look: str = "", limit: float = 1e9) -> str:
     """A line of text, cut to a width."""
     if _wide(text, size) > limit:
-        text = text[: int(limit / _wide("x", size)) - 1] + "…"
+        text = _cut(text, int(limit / _wide("x", size)))
     return f'<text x="{x}" y="{y}" font-size="{size}" {look}>{_text(text)}</text>'
 
 

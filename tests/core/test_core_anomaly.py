@@ -26,10 +26,18 @@ def said(function):
     return [line for line in text.split("\n  ") if not line.startswith("at test_core_anomaly.py:")]
 
 
+FIX = {
+    "Div": "likely fix: keep the divisor away from 0: x / (y + eps), y.clamp(min=eps)",
+    "Exp": "likely fix: let softmax, log_softmax, logsumexp or sigmoid take the exponential: they cannot overflow",
+    "Log": "likely fix: keep what goes in above 0: (x + eps).log(), x.clamp(min=eps); of a softmax, use log_softmax",
+    "Sqrt": "likely fix: keep what goes in above 0: (x + eps).sqrt(), x.clamp(min=eps)",
+}
+
+
 FORWARD = {
     "log of 0": (
         lambda: leaf(0, 1, 2).log(),
-        ["'Log' made 1 -inf (first at [0]) in its output float32 (3,)", "input 0: float32 (3,), 0 to 2"],
+        ["'Log' made 1 -inf (first at [0]) in its output float32 (3,)", "input 0: float32 (3,), 0 to 2", FIX["Log"]],
     ),
     "0 / 0": (
         lambda: tc.zeros(2, 3) / tc.zeros(2, 3),
@@ -37,11 +45,12 @@ FORWARD = {
             "'Div' made 6 NaN (first at [0, 0]) in its output float32 (2, 3)",
             "input 0: float32 (2, 3), all 0",
             "input 1: float32 (2, 3), all 0",
+            FIX["Div"],
         ],
     ),
     "overflow": (
         lambda: tc.tensor([1.0, 200.0]).exp(),
-        ["'Exp' made 1 inf (first at [1]) in its output float32 (2,)", "input 0: float32 (2,), 1 to 200"],
+        ["'Exp' made 1 inf (first at [1]) in its output float32 (2,)", "input 0: float32 (2,), 1 to 200", FIX["Exp"]],
     ),
     "overflow of float16": (
         lambda: tc.tensor([300.0], dtype=tc.float16) * tc.tensor([300.0], dtype=tc.float16),
@@ -57,11 +66,12 @@ FORWARD = {
             "'Div' made 1 NaN and 1 -inf (first at [0]) in its output float32 (2,)",
             "input 0: float32 (2,), -1 to 0",
             "input 1: 0.0",
+            FIX["Div"],
         ],
     ),
     "0-d": (
         lambda: tc.tensor(-1.0).sqrt(),
-        ["'Sqrt' made 1 NaN in its output float32 ()", "input 0: float32 (), -1"],
+        ["'Sqrt' made 1 NaN in its output float32 ()", "input 0: float32 (), -1", FIX["Sqrt"]],
     ),
     "standardised by the std of a constant": (
         lambda: (tc.full((4,), 5.0) - 5.0) / tc.full((4,), 5.0).std(),
@@ -69,6 +79,7 @@ FORWARD = {
             "'Div' made 4 NaN (first at [0]) in its output float32 (4,)",
             "input 0: float32 (4,), all 0",
             "input 1: float32 (), 0",
+            FIX["Div"],
         ],
     ),
     "a mask that leaves nothing": (
@@ -128,7 +139,8 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-        self.unregistered = [nn.Linear(3, 3)]
+        with pytest.warns(UserWarning, match="holds 1 module"):
+            self.unregistered = [nn.Linear(3, 3)]
 
     def forward(self, x, bad):
         if bad == "root":
@@ -165,6 +177,7 @@ BACKWARD = {
             "the backward of 'Sqrt' made 1 inf (first at [0]) in the gradient of input 0, float32 (2,)",
             "gradient of its output: float32 (2,), all 1",
             "saved 0: float32 (2,), 0 to 2",
+            FIX["Sqrt"],
         ],
     ),
     "a gradient that overflows, of the second input": (
@@ -172,8 +185,9 @@ BACKWARD = {
         [
             "the backward of 'Div' made 1 -inf (first at [1]) in the gradient of input 1, float32 (2,)",
             "gradient of its output: float32 (2,), all 0.0001",
-            "saved 0: float32 (2,), 1 to 1e+30",
-            "saved 1: float32 (2,), 1e-08 to 1",
+            "saved 0 (input 0): float32 (2,), 1 to 1e+30",
+            "saved 1 (input 1): float32 (2,), 1e-08 to 1",
+            FIX["Div"],
         ],
     ),
 }
@@ -198,7 +212,9 @@ def test_what_a_backward_makes(case, create_graph):
 def test_around_the_backward_alone_it_says_how_to_learn_the_line(create_graph):
     loss = leaf(0, 4).sqrt().sum()
     text = said(lambda: loss.backward(create_graph=create_graph))
-    assert text[1] == "its line: run the forward inside detect_anomaly too"
+    assert text[1] == (
+        "its line: run the forward (or the backward with create_graph=True) that recorded it inside detect_anomaly too"
+    )
 
 
 def test_around_the_forward_alone_nothing_is_said_of_the_backward():
@@ -252,6 +268,55 @@ def test_a_gradient_that_no_op_made(walk, expected):
     text = said(lambda: walk(loss))
     assert expected in text[0]
     assert text[0].endswith("given to backward, returned by a hook, or a sum of gradients that overflowed")
+
+
+SHARES = "holds 1 inf (first at [0]) that no op made: shares that overflowed when they were added up"
+
+
+@pytest.mark.parametrize("walks", [1, 2])
+def test_shares_that_overflow_at_a_leaf(walks):
+    """Every op's gradient is finite, and so is every share: the sum is not."""
+    w = leaf(0)
+
+    def run():
+        for _ in range(walks):
+            loss = (w * 2e38).sum() if walks == 2 else (w * 2e38 + w * 2e38).sum()
+            loss.backward()
+
+    assert f"the gradient of a leaf, float32 (1,), {SHARES}" in said(run)[0]
+    with tc.detect_anomaly(check_nan=False):
+        w.grad = None
+        run()
+    assert w.grad[0] == INF
+
+
+def test_a_parameter_whose_shares_overflow_is_named():
+    model = nn.Sequential({"fc": nn.Linear(1, 1, bias=False)})
+    assert len(list(model.parameters())) == 1  # this is how it learns its path
+    model.fc.weight.data.zero_()
+    model.fc.weight.grad = tc.full((1, 1), 3e38)
+    text = said(lambda: model(tc.full((1, 1), 2e38)).sum().backward())
+    assert text[0].startswith("detect_anomaly: the gradient of 'fc.weight', float32 (1, 1), holds 1 inf")
+
+
+def test_the_steps_of_a_recorded_backward_say_whose_they_are():
+    """`within` gives the watcher of those steps: it notes where they come from and checks nothing."""
+    x = leaf(0, 1)
+    with tc.detect_anomaly():
+        y = x * 2.0
+        before = mode.get()
+        mode.set(before.but(watcher=before.watcher.within(y.node)))
+        step = x.log()
+        mode.set(before)
+        with pytest.raises(tc.AnomalyError) as caught:
+            step.backward(tc.ones(2))
+    assert step.node.line == f"{y.node.line} (in the backward of 'Mul')"
+    assert f"\n  recorded at {step.node.line}\n" in str(caught.value)
+    unknown = leaf(1).exp().node
+    with tc.detect_anomaly():
+        assert mode.get().watcher.within(unknown).line == (
+            "an unknown line, for the forward ran outside detect_anomaly (in the backward of 'Exp')"
+        )
 
 
 def test_a_training_that_blows_up_is_told_where():

@@ -35,9 +35,9 @@ def test_it_prints_the_walk_and_then_the_gradients():
     x = tc.tensor([3.0, 4.0], requires_grad=True)
     loss = (x * x * 2.0).sum()
     found = tc.trace(loss)
-    rows = ["1 Sum float32 () 2", "2 Mul float32 (2,) 8 B 3, -", "3 Mul float32 (2,) leaf 1, leaf 1"]
+    rows = ["1 Sum () 2", "2 Mul (2,) 8 B 3, -", "3 Mul (2,) leaf 1, leaf 1"]
     assert lines(str(found)) == [
-        "# op output saved inputs made by", *rows, "", "leaf values", "leaf 1 float32 (2,)", "",
+        "# op float32 output saved inputs made by", *rows, "", "leaf float32 values", "leaf 1 (2,)", "",
         "3 ops and 1 leaf; the tape holds 8 B besides the leaves",
     ]  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_rows_know_layers_leaves_and_lines():
     ]
     assert [leaf.name for leaf in found.leaves] == ["head.bias", "head.weight", "body.0.bias", "body.0.weight"]
     assert all(row.line.startswith("test_core_trace.py:") for row in found.rows)
-    assert "in loss_of: return F.cross_entropy(model(tc.ones(n, 4)), tc.arange(n))" in str(found)
+    assert "in loss_of: return F.cross_entropy(model(tc.ones(n, 4)), tc.arange(n))" in found.table()
 
 
 def test_an_op_of_the_model_itself_shows_its_class():
@@ -98,9 +98,9 @@ def test_norms_are_those_of_the_gradients():
     assert found.rows[2].grad == norm(hidden)
     by_name = {leaf.name: leaf.grad for leaf in found.leaves}
     assert by_name == {name: norm(p) for name, p in model.named_parameters()} | {"leaf 1": norm(x)}
-    table = lines(str(found))
-    assert table[0] == "# op output saved inputs made by gradient"
-    assert table[2] == f"2 linear float32 (2, 3) 3, head.weight, head.bias head {found.rows[1].grad:.3g}"
+    table = lines(found.table())
+    assert table[0] == "# op float32 output saved inputs made by gradient"
+    assert table[2] == f"2 linear (2, 3) 3, head.weight, head.bias head {found.rows[1].grad:.3g}"
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -155,7 +155,7 @@ def test_what_is_no_number_is_marked(function, shown):
     loss = function(x)
     found = tc.trace(loss)
     loss.backward()
-    assert lines(str(found))[-3] == f"leaf 1 float32 (2,) {shown}"
+    assert lines(str(found))[-3] == f"leaf 1 (2,) {shown}"
     assert f"grad {shown}" in found.to_svg()
 
 
@@ -181,16 +181,15 @@ def test_mistakes_are_named():
     )
     assert message(tc.GraphError, tc.trace, tc.ones(2).sum()) == (
         "trace: there is no tape behind this tensor of shape (): it does not require grad: no tensor it was computed "
-        "from has requires_grad=True, or it was computed inside no_grad(). Was it computed from a gradient? Then ask "
-        "for that with create_graph=True"
+        "from has requires_grad=True, or it was computed inside no_grad()"
     )
     assert message(tc.DtypeError, tc.trace, 1.0) == "trace: expected a Tensor, got float"
     assert message(TypeError, tc.trace, x.sum(), x) == "trace: model must be a Module, got Tensor"
     loss = x.sum()
     loss.backward()
-    assert "the graph through 'Sum' was walked before and what it saved is freed" in message(
-        tc.GraphError, tc.trace, loss
-    )
+    said = message(tc.GraphError, tc.trace, loss)
+    assert said.startswith("trace: trace the loss before backward, which frees its tape")
+    assert "the graph through 'Sum' was walked before and what it saved is freed" in said
 
 
 # The picture.
@@ -205,7 +204,8 @@ def test_the_picture_says_what_the_table_says(tmp_path):
     loss = F.cross_entropy(model(tc.rand(2, 1, 28, 28)), tc.arange(2))
     found = tc.trace(loss)
     loss.backward()
-    svg = found.to_svg(tmp_path / "lenet.svg")
+    assert found.to_svg(tmp_path / "lenet.svg") is None  # a notebook would show it all
+    svg = found.to_svg()
     assert (tmp_path / "lenet.svg").read_text(encoding="utf-8") == svg
     said = texts(svg)
     assert said[:2] == ["backward from CrossEntropy", found.summary()]
@@ -215,14 +215,62 @@ def test_the_picture_says_what_the_table_says(tmp_path):
         assert not row.layer or f"in {row.layer}" in said
     assert {f"{leaf.name}  grad {leaf.grad:.3g}" for leaf in found.leaves} <= set(said)
     assert {"2×6×24×24", "scalar", "float32"} <= set(said)
-    page = found.to_html(tmp_path / "lenet.html")
+    assert found.to_html(tmp_path / "lenet.html") is None
+    page = found.to_html()
     assert (tmp_path / "lenet.html").read_text(encoding="utf-8") == page
     fragment = found._repr_html_()
     assert fragment in page
-    assert str(found) in fragment
+    assert found.table() in fragment
     ET.fromstring(f"<div>{fragment}</div>")  # as a notebook has it: of the page's own colours
     assert "paper" in svg
     assert "paper" not in fragment
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    found = tc.trace(tc.ones(2, requires_grad=True).sum())
+    with pytest.raises(FileNotFoundError) as caught:
+        found.to_svg(tmp_path / "nowhere" / "tape.svg")
+    assert caught.value.filename == str(tmp_path / "nowhere")
+
+
+# Its width.
+
+
+def test_typing_its_name_prints_it():
+    found = tc.trace(tc.ones(2, requires_grad=True).sum())
+    assert repr(found) == str(found)
+    assert lines(repr(found))[1] == "1 Sum () leaf 1"
+
+
+def test_several_dtypes_are_told_one_by_one():
+    x = tc.ones(2, requires_grad=True)
+    table = lines(str(tc.trace(x.to(tc.float64).sum())))
+    assert table[:3] == ["# op output saved inputs made by", "1 Sum float64 () 2", "2 Cast float64 (2,) leaf 1"]
+    assert table[4:6] == ["leaf values", "leaf 1 float32 (2,)"]
+
+
+@pytest.mark.parametrize("walked", [False, True])
+@pytest.mark.parametrize("noted", [False, True])
+@pytest.mark.parametrize(("columns", "width"), [("20", 80), ("110", 110)])
+def test_it_fits_the_terminal(monkeypatch, columns, width, noted, walked):
+    monkeypatch.setenv("COLUMNS", columns)
+    model = nn.Sequential({"encoder_of_images": tc.models.LeNet5()})
+    with tc.detect_anomaly(check_nan=False) if noted else tc.enable_grad():
+        loss = F.cross_entropy(model(tc.rand(64, 1, 28, 28)), tc.randint(0, 10, (64,)))
+    found = tc.trace(loss)
+    if walked:
+        loss.backward()
+    whole, shown = found.table().splitlines(), str(found).splitlines()
+    assert max(map(len, shown)) <= width < max(map(len, whole))
+    assert len(shown) == len(whole)
+    assert lines(shown[2])[0].startswith("2 linear (64, 10) 3, .weight,")
+
+
+def test_what_fits_is_not_cut(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    found = tc.trace(loss_of(net()))
+    assert str(found) == found.table()
+    assert "3, head.weight, head.bias" in str(found)
 
 
 def boxes(svg):
@@ -276,6 +324,8 @@ def test_of_a_long_tape_the_middle_is_left_out():
     assert table[50][:3] == "50 "
     assert table[51] == "... 900 more"
     assert table[52][:4] == "951 "
+    assert len(found.table(rows=None).splitlines()) == 1000 + 6
+    assert lines(found.table(rows=3))[1:5] == [table[1], table[2], "... 997 more", table[101]]
     svg = found.to_svg()
     assert "… 900 more" in texts(svg)
     assert len(boxes(svg)) == 100

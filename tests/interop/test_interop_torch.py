@@ -145,6 +145,68 @@ def test_the_other_order_of_names():
     assert [tuple(t.shape) for t in theirs.state_dict().values()] == [t.shape for t in net(nn).state_dict().values()]
 
 
+def test_a_batch_norm_from_before_batches_were_counted():
+    theirs, ours = used(torch.nn, torch.from_numpy(IMAGES)), net(nn)
+    state = theirs.state_dict()
+    before = ours[1].num_batches_tracked.item()
+    del state["1.num_batches_tracked"]
+    assert ours.load_state_dict(state) == ([], [])
+    assert ours[1].num_batches_tracked.item() == before
+    np.testing.assert_array_equal(ours[1].running_var.numpy(), theirs[1].running_var.numpy())
+    del state["1.running_mean"]  # now there is no sign of the statistics
+    assert "missing: 1.running_mean, 1.num_batches_tracked" in message(CheckpointError, ours.load_state_dict, state)
+
+
+OPTIMISERS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.1, "amsgrad": True, "betas": (0.8, 0.9)}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "centered": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMISERS)
+def test_a_training_of_torchs_goes_on_here(kind, options):
+    theirs, ours = torch.nn.Linear(3, 2).double(), nn.Linear(3, 2).double()
+    their_optimizer = getattr(torch.optim, kind)(theirs.parameters(), **options)
+    our_optimizer = getattr(tc.optim, kind)(ours.parameters())  # its options come with the state
+    x = np.random.default_rng(0).standard_normal((5, 3))
+
+    def step(model, optimizer, batch):
+        optimizer.zero_grad()
+        (model(batch) ** 2).sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(theirs, their_optimizer, torch.from_numpy(x))
+    ours.load_state_dict(theirs.state_dict())
+    our_optimizer.load_state_dict(their_optimizer.state_dict())
+    for _ in range(3):
+        step(theirs, their_optimizer, torch.from_numpy(x))
+        step(ours, our_optimizer, tc.tensor(x))
+    for name, t in theirs.state_dict().items():
+        np.testing.assert_allclose(ours.state_dict()[name].numpy(), t.numpy(), rtol=1e-12, atol=1e-12)
+    assert our_optimizer.param_groups[0].keys() == {"params", *our_optimizer.defaults}
+
+
+def test_an_optimiser_of_another_kind_is_refused():
+    theirs, ours = torch.nn.Linear(3, 2), nn.Linear(3, 2)
+    adam = torch.optim.AdamW(theirs.parameters(), weight_decay=0.1).state_dict()
+    tc.optim.AdamW(ours.parameters()).load_state_dict(adam)
+    optimizer = tc.optim.Adam(ours.parameters(), lr=0.5)
+    assert message(CheckpointError, optimizer.load_state_dict, adam) == (
+        "Adam: saved group 0 has decoupled_weight_decay=True, which Adam does not do: was it saved by another kind of "
+        "optimiser?"
+    )
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    adam = torch.optim.Adam(theirs.parameters()).state_dict()
+    assert "decoupled_weight_decay=False, which AdamW does not do" in message(
+        CheckpointError, tc.optim.AdamW(ours.parameters()).load_state_dict, adam
+    )
+
+
 # --- through files --------------------------------------------------------------------------------------------------
 
 
@@ -223,8 +285,26 @@ def test_files_that_are_no_weights(tmp_path):
     assert message(CheckpointError, load_weights, missing) == f"no checkpoint at {missing}: there is no such file"
     path.write_bytes(b"junk")
     assert "damaged or cut short, or no safetensors file" in message(CheckpointError, load_weights, path)
-    safetensors_torch.save_file({"a": torch.ones(1).bfloat16()}, path)
+    safetensors_torch.save_file({"a": torch.ones(1).to(torch.float8_e4m3fn)}, path)
     assert message(CheckpointError, load_weights, path).endswith("save them as float32")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_bfloat16_files_become_float32(tmp_path, monkeypatch, installed):
+    """With ml_dtypes, which gives NumPy a bfloat16, and without."""
+    if not installed:
+        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    theirs = {
+        "a": torch.tensor([[1.5, -2.25], [torch.inf, 1e-40]]).bfloat16(), "b": torch.tensor(3.140625).bfloat16(),
+        "none": torch.zeros(0, 3).bfloat16(), "f": torch.arange(3.0), "n": torch.arange(3),
+    }  # fmt: skip
+    safetensors_torch.save_file(theirs, tmp_path / "w.safetensors")
+    ours = load_weights(tmp_path / "w.safetensors")
+    assert {str(t.dtype) for t in ours.values()} == {"float32", "int64"}
+    assert values(ours) == {
+        name: t.float().tolist() if t.is_floating_point() else t.tolist() for name, t in theirs.items()
+    }
+    assert {name: t.shape for name, t in ours.items()} == {name: tuple(t.shape) for name, t in theirs.items()}
 
 
 def test_weights_that_cannot_be_written(tmp_path):
@@ -309,7 +389,9 @@ def test_a_prefix_is_recognised_and_the_advice_helps(prefix):
     state = {prefix + name: t for name, t in theirs.state_dict().items()}
     said = message(CheckpointError, ours.load_state_dict, state).splitlines()[-1]
     begin, _, advice = said.partition("; take that off: ")
-    assert begin == f"  its names begin with {prefix!r}, as under torch.nn.DataParallel or torch.compile"
+    by = {"module.": "as under torch.nn.DataParallel", "_orig_mod.": "as under torch.compile"}
+    other = "saved from a module that held it under that name"
+    assert begin == f"  its names begin with {prefix!r}, {by.get(prefix, other)}"
     ours.load_state_dict(eval(advice, {"state": state}))
     assert values(ours.state_dict()) == values(theirs.state_dict())
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -317,6 +318,36 @@ def test_a_state_of_another_model():
         "  was it saved from another model, or from one built with other arguments?"
     )
     assert values(model) == before
+
+
+def test_of_many_names_some_are_told():
+    model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(20)])
+    said = message(tc.CheckpointError, model.load_state_dict, {"a": tc.ones(1)})
+    assert "\n  missing: 0.weight, 0.bias, 1.weight, 1.bias, 2.weight, 2.bias and 34 more\n  unexpected: a\n" in said
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    ([nn.Linear(1, 1), nn.Linear(1, 1)], "is a list that holds 2 modules: "),
+    ({"a": nn.ReLU()}, "is a dict that holds 1 module: "),
+    ((nn.Parameter(tc.ones(1)),), "is a tuple that holds 1 parameter: "),
+    (tc.ones(1, requires_grad=True), "is a tensor that requires grad, but no parameter: "),
+], ids=["list", "dict", "tuple", "tensor"])  # fmt: skip
+def test_what_is_not_registered_is_warned_of(value, expected):
+    module = nn.Module()
+    with pytest.warns(UserWarning, match=f"Module.hidden {expected}") as caught:
+        module.hidden = value
+    assert [warning.filename for warning in caught] == [__file__]
+    assert module.hidden is value
+    assert list(module.parameters()) == []
+
+
+def test_what_is_meant_is_not_warned_of():
+    module = nn.Module()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module.sizes, module.table, module.stats = [1, 2], {"a": tc.ones(1)}, tc.ones(2)
+        module.weight, module.layers = nn.Parameter(tc.ones(1)), nn.ModuleList([nn.Linear(1, 1)])
+        module.output = module.layers[0](tc.ones(1, 1))  # computed: kept to be looked at
 
 
 def test_without_strict():

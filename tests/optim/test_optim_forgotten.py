@@ -79,7 +79,10 @@ def test_of_many_some_are_named():
 def test_a_step_before_any_backward_says_that():
     model = Forgetful()
     optimizer = SGD(model.parameters())
-    assert step(optimizer) == ["SGD.step: none of the parameters has a gradient: loss.backward() comes before the step"]
+    assert step(optimizer) == [
+        "SGD.step: none of the parameters has a gradient: was there no loss.backward() before the step, or does this "
+        "optimiser hold the parameters of another model?"
+    ]
     backward(model)
     (said,) = step(optimizer)
     assert "'rest.0.weight' (2, 3), 'rest.0.bias' (2,)" in said

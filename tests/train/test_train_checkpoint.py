@@ -223,10 +223,9 @@ def test_any_other_value_anywhere_gives_an_error_of_ours_or_a_model(started, dat
         pass
 
 
-@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
-def test_numbers_that_numpy_does_not_have(tmp_path, dtype):
+def test_numbers_that_numpy_does_not_have(tmp_path):
     path = tmp_path / "c.safetensors"
-    header = json.dumps({"a": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}).encode()
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [0], "data_offsets": [0, 0]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(CheckpointError, match="numbers of a type that NumPy lacks"):
         load_checkpoint(path)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from tinyconv.backend import backend_for
+from tinyconv.caller import warn
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
 from tinyconv.modes import Layer, mode
 from tinyconv.storage import Storage
@@ -94,6 +95,7 @@ class Module:
                     )
                 self.__dict__[register][name] = value
                 return
+        _warn_if_hidden(f"{type(self).__name__}.{name}", value)
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
@@ -271,16 +273,20 @@ class Module:
         """Copy a state into this module: of tensors, PyTorch's too, or anything NumPy can read.
 
         Missing, unexpected and unfitting entries raise CheckpointError before anything is changed; without `strict`
-        the first two are passed over, and returned.
+        the first two are passed over, and returned. A batch norm's `num_batches_tracked` may be missing, as in states
+        from before PyTorch counted: it stays what it was.
         """
         check_state(state, "load_state_dict")
         own = self.state_dict()
-        keys = LoadedKeys([name for name in own if name not in state], [name for name in state if name not in own])
+        keys = LoadedKeys(
+            [name for name in own if name not in state and not _may_be_missing(name, state)],
+            [name for name in state if name not in own],
+        )
         problems = []
         if strict and keys.missing_keys:
-            problems.append(f"missing: {', '.join(keys.missing_keys)}")
+            problems.append(f"missing: {_some(keys.missing_keys)}")
         if strict and keys.unexpected_keys:
-            problems.append(f"unexpected: {', '.join(map(str, keys.unexpected_keys))}")
+            problems.append(f"unexpected: {_some(keys.unexpected_keys)}")
         arrays = {}
         for name in [name for name in state if name in own]:
             try:
@@ -314,6 +320,25 @@ class Module:
         return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
 
 
+def _warn_if_hidden(name: str, value: Any) -> None:
+    """Warn of what looks registered and is not: parameters() would not find it, and nothing would train it."""
+    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+        warn(
+            f"{name} is a tensor that requires grad, but no parameter: parameters() will not find it, and an optimiser "
+            "will not train it; make it one with nn.Parameter(...)"
+        )
+    elif isinstance(value, list | tuple | dict):
+        held = value.values() if isinstance(value, dict) else value
+        kinds = {kind: sum(isinstance(x, kind) for x in held) for kind in (Module, Parameter)}
+        for kind, n in kinds.items():
+            if n:
+                fix = "nn.ModuleList(...) or nn.Sequential(...)" if kind is Module else "attributes of their own"
+                warn(
+                    f"{name} is a {type(value).__name__} that holds {n} {kind.__name__.lower()}{'s' * (n != 1)}: "
+                    f"parameters() will not find them, and an optimiser will not train them; use {fix}"
+                )
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
@@ -342,6 +367,17 @@ def host_array(value: Any) -> np.ndarray[Any, Any]:
     return to_array(value, None, "cpu")
 
 
+def _may_be_missing(name: str, state: Mapping[str, Any]) -> bool:
+    """The count of a batch norm that old states have the statistics of, but not this."""
+    prefix = name.removesuffix("num_batches_tracked")
+    return prefix != name and f"{prefix}running_mean" in state
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(map(str, names[:6]))
+    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
+
+
 def _likely_fix(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
     """What to do about a state that does not fit."""
     for key, inner in state.items():
@@ -350,8 +386,10 @@ def _likely_fix(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
     first = next(iter(own), "")
     for prefix in [str(key).removesuffix(first) for key in state if str(key).endswith(f".{first}")]:
         if all(prefix + name in state for name in own):
+            known = {"module.": "torch.nn.DataParallel", "_orig_mod.": "torch.compile"}
+            by = f"as under {known[prefix]}" if prefix in known else "saved from a module that held it under that name"
             return (
-                f"its names begin with {prefix!r}, as under torch.nn.DataParallel or torch.compile; take that off: "
+                f"its names begin with {prefix!r}, {by}; take that off: "
                 f"{{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
             )
     return "was it saved from another model, or from one built with other arguments?"

@@ -15,6 +15,10 @@ from tinyconv.modes import enable_grad
 from tinyconv.optim.options import OptionError
 from tinyconv.tensor import Tensor
 
+# What PyTorch's optimisers save besides: how they compute, and what here is the choice of the class, by its rule.
+_HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
+_CHOSEN = {"adamw": {"decoupled_weight_decay": True}}
+
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
@@ -148,7 +152,10 @@ class Optimizer:
         """Name the parameters without a gradient."""
         owner, n = type(self).__name__, len(forgotten)
         if not self.state:
-            warn(f"{owner}.step: none of the parameters has a gradient: loss.backward() comes before the step")
+            warn(
+                f"{owner}.step: none of the parameters has a gradient: was there no loss.backward() before the step, "
+                "or does this optimiser hold the parameters of another model?"
+            )
             return
         self._told.update(forgotten)
         names = [f"{self._names[param]} {param.shape}" for param in forgotten[:10]]
@@ -185,8 +192,9 @@ class Optimizer:
         """Take over what `state_dict` returned, so that the next step is bit for bit the one that would have followed.
 
         The parameters stay this optimiser's own, matched by their order; arrays are copied to the dtype and device of
-        their parameter. CheckpointError if groups, parameters, shapes or the kind of optimiser differ; the optimiser
-        is then as it was.
+        their parameter. A state of PyTorch's optimiser of the same name is taken too. CheckpointError if groups,
+        parameters, shapes or the kind of optimiser differ, or an option is set that there is not here; the optimiser is
+        then as it was.
         """
         owner = type(self).__name__
         if missing := {"state", "param_groups"} - state_dict.keys():
@@ -209,7 +217,8 @@ class Optimizer:
                     f"{owner}: saved group {i} has {len(saved['params'])} parameters, this optimiser's "
                     f"{len(group['params'])}: another model, or some of its layers are frozen in one of the two"
                 )
-            options = _options_of(saved)
+            self._check_foreign(f"{owner}: saved group {i}", saved)
+            options = {name: value for name, value in saved.items() if name in self.defaults or name == "initial_lr"}
             checked = self.check({name: options[name] for name in self.defaults})
             groups.append({"params": group["params"], **options, **checked})
             owners.update((n, (p, checked)) for n, p in zip(saved["params"], group["params"], strict=True))
@@ -223,6 +232,16 @@ class Optimizer:
         self.param_groups, self.state = groups, state
         self._told.update(self._parameters())  # what there was to say was said in the run that goes on
 
+    def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
+        """CheckpointError for an option that changes the rule and that this optimiser does not have."""
+        fixed = _CHOSEN.get(self.rule.__name__, {})
+        for name in sorted(saved.keys() - self.defaults.keys() - {"params", "initial_lr"} - _HOW_IT_RUNS):
+            if bool(saved[name]) != fixed.get(name, False):
+                raise CheckpointError(
+                    f"{what} has {name}={saved[name]!r}, which {type(self).__name__} does not do: was it saved by "
+                    "another kind of optimiser?"
+                )
+
     def _restored(
         self, what: str, param: Tensor, options: Mapping[str, Any], kept: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -233,6 +252,10 @@ class Optimizer:
             raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
         state: dict[str, Any] = {}
         for name, value in kept.items():
+            if value is None or (name == "step" and name not in fresh):  # PyTorch's counts where no rule reads it
+                continue
+            if hasattr(value, "detach"):
+                value = value.detach().cpu().double().numpy()  # PyTorch's: exact, whatever its precision
             like: Any = fresh.get(name, param.array)
             if np.shape(value) != np.shape(like):
                 raise CheckpointError(
