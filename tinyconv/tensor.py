@@ -183,7 +183,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
             if t.storage.watched >= 0:
                 watched = True
         else:
-            array = _constant_input(t)
+            array = t if type(t) is float else _constant_input(t)
         arrays.append(array)
         parents.append(parent)
     if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
@@ -240,8 +240,9 @@ def _constants(inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any]) -
     constants: Constants = {}
     for i, parent in enumerate(parents):
         if parent is None:
-            storage = getattr(inputs[i], "storage", None)
-            if storage is not None:
+            t, storage = inputs[i], None
+            if isinstance(t, Tensor):
+                storage = t.storage
                 storage.recorded = True
             constants[i] = arrays[i], storage
     return constants
