@@ -21,7 +21,7 @@ class Storage:
     """
 
     written = -1  # the number of the last write through a tensor. Class attributes: most tensors never need their own
-    watched = -1  # the number at which this memory was first handed out
+    watched = 0  # the number at which this memory was first handed out
     recorded = False  # an op on the tape may have saved it, though a tensor that is not tracked can hand it out
     memory: Array = None  # once it was written to, or handed out after it was recorded
     _views: WeakValueDictionary[int, Any] | None = None
@@ -34,7 +34,7 @@ class Storage:
 
     def watch(self, array: Array) -> None:
         """From now on others may write to this memory, of which `array` is a part."""
-        if self.watched < 0:
+        if not self.watched:
             self.watched = number()
             if self.recorded:
                 self.memory = base_of(array)

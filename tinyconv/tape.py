@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-number: Callable[[], int] = count().__next__
+number: Callable[[], int] = count(1).__next__
 """The next number. Nodes have one, and so have writes to memory: which came first can always be told."""
 
 

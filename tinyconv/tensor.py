@@ -8,6 +8,7 @@ from operator import index
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
+from numpy import ndarray  # by its own name on the way of every op
 
 from tinyconv import lifted, ops, shapes
 from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
@@ -176,11 +177,11 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         parent = None
         if isinstance(t, Tensor):
             array = t.array
-            if type(array) is not np.ndarray:
+            if type(array) is not ndarray:
                 on_host = False
             if t.tracked:
                 parent, tracked = t.node, True
-            if t.storage.watched >= 0:
+            if t.storage.watched:
                 watched = True
         else:
             array = t if type(t) is float else _constant_input(t)
@@ -253,7 +254,7 @@ def _checksums(xp: Any, saved: tuple[Any, ...], inputs: tuple[Any, ...]) -> dict
     return {
         k: (i, checksum(saved[k]))
         for i, t in reversed(list(enumerate(inputs)))  # of several inputs in one memory, the first is named
-        if isinstance(t, Tensor) and t.storage.watched >= 0
+        if isinstance(t, Tensor) and t.storage.watched
         for k in _parts(xp, saved, t.array)
     }
 
@@ -968,7 +969,7 @@ class Tensor:
                     f"{what}: a leaf that requires grad cannot be changed in place while recording; "
                     "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
                 )
-            if self.storage.shared or self.storage.watched >= 0:
+            if self.storage.shared or self.storage.watched:
                 raise GraphError(
                     f"{what}: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing "
                     "through views is not recorded; make a new tensor, as in x = x + 1"
@@ -1390,7 +1391,7 @@ _REFLECTED = {  # NumPy's name of an operator, and ours with the tensor on its r
 def wrap(array: Array) -> Tensor:
     """A tensor around an array, sharing its memory: nothing is checked, and nobody watches the array."""
     out = _new(Tensor)
-    out.array = array if type(array) is np.ndarray or not isinstance(array, np.generic) else np.asarray(array)
+    out.array = array if type(array) is ndarray or not isinstance(array, np.generic) else np.asarray(array)
     out.node = None
     out.storage = Storage()
     out.tracked = False
