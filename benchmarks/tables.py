@@ -91,7 +91,7 @@ def overhead():
         "libraries in turns: median and middle half. A chain of 1,000 operations takes "
         f"{per_op[1_000, True]}; one of 100,000 takes {per_op[100_000, True]}, "
         f"or {per_op[100_000, False]} without Python's cycle collector, which a tape has no need of. "
-        f"{machine(found)}. All samples: [benchmarks/overhead.py](benchmarks/overhead.py).",
+        f"{machine(found)}. All figures: [benchmarks/records](benchmarks/records/overhead.json).",
     ]
     return "\n".join(lines)
 
