@@ -1213,10 +1213,10 @@ class Tensor:
 
     @numpy_names
     def norm(self, p: Any = 2, dim: Any = None, keepdim: Any = False) -> Tensor:
-        """The norm of all elements, or along `dim`: p = 2, (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|."""
+        """The norm of all elements, or along `dim`: p = 2 or "fro", (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|."""
         if self.dtype.kind != "f":
             raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
-        if p == 2:
+        if p in (2, "fro"):
             return _reduce(ops.Norm, self, dim, keepdim)
         if p == 1:
             return self.abs().sum(dim, keepdim)

@@ -154,6 +154,7 @@ OURS: dict[str, Ours] = {
     "argmax": Ours(Tensor.argmax),
     "argmin": Ours(Tensor.argmin),
     "logsumexp": Ours(Tensor.logsumexp, 1),
+    "norm": Ours(Tensor.norm, 1),
     "all": Ours(Tensor.all),
     "any": Ours(Tensor.any),
     # Shapes.
@@ -312,6 +313,12 @@ RULES = [
         ("nn.functional.conv2d", "nn.functional.linear", *POOLS, "matmul", "__rmatmul__", "mm", "bmm", "mv", "dot"),
     ),
     Rule("batch norm of a tensor with one axis", lambda s: s.ndim() < 2, ("nn.functional.batch_norm",)),
+    Rule(
+        "norms other than 1, 2 and infinity",
+        lambda s: s.argument(0, "p", 2) not in (1, 2, float("inf"), "fro"),
+        ("norm",),
+        outcome=(ValueError,),
+    ),
     Rule("alpha=", lambda s: "alpha" in s.kwargs, ("add", "sub")),
     Rule("rounding_mode=", lambda s: s.kwargs.get("rounding_mode") is not None, ("div",)),
     Rule("memory formats", lambda s: "memory_format" in s.kwargs, ("to", "float", "double", "long", "int", "bool")),
