@@ -442,6 +442,9 @@ class Recorder:
         pending = [node]
         while pending:
             at = pending[-1]
+            if at in self._outputs:
+                pending.pop()
+                continue
             if at.saved is _FREED:
                 raise GraphError(
                     f"create_graph: the output of {op_name(at.op)!r} has to be computed again from what leads to it, "
@@ -453,9 +456,7 @@ class Recorder:
                 for parent in cast("list[OpNode | None]", at.parents)
                 if parent is not None and not parent.is_leaf and parent not in self._outputs
             ]
-            if at in self._outputs:
-                pending.pop()
-            elif missing:
+            if missing:
                 pending += missing
             else:
                 arrays = [
@@ -475,7 +476,7 @@ class Recorder:
             if kind == "f":
                 xp = node.xp
                 with np.errstate(all="ignore"):
-                    size = xp.max(xp.where(xp.isfinite(old), xp.abs(old), 0), initial=0)
+                    size = xp.where(xp.isfinite(old), xp.abs(old), 0).max() if old.size else 0
                     near = xp.abs(new - old) <= size * float(np.finfo(old.dtype).eps) ** 0.5
                     same = near | xp.equal(new, old) | (xp.not_equal(new, new) & xp.not_equal(old, old))
                 if not same.all():

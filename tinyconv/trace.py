@@ -242,25 +242,31 @@ def _arrays(saved: Any) -> Iterator[Array]:
         yield saved
 
 
-def _listen(node: Any, entry: Row | LeafRow, found: Trace) -> None:
-    """Note the norm of the next gradient that comes to `node` in a walk from the loss."""
-    known = ref(found)  # a leaf outlives many traces
+class _Listener:
+    """A hook that notes the norm of the gradient that comes to a node in the walk from the loss.
 
-    def on_gradient(grad: Any) -> None:
-        at = known()
-        if at is not None and entry is at.rows[0]:
+    On a leaf, which outlives many traces, it takes itself away (`hooks`); other nodes die with the graph.
+    """
+
+    def __init__(self, entry: Row | LeafRow, found: Trace, hooks: list[Any] | None) -> None:
+        self.entry, self.trace, self.hooks = entry, ref(found), hooks
+
+    def __call__(self, grad: Any) -> None:
+        at = self.trace()
+        if at is not None and self.entry is at.rows[0]:
             at.walking = True
-        if at is None or at.walking:  # a walk from elsewhere may come by before
-            hooks.remove(on_gradient)
-        if at is not None and at.walking:
+        if at is not None and at.walking and self.entry.grad is None:
             array = grad.array if isinstance(grad, Tensor) else grad
             xp = backend_of(array).xp
-            entry.grad = float(xp.linalg.norm(array.astype("float64").ravel()))
+            self.entry.grad = float(xp.linalg.norm(array.astype("float64").ravel()))
+        if self.hooks is not None and (at is None or at.walking):  # a walk from elsewhere may come by before
+            self.hooks.remove(self)
 
+
+def _listen(node: Any, entry: Row | LeafRow, found: Trace) -> None:
     if node.hooks is None:
         node.hooks = []
-    hooks = node.hooks
-    hooks.append(on_gradient)
+    node.hooks.append(_Listener(entry, found, node.hooks if node.is_leaf else None))
 
 
 # --- as text --------------------------------------------------------------------------------------------------------

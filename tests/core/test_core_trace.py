@@ -344,3 +344,21 @@ def test_what_is_too_wide_for_its_column_is_cut():
     (label,) = (text for text in texts(tc.trace(model(tc.ones(1, 1)).sum()).to_svg()) if text and text[:4] == "in a")
     assert label.endswith("…")
     assert len(label) < 30
+
+
+def test_a_trace_that_was_walked_leaves_no_cycle():
+    x = y = tc.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(20):
+        y = y * 1.5
+    loss = y.sum()
+    gc.collect()
+    gc.disable()
+    try:
+        tape = tc.trace(loss)
+        loss.backward()
+        assert tape.leaves[0].grad > 0
+        assert x.node.hooks == []
+        del tape, loss, y, x
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -124,6 +124,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay; the formula is at `adamw`, arguments and state are Adam's."""
 
     rule = staticmethod(adamw)
+    implied: ClassVar = {"decoupled_weight_decay": True}
 
     def __init__(
         self,

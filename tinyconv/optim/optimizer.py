@@ -15,9 +15,8 @@ from tinyconv.modes import enable_grad
 from tinyconv.optim.options import OptionError
 from tinyconv.tensor import Tensor
 
-# What PyTorch's optimisers save besides: how they compute, and what here is the choice of the class, by its rule.
+# What PyTorch's optimisers save besides: how they compute.
 _HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
-_CHOSEN = {"adamw": {"decoupled_weight_decay": True}}
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -50,6 +49,7 @@ class Optimizer:
 
     rule: ClassVar[staticmethod[..., None]]
     checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> what it must pass, see options.py
+    implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that are settled by the choice of the class
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = self.check(defaults)
@@ -234,9 +234,8 @@ class Optimizer:
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
         """CheckpointError for an option that changes the rule and that this optimiser does not have."""
-        fixed = _CHOSEN.get(self.rule.__name__, {})
         for name in sorted(saved.keys() - self.defaults.keys() - {"params", "initial_lr"} - _HOW_IT_RUNS):
-            if bool(saved[name]) != fixed.get(name, False):
+            if bool(saved[name]) != self.implied.get(name, False):
                 raise CheckpointError(
                     f"{what} has {name}={saved[name]!r}, which {type(self).__name__} does not do: was it saved by "
                     "another kind of optimiser?"
