@@ -13,6 +13,7 @@ LAYERS = [
     {"ops", "environment", "storage"},
     {"loops"},
     {"variants", "lifted"},
+    {"fast"},
     {"tensor"},
     {"creation", "anomaly", "trace"},
     {"data"},

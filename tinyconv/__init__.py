@@ -7,6 +7,7 @@ then `tinyconv.tensor` (what joins the two).
 """
 
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
@@ -92,6 +93,10 @@ __all__ = [  # noqa: RUF022
     "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
+
+
+if _find_spec("tinyconv.fast"):  # nothing here needs it
+    _import_module("tinyconv.fast")
 
 
 def __getattr__(name: str) -> object:

@@ -37,6 +37,20 @@ def conv2d(
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding="same"` keeps the size (stride 1 only),
     "valid" is none. See `ops.Conv2d` for the formula and its gradients.
     """
+    return _conv2d(ops.Conv2d, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _conv2d(
+    op: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: Size | Literal["same", "valid"],
+    dilation: Size,
+    groups: int,
+    **further: Any,
+) -> Tensor:
     strides, dilations = pair(stride, "conv2d: stride", minimum=1), pair(dilation, "conv2d: dilation", minimum=1)
     if groups < 1:
         raise ShapeError(f"conv2d: groups must be at least 1, got {groups}")
@@ -50,7 +64,8 @@ def conv2d(
             paddings = (top, left)
             if bottom > top or right > left:
                 input = pad(input, (0, right - left, 0, bottom - top))
-    return apply(ops.Conv2d, input, weight, bias, stride=strides, padding=paddings, dilation=dilations, groups=groups)
+    geometry = {"stride": strides, "padding": paddings, "dilation": dilations, "groups": groups}
+    return apply(op, input, weight, bias, **geometry, **further)
 
 
 def conv_padding(padding: Size | Literal["same", "valid"], strides: Pair) -> Pair | Literal["same"]:
@@ -85,19 +100,11 @@ def max_pool2d(
 
     With `return_indices` also where it was, as h * W + w (int64).
     """
-    kernel, strides = _window("max_pool2d", kernel_size, stride)
-    paddings, dilations = pair(padding, "max_pool2d: padding"), pair(dilation, "max_pool2d: dilation", minimum=1)
-    y, place = apply(
-        ops.MaxPool2d,
-        input,
-        kernel=kernel,
-        stride=strides,
-        padding=paddings,
-        dilation=dilations,
-        ceil_mode=bool(ceil_mode),
-    )
+    geometry = _max_pool(kernel_size, stride, padding, dilation, ceil_mode)
+    y, place = apply(ops.MaxPool2d, input, **geometry)
     if not return_indices:
         return y
+    kernel, strides, paddings, dilations = (geometry[name] for name in ("kernel", "stride", "padding", "dilation"))
     xp = backend_of(place.array).xp
     u, v = xp.divmod(place.array.astype("int64"), kernel[1])  # where in its window
     rows = xp.arange(y.shape[2])[:, None] * strides[0] - paddings[0] + u * dilations[0]
@@ -143,6 +150,19 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, int], tuple[int, int]]:
     kernel = pair(kernel_size, f"{name}: kernel_size", minimum=1)
     return kernel, kernel if stride is None else pair(stride, f"{name}: stride", minimum=1)
+
+
+def _max_pool(
+    kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
+) -> dict[str, Any]:
+    kernel, strides = _window("max_pool2d", kernel_size, stride)
+    return {
+        "kernel": kernel,
+        "stride": strides,
+        "padding": pair(padding, "max_pool2d: padding"),
+        "dilation": pair(dilation, "max_pool2d: dilation", minimum=1),
+        "ceil_mode": bool(ceil_mode),
+    }
 
 
 def _adaptive(name: str, input: Tensor, output_size: Any) -> tuple[int, int]:
@@ -195,6 +215,60 @@ def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
 def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     """x - ln sum e^x along `dim`, of x in `dtype` if one is given."""
     return input.log_softmax(dim, dtype)
+
+
+# --- several at once ------------------------------------------------------------------------------------------------
+# What `nn.chain` makes of layers that follow each other. Values and gradients are those of the separate functions.
+
+
+def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """relu(linear(input, weight, bias))."""
+    return apply(ops.LinearRelu, input, weight, bias)
+
+
+def conv2d_relu(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | Literal["same", "valid"] = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """relu(conv2d(input, ...))."""
+    return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
+
+
+def relu_max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """max_pool2d(relu(input), ...)."""
+    return apply(ops.ReluMaxPool2d, input, **_max_pool(kernel_size, stride, padding, dilation, ceil_mode))
+
+
+def conv2d_relu_max_pool2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    kernel_size: Size,
+    pool_stride: Size | None = None,
+    pool_padding: Size = 0,
+    pool_dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    stride: Size = 1,
+    padding: Size | Literal["same", "valid"] = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """max_pool2d(relu(conv2d(input, weight, bias, stride, ...)), kernel_size, pool_stride, ...)."""
+    pool = _max_pool(kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode)
+    return _conv2d(ops.Conv2dReluMaxPool2d, input, weight, bias, stride, padding, dilation, groups, pool=pool)
 
 
 # --- normalisation, dropout, padding --------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Layer(NamedTuple):
 class Mode:
     """The mode of a thread, or of a task; never changed, only replaced."""
 
-    __slots__ = ("layer", "quiet", "recording", "variants", "watcher")
+    __slots__ = ("layer", "profiler", "quiet", "recording", "variants", "watcher")
 
     def __init__(
         self,
@@ -60,16 +60,18 @@ class Mode:
         variants: dict[str, str] | None = None,
         watcher: Any = None,
         layer: Layer | None = None,
+        profiler: Any = None,
     ) -> None:
         self.recording = recording
         self.quiet = quiet  # inside the forward of an op: NumPy does not warn there
         self.variants = variants  # the variant chosen for an op, by name
         self.watcher = watcher  # sees what every op made (`detect_anomaly`), or None
         self.layer = layer
+        self.profiler = profiler  # times what every op runs (`profile`), or None
 
     def inside(self, layer: Layer) -> Mode:
         """This mode in the forward of a layer. Written out: every call of one comes here."""
-        return Mode(self.recording, self.quiet, self.variants, self.watcher, layer)
+        return Mode(self.recording, self.quiet, self.variants, self.watcher, layer, self.profiler)
 
     def but(self, **changes: Any) -> Mode:
         """This mode with some of it changed."""

@@ -16,7 +16,7 @@ from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.modes import Layer, enable_grad, mode, quiet, quietly
 from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, number, walk
-from tinyconv.variants import op_name, select
+from tinyconv.variants import automatic, op_name, select
 
 Scalar: TypeAlias = bool | int | float
 Dtype: TypeAlias = Any  # whatever np.dtype() takes
@@ -194,7 +194,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     check = _validator(op)
     if check is not None:
         check(*arrays, **geometry)
-    pair = op if now.variants is None else select(op, backend.name, arrays, geometry)
+    pair = op if now.variants is None and op not in automatic else select(op, backend.name, arrays, geometry)
     if now.quiet:  # `quietly`, written out: it is on the way of every op
         y, saved = pair.forward(xp, *arrays, **geometry)
     else:

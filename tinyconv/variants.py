@@ -6,6 +6,9 @@
 A variant replaces the whole (forward, backward) pair of an op, so what it saves is its own business; it must give what
 the readable pair gives. One table serves three ends: choosing an implementation, the axis of the benchmarks, and the
 matrix of the tests.
+
+Where nothing is chosen an op runs itself, or the variant that was registered as its automatic one (`tinyconv.fast` does
+that). `using("readable")` runs the ops themselves.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from tinyconv import loops, ops
 from tinyconv.errors import VariantError
 from tinyconv.modes import mode
 
+READABLE = "readable"
+"""The op itself: a name that every op has."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -29,8 +35,13 @@ class Variant:
     backend: str | None = None  # "numpy", "cupy", or None for any
     applies: Callable[..., bool] | None = None  # (*arrays, **geometry): whether the pair takes these; None: all
 
+    def takes(self, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> bool:
+        return self.backend in (None, backend) and (self.applies is None or self.applies(*arrays, **geometry))
+
 
 _table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
+automatic: dict[Any, str] = {}
+"""The name of the variant that runs where none is chosen. By the op itself: a class derived from one is another op."""
 
 
 def op_name(op: Any) -> str:
@@ -50,18 +61,20 @@ def register(
     """Add the variant `name` of `op`, an op's name. It runs where `using` chooses it; else the op itself does.
 
     `pair` has `forward` and `backward` with the signatures of the op's own. Where `applies(*arrays, **geometry)` is
-    false, or on another backend, the op itself runs instead.
+    false, or on another backend, what would run without the choice runs instead.
     """
     for half in ("forward", "backward"):
         if not callable(getattr(pair, half, None)):
             raise VariantError(f"register({op!r}, {name!r}): {pair!r} has no {half}; a variant is a whole pair")
+    if name == READABLE:
+        raise VariantError(f"register({op!r}, {name!r}): that name is the op's own; choose another")
     rows = _table.setdefault(op, {})
     others = [variant for variant in rows.get(name, []) if variant.backend != backend]
     rows[name] = [*others, Variant(name, pair, backend, applies)]
 
 
 def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
-    """The names of the variants of `op`; without `op`, of every op that has some."""
+    """The names of the variants of `op`; without `op`, of every op that has some. All have "readable" besides."""
     if op is None:
         return {name: list(rows) for name, rows in _table.items()}
     return list(variants_of(op))
@@ -77,16 +90,17 @@ def variants_of(op: str) -> dict[str, list[Variant]]:
 def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
     """Choose variants within a `with` block (or a decorated function): `using(conv2d="loop")`.
 
-    `using("loop")` chooses it for every op that has a variant of that name. Nested blocks add up, the innermost
-    winning. Backward uses the pair that forward used, wherever it is called.
+    `using("loop")` chooses it for every op that has a variant of that name; `using("readable")` lets every op run as it
+    is written in `tinyconv.ops`. Nested blocks add up, the innermost winning. Backward uses the pair that forward used,
+    wherever it is called.
     """
     if everywhere is not None:
-        found = {op: everywhere for op, rows in _table.items() if everywhere in rows}
+        found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
         if not found:
             raise VariantError(f"no op has a variant {everywhere!r}; there are {available()}")
         choices = found | choices
     for op, name in choices.items():
-        if name not in variants_of(op):
+        if name not in variants_of(op) and name != READABLE:
             raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
     now = mode.get()
     mode.set(now.but(variants=(now.variants or {}) | choices))
@@ -97,12 +111,21 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
 
 
 def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
-    """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the op itself."""
-    chosen = mode.get().variants or {}
+    """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the automatic one, if that
+    does, else the op itself."""
+    now = mode.get()
+    pair = _chosen(op, (now.variants or {}).get(op_name(op)), backend, arrays, geometry)
+    return pair if now.profiler is None else now.profiler.timed(op, pair, arrays, geometry, now.layer)
+
+
+def _chosen(op: Any, choice: str | None, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
     name = op_name(op)
-    for variant in _table[name][chosen[name]] if name in chosen else ():
-        if variant.backend in (None, backend):
-            return variant.pair if variant.applies is None or variant.applies(*arrays, **geometry) else op
+    if choice == READABLE:
+        return op
+    for wanted in (choice, automatic.get(op)):
+        for variant in _table[name][wanted] if wanted is not None else ():
+            if variant.takes(backend, arrays, geometry):
+                return variant.pair
     return op
 
 

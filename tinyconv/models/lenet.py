@@ -31,14 +31,13 @@ class LeNet5(nn.Module):
         self.fc1 = nn.Linear(16 * side * side, 120)
         self.fc2 = nn.Linear(120, 84)
         self.fc3 = nn.Linear(84, num_classes)
+        self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # (N, 1, 28, 28) -> (N, 6, 12, 12)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # -> (N, 16, 4, 4)
+        x = nn.chain(x, self.conv1, self.relu, self.pool)  # (N, 1, 28, 28) -> (N, 6, 12, 12)
+        x = nn.chain(x, self.conv2, self.relu, self.pool)  # -> (N, 16, 4, 4)
         x = x.flatten(1)  # -> (N, 256)
-        x = F.relu(self.fc1(x))
-        x = F.relu(self.fc2(x))
-        return self.fc3(x)
+        return nn.chain(x, self.fc1, self.relu, self.fc2, self.relu, self.fc3)
 
 
 # Which of the six maps of S2 each of the sixteen maps of C3 looks at (LeCun et al., 1998, table I, by columns): six

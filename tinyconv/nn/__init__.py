@@ -1,6 +1,7 @@
 """Modules: layers, containers and losses, with torch's names."""
 
 from tinyconv.nn import init
+from tinyconv.nn.chain import chain
 from tinyconv.nn.containers import ModuleList, Sequential
 from tinyconv.nn.layers import (
     GELU,
@@ -58,6 +59,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "chain",
     "functional_call",
     "init",
 ]

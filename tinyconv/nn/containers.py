@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
+from tinyconv.nn.chain import chain
 from tinyconv.nn.module import Module
 
 
@@ -32,7 +33,7 @@ class _Ordered(Module):
 
 
 class Sequential(_Ordered):
-    """One module after another: `Sequential(a, b, c)` or `Sequential({"name": a, ...})`."""
+    """One module after another, by `chain`: `Sequential(a, b, c)` or `Sequential({"name": a, ...})`."""
 
     def __init__(self, *modules: Any) -> None:
         super().__init__()
@@ -49,9 +50,7 @@ class Sequential(_Ordered):
         return super().__getitem__(index)
 
     def forward(self, x: Any) -> Any:
-        for module in self.children():
-            x = module(x)
-        return x
+        return chain(x, *self.children())
 
 
 class ModuleList(_Ordered):

@@ -56,6 +56,7 @@ class Module:
     """
 
     training: bool
+    replica_of: Module | None = None  # the module that this is a copy of, for another thread (`DataParallel`)
 
     def __init__(self) -> None:
         # Not through __setattr__, which needs these.
@@ -65,11 +66,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.within(self.forward, *inputs, **options)
+
+    def within(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        """Run a function as this layer: what it records, and what goes wrong in it, carries the layer's path."""
         now = mode.get()
-        layer = Layer(self, now.layer)
+        layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         token = mode.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
-            return self.forward(*inputs, **options)
+            return function(*inputs, **options)
         except TinyconvError as error:
             layer.sign(error)
             raise

@@ -35,6 +35,7 @@ from tinyconv.ops.elementwise import (
     Sub,
     Where,
 )
+from tinyconv.ops.fused import Conv2dRelu, Conv2dReluMaxPool2d, LinearRelu, ReluMaxPool2d
 from tinyconv.ops.linear import Linear, Matmul
 from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, LayerNorm
@@ -57,6 +58,8 @@ __all__ = [
     "Cat",
     "Clamp",
     "Conv2d",
+    "Conv2dRelu",
+    "Conv2dReluMaxPool2d",
     "Copy",
     "CrossEntropy",
     "Div",
@@ -70,6 +73,7 @@ __all__ = [
     "LayerNorm",
     "LeakyRelu",
     "Linear",
+    "LinearRelu",
     "Log",
     "LogAddExp",
     "LogSoftmax",
@@ -91,6 +95,7 @@ __all__ = [
     "Prod",
     "Put",
     "Relu",
+    "ReluMaxPool2d",
     "Reshape",
     "Sigmoid",
     "Silu",

@@ -1,0 +1,264 @@
+"""Convolution in NumPy at the speed of BLAS: images with the batch innermost (see layout.py), one product a row.
+
+The letters are those of `ops.conv`; L = OW * N is what a row of the output holds for one filter. A row of the output is
+a product of the weights with the KH rows of images under it, which lie together in memory:
+
+    columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)      each image row copied KW times
+    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N),   y[h, f, w] = sum_v parts[v, f, w + v - PW]
+
+The first copies its input KW times, the second adds its output up KW times; which is better is a matter of C and F.
+The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.
+The gradient of the filters is, for each kernel column, a product of rows of images with rows of gradients, and needs no
+copy at all. BLAS has one path for small products and one for large; up to SMALL multiplications the first is faster, for
+it packs nothing: where the weights are few, a row is multiplied in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinyconv.fast.layout import Array, images, matrices, rows
+from tinyconv.fast.pool import GEOMETRY, ReluMaxPool2d, relu_backward, relu_in_place
+from tinyconv.shapes import Pair, conv_output_size
+
+SMALL = 1_000_000
+"""OpenBLAS multiplies without packing up to so many multiplications (M N K, on AVX-512)."""
+WORKSPACE = 8 << 20
+"""Bytes of columns, or of parts, made at a time; less is slower, more falls out of the cache."""
+NARROW = 112
+"""Up to so many channels the sums of shifts are faster: 77 against 57 GFLOP/s at 32, 84 against 72 at 64; at 128 it is
+78 against 94."""
+
+
+def row_groups(oh: int, kh: int, sh: int, ph: int, h: int) -> Iterator[tuple[int, int, int, int]]:
+    """(first, last, top, bottom): rows first ... last - 1 of the output see rows top ... bottom - 1 of the kernel.
+
+    The rest of the kernel lies over padding. Rows that see the same are one group: the inner ones, which see it all,
+    and a few at either edge.
+    """
+    first = 0
+    while first < oh:
+        top, bottom = max(0, ph - first * sh), min(kh, h + ph - first * sh)
+        last = first + 1
+        while last < oh and (max(0, ph - last * sh), min(kh, h + ph - last * sh)) == (top, bottom):
+            last += 1
+        yield first, last, top, bottom
+        first = last
+
+
+def column_range(v: int, ow: int, sw: int, pw: int, w: int) -> tuple[int, int]:
+    """The columns of the output that see, in kernel column v, a column of the image and not padding."""
+    first = max(0, -((v - pw) // sw))
+    return first, max(first, min(ow, (w - 1 + pw - v) // sw + 1))
+
+
+def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int) -> Array:
+    """Rows first ... last - 1 of images (H, C, W, N), those beyond the edge too, as (rows, KW, C, OW, N)."""
+    h, c, w, n = x.shape
+    cols = np.empty((last - first, kw, c, ow, n), x.dtype)
+    top, bottom = max(first, 0) - first, max(min(last, h) - first, 0)
+    cols[:top], cols[max(bottom, top) :] = 0, 0
+    for v in range(kw):
+        a, b = column_range(v, ow, sw, pw, w)
+        cols[top:bottom, v, :, :a], cols[top:bottom, v, :, b:] = 0, 0
+        if b > a:
+            start = a * sw + v - pw
+            cols[top:bottom, v, :, a:b] = x[first + top : first + bottom, :, start : start + (b - a - 1) * sw + 1 : sw]
+    return cols
+
+
+def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, out: Array) -> None:
+    """out (OH, F, OW, N) = weight (F, C, KH, KW) over x (H, C, W, N)."""
+    (_, c, _, n), (f, _, kh, kw), (oh, _, ow, _) = x.shape, weight.shape, out.shape
+    (sh, sw), (ph, pw), length, k = stride, padding, ow * n, c * kh * kw
+    weight_rows = weight.transpose(0, 2, 3, 1).reshape(f, k)
+    block = block_length(length, f * k)
+    direct = (kh, kw, sh, sw, ph, pw) == (1,) * 4 + (0, 0)  # 1x1: the images are the columns
+    step = oh if direct else max(1, (WORKSPACE // max(1, kw * c * length * x.itemsize) - kh) // sh + 1)
+    for first in range(0, oh, step):
+        last = min(oh, first + step)
+        top = first * sh - ph
+        cols = x if direct else columns(x, top, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
+        row, blocks = kw * c * length, (length // block, block)
+        np.matmul(
+            weight_rows,
+            matrices(cols, (last - first, sh * row), blocks, (k, length), (block, 1)),
+            out=matrices(out[first:], (last - first, f * length), blocks, (f, length), (block, 1)),
+        )
+
+
+def block_length(length: int, others: int) -> int:
+    """The longest part of a row, at least 128, that divides it and keeps a product with `others` under SMALL."""
+    block = length
+    while block % 2 == 0 and block > 128 and block * others > SMALL:
+        block //= 2
+    return block if block * others <= SMALL else length
+
+
+def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
+    """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
+    (h, c, w, n), (f, _, kh, kw), (oh, _, ow, _) = x.shape, weight.shape, out.shape
+    ph, pw = padding
+    length, row, margin = ow * n, c * w * n, pw * n
+    pitch = w * n + margin  # the zeros after one row of parts are those before the next
+    weight_rows = np.ascontiguousarray(weight.transpose(3, 0, 2, 1))  # (KW, F, KH, C)
+    step = max(1, WORKSPACE // 4 // max(1, kw * f * pitch * x.itemsize))
+    memory = np.empty(margin + min(step, oh) * kw * f * pitch, x.dtype)
+    memory[:margin] = 0
+    parts = memory[margin:].reshape(-1, kw * f, pitch)
+    parts[:, :, w * n :] = 0
+    for group_first, group_last, top, bottom in row_groups(oh, kh, 1, ph, h):
+        if bottom <= top:
+            out[group_first:group_last] = 0
+            continue
+        taps = weight_rows[:, :, top:bottom].reshape(kw * f, -1)
+        block = block_length(w * n, taps.size)
+        blocks = (w * n // block, block)
+        for first in range(group_first, group_last, step):
+            size = min(step, group_last - first)
+            np.matmul(
+                taps,
+                matrices(x[first + top - ph :], (size, row), blocks, (taps.shape[1], w * n), (block, 1)),
+                out=matrices(parts, (size, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
+            )
+            shifted = matrices(memory, (size, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
+            np.add.reduce(shifted, axis=1, out=out[first : first + size].reshape(size, f, length))
+
+
+def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
+    """weight (F, C, KH, KW) over x (H, C, W, N): (OH, F, OW, N), of the size given."""
+    (f, c, kh, kw), n = weight.shape, x.shape[3]
+    out = np.empty((size[0], f, size[1], n), x.dtype)
+    many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
+    if stride == (1, 1) and kw > 1 and (c <= NARROW if many else c > 2 * f):
+        by_shifts(x, weight, padding, out)
+    else:
+        by_columns(x, weight, stride, padding, out)
+    return out
+
+
+def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
+    """dx (H, C, W, N), of the size given, from dy (OH, F, OW, N)."""
+    (f, c, kh, kw), (oh, _, ow, n) = weight.shape, dy.shape
+    (sh, sw), (ph, pw) = stride, padding
+    if stride == (1, 1) and ph < kh and pw < kw:
+        turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        return correlate(dy, turned, stride, (kh - 1 - ph, kw - 1 - pw), size)
+    dx = np.zeros((size[0], c, size[1], n), dy.dtype)
+    taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * c, f)
+    step = max(1, WORKSPACE // max(1, taps.shape[0] * ow * n * dy.itemsize))
+    for first in range(0, oh, step):
+        part = dy[first : first + step]
+        parts = np.matmul(taps, part.reshape(len(part), f, -1)).reshape(len(part), kh, kw, c, ow, n)
+        for u in range(kh):
+            top, bottom = (min(max(row, first), first + len(part)) for row in column_range(u, oh, sh, ph, size[0]))
+            for v in range(kw):
+                a, b = column_range(v, ow, sw, pw, size[1])
+                if bottom > top and b > a:
+                    start, left = top * sh + u - ph, a * sw + v - pw
+                    to = dx[start : start + (bottom - top - 1) * sh + 1 : sh, :, left : left + (b - a - 1) * sw + 1 : sw]
+                    to += parts[top - first : bottom - first, u, v, :, a:b]
+    return dx
+
+
+def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tuple[int, ...]) -> Array:
+    """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
+    (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
+    (sh, sw), (ph, pw), length = stride, padding, ow * n
+    if stride == (1, 1):
+        total = np.zeros((kw, kh, c, f), x.dtype)
+        for first, last, top, bottom in row_groups(oh, kh, 1, ph, h):
+            for v in range(kw):
+                a, b = column_range(v, ow, 1, pw, w)
+                if bottom > top and b > a:
+                    run, start = ((b - a) * n, 1), x[first + top - ph :, :, a + v - pw :]
+                    seen = matrices(start, (last - first, c * w * n), ((bottom - top) * c, w * n), run)
+                    grad = matrices(dy[first:, :, a:], (last - first, f * length), (f, length), run)
+                    products = np.matmul(seen, grad.transpose(0, 2, 1))
+                    total[v, top:bottom] += np.add.reduce(products, axis=0).reshape(bottom - top, c, f)
+        return total.transpose(3, 2, 1, 0)
+    total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * length
+    step = max(1, (WORKSPACE // max(1, row * x.itemsize) - kh) // sh + 1)
+    for first in range(0, oh, step):
+        last = min(oh, first + step)
+        cols = columns(x, first * sh - ph, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
+        seen = matrices(cols, (last - first, sh * row), (kh * kw * c, length), (length, 1))
+        products = np.matmul(seen, dy[first:last].reshape(last - first, f, length).transpose(0, 2, 1))
+        total += np.add.reduce(products, axis=0).reshape(total.shape)
+    return total.transpose(3, 2, 0, 1)
+
+
+def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
+    """Not for groups or dilation; nor for half precision, which BLAS does not have."""
+    return groups == 1 and dilation == (1, 1) and x.dtype.char in "fd" and x.size > 0 and weight.size > 0
+
+
+def applies_with_pool(
+    x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], stride: Pair, padding: Pair, **geometry: Any
+) -> bool:
+    """Where both do."""
+    size = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
+    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and all(n % 2 == 0 for n in size)
+
+
+class Conv2d:
+    """See `ops.Conv2d`. Saves x, with the batch innermost, and the weights."""
+
+    @staticmethod
+    def forward(
+        xp: Any, x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> Any:
+        (_, _, h, w), (f, _, kh, kw) = x.shape, weight.shape
+        size = conv_output_size(h, kh, stride[0], padding[0]), conv_output_size(w, kw, stride[1], padding[1])
+        x = rows(x)
+        y = correlate(x, weight, stride, padding, size)
+        if bias is not None:
+            y += bias.reshape(f, 1, 1)
+        return images(y), (images(x), weight)
+
+    @staticmethod
+    def backward(
+        xp: Any, saved: Any, dy: Array, needs: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> Any:
+        x, weight = saved
+        x, dy, size = rows(x), rows(dy), x.shape[2:]
+        oh, f, ow, n = dy.shape
+        return (
+            images(images_gradient(dy, weight, stride, padding, size)) if needs[0] else None,
+            filters_gradient(x, dy, stride, padding, weight.shape) if needs[1] else None,
+            # A product with ones sums a row faster than sum does.
+            np.add.reduce(dy.reshape(oh, f, ow * n) @ np.ones(ow * n, dy.dtype), axis=0) if needs[2] else None,
+        )
+
+
+class Conv2dRelu:
+    """See `ops.Conv2dRelu`."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
+        y, saved = Conv2d.forward(xp, x, weight, bias, **geometry)
+        return relu_in_place(y), (*saved, y)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        x, weight, y = saved
+        return Conv2d.backward(xp, (x, weight), relu_backward(y, dy), needs, **geometry)
+
+
+class Conv2dReluMaxPool2d:
+    """See `ops.Conv2dReluMaxPool2d`."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
+        maps, from_conv = Conv2d.forward(xp, x, weight, bias, **geometry)
+        y, from_pool = ReluMaxPool2d.forward(xp, maps, **pool)
+        return y, (*from_conv, *from_pool)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
+        x, weight, *from_pool = saved
+        (dmaps,) = ReluMaxPool2d.backward(xp, from_pool, dy, (True,), **pool)
+        return Conv2d.backward(xp, (x, weight), dmaps, needs, **geometry)

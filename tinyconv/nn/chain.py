@@ -1,0 +1,75 @@
+"""chain: modules one after another, and several of them as one op where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinyconv import functional as F
+from tinyconv.errors import TinyconvError
+from tinyconv.modes import mode
+from tinyconv.nn.layers import Conv2d, Linear, MaxPool2d, ReLU
+from tinyconv.nn.module import Module
+from tinyconv.tensor import Tensor
+
+
+def chain(x: Any, *modules: Module) -> Any:
+    """modules[-1](... modules[1](modules[0](x))).
+
+    A convolution or a linear layer, a ReLU and a max-pooling that follow each other run as one op, recorded under the
+    first of them. The values and the gradients are the same, to the bit where ops run as they are written. The types
+    decide: a class derived from one of these runs by itself. Under `detect_anomaly` all of them do.
+    """
+    apart = mode.get().watcher is not None or not isinstance(x, Tensor)
+    rest = list(modules)
+    while rest:
+        together, count = (None, 1) if apart else _together(rest)
+        if together is None:
+            x = rest[0](x)
+        else:
+            try:
+                x = rest[0].within(together, x, *rest[:count])
+            except TinyconvError:
+                for module in rest[:count]:  # which will say which of them is at fault
+                    x = module(x)
+        del rest[:count]
+    return x
+
+
+def _together(modules: Sequence[Module]) -> tuple[Callable[..., Tensor] | None, int]:
+    """The function that runs the first few of these modules at once, and how many; None for the first alone."""
+    kinds = tuple([type(module) for module in modules[:3]])
+    for count in (3, 2):
+        function = _TOGETHER.get(kinds[:count])
+        if function is not None and not getattr(modules[count - 1], "return_indices", False):
+            return function, count
+    return None, 1
+
+
+def _conv_relu(x: Tensor, conv: Conv2d, relu: ReLU) -> Tensor:
+    return F.conv2d_relu(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _conv_relu_pool(x: Tensor, conv: Conv2d, relu: ReLU, pool: MaxPool2d) -> Tensor:
+    geometry = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
+    return F.conv2d_relu_max_pool2d(x, conv.weight, conv.bias, *_geometry(pool), **geometry)
+
+
+def _relu_pool(x: Tensor, relu: ReLU, pool: MaxPool2d) -> Tensor:
+    return F.relu_max_pool2d(x, *_geometry(pool))
+
+
+def _linear_relu(x: Tensor, linear: Linear, relu: ReLU) -> Tensor:
+    return F.linear_relu(x, linear.weight, linear.bias)
+
+
+def _geometry(pool: MaxPool2d) -> tuple[Any, ...]:
+    return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+
+
+_TOGETHER: dict[tuple[type, ...], Callable[..., Tensor]] = {
+    (Conv2d, ReLU, MaxPool2d): _conv_relu_pool,
+    (Conv2d, ReLU): _conv_relu,
+    (Linear, ReLU): _linear_relu,
+    (ReLU, MaxPool2d): _relu_pool,
+}
