@@ -11,7 +11,7 @@ LAYERS = [
     {"errors", "caller"},
     {"shapes", "backend", "tape", "files", "modes"},
     {"ops", "environment", "storage"},
-    {"loops"},
+    {"loops", "threads"},
     {"variants", "lifted"},
     {"fast"},
     {"tensor"},

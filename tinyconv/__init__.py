@@ -49,6 +49,7 @@ from tinyconv.errors import (
 )
 from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
+from tinyconv.threads import get_num_threads, set_num_threads
 from tinyconv.trace import Trace, trace
 from tinyconv.variants import register, using
 
@@ -84,10 +85,10 @@ __all__ = [  # noqa: RUF022
     "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "detect_anomaly", "DeviceError", "div",
     "DtypeError", "enable_grad",
     "exp", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like", "functional",
-    "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
+    "get_num_threads", "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan",
     "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
     "mul", "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
-    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_rng_state", "ShapeError",
+    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state", "ShapeError",
     "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "synchronize", "tanh", "Tensor",
     "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8", "unsqueeze", "using", "var", "VariantError",
     "variants", "where", "zeros", "zeros_like",

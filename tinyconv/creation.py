@@ -5,7 +5,11 @@ Random numbers come from one NumPy generator on the host, whatever the device: a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import ceil
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -100,6 +104,56 @@ def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, de
 # --- random ---------------------------------------------------------------------------------------------------------
 
 _generator = np.random.Generator(np.random.PCG64())
+_stream: ContextVar[tuple[Streams, int] | None]
+
+
+class Streams:
+    """Random numbers for parts of a computation that run side by side: a stream for each, whatever their order.
+
+        streams = Streams()
+        with streams.part(3):
+            rand(2)
+
+    The streams are seeded by one number from the generator they take the place of, drawn when the first of them is
+    asked for anything: where nothing is random that generator is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._instead_of = _stream.get()
+        self._lock = Lock()
+        self._seed: int | None = None
+        self._generators: dict[int, np.random.Generator] = {}
+
+    @contextmanager
+    def part(self, number: int) -> Iterator[None]:
+        """Random numbers come from this stream inside."""
+        before = _stream.get()
+        _stream.set((self, number))
+        try:
+            yield
+        finally:
+            _stream.set(before)
+
+    def generator(self, number: int) -> np.random.Generator:
+        with self._lock:
+            if self._seed is None:
+                self._seed = int(_of(self._instead_of).integers(2**63))
+            if number not in self._generators:
+                place = np.random.SeedSequence(self._seed, spawn_key=(number,))
+                self._generators[number] = np.random.Generator(np.random.PCG64(place))
+            return self._generators[number]
+
+
+_stream = ContextVar("tinyconv_stream", default=None)
+
+
+def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
+    return _generator if stream is None else stream[0].generator(stream[1])
+
+
+def _random() -> np.random.Generator:
+    """Where random numbers come from here and now."""
+    return _of(_stream.get())
 
 
 def manual_seed(seed: int) -> None:
@@ -119,22 +173,22 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform on [0, 1), float32 unless `dtype` is float64."""
-    return _on(device, _generator.random(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
+    return _on(device, _random().random(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Standard normal, float32 unless `dtype` is float64."""
-    return _on(device, _generator.standard_normal(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
+    return _on(device, _random().standard_normal(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
     """Uniform integers, low <= n < high, int64."""
-    return _on(device, _generator.integers(low, high, _sizes((shape,))), False)
+    return _on(device, _random().integers(low, high, _sizes((shape,))), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
     """The integers below n in random order, int64."""
-    return _on(device, _generator.permutation(n), False)
+    return _on(device, _random().permutation(n), False)
 
 
 def rand_like(x: Tensor) -> Tensor:

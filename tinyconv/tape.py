@@ -49,11 +49,13 @@ def walk(
     *,
     retain: bool = False,
     capture: Iterable[Node] | None = None,
+    stop: bool = False,
     pull: Callable[[Any, Any, bool, tuple[bool, ...]], Sequence[Any]] = _pull,
 ) -> dict[Node, Any]:
     """Send the gradients `roots` back through the graph; return those that reach the nodes in `capture`.
 
-    With `capture` given, only what leads to the nodes in it is walked, and freed; everything else is left alone.
+    With `capture` given, only what leads to the nodes in it is walked, and freed; everything else is left alone. With
+    `stop` the walk ends at them, and their hooks are left to another, which will pass on what this one returns.
     `pull(node, grad, owned, needs)` may do what `node.pull` does in another way.
 
     The first gradient to reach a node is borrowed (it may be an array that somebody else holds), the second makes a
@@ -83,6 +85,9 @@ def walk(
     while heap:
         _, node = heappop(heap)
         grad, owned = pending.pop(node)
+        if stop and node in wanted:
+            captured[node] = grad
+            continue
         for hook in tuple(node.hooks or ()):  # a copy: a hook may remove itself
             replaced = hook(grad)
             grad, owned = grad if replaced is None else replaced, False  # the hook may have kept what it was given

@@ -27,6 +27,7 @@ from tinyconv.nn.layers import (
 )
 from tinyconv.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from tinyconv.nn.module import Module, Parameter
+from tinyconv.nn.parallel import DataParallel
 from tinyconv.nn.stateless import functional_call
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Flatten",
     "Identity",

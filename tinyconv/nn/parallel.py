@@ -1,0 +1,219 @@
+"""DataParallel: the batch in tiles, each on a thread, each with a tape of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import ceil
+from typing import Any
+
+from tinyconv.backend import Array, backend_of
+from tinyconv.creation import Streams
+from tinyconv.errors import GraphError, ShapeError
+from tinyconv.modes import mode
+from tinyconv.nn.module import Module
+from tinyconv.tape import Node, number, walk
+from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
+from tinyconv.threads import parallel
+
+TILE = 64
+"""Images a tile: few enough that what a tile's ops hand on stays in a core's cache, enough that calling them costs
+little beside their work."""
+
+
+class DataParallel(Module):
+    """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
+
+    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (64 unless given), of sizes as equal as
+    can be; everything else is given to each. `module` returns one tensor with the batch first. What it computes for an
+    image must not depend on the others: the outputs, and the gradients, are then those of `module` itself, up to the
+    rounding of sums. `threads` is `get_num_threads()` unless given.
+
+    To the outside it is one node of the tape; inside each tile has its own, and in backward the tiles are walked in
+    parallel too and the gradients summed in the order of the tiles. So the result depends on `tile`, which fixes what is
+    added to what, but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
+
+    As in PyTorch the first tile runs on `module` itself and the others on replicas, which share its parameters and have
+    copies of its buffers: a batch norm standardises each tile by itself, and its running statistics are those of the
+    first. State stands under "module.": save that of `model.module`.
+    """
+
+    def __init__(self, module: Module, threads: int | None = None, tile: int | None = None) -> None:
+        super().__init__()
+        for name, value in {"threads": threads, "tile": tile}.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"DataParallel: {name} must be a number, at least 1, got {value!r}")
+        if not isinstance(module, Module):
+            raise TypeError(f"DataParallel: expected a Module, got {type(module).__name__}")
+        self.module, self.threads, self.tile = module, threads, tile
+
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        given = [*inputs, *options.values()]
+        cut = [i for i, value in enumerate(given) if isinstance(value, Tensor)]
+        bounds = _bounds([given[i] for i in cut], self.tile or TILE)
+        if len(bounds) == 1:
+            joined: Tensor = self.module(*inputs, **options)
+            return joined
+        begun, now, streams = number(), mode.get(), Streams()
+        tiles = [[_part(given[i], *ends) if i in cut else given[i] for i in range(len(given))] for ends in bounds]
+
+        def run(i: int) -> Tensor:
+            module = self.module if i == 0 else _replica(self.module)
+            args = tiles[i][: len(inputs)]
+            mode.set(now)
+            with streams.part(i):
+                return _checked(module(*args, **dict(zip(options, tiles[i][len(inputs) :], strict=True))), bounds[i])
+
+        outputs = parallel(run, len(tiles), _threads(self.threads))
+        xp = backend_of(*(out.array for out in outputs)).xp
+        joined = wrap(xp.concatenate([out.array for out in outputs]))
+        if any(out.tracked for out in outputs):
+            cuttings = [[tile[i].node for tile in tiles] for i in cut if given[i].tracked]
+            shared = _reached((out.node for out in outputs), begun)
+            parents = [given[i].node for i in cut if given[i].tracked] + shared
+            saved = (_Tiles(outputs, bounds, cuttings, shared, self.threads),)
+            joined.node = OpNode(_Joined, _Joined, xp, parents, {}, {}, saved, joined, now.layer)
+            joined.tracked = True
+        return joined
+
+    def extra_repr(self) -> str:
+        return f"threads={self.threads}, tile={self.tile or TILE}"
+
+
+class _Tiles:
+    """The tapes of the tiles: `outputs` on top; below, for each input the leaves that its parts are, a leaf a tile, and
+    the nodes that were there before, which the tiles share."""
+
+    def __init__(
+        self,
+        outputs: list[Tensor],
+        bounds: list[tuple[int, int]],
+        cuttings: list[list[Any]],
+        shared: list[Any],
+        threads: int | None,
+    ) -> None:
+        self.outputs, self.bounds, self.cuttings, self.shared = outputs, bounds, cuttings, shared
+        self.threads = threads
+
+    def gradients(self, i: int, dy: Array, needs: tuple[bool, ...]) -> list[Any]:
+        """What reaches the bottom of tile `i`: an array, or None, for each of its inputs and of the shared nodes."""
+        bottom = [cutting[i] for cutting in self.cuttings] + self.shared
+        wanted = [node for node, needed in zip(bottom, needs, strict=True) if needed]
+        node = self.outputs[i].node
+        found = walk([(node, dy)], retain=True, capture=wanted, stop=True) if isinstance(node, Node) else {}
+        return [found.get(node) for node in bottom]
+
+
+class _Joined:
+    """The outputs of tiles, one after another. Not an op that could be run: its forward has been, in tiles."""
+
+    name = "data_parallel"
+
+    @staticmethod
+    def forward(xp: Any, *inputs: Any) -> Any:
+        raise GraphError(
+            "DataParallel: its gradient cannot be differentiated again, for its tapes are of single tiles; where you "
+            "need create_graph=True call the module itself (model.module)"
+        )
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        (tiles,) = saved
+        by_tile = parallel(
+            lambda i: tiles.gradients(i, dy[slice(*tiles.bounds[i])], needs), len(tiles.bounds), _threads(tiles.threads)
+        )
+        by_parent = list(zip(*by_tile, strict=True))
+        count = len(tiles.cuttings)
+        sizes = [stop - start for start, stop in tiles.bounds]
+        pieces = [_pieced(xp, parts, sizes) for parts in by_parent[:count]]
+        return (*pieces, *map(_summed, by_parent[count:]))
+
+
+def _threads(threads: int | None) -> int | None:
+    """Who watches (`detect_anomaly`) looks for the user's line, and that is on the caller's thread."""
+    return threads if mode.get().watcher is None else 1
+
+
+def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
+    """Where to cut a batch: as few tiles as can be, of sizes that differ by at most one."""
+    if not tensors:
+        return [(0, 0)]
+    sizes = [t.shape[0] if t.ndim else None for t in tensors]
+    if None in sizes or len(set(sizes)) > 1:
+        raise ShapeError(
+            f"DataParallel: tensors are cut along axis 0, where all must be equally long; got "
+            f"{', '.join(str(t.shape) for t in tensors)}"
+        )
+    n = tensors[0].shape[0]
+    count = max(1, ceil(n / tile))
+    ends = [round(n * i / count) for i in range(count + 1)]
+    return list(zip(ends, ends[1:], strict=False))
+
+
+def _part(t: Tensor, start: int, stop: int) -> Tensor:
+    """A part of the batch, a leaf of a tape of its own."""
+    part = wrap(t.array[start:stop])
+    part.storage = t.storage
+    part.storage.recorded |= t.tracked
+    if t.tracked:
+        part.node, part.tracked = Leaf(part.array, part.storage), True
+    return part
+
+
+def _checked(out: Any, bounds: tuple[int, int]) -> Tensor:
+    n = bounds[1] - bounds[0]
+    if not isinstance(out, Tensor) or out.ndim == 0 or len(out) != n:
+        got = f"one of shape {out.shape}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise ShapeError(
+            f"DataParallel: the module must return a tensor with the batch first, got {got} for {n} examples; compute "
+            "a loss outside, of the joined outputs"
+        )
+    return out
+
+
+def _replica(module: Module) -> Module:
+    """A copy of a module for another thread: the same parameters, buffers of its own."""
+    replica = object.__new__(type(module))
+    replica.__dict__.update(module.__dict__)
+    replica.__dict__.update(
+        replica_of=module,
+        _parameters=dict(module._parameters),
+        _buffers={name: buffer and buffer.detach().clone() for name, buffer in module._buffers.items()},
+        _modules={name: child and _replica(child) for name, child in module._modules.items()},
+    )
+    return replica
+
+
+def _reached(tops: Iterable[Node | None], begun: int) -> list[Node]:
+    """The nodes made before `begun` that the tapes under `tops` end at, in the order they were made."""
+    seen: set[Node] = set()
+    pending = [node for node in tops if node is not None]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            if node.order > begun:
+                pending += [parent for parent in node.parents if parent is not None]
+    return sorted((node for node in seen if node.order < begun), key=lambda node: node.order)
+
+
+def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:
+    """The gradient of an input, of those of its parts; zeros where a tile made no use of it."""
+    known = next((part for part in parts if part is not None), None)
+    if known is None:
+        return None
+    filled = [
+        xp.zeros((n, *known.shape[1:]), known.dtype) if part is None else part
+        for part, n in zip(parts, sizes, strict=True)
+    ]
+    return xp.concatenate(filled)
+
+
+def _summed(parts: tuple[Any, ...]) -> Any:
+    """The gradient of what the tiles share: the sum, in their order."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    total = known[0] + known[1] if len(known) > 1 else known[0]
+    for part in known[2:]:
+        total += part
+    return total
