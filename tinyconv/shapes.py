@@ -18,6 +18,10 @@ Shape: TypeAlias = tuple[int, ...]
 
 def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
     """`3` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
+    if type(value) is int and value >= minimum:  # the two usual ways, on the way of every convolution
+        return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= minimum:
+        return value
     try:
         height, width = (index(v) for v in value) if isinstance(value, Sequence) else (index(value),) * 2
     except (TypeError, ValueError):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv.fast.layout import Array, images, matrices, rows
-from tinyconv.fast.pool import GEOMETRY, ReluMaxPool2d, relu_backward, relu_in_place
+from tinyconv.fast.pool import GEOMETRY, ReluMaxPool2d, relu_backward, relu_in_place, spread
 from tinyconv.shapes import Pair, conv_output_size
 
 SMALL = 1_000_000
@@ -59,6 +59,10 @@ def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int)
     """Rows first ... last - 1 of images (H, C, W, N), those beyond the edge too, as (rows, KW, C, OW, N)."""
     h, c, w, n = x.shape
     cols = np.empty((last - first, kw, c, ow, n), x.dtype)
+    if first >= 0 and last <= h and pw == 0 and sw == 1:
+        # Nothing lies outside: all in one copy. Calls are what threads wait for each other at.
+        cols[...] = matrices(x, first * c * w * n, (last - first, c * w * n), (kw, n), (c, w * n), (ow, n), (n, 1))
+        return cols
     top, bottom = max(first, 0) - first, max(min(last, h) - first, 0)
     cols[:top], cols[max(bottom, top) :] = 0, 0
     for v in range(kw):
@@ -85,8 +89,8 @@ def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, out: Array)
         row, blocks = kw * c * length, (length // block, block)
         np.matmul(
             weight_rows,
-            matrices(cols, (last - first, sh * row), blocks, (k, length), (block, 1)),
-            out=matrices(out[first:], (last - first, f * length), blocks, (f, length), (block, 1)),
+            matrices(cols, 0, (last - first, sh * row), blocks, (k, length), (block, 1)),
+            out=matrices(out, first * f * length, (last - first, f * length), blocks, (f, length), (block, 1)),
         )
 
 
@@ -102,6 +106,9 @@ def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
     """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
     (h, c, w, n), (f, _, kh, kw), (oh, _, ow, _) = x.shape, weight.shape, out.shape
     ph, pw = padding
+    if ph > 1:  # else edge rows are few, and are worked out by themselves
+        inner, x = x, np.zeros((h + 2 * ph, c, w, n), x.dtype)
+        x[ph : ph + h], ph, h = inner, 0, h + 2 * ph
     length, row, margin = ow * n, c * w * n, pw * n
     pitch = w * n + margin  # the zeros after one row of parts are those before the next
     weight_rows = np.ascontiguousarray(weight.transpose(3, 0, 2, 1))  # (KW, F, KH, C)
@@ -121,10 +128,10 @@ def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
             size = min(step, group_last - first)
             np.matmul(
                 taps,
-                matrices(x[first + top - ph :], (size, row), blocks, (taps.shape[1], w * n), (block, 1)),
-                out=matrices(parts, (size, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
+                matrices(x, (first + top - ph) * row, (size, row), blocks, (taps.shape[1], w * n), (block, 1)),
+                out=matrices(memory, margin, (size, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
             )
-            shifted = matrices(memory, (size, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
+            shifted = matrices(memory, 0, (size, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
             np.add.reduce(shifted, axis=1, out=out[first : first + size].reshape(size, f, length))
 
 
@@ -168,16 +175,22 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
     """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
     (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
     (sh, sw), (ph, pw), length = stride, padding, ow * n
+    if stride == (1, 1) and padding == (0, 0):  # all kernel columns at once
+        run = (length, 1)
+        seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
+        grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
+        return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
     if stride == (1, 1):
         total = np.zeros((kw, kh, c, f), x.dtype)
         for first, last, top, bottom in row_groups(oh, kh, 1, ph, h):
             for v in range(kw):
                 a, b = column_range(v, ow, 1, pw, w)
                 if bottom > top and b > a:
-                    run, start = ((b - a) * n, 1), x[first + top - ph :, :, a + v - pw :]
-                    seen = matrices(start, (last - first, c * w * n), ((bottom - top) * c, w * n), run)
-                    grad = matrices(dy[first:, :, a:], (last - first, f * length), (f, length), run)
-                    products = np.matmul(seen, grad.transpose(0, 2, 1))
+                    size, run, taps = last - first, ((b - a) * n, 1), (bottom - top) * c
+                    start = (first + top - ph) * c * w * n + (a + v - pw) * n
+                    seen = matrices(x, start, (size, c * w * n), (taps, w * n), run)
+                    grad = matrices(dy, first * f * length + a * n, (size, f * length), run, (f, length))
+                    products = np.matmul(seen, grad)
                     total[v, top:bottom] += np.add.reduce(products, axis=0).reshape(bottom - top, c, f)
         return total.transpose(3, 2, 1, 0)
     total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * length
@@ -185,10 +198,16 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
     for first in range(0, oh, step):
         last = min(oh, first + step)
         cols = columns(x, first * sh - ph, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
-        seen = matrices(cols, (last - first, sh * row), (kh * kw * c, length), (length, 1))
+        seen = matrices(cols, 0, (last - first, sh * row), (kh * kw * c, length), (length, 1))
         products = np.matmul(seen, dy[first:last].reshape(last - first, f, length).transpose(0, 2, 1))
         total += np.add.reduce(products, axis=0).reshape(total.shape)
     return total.transpose(3, 2, 0, 1)
+
+
+def bias_gradient(dy: Array) -> Array:
+    """The sums over all but the channels of (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
+    oh, f, ow, n = dy.shape
+    return np.add.reduce(dy.reshape(oh, f, ow * n) @ np.ones(ow * n, dy.dtype), axis=0)
 
 
 def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
@@ -225,12 +244,10 @@ class Conv2d:
     ) -> Any:
         x, weight = saved
         x, dy, size = rows(x), rows(dy), x.shape[2:]
-        oh, f, ow, n = dy.shape
         return (
             images(images_gradient(dy, weight, stride, padding, size)) if needs[0] else None,
             filters_gradient(x, dy, stride, padding, weight.shape) if needs[1] else None,
-            # A product with ones sums a row faster than sum does.
-            np.add.reduce(dy.reshape(oh, f, ow * n) @ np.ones(ow * n, dy.dtype), axis=0) if needs[2] else None,
+            bias_gradient(dy) if needs[2] else None,
         )
 
 
@@ -249,16 +266,19 @@ class Conv2dRelu:
 
 
 class Conv2dReluMaxPool2d:
-    """See `ops.Conv2dReluMaxPool2d`."""
+    """See `ops.Conv2dReluMaxPool2d`. The bias is added to the maxima: the same, for rounding never changes an order."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
-        maps, from_conv = Conv2d.forward(xp, x, weight, bias, **geometry)
-        y, from_pool = ReluMaxPool2d.forward(xp, maps, **pool)
+        maps, from_conv = Conv2d.forward(xp, x, weight, None, **geometry)
+        y, from_pool = ReluMaxPool2d.forward(xp, maps, bias, **pool)
         return y, (*from_conv, *from_pool)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
         x, weight, *from_pool = saved
-        (dmaps,) = ReluMaxPool2d.backward(xp, from_pool, dy, (True,), **pool)
-        return Conv2d.backward(xp, (x, weight), dmaps, needs, **geometry)
+        y, is_right, is_low = from_pool
+        dy = rows(relu_backward(y, dy))
+        dmaps = images(spread(dy, is_right, is_low))
+        dx, dweight, _ = Conv2d.backward(xp, (x, weight), dmaps, (*needs[:2], False), **geometry)
+        return dx, dweight, bias_gradient(dy) if needs[2] else None  # what is spread adds up to the same

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 Array = np.ndarray[Any, Any]
 
@@ -37,10 +36,11 @@ def in_rows(x: Array) -> bool:
     return x.ndim == 4 and x.transpose(2, 1, 3, 0).flags.c_contiguous and len(x) > 1
 
 
-def matrices(x: Array, *axes: tuple[int, int]) -> Array:
-    """A view of contiguous x with these (size, stride) axes, strides counted in elements. It must not be written to
-    where elements overlap."""
-    return as_strided(x, [n for n, _ in axes], [step * x.itemsize for _, step in axes])
+def matrices(x: Array, start: int, *axes: tuple[int, int]) -> Array:
+    """A view of contiguous x from element `start` on, with these (size, stride) axes, all counted in elements. It must
+    not be written to where elements overlap. (`as_strided` does the same in ten times the time.)"""
+    size = x.itemsize
+    return np.ndarray([n for n, _ in axes], x.dtype, x, start * size, [step * size for _, step in axes])
 
 
 def harmless(x: Array) -> bool:

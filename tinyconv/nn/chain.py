@@ -39,10 +39,11 @@ def chain(x: Any, *modules: Module) -> Any:
 def _together(modules: Sequence[Module]) -> tuple[Callable[..., Tensor] | None, int]:
     """The function that runs the first few of these modules at once, and how many; None for the first alone."""
     kinds = tuple([type(module) for module in modules[:3]])
-    for count in (3, 2):
-        function = _TOGETHER.get(kinds[:count])
-        if function is not None and not getattr(modules[count - 1], "return_indices", False):
-            return function, count
+    while len(kinds) > 1:
+        function = _TOGETHER.get(kinds)
+        if function is not None and not getattr(modules[len(kinds) - 1], "return_indices", False):
+            return function, len(kinds)
+        kinds = kinds[:-1]
     return None, 1
 
 
