@@ -33,7 +33,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 import numpy as np
 
 import tinyconv
-from tinyconv import data, models
+from tinyconv import data, models, nn
 from tinyconv.environment import environment, version_of
 from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, VariantError
 from tinyconv.train import (
@@ -60,7 +60,9 @@ Json = Annotated[
     bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the BLAS library; LeNet gains nothing from more.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads to work with (default: the cores there are; the result is the same).")
+]
 
 SYNTHETIC = "synthetic: drawn when needed, no files to fetch"
 
@@ -114,7 +116,7 @@ def train(
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Train a model, or continue a training, and report the test accuracy.
@@ -318,7 +320,7 @@ def eval_(
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = None,
-    threads: Threads = 1,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Test a trained model on the test images."""
@@ -326,7 +328,7 @@ def eval_(
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     with _threads(threads):
-        accuracy = evaluate(model, dataset, device=device)
+        accuracy = evaluate(nn.DataParallel(model), dataset, device=device)
     if as_json:
         print(json.dumps({"model": found.run.model, "test_accuracy": accuracy, "images": len(dataset)}), flush=True)
     else:
@@ -605,15 +607,15 @@ def doctor() -> None:
 # --- shared ---------------------------------------------------------------------------------------------------------
 
 
-def _threads(threads: int) -> Any:
-    """Limit BLAS to so many threads, in a `with` block.
-
-    One LeNet step takes 19.3 ms with one thread and 18.3 with two, but several times as long with two on a processor
-    that has something else to do, where they wait for each other.
-    """
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(threads, user_api="blas")
+@contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    """Work with so many threads in a `with` block, and let BLAS have no more than that."""
+    before = tinyconv.get_num_threads()
+    tinyconv.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        tinyconv.set_num_threads(before)
 
 
 def _escaped(text: str) -> str:

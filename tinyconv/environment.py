@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,43 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processor cores this process may use: those it is bound to, and no more than a container's limit."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return bound if limit >= bound else max(1, round(limit))
+
+
+def cpu_limit(root: Path, membership: Path) -> float:
+    """The processors' worth of time that control groups leave to this process; infinity where there is no limit.
+
+    Linux's, in version 2 (cpu.max, of this group and those above it) and version 1 (cpu.cfs_quota_us).
+    """
+    limits = [inf]
+    try:
+        groups = [line.split(":", 2)[2].strip("/") for line in membership.read_text(encoding="utf-8").splitlines()]
+    except (OSError, IndexError):
+        groups = []
+    for group in dict.fromkeys(["", *groups]):
+        for folder in (root / group, *(root / group).parents):
+            limits += _limits_of(folder)
+            if folder == root:
+                break
+    return min(limits)
+
+
+def _limits_of(folder: Path) -> list[float]:
+    found = []
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (folder / quota_file).read_text(encoding="ascii").split()
+            if period_file is not None:
+                words += (folder / period_file).read_text(encoding="ascii").split()
+            quota, period = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):  # not there, or "max"
+            continue
+        if quota > 0 and period > 0:
+            found.append(quota / period)
+    return found
 
 
 def blas() -> list[str]:

@@ -118,6 +118,12 @@ def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -
     return pair if now.profiler is None else now.profiler.timed(op, pair, arrays, geometry, now.layer)
 
 
+def has_choice(op: Any) -> bool:
+    """Whether anything but the op itself may run here: a variant that was chosen, or an automatic one."""
+    choice = (mode.get().variants or {}).get(op_name(op))
+    return op in automatic if choice is None else choice != READABLE
+
+
 def _chosen(op: Any, choice: str | None, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
     name = op_name(op)
     if choice == READABLE:

@@ -17,6 +17,13 @@ from tinyconv import nn
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.fixture(autouse=True)
+def layers_run_one_by_one():
+    """What these tests count are layers: none of them is to run together with the next."""
+    with tc.using("readable"):
+        yield
+
+
 def net():
     tc.manual_seed(0)
     return nn.Sequential({"body": nn.Sequential(nn.Linear(4, 8), nn.ReLU()), "head": nn.Linear(8, 3)})
@@ -362,3 +369,9 @@ def test_a_trace_that_was_walked_leaves_no_cycle():
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_layers_that_ran_as_one_are_one_row():
+    with tc.using(linear_relu="tiled"):
+        found = tc.trace(nn.Sequential(nn.Linear(4, 8), nn.ReLU())(tc.ones(2, 4)).sum())
+    assert [row.op for row in found.rows] == ["Sum", "linear_relu"]

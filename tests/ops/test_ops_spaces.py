@@ -92,7 +92,9 @@ NOT_OPS = {
         "set_rng_state",
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
-    "it chooses what runs and where, or waits for it": ["register", "using", "synchronize", "cpu", "cuda"],
+    "it chooses what runs and where, or waits for it": [
+        "register", "using", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads",
+    ],
     "it reads an argument": ["conv_padding"],
 }  # fmt: skip
 

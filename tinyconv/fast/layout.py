@@ -33,7 +33,7 @@ def images(x: Array) -> Array:
 
 def in_rows(x: Array) -> bool:
     """Whether these images lie in memory with the batch innermost."""
-    return x.ndim == 4 and x.transpose(2, 1, 3, 0).flags.c_contiguous and len(x) > 1
+    return x.ndim == 4 and len(x) > 1 and x.transpose(2, 1, 3, 0).flags.c_contiguous
 
 
 def matrices(x: Array, start: int, *axes: tuple[int, int]) -> Array:

@@ -6,19 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyconv import functional as F
+from tinyconv import ops
 from tinyconv.errors import TinyconvError
 from tinyconv.modes import mode
 from tinyconv.nn.layers import Conv2d, Linear, MaxPool2d, ReLU
 from tinyconv.nn.module import Module
 from tinyconv.tensor import Tensor
+from tinyconv.variants import has_choice
 
 
 def chain(x: Any, *modules: Module) -> Any:
     """modules[-1](... modules[1](modules[0](x))).
 
     A convolution or a linear layer, a ReLU and a max-pooling that follow each other run as one op, recorded under the
-    first of them. The values and the gradients are the same, to the bit where ops run as they are written. The types
-    decide: a class derived from one of these runs by itself. Under `detect_anomaly` all of them do.
+    first of them, where that op has a variant that gains by it (see `tinyconv.using`). The types decide: a class derived
+    from one of these layers runs by itself. Under `detect_anomaly` all of them do.
     """
     apart = mode.get().watcher is not None or not isinstance(x, Tensor)
     rest = list(modules)
@@ -40,8 +42,8 @@ def _together(modules: Sequence[Module]) -> tuple[Callable[..., Tensor] | None, 
     """The function that runs the first few of these modules at once, and how many; None for the first alone."""
     kinds = tuple([type(module) for module in modules[:3]])
     while len(kinds) > 1:
-        function = _TOGETHER.get(kinds)
-        if function is not None and not getattr(modules[len(kinds) - 1], "return_indices", False):
+        op, function = _TOGETHER.get(kinds, (None, None))
+        if op is not None and has_choice(op) and not getattr(modules[len(kinds) - 1], "return_indices", False):
             return function, len(kinds)
         kinds = kinds[:-1]
     return None, 1
@@ -68,9 +70,9 @@ def _geometry(pool: MaxPool2d) -> tuple[Any, ...]:
     return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
 
 
-_TOGETHER: dict[tuple[type, ...], Callable[..., Tensor]] = {
-    (Conv2d, ReLU, MaxPool2d): _conv_relu_pool,
-    (Conv2d, ReLU): _conv_relu,
-    (Linear, ReLU): _linear_relu,
-    (ReLU, MaxPool2d): _relu_pool,
+_TOGETHER: dict[tuple[type, ...], tuple[Any, Callable[..., Tensor]]] = {
+    (Conv2d, ReLU, MaxPool2d): (ops.Conv2dReluMaxPool2d, _conv_relu_pool),
+    (Conv2d, ReLU): (ops.Conv2dRelu, _conv_relu),
+    (Linear, ReLU): (ops.LinearRelu, _linear_relu),
+    (ReLU, MaxPool2d): (ops.ReluMaxPool2d, _relu_pool),
 }

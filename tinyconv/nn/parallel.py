@@ -15,16 +15,16 @@ from tinyconv.tape import Node, number, walk
 from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
 from tinyconv.threads import parallel
 
-TILE = 64
-"""Images a tile: few enough that what a tile's ops hand on stays in a core's cache, enough that calling them costs
-little beside their work."""
+TILE, HALVED = 128, 64
+"""Images a tile at most: few enough that what its ops hand on stays in a core's cache, enough that calling them costs
+little beside their work. Of so many and more, two tiles are made."""
 
 
 class DataParallel(Module):
     """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
 
-    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (64 unless given), of sizes as equal as
-    can be; everything else is given to each. `module` returns one tensor with the batch first. What it computes for an
+    Tensors among the arguments are cut along axis 0 into tiles of at most `tile`, of sizes as equal as can be; without
+    it, of at most 128, and two at least from 64 on. Everything else is given to each. `module` returns one tensor with the batch first. What it computes for an
     image must not depend on the others: the outputs, and the gradients, are then those of `module` itself, up to the
     rounding of sums. `threads` is `get_num_threads()` unless given.
 
@@ -49,7 +49,7 @@ class DataParallel(Module):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         given = [*inputs, *options.values()]
         cut = [i for i, value in enumerate(given) if isinstance(value, Tensor)]
-        bounds = _bounds([given[i] for i in cut], self.tile or TILE)
+        bounds = _bounds([given[i] for i in cut], self.tile)
         if len(bounds) == 1:
             joined: Tensor = self.module(*inputs, **options)
             return joined
@@ -76,7 +76,7 @@ class DataParallel(Module):
         return joined
 
     def extra_repr(self) -> str:
-        return f"threads={self.threads}, tile={self.tile or TILE}"
+        return f"threads={self.threads}, tile={self.tile}"
 
 
 class _Tiles:
@@ -133,7 +133,7 @@ def _threads(threads: int | None) -> int | None:
     return threads if mode.get().watcher is None else 1
 
 
-def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
+def _bounds(tensors: list[Tensor], tile: int | None) -> list[tuple[int, int]]:
     """Where to cut a batch: as few tiles as can be, of sizes that differ by at most one."""
     if not tensors:
         return [(0, 0)]
@@ -144,7 +144,9 @@ def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
             f"{', '.join(str(t.shape) for t in tensors)}"
         )
     n = tensors[0].shape[0]
-    count = max(1, ceil(n / tile))
+    count = max(1, ceil(n / (tile or TILE)))
+    if tile is None and count == 1 and n >= HALVED:
+        count = 2
     ends = [round(n * i / count) for i in range(count + 1)]
     return list(zip(ends, ends[1:], strict=False))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tinyconv import data, models
 from tinyconv.creation import manual_seed
 from tinyconv.errors import CheckpointError, DataError
-from tinyconv.nn import Module
+from tinyconv.nn import DataParallel, Module
 from tinyconv.train import checkpoint
 from tinyconv.train.checkpoint import Run
 from tinyconv.train.loop import Trainer
@@ -18,7 +18,7 @@ from tinyconv.train.recipes import Recipe
 
 @dataclass(frozen=True)
 class Session:
-    """A run, built: its model and the trainer that trains it."""
+    """A run, built: its model and the trainer that trains it, in tiles (`nn.DataParallel`)."""
 
     run: Run
     model: Module
@@ -42,7 +42,9 @@ def start(
     )
     optimizer = recipe.optimizer(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    trainer = Trainer(model, optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
+    trainer = Trainer(
+        DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing
+    )
     return Session(run, model, trainer)
 
 

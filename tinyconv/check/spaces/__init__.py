@@ -9,3 +9,4 @@ from tinyconv.check.spaces import norm as norm
 from tinyconv.check.spaces import pool as pool
 from tinyconv.check.spaces import reduce as reduce
 from tinyconv.check.spaces import shape as shape
+from tinyconv.check.spaces import fused as fused  # isort: skip - made of the others
