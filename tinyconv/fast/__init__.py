@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast import conv, dense, pool
+from tinyconv.fast import conv, dense, norm, pool
 from tinyconv.variants import automatic, op_name, register
 
 NAME = "tiled"
@@ -34,6 +34,7 @@ _register(ops.Conv2dRelu, conv.Conv2dRelu, conv.applies)
 _register(ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, conv.applies_with_pool)
 _register(ops.MaxPool2d, pool.MaxPool2d, pool.applies)
 _register(ops.ReluMaxPool2d, pool.ReluMaxPool2d, pool.applies)
+_register(ops.BatchNorm, norm.BatchNorm, norm.applies)
 _register(ops.Relu, dense.Relu, dense.relu_applies)
 _register(ops.Linear, dense.Linear, dense.matrices_apply)
 _register(ops.LinearRelu, dense.LinearRelu, dense.matrices_apply)

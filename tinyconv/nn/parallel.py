@@ -179,8 +179,8 @@ def _replica(module: Module) -> Module:
     replica.__dict__.update(
         replica_of=module,
         _parameters=dict(module._parameters),
-        _buffers={name: buffer and buffer.detach().clone() for name, buffer in module._buffers.items()},
-        _modules={name: child and _replica(child) for name, child in module._modules.items()},
+        _buffers={name: None if b is None else b.detach().clone() for name, b in module._buffers.items()},
+        _modules={name: None if child is None else _replica(child) for name, child in module._modules.items()},
     )
     return replica
 
