@@ -152,9 +152,7 @@ def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[in
     return kernel, kernel if stride is None else pair(stride, f"{name}: stride", minimum=1)
 
 
-def _max_pool(
-    kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool
-) -> dict[str, Any]:
+def _max_pool(kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> dict[str, Any]:
     kernel, strides = _window("max_pool2d", kernel_size, stride)
     return {
         "kernel": kernel,

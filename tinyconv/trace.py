@@ -200,7 +200,9 @@ def _op(node: OpNode) -> str:
         return name
     rows = variants_of(name).items()
     found = next((key for key, row in rows if any(variant.pair is node.pair for variant in row)), "")
-    return name if found and found == automatic.get(node.op) else f"{name} by {found or 'a variant no longer registered'}"
+    return (
+        name if found and found == automatic.get(node.op) else f"{name} by {found or 'a variant no longer registered'}"
+    )
 
 
 def _layer(layer: Layer | None, paths: dict[int, str]) -> str:

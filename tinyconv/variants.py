@@ -114,25 +114,28 @@ def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -
     """The pair to run `op` with: the variant chosen for it, if that takes these inputs, else the automatic one, if that
     does, else the op itself."""
     now = mode.get()
-    pair = _chosen(op, (now.variants or {}).get(op_name(op)), backend, arrays, geometry)
+    name = op_name(op)
+    choice = now.variants.get(name) if now.variants else None
+    pair = op if choice == READABLE else _taking(name, choice, automatic.get(op), backend, arrays, geometry) or op
     return pair if now.profiler is None else now.profiler.timed(op, pair, arrays, geometry, now.layer)
+
+
+def _taking(
+    name: str, choice: str | None, otherwise: str | None, backend: str, arrays: list[Any], geometry: dict[str, Any]
+) -> Any:
+    """The pair of the first of these variants that takes the inputs; None if neither does."""
+    for wanted in (choice, otherwise):
+        if wanted is not None:
+            for variant in _table[name][wanted]:
+                if variant.takes(backend, arrays, geometry):
+                    return variant.pair
+    return None
 
 
 def has_choice(op: Any) -> bool:
     """Whether anything but the op itself may run here: a variant that was chosen, or an automatic one."""
     choice = (mode.get().variants or {}).get(op_name(op))
     return op in automatic if choice is None else choice != READABLE
-
-
-def _chosen(op: Any, choice: str | None, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
-    name = op_name(op)
-    if choice == READABLE:
-        return op
-    for wanted in (choice, automatic.get(op)):
-        for variant in _table[name][wanted] if wanted is not None else ():
-            if variant.takes(backend, arrays, geometry):
-                return variant.pair
-    return op
 
 
 for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):

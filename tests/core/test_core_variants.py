@@ -84,7 +84,9 @@ def test_every_thread_chooses_for_itself():
 
 def test_unknown_names_list_the_choices():
     tc.register("linear", "mine", ops.Linear)
-    assert message(tc.VariantError, enter, linear="lop") == "linear has no variant 'lop'; it has im2col, loop, tiled, mine"
+    assert (
+        message(tc.VariantError, enter, linear="lop") == "linear has no variant 'lop'; it has im2col, loop, tiled, mine"
+    )
     known = ", ".join(variants._table)
     assert message(tc.VariantError, enter, conv3d="loop") == f"no op 'conv3d' has variants; these do: {known}"
     assert message(tc.VariantError, variants.available, "conv3d") == f"no op 'conv3d' has variants; these do: {known}"

@@ -3,14 +3,14 @@
 The letters are those of `ops.conv`; L = OW * N is what a row of the output holds for one filter. A row of the output is
 a product of the weights with the KH rows of images under it, which lie together in memory:
 
-    columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)      each image row copied KW times
-    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N),   y[h, f, w] = sum_v parts[v, f, w + v - PW]
+    columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)
+    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N),  y[h, f, w] = sum_v parts[v, f, w + v - PW]
 
 The first copies its input KW times, the second adds its output up KW times; which is better is a matter of C and F.
 The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.
 The gradient of the filters is, for each kernel column, a product of rows of images with rows of gradients, and needs no
-copy at all. BLAS has one path for small products and one for large; up to SMALL multiplications the first is faster, for
-it packs nothing: where the weights are few, a row is multiplied in blocks.
+copy at all. BLAS has one path for small products and one for large. Up to SMALL multiplications the first is faster,
+for it packs nothing: where the weights are few, a row is multiplied in blocks.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
 
 def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
     """weight (F, C, KH, KW) over x (H, C, W, N): (OH, F, OW, N), of the size given."""
-    (f, c, kh, kw), n = weight.shape, x.shape[3]
+    (f, c, _, kw), n = weight.shape, x.shape[3]
     out = np.empty((size[0], f, size[1], n), x.dtype)
     many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
     if stride == (1, 1) and kw > 1 and (c <= NARROW if many else c > 2 * f):
@@ -166,7 +166,9 @@ def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size:
                 a, b = column_range(v, ow, sw, pw, size[1])
                 if bottom > top and b > a:
                     start, left = top * sh + u - ph, a * sw + v - pw
-                    to = dx[start : start + (bottom - top - 1) * sh + 1 : sh, :, left : left + (b - a - 1) * sw + 1 : sw]
+                    to = dx[
+                        start : start + (bottom - top - 1) * sh + 1 : sh, :, left : left + (b - a - 1) * sw + 1 : sw
+                    ]
                     to += parts[top - first : bottom - first, u, v, :, a:b]
     return dx
 

@@ -64,7 +64,8 @@ class Relu:
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
-        return (relu_backward(*saved, dy),)
+        (y,) = saved
+        return (relu_backward(y, dy),)
 
 
 def flattens(x: Array, *, shape: Any) -> bool:

@@ -1,7 +1,7 @@
 """Batch normalisation of images with the batch innermost (see layout.py), a few rows at a time.
 
-The formula is that of `ops.norm`. There every step goes over all of the images; here the steps that need no sum over all
-of them are done row by row, while a row is in the cache.
+The formula is that of `ops.norm`. There every step goes over all of the images; here the steps that need no sum over
+all of them are done row by row, while a row is in the cache.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """2x2 max-pooling, alone and after a ReLU, and ReLU itself: images with the batch innermost (see layout.py).
 
 The maximum of four is that of two maxima: of each column, and then of the columns. Two masks note which it was, and
-backward sends the gradient down the same two forks, a multiplication by a mask and a subtraction each. Those are right as long as nothing is infinite or NaN; else `where` is used, which is
-slower. ReLU after the pooling gives what ReLU before it does, on a quarter of the numbers.
+backward sends the gradient down the same two forks, a multiplication by a mask and a subtraction each. Those are right
+as long as nothing is infinite or NaN; else `where` is used, which is slower. ReLU after the pooling gives what ReLU
+before it does, on a quarter of the numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GEOMETRY = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (
 
 def applies(x: Array, **geometry: Any) -> bool:
     """For 2x2 windows side by side, and images of even size, so that nothing is left over."""
-    n, _, h, w = x.shape
+    h, w = x.shape[2:]
     return geometry == GEOMETRY and h % 2 == 0 == w % 2 and x.dtype.char in "fd" and x.size > 0
 
 

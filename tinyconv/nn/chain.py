@@ -19,8 +19,8 @@ def chain(x: Any, *modules: Module) -> Any:
     """modules[-1](... modules[1](modules[0](x))).
 
     A convolution or a linear layer, a ReLU and a max-pooling that follow each other run as one op, recorded under the
-    first of them, where that op has a variant that gains by it (see `tinyconv.using`). The types decide: a class derived
-    from one of these layers runs by itself. Under `detect_anomaly` all of them do.
+    first of them, where that op has a variant that gains by it (see `tinyconv.using`). The types decide: a class
+    derived from one of these layers runs by itself. Under `detect_anomaly` all of them do.
     """
     apart = mode.get().watcher is not None or not isinstance(x, Tensor)
     rest = list(modules)
@@ -54,7 +54,12 @@ def _conv_relu(x: Tensor, conv: Conv2d, relu: ReLU) -> Tensor:
 
 
 def _conv_relu_pool(x: Tensor, conv: Conv2d, relu: ReLU, pool: MaxPool2d) -> Tensor:
-    geometry = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
+    geometry: dict[str, Any] = {
+        "stride": conv.stride,
+        "padding": conv.padding,
+        "dilation": conv.dilation,
+        "groups": conv.groups,
+    }
     return F.conv2d_relu_max_pool2d(x, conv.weight, conv.bias, *_geometry(pool), **geometry)
 
 

@@ -104,9 +104,11 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
-        for register in ("_parameters", "_buffers", "_modules"):
-            if name in self.__dict__.get(register, ()):
-                return self.__dict__[register][name]
+        own = self.__dict__
+        if "_modules" in own:  # else __init__ has not come so far
+            for register in (own["_parameters"], own["_modules"], own["_buffers"]):
+                if name in register:
+                    return register[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

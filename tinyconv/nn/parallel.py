@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -24,13 +25,13 @@ class DataParallel(Module):
     """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
 
     Tensors among the arguments are cut along axis 0 into tiles of at most `tile`, of sizes as equal as can be; without
-    it, of at most 128, and two at least from 64 on. Everything else is given to each. `module` returns one tensor with the batch first. What it computes for an
-    image must not depend on the others: the outputs, and the gradients, are then those of `module` itself, up to the
-    rounding of sums. `threads` is `get_num_threads()` unless given.
+    it, of at most 128, and two at least from 64 on. Everything else is given to each. `module` returns one tensor with
+    the batch first. What it computes for an image must not depend on the others: the outputs, and the gradients, are
+    then those of `module` itself, up to the rounding of sums. `threads` is `get_num_threads()` unless given.
 
     To the outside it is one node of the tape; inside each tile has its own, and in backward the tiles are walked in
-    parallel too and the gradients summed in the order of the tiles. So the result depends on `tile`, which fixes what is
-    added to what, but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
+    parallel too and the gradients summed in the order of the tiles. So the result depends on `tile`, which fixes what
+    is added to what, but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
 
     As in PyTorch the first tile runs on `module` itself and the others on replicas, which share its parameters and have
     copies of its buffers: a batch norm standardises each tile by itself, and its running statistics are those of the
@@ -148,7 +149,7 @@ def _bounds(tensors: list[Tensor], tile: int | None) -> list[tuple[int, int]]:
     if tile is None and count == 1 and n >= HALVED:
         count = 2
     ends = [round(n * i / count) for i in range(count + 1)]
-    return list(zip(ends, ends[1:], strict=False))
+    return list(pairwise(ends))
 
 
 def _part(t: Tensor, start: int, stop: int) -> Tensor:

@@ -139,12 +139,13 @@ def check_images(name, x, channels=None):
 
 def check_window(name, size, kernel, padding, dilation=(1, 1)):
     """Whether a window fits in the padded input at all."""
-    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
-    padded = tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
-    if any(r > n for r, n in zip(reach, padded, strict=True)):
-        with_dilation = f" (dilated: {reach[0]}x{reach[1]})" if reach != tuple(kernel) else ""
-        raise ShapeError(
-            f"{name}: kernel {kernel[0]}x{kernel[1]}{with_dilation} is larger than the padded input "
-            f"{padded[0]}x{padded[1]} (input {size[0]}x{size[1]}, padding {padding[0]}, {padding[1]}): "
-            "too many poolings before it, an input too small, or padding forgotten?"
-        )
+    (h, w), (kh, kw), (ph, pw), (dh, dw) = size, kernel, padding, dilation
+    if dh * (kh - 1) < h + 2 * ph and dw * (kw - 1) < w + 2 * pw:
+        return
+    reach = dh * (kh - 1) + 1, dw * (kw - 1) + 1
+    with_dilation = f" (dilated: {reach[0]}x{reach[1]})" if reach != tuple(kernel) else ""
+    raise ShapeError(
+        f"{name}: kernel {kh}x{kw}{with_dilation} is larger than the padded input "
+        f"{h + 2 * ph}x{w + 2 * pw} (input {h}x{w}, padding {ph}, {pw}): "
+        "too many poolings before it, an input too small, or padding forgotten?"
+    )

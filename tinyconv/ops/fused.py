@@ -5,10 +5,13 @@ of their own for the sake of variants, which do better when they see what comes 
 a quarter of the numbers, and what backward does not need is never written.
 """
 
+from typing import Any, NamedTuple
+
 from tinyconv.ops.activation import Relu
 from tinyconv.ops.conv import Conv2d
 from tinyconv.ops.linear import Linear
 from tinyconv.ops.pool import MaxPool2d
+from tinyconv.shapes import conv_output_size
 
 
 class ReluMaxPool2d:
@@ -49,14 +52,28 @@ class Conv2dRelu:
         return Conv2d.backward(xp, (x, weight), dmaps, needs, **geometry)
 
 
+class Outline(NamedTuple):
+    """What there is to check of an array before it exists."""
+
+    shape: Any
+    dtype: Any
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+
 class Conv2dReluMaxPool2d:
     """y = max_pool2d(relu(conv2d(x, weight, bias))), the geometry of the pooling in the dict `pool`."""
 
     name = "conv2d_relu_max_pool2d"
 
     @staticmethod
-    def check(x, weight, bias, *, pool, **geometry):
-        Conv2d.check(x, weight, bias, **geometry)
+    def check(x, weight, bias, *, pool, stride, padding, dilation, groups):
+        Conv2d.check(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+        axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        maps = (x.shape[0], weight.shape[0], *(conv_output_size(*axis) for axis in axes))
+        MaxPool2d.check(Outline(maps, x.dtype), **pool)
 
     @staticmethod
     def forward(xp, x, weight, bias, *, pool, **geometry):

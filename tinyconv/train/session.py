@@ -42,9 +42,7 @@ def start(
     )
     optimizer = recipe.optimizer(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    trainer = Trainer(
-        DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing
-    )
+    trainer = Trainer(DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
     return Session(run, model, trainer)
 
 

@@ -1,0 +1,371 @@
+"""The fast pairs against the readable ones, called as pairs, on geometries large enough for every way in them.
+
+tests/ops holds them to the same argument spaces as the readable ops; here are the sizes that those do not reach.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import nn, ops, variants
+from tinyconv.fast import conv, dense, norm, pool
+from tinyconv.fast.layout import images, in_rows, rows
+
+NEEDS = (True,) * 5
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    """As where ops run: infinities and NaN are values like others."""
+    with np.errstate(all="ignore"):
+        yield
+
+
+SPECIAL = [np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 2.0, np.nan]
+
+
+@st.composite
+def convolutions(draw):
+    """Sizes of a convolution: more channels, images and padding than the argument space of conv2d has."""
+    kernel = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3), (3, 1)]))
+    padding = draw(st.one_of(st.just((0, 0)), st.tuples(st.integers(0, 6), st.integers(0, 6))))
+    size = [max(1, k - 2 * p) + draw(st.integers(0, 9)) for k, p in zip(kernel, padding, strict=True)]
+    n, c, f = (
+        draw(st.sampled_from([1, 2, 17, 33])),
+        draw(st.sampled_from([1, 3, 24, 40])),
+        draw(st.sampled_from([1, 5, 32])),
+    )
+    return (n, c, *size), (f, c, *kernel), stride, padding
+
+
+def compare(fast, readable, inputs, dtype, **geometry):
+    """Both pairs on the same arrays and the same gradient; images come in either memory order."""
+    rng = np.random.default_rng(0)
+    y, saved = readable.forward(np, *inputs, **geometry)
+    found, kept = fast.forward(np, *inputs, **geometry)
+    ys, founds = ((value if isinstance(value, tuple) else (value,)) for value in (y, found))
+    dy = rng.standard_normal(ys[0].shape).astype(dtype)
+    expected = [*ys, *readable.backward(np, saved, dy, NEEDS[: len(inputs)], **geometry)]
+    got = [*founds, *fast.backward(np, kept, dy, NEEDS[: len(inputs)], **geometry)]
+    tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == np.float64 else {"rtol": 1e-3, "atol": 1e-3}
+    for a, b in zip(got, expected, strict=True):
+        assert (a is None) == (b is None)
+        if b is not None:
+            assert a.shape == b.shape
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, **tolerance)
+
+
+@settings(max_examples=150)
+@given(convolutions(), st.sampled_from([np.float64, np.float32]), st.booleans())
+def test_conv2d(sizes, dtype, innermost):
+    x_shape, w_shape, stride, padding = sizes
+    rng = np.random.default_rng(1)
+    x, weight, bias = (rng.standard_normal(s).astype(dtype) for s in (x_shape, w_shape, w_shape[:1]))
+    x = images(rows(x)) if innermost else x
+    geometry = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": 1}
+    assert conv.applies(x, weight, bias, **geometry)
+    compare(conv.Conv2d, ops.Conv2d, (x, weight, bias), dtype, **geometry)
+
+
+@pytest.mark.parametrize("workspace", [1, 3000, 8 << 20])
+@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (64, 40, 3, 3), (150, 120, 3, 3)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_conv2d_in_parts(monkeypatch, workspace, shape, stride):
+    """Less workspace than one row needs, than all rows need, and enough."""
+    monkeypatch.setattr(conv, "WORKSPACE", workspace)
+    rng = np.random.default_rng(1)
+    x, weight, bias = (rng.standard_normal(s) for s in ((16, shape[1], 9, 8), shape, shape[:1]))
+    geometry = {"stride": stride, "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    compare(conv.Conv2d, ops.Conv2d, (x, weight, bias), np.float64, **geometry)
+
+
+def test_a_mistake_in_a_pair_is_seen(monkeypatch):
+    monkeypatch.setattr(conv, "column_range", lambda v, ow, sw, pw, w: (0, ow))  # padding taken for image
+    with pytest.raises((AssertionError, ValueError)):
+        test_conv2d_in_parts(monkeypatch, 8 << 20, (64, 40, 3, 3), (2, 2))
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_pools_choose_the_same_elements(data):
+    """Ties, infinities and NaN among values and gradients: equal to the bit."""
+    n, c, h, w = (data.draw(st.integers(1, 4)) for _ in range(4))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    pools = [[-1.0, 0.0, 1.0, 2.0], SPECIAL, rng.standard_normal(50)]
+    x = rng.choice(pools[data.draw(st.integers(0, 2))], (n, c, 2 * h, 2 * w)).astype(dtype)
+    dy = rng.choice([[1.0, 2.0, -1.0, 0.5], SPECIAL][data.draw(st.integers(0, 1))], (n, c, h, w)).astype(dtype)
+    for fast, readable in ((pool.MaxPool2d, ops.MaxPool2d), (pool.ReluMaxPool2d, ops.ReluMaxPool2d)):
+        y, saved = readable.forward(np, x, **pool.GEOMETRY)
+        found, kept = fast.forward(np, x, **pool.GEOMETRY)
+        for a, b in zip(*(v if isinstance(v, tuple) else (v,) for v in (found, y)), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+        (dx,) = fast.backward(np, kept, dy, (True,), **pool.GEOMETRY)
+        np.testing.assert_array_equal(dx, readable.backward(np, saved, dy, (True,), **pool.GEOMETRY)[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (700, 90), (5, 6, 4, 4), (33, 64, 12, 12)])
+@pytest.mark.parametrize("special", [False, True])
+def test_relu(shape, special):
+    rng = np.random.default_rng(0)
+    x = rng.choice(SPECIAL, shape) if special else rng.standard_normal(shape)
+    for array in (x, images(rows(x)) if x.ndim == 4 else x):
+        dy = rng.choice(SPECIAL, shape) if special else rng.standard_normal(shape)
+        y, saved = ops.Relu.forward(np, array)
+        found, kept = dense.Relu.forward(np, array)
+        np.testing.assert_array_equal(found, y)
+        np.testing.assert_array_equal(
+            dense.Relu.backward(np, kept, dy, (True,))[0], ops.Relu.backward(np, saved, dy, (True,))[0]
+        )
+        assert not np.shares_memory(found, array)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (5, 3, 4, 7), (64, 33, 9, 9)])
+def test_batch_norm(shape, fixed, affine):
+    rng = np.random.default_rng(0)
+    x, c = rng.standard_normal(shape) * 3 + 100, shape[1]
+    weight, bias = (rng.standard_normal(c) for _ in range(2)) if affine else (None, None)
+    mean, var = (rng.standard_normal(c), rng.random(c) + 0.5) if fixed else (None, None)
+    for array in (x, images(rows(x))):
+        y, saved = ops.BatchNorm.forward(np, array, weight, bias, mean, var, eps=1e-5)
+        found, kept = norm.BatchNorm.forward(np, array, weight, bias, mean, var, eps=1e-5)
+        for a, b in zip(found, y, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+        dy = rng.standard_normal(shape)
+        needs = (True, affine, affine, False, False)
+        pairs = ((norm.BatchNorm, kept), (ops.BatchNorm, saved))
+        found, expected = (pair.backward(np, of_pair, dy, needs, eps=1e-5) for pair, of_pair in pairs)
+        for a, b in zip(found[: 3 if affine else 1], expected, strict=False):
+            np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 130])
+def test_cross_entropy(n):
+    rng = np.random.default_rng(0)
+    logits, target = rng.standard_normal((n, 10)) * 30, rng.integers(0, 10, n)
+    options = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
+    assert dense.cross_entropy_applies(logits, target, None, **options)
+    y, saved = ops.CrossEntropy.forward(np, logits, target, None, **options)
+    found, kept = dense.CrossEntropy.forward(np, logits, target, None, **options)
+    np.testing.assert_allclose(found, y, rtol=1e-12)
+    for _ in range(2):  # the graph may be walked again
+        dx, *_ = dense.CrossEntropy.backward(np, kept, np.float64(2.0), NEEDS, **options)
+        expected, *_ = ops.CrossEntropy.backward(np, saved, np.float64(2.0), NEEDS, **options)
+        np.testing.assert_allclose(dx, expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ignore_index": 3}, {"reduction": "sum"}, {"label_smoothing": 0.1}, {"target": [-100, 1]}, {"weight": True}],
+)
+def test_cross_entropy_leaves_the_rest_to_the_op(change):
+    weight = np.ones(10) if change.pop("weight", None) else None
+    target = np.array(change.pop("target", [0, 1]))
+    options = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0} | change
+    assert not dense.cross_entropy_applies(np.zeros((2, 10)), target, weight, **options)
+
+
+# --- in a network ---------------------------------------------------------------------------------------------------
+
+
+def test_images_stay_in_their_order_from_layer_to_layer():
+    """From the first convolution to the head nothing is laid out anew, forward or back."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+    x = tc.randn(8, 1, 10, 10)
+    seen = []
+    for layer in model:
+        x = layer(x)
+        assert in_rows(x.array), layer
+        x.register_hook(lambda grad: seen.append(in_rows(grad.array)))
+    x.flatten(1).sum().backward()
+    assert seen[1:] == [True] * (len(model) - 1)  # the first gradient is that of a sum: one number, repeated
+
+
+def both_ways(function):
+    with tc.using("readable"):
+        expected = function()
+    return function(), expected
+
+
+def test_a_training_follows_the_readable_one():
+    def losses():
+        tc.manual_seed(0)
+        model = tc.models.LeNet5()
+        optimizer = tc.optim.Adam(model.parameters(), lr=1e-3)
+        x, y = tc.rand(32, 1, 28, 28), tc.randint(0, 10, (32,))
+        found = []
+        for _ in range(10):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    found, expected = both_ways(losses)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_gradients_of_gradients_go_through_the_readable_op():
+    def penalty():
+        tc.manual_seed(0)
+        model = tc.models.LeNet5()
+        x = tc.rand(4, 1, 28, 28, requires_grad=True)
+        (dx,) = tc.grad(model(x).tanh().sum(), x, create_graph=True)
+        (dx * dx).sum().backward()
+        return model.conv1.weight.grad.array
+
+    found, expected = both_ways(penalty)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_write_into_what_a_pair_saved_is_found():
+    x = tc.randn(4, 1, 6, 6).permute(0, 1, 2, 3)
+    weight = tc.randn(2, 1, 3, 3, requires_grad=True)
+    y = F.conv2d(x, weight)
+    weight.data.zero_()
+    with pytest.raises(tc.GraphError, match="written to in place"):
+        y.sum().backward()
+
+
+def test_a_class_derived_from_an_op_is_another_op():
+    class Mine(ops.Relu):
+        @staticmethod
+        def forward(xp, x):
+            return x + 7, (x,)
+
+    assert ops.Relu in variants.automatic
+    assert tc.apply(Mine, tc.zeros(2)).tolist() == [7.0, 7.0]
+
+
+# --- with and without -----------------------------------------------------------------------------------------------
+
+QUESTION = """
+import tinyconv as tc
+from tinyconv import nn, ops, variants
+x = tc.randn(4, 1, 8, 8)
+y = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))(x)
+y.sum().backward()
+print(y.grad_fn.op.__name__, y.grad_fn.pair is y.grad_fn.op, len(variants.automatic) > 0)
+"""
+
+
+def answer(cwd, **environment):
+    run = subprocess.run(
+        [sys.executable, "-c", QUESTION],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.split()
+
+
+def test_switched_off_in_the_environment():
+    root = Path(tc.__file__).parents[1]
+    assert answer(root, TINYCONV_FAST="1") == ["Conv2dReluMaxPool2d", "False", "True"]
+    assert answer(root, TINYCONV_FAST="0") == ["MaxPool2d", "True", "False"]
+
+
+def test_deleted_it_is_not_missed(tmp_path):
+    shutil.copytree(
+        Path(tc.__file__).parent, tmp_path / "tinyconv", ignore=shutil.ignore_patterns("fast", "__pycache__")
+    )
+    assert answer(tmp_path, PYTHONPATH=str(tmp_path)) == ["MaxPool2d", "True", "False"]
+
+
+def test_switched_off_by_using():
+    x = tc.ones(3, 2, requires_grad=True)
+    with tc.using("readable"):
+        assert F.linear(x, tc.ones(4, 2)).grad_fn.pair is ops.Linear
+        with tc.using(linear="tiled"):
+            assert F.linear(x, tc.ones(4, 2)).grad_fn.pair is dense.Linear
+        with tc.using(linear="loop"):
+            assert F.linear(x, tc.ones(4, 2)).grad_fn.pair is not dense.Linear
+    assert F.linear(x, tc.ones(4, 2)).grad_fn.pair is dense.Linear
+    with pytest.raises(tc.VariantError, match="that name is the op's own"):
+        tc.register("linear", "readable", dense.Linear)
+
+
+# --- chain ----------------------------------------------------------------------------------------------------------
+
+
+def kinds(y):
+    """The ops on the tape of `y`, the last first, along its first inputs."""
+    node, found = y.grad_fn, []
+    while node is not None and not node.is_leaf:
+        found.append(node.op.__name__)
+        node = next((parent for parent in node.parents if parent is not None), None)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2)], ["Conv2dReluMaxPool2d"]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU()], ["Conv2dRelu"]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Tanh()], ["Tanh", "Conv2dRelu"]),
+        ([nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)], ["ReluMaxPool2d", "BatchNorm", "Conv2d"]),
+        ([nn.Flatten(), nn.Linear(64, 3), nn.ReLU(), nn.ReLU()], ["Relu", "LinearRelu"]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2, return_indices=True)], None),
+        (
+            [nn.Conv2d(1, 2, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(3, stride=1, padding=1)],
+            ["Conv2dReluMaxPool2d"],
+        ),
+    ],
+)
+def test_chain_runs_layers_together(layers, expected):
+    x = tc.randn(2, 1, 8, 8)
+    y = nn.chain(x, *layers)
+    if expected is None:
+        assert isinstance(y, tuple)
+        return
+    assert kinds(y) == expected
+    assert y.grad_fn.layer.module in layers
+    one_by_one = x
+    for layer in layers:
+        one_by_one = layer(one_by_one)
+    np.testing.assert_allclose(y.array, one_by_one.array, rtol=1e-5, atol=1e-6)
+
+
+def test_a_derived_layer_runs_by_itself():
+    class Mine(nn.ReLU):
+        def forward(self, x):
+            return x * 0.0
+
+    y = nn.Sequential(nn.Linear(3, 2), Mine())(tc.ones(1, 3))
+    assert y.tolist() == [[0.0, 0.0]]
+
+
+def test_the_layer_at_fault_is_named():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(9))
+    with pytest.raises(tc.ShapeError, match=r"max_pool2d: kernel 9x9(.|\n)*layer '2'"):
+        model(tc.ones(1, 1, 8, 8))
+
+
+def test_an_empty_chain_and_things_that_are_no_tensors():
+    assert nn.chain("x") == "x"
+
+    class Twice(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    assert nn.chain(3, Twice(), nn.Identity()) == 6
