@@ -21,6 +21,7 @@ LAYERS = [
     {"nn", "optim"},
     {"models"},
     {"train", "check"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 ]

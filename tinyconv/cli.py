@@ -1,4 +1,4 @@
-"""The command line: `tinyconv train | eval | predict | gradcheck | data | doctor`.
+"""The command line: `tinyconv train | eval | predict | gradcheck | bench | data | doctor`.
 
 Exit codes: 0 success; 1 a wrong gradient; 1 bad input, data or checkpoint, with the reason on standard error; 2 wrong
 usage; 130 stopped by Ctrl-C after saving (143 by SIGTERM).
@@ -34,6 +34,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import data, models, nn
+from tinyconv.bench.command import app as bench_app
 from tinyconv.environment import environment, version_of
 from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, VariantError
 from tinyconv.train import (
@@ -53,6 +54,7 @@ from tinyconv.train import (
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help="Fetch, list and verify datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files (torchvision's layout is understood).")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]

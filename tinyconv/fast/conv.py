@@ -4,7 +4,7 @@ The letters are those of `ops.conv`; L = OW * N is what a row of the output hold
 a product of the weights with the KH rows of images under it, which lie together in memory:
 
     columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)
-    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N),  y[h, f, w] = sum_v parts[v, f, w + v - PW]
+    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N), y[h, f, w] = sum_v parts[v, f, w + v - PW]
 
 The first copies its input KW times, the second adds its output up KW times; which is better is a matter of C and F.
 The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.

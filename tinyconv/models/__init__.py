@@ -6,14 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tinyconv import nn
+from tinyconv.models.cifarnet import CifarNet
 from tinyconv.models.lenet import LeNet5, LeNet5Of1998
 from tinyconv.models.mlp import MLP
 
+cifarnet = CifarNet
 lenet5 = LeNet5
 lenet5_1998 = LeNet5Of1998
 mlp = MLP
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {"lenet5": lenet5, "lenet5_1998": lenet5_1998, "mlp": mlp}
+MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "cifarnet": cifarnet,
+    "lenet5": lenet5,
+    "lenet5_1998": lenet5_1998,
+    "mlp": mlp,
+}
 
 
 def create(name: str, /, **options: Any) -> nn.Module:
@@ -26,4 +33,15 @@ def create(name: str, /, **options: Any) -> nn.Module:
         raise ValueError(f"model {name!r} cannot be built with {options}: {error}") from error
 
 
-__all__ = ["MLP", "MODELS", "LeNet5", "LeNet5Of1998", "create", "lenet5", "lenet5_1998", "mlp"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "CifarNet",
+    "LeNet5",
+    "LeNet5Of1998",
+    "cifarnet",
+    "create",
+    "lenet5",
+    "lenet5_1998",
+    "mlp",
+]

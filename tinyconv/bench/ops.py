@@ -1,25 +1,28 @@
-"""What one small operation costs with recording on, beside PyTorch and MyGrad; and how long tapes scale.
-
-    python benchmarks/overhead.py      # a minute; writes records/overhead.json
-    python benchmarks/tables.py        # puts it into README.md
+"""`tinyconv bench ops`: what one small operation costs with recording on, how long tapes scale, and how long it takes
+until there is anything to run: importing the package, and the first prediction of the command line.
 
 Each library computes the same on two 4x4 float32 arrays that require grad, in turns of a few hundred calls, so that
 whatever else the machine does falls on all of them. Values and gradients are compared before anything is timed.
 """
 
+from __future__ import annotations
+
 import gc
-import json
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tinyconv as tc
-from tinyconv.environment import commit, environment, version_of
+from tinyconv.train import new_run, start
+from tinyconv.train.recipes import RECIPES
 
-RECORD = Path(__file__).parent / "records" / "overhead.json"
-COMMIT = commit()
 TURNS, CALLS = 300, 200
 ARRAYS = [np.random.default_rng(seed).standard_normal((4, 4), np.float32) for seed in range(2)]
 
@@ -144,29 +147,52 @@ def walk(shape, n, collector):
     return {"tape": shape, "ops": n, "collector": collector, **each}
 
 
-def main():
-    libraries = available()
-    compare(libraries)
-    record = {
-        "benchmark": "overhead",
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": COMMIT,
-        "environment": environment(),
-        "versions": {name: version_of(name) for name in LIBRARIES if name != "tinyconv"},
-        "turns": TURNS,
-        "calls_a_turn": CALLS,
-        "calls": calls(libraries),
-        "tapes": tapes(),
+PARTS = ("overhead", "startup")
+
+# --- until it runs --------------------------------------------------------------------------------------------------
+
+IMPORTS = ("import numpy", "import tinyconv")
+PROCESSES = 20
+
+
+def startup() -> dict[str, Any]:
+    """Seconds that fresh interpreters take, alternating: to import NumPy, to import this package (which imports NumPy
+    first), and to say what a picture of a digit shows."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, picture = Path(folder, "lenet.safetensors"), Path(folder, "digit.png")
+        start(new_run("lenet5", "synthetic", 0, RECIPES["default"])).save(checkpoint)
+        from PIL import Image
+
+        Image.fromarray((255 * np.eye(28)).astype(np.uint8)).save(picture)
+        commands = {what: [sys.executable, "-c", what] for what in IMPORTS}
+        commands["tinyconv predict"] = [sys.executable, "-m", "tinyconv", "predict", str(checkpoint), str(picture)]
+        seconds: dict[str, list[float]] = {what: [] for what in commands}
+        for turn in range(PROCESSES + 1):
+            for what, command in commands.items():
+                started = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                if turn:  # the first reads files that the others find in memory
+                    seconds[what].append(time.perf_counter() - started)
+    above = [ours - theirs for theirs, ours in zip(*(seconds[what] for what in IMPORTS), strict=True)]
+    return {
+        "seconds": seconds,
+        "median_ms": {what: 1e3 * statistics.median(runs) for what, runs in seconds.items()},
+        "import_above_numpy_ms": 1e3 * statistics.median(above),
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    for row in record["calls"]:
-        print(f"{row['op']:8s} {row['library']:9s} {row['median_us']:6.2f} us, {row.get('ratio_to_torch', 1):5.2f}")
-    for row in record["tapes"]:
-        collector = "" if row["collector"] else ", without the collector"
-        both = f"{row['forward_us']:.2f} + {row['backward_us']:.2f} us an op"
-        print(f"{row['tape']:8s} {row['ops']:7d} ops: {both}{collector}")
-    print(RECORD)
 
 
-if __name__ == "__main__":
-    main()
+def run(parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """The parts of the record."""
+    found: dict[str, Any] = {}
+    if "overhead" in parts:
+        libraries = available()
+        compare(libraries)
+        found["overhead"] = {
+            "turns": TURNS,
+            "calls_a_turn": CALLS,
+            "calls": calls(libraries),
+            "tapes": tapes(),
+        }
+    if "startup" in parts:
+        found["startup"] = startup()
+    return found

@@ -1,0 +1,286 @@
+"""`tinyconv bench lenet`: LeNet's training step, inference, memory and a whole training, beside other libraries."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import tinyconv as tc
+from tinyconv import data
+from tinyconv.bench.libraries import LIBRARIES, REFERENCE, Disagreement, Missing, compare_losses, lenet_weights
+from tinyconv.bench.timing import in_turns, rounded, summary, timed
+from tinyconv.threads import VARIABLES
+
+PARTS = ("step", "inference", "scaling", "memory", "process")
+BATCHES = (1, 32, 128, 512, 4096)
+INFERENCE = (1, 128, 10_000)
+SCALING = (128, 512, 2048, 8192)
+BURST = 4
+TIMES_SLOWER = 10  # than PyTorch: from there on a library takes part in fewer turns
+OURS = "tinyconv"
+
+
+def run(
+    parts: Sequence[str] = PARTS,
+    threads: Sequence[int] = (1, 2),
+    batches: Sequence[int] = BATCHES,
+    libraries: Sequence[str] = tuple(LIBRARIES),
+    steps: int = 200,
+    root: Path | None = None,
+) -> dict[str, Any]:
+    """Measure these parts; each number of threads, and each library's memory, in a process of its own.
+
+    The result is what a record keeps: a part for each of step, inference and scaling and each number of threads
+    ("step, 2 threads"), memory and process.
+    """
+    found: dict[str, Any] = {}
+    for part in parts:
+        if part in ("step", "inference", "scaling"):
+            for count in threads:
+                question = {"part": part, "batches": batches, "libraries": libraries, "steps": steps, "threads": count}
+                found[f"{part}, {count} thread{'s' * (count > 1)}"] = in_process(question, count)
+        elif part == "memory":
+            found[part] = memory(libraries)
+        else:
+            found[part] = whole_process(max(threads), repeats=max(1, steps // 40), root=root)
+    return found
+
+
+# --- in a process of its own ----------------------------------------------------------------------------------------
+
+
+def in_process(question: Mapping[str, Any], threads: int, command: str = "tinyconv.bench.lenet") -> Any:
+    """The answer of `python -m COMMAND` to a question, bound to so many cores, with libraries told of so many threads.
+
+    Bound, because not every library can be told.
+    """
+    environment = os.environ | dict.fromkeys(VARIABLES, str(threads)) | {"CPU_COUNT": str(threads)}
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder, "answer.json")
+        subprocess.run(
+            [sys.executable, "-m", command, json.dumps(question), str(answer)],
+            env=environment,
+            check=True,
+            stdout=sys.stderr,  # what libraries have to say is not the result
+        )
+        return json.loads(answer.read_text(encoding="utf-8"))
+
+
+def bind(threads: int) -> None:
+    """Use so many of the cores, here and in the libraries."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    tc.set_num_threads(threads)
+    if "torch" in sys.modules or _installed("torch"):
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def answer(question: Mapping[str, Any]) -> Any:
+    if question["part"] == "peak":
+        return peak_memory(question["library"])
+    bind(question["threads"])
+    if question["part"] == "step":
+        return {"batches": [step(batch, question) for batch in question["batches"]]}
+    if question["part"] == "inference":
+        return {"batches": [inference(batch, question) for batch in INFERENCE]}
+    return scaling(question)
+
+
+def batch_of(n: int, seed: int = 0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 1, 28, 28), np.float32), rng.integers(0, 10, n)
+
+
+def ready(names: Iterable[str], batch: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """The libraries that are here and whose first three losses are ours, their batches, and why others are not."""
+    weights, arrays = lenet_weights(), [batch_of(batch, seed) for seed in range(3)]
+    made: dict[str, Any] = {}
+    batches: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    expected: list[float] = []
+    for name in dict.fromkeys([OURS, *names]):
+        try:
+            library = LIBRARIES[name](weights)
+            prepared = [library.prepare(*pair) for pair in arrays]
+            losses = [library.step(one) for one in prepared]
+            expected = expected or losses
+            compare_losses(name, expected, losses)
+        except (Missing, Disagreement, ImportError) as error:
+            reasons[name] = str(error)
+        except Exception as error:  # of another library: its business, and to be told
+            reasons[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        else:
+            made[name], batches[name] = library, prepared[0]
+    return made, batches, reasons
+
+
+def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
+    """Of the functions that are much slower than the reference: in every how-manieth turn they take part."""
+    took = {name: min(timed(function) for _ in range(2)) for name, function in functions.items()}
+    usual = took.get(REFERENCE, min(took.values()))
+    every = {name: int(seconds / usual) for name, seconds in took.items() if seconds > TIMES_SLOWER * usual}
+    return {name: min(n, max(1, turns // 3)) for name, n in every.items()}
+
+
+def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Training steps at one batch size, the libraries in turns. Above 512 images there are fewer."""
+    made, batches, reasons = ready(question["libraries"], batch)
+    functions = {name: lambda name=name: made[name].step(batches[name]) for name in made}
+    turns = max(2, question["steps"] // BURST)
+    if batch > 512:
+        turns = max(2, turns // 5)
+    for function in functions.values():
+        function()
+    samples = in_turns(functions, turns, BURST, patience(functions, turns))
+    return {"batch": batch, **_kept(samples, reasons)}
+
+
+def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The logits of a batch, nothing recorded, compared before they are timed."""
+    made, _, reasons = ready(question["libraries"], 8)
+    weights, (x, y) = lenet_weights(), batch_of(batch)
+    functions, expected = {}, None
+    for name in list(made):
+        library = LIBRARIES[name](weights)
+        prepared = library.prepare(x, y)
+        logits = np.asarray(library.infer(prepared))
+        expected = logits if expected is None else expected
+        if not np.allclose(logits, expected, rtol=1e-4, atol=1e-4):
+            reasons[name] = "its logits are not ours; not timed"
+            continue
+        functions[name] = lambda library=library, prepared=prepared: library.infer(prepared)
+    turns = max(2, question["steps"] // BURST // (10 if batch > 1000 else 1))
+    samples = in_turns(functions, turns, BURST, patience(functions, turns))
+    return {"batch": batch, **_kept(samples, reasons)}
+
+
+def scaling(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Microseconds an image of a training step, by the size of the batch: ours, and PyTorch's."""
+    names = [name for name in (OURS, "tinyconv parallel", REFERENCE) if name in {OURS, *question["libraries"]}]
+    functions: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for batch in SCALING:
+        made, batches, reasons = ready(names, batch)
+        for name, library in made.items():
+            functions[f"{name}, {batch}"] = lambda library=library, b=batches[name]: library.step(b)
+    samples = in_turns(functions, max(3, question["steps"] // 20), 2)
+    each = {
+        key: 1e6 * median(s for turn in turns for s in turn) / int(key.rpartition(", ")[2])
+        for key, turns in samples.items()
+    }
+    return {"us_an_image": each, "samples_ms": rounded(samples), "missing": reasons}
+
+
+def _kept(samples: Mapping[str, list[list[float]]], reasons: Mapping[str, str]) -> dict[str, Any]:
+    return {"summary": summary(samples, REFERENCE), "missing": reasons, "samples_ms": rounded(samples)}
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+IMAGES, MEMORY_STEPS = 60_000, 60
+
+
+def memory(libraries: Iterable[str]) -> dict[str, Any]:
+    """Of each library the peak memory of a short training, above that of an interpreter that does nothing; MiB."""
+    bare = in_process({"part": "peak", "library": None}, 2, "tinyconv.bench.bare")
+    found, reasons = {}, {}
+    for name in libraries:
+        try:
+            result = in_process({"part": "peak", "library": name}, 2)
+        except subprocess.CalledProcessError as error:
+            reasons[name] = f"its process ended with {error.returncode}"
+            continue
+        if isinstance(result, str):
+            reasons[name] = result
+        else:
+            found[name] = result - bare
+    return {"bare_mib": bare, "above_bare_mib": found, "missing": reasons, "images": IMAGES, "steps": MEMORY_STEPS}
+
+
+def peak_memory(name: str) -> float | str:
+    """The peak memory of this process, in MiB, after steps of 128 of 60,000 images that are held as bytes."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, 1, 28, 28), np.uint8)
+    try:
+        library = LIBRARIES[name](lenet_weights())
+        for _ in range(MEMORY_STEPS):
+            chosen = rng.integers(0, IMAGES, 128)
+            library.step(library.prepare(images[chosen].astype(np.float32) / 255, rng.integers(0, 10, 128)))
+    except (Missing, ImportError) as error:
+        return str(error)
+    return peak_mib()
+
+
+def peak_mib() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+# --- whole processes ------------------------------------------------------------------------------------------------
+
+
+def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, Any]:
+    """`tinyconv train lenet5`, five epochs of MNIST, and the same recipe in PyTorch: from start to exit, alternating."""
+    folder = data.locate("mnist", root) or data.fetch("mnist", root)
+    environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
+    runs: dict[str, list[dict[str, float]]] = {"tinyconv": [], "torch": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = [
+            sys.executable,
+            "-m",
+            "tinyconv",
+            "train",
+            "lenet5",
+            "--epochs",
+            "5",
+            "--seed",
+            "0",
+            "--json",
+            "--offline",
+        ]
+        ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors"] + (["--data-dir", str(root)] if root else [])
+        theirs = [sys.executable, str(Path(__file__).with_name("torch_recipe.py")), str(folder)]
+        for _ in range(repeats):
+            for name, command in (("tinyconv", ours), ("torch", theirs)):
+                runs[name].append(one_process(command, environment))
+    ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["tinyconv"], runs["torch"], strict=True)]
+    return {"threads": threads, "runs": runs, "ratios": ratios, "ratio": median(ratios)}
+
+
+def one_process(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, float]:
+    """Seconds from start to exit, peak memory in MiB, and the accuracy it reported in its last line."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = process.stdout.read().strip().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    accuracy = json.loads(lines[-1])["test_accuracy"]
+    return {"seconds": seconds, "peak_mib": usage.ru_maxrss * unit / 2**20, "test_accuracy": accuracy}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(answer(json.loads(sys.argv[1]))), encoding="utf-8")

@@ -1,0 +1,37 @@
+"""Records of benchmarks: what was measured, on what, by which code, with every sample."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tinyconv.environment import commit, environment, version_of
+from tinyconv.files import atomic
+
+LIBRARIES = ("numpy", "torch", "jax", "tinygrad", "mygrad", "autograd")
+
+
+def place(name: str, out: Path | None) -> Path:
+    """Where the record of a benchmark goes: `out`, or the checkout this runs from, or else the current folder."""
+    folder = Path(__file__).parents[2] / "benchmarks" / "records"
+    return out or (folder if folder.is_dir() else Path()) / f"{name}.json"
+
+
+def save(name: str, parts: Mapping[str, Any], out: Path | None = None) -> Path:
+    """Put these parts into the record, in place of those of the same names; the others stay as they were measured."""
+    path = place(name, out)
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"benchmark": name, "parts": {}}
+    stamp = {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "environment": environment(),
+        "versions": {library: version_of(library) for library in LIBRARIES},
+    }
+    for part, measured in parts.items():
+        record["parts"][part] = {**stamp, **measured}
+    with atomic(path) as beside:
+        Path(beside).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,68 @@
+"""Timing in turns: each library does a few steps, then the next, again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median, quantiles
+from typing import Any
+
+
+def in_turns(
+    functions: Mapping[str, Callable[[], Any]],
+    turns: int,
+    burst: int = 4,
+    rarely: Mapping[str, int] | None = None,
+) -> dict[str, list[list[float]]]:
+    """Seconds each call took: of each function a list of turns, each of `burst` calls.
+
+    Before them each is called once unmeasured, for the caches, and because the threads of the one before go on looking
+    for work for a while. A function in `rarely` takes part in every so-manieth turn, with one call.
+    """
+    samples: dict[str, list[list[float]]] = {name: [] for name in functions}
+    for turn in range(turns):
+        for name, function in functions.items():
+            every = (rarely or {}).get(name, 1)
+            if turn % every:
+                continue
+            function()
+            samples[name].append([timed(function) for _ in range(burst if every == 1 else 1)])
+    return samples
+
+
+def timed(function: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def summary(samples: Mapping[str, list[list[float]]], reference: str) -> dict[str, dict[str, Any]]:
+    """For each function: the median and quartiles of its calls in milliseconds, how many they were, and its ratio to
+    the reference, turn by turn: median and quartiles."""
+    found = {}
+    for name, turns in samples.items():
+        calls = [1e3 * seconds for turn in turns for seconds in turn]
+        every = max(1, round(len(samples.get(reference, turns)) / len(turns)))
+        of_reference = samples.get(reference, [])[::every]
+        ratios = [median(ours) / median(theirs) for ours, theirs in zip(turns, of_reference, strict=False)]
+        found[name] = {
+            "median_ms": median(calls),
+            "quartiles_ms": middle_half(calls),
+            "best_ms": min(calls),
+            "calls": len(calls),
+            "ratio": median(ratios) if ratios else None,
+            "ratio_quartiles": middle_half(ratios) if ratios else None,
+        }
+    return found
+
+
+def middle_half(numbers: list[float]) -> list[float]:
+    if len(numbers) < 2:
+        return [*numbers, *numbers]
+    low, _, high = quantiles(numbers, n=4)
+    return [low, high]
+
+
+def rounded(samples: Mapping[str, list[list[float]]]) -> dict[str, list[list[float]]]:
+    """The samples in milliseconds, to a tenth of a microsecond: what a record keeps."""
+    return {name: [[round(1e3 * seconds, 4) for seconds in turn] for turn in turns] for name, turns in samples.items()}
