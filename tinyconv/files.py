@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,3 +38,12 @@ def check_writable(folder: Path) -> None:
     """Make `folder`, and raise the OSError that writing in it would, before there is work to lose."""
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
+
+
+def cache_dir() -> Path:
+    """Where downloads, and what was compiled, are kept: the user's cache folder, as this platform has it, or below `XDG_CACHE_HOME`."""
+    if Path(xdg := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard: "ignore relative paths"
+        return Path(xdg, "tinyconv")
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "tinyconv", "Cache")
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinyconv"

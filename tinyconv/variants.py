@@ -13,7 +13,7 @@ that). `using("readable")` runs the ops themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,8 +40,9 @@ class Variant:
 
 
 _table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
-automatic: dict[Any, str] = {}
-"""The name of the variant that runs where none is chosen. By the op itself: a class derived from one is another op."""
+automatic: dict[Any, list[str]] = {}
+"""The variants of which the first that takes the inputs runs where none is chosen. By the op itself, not its name: a
+class derived from an op is another op."""
 
 
 def op_name(op: Any) -> str:
@@ -116,19 +117,18 @@ def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -
     now = mode.get()
     name = op_name(op)
     choice = now.variants.get(name) if now.variants else None
-    pair = op if choice == READABLE else _taking(name, choice, automatic.get(op), backend, arrays, geometry) or op
+    pair = op if choice == READABLE else _taking(name, choice, automatic.get(op, ()), backend, arrays, geometry) or op
     return pair if now.profiler is None else now.profiler.timed(op, pair, arrays, geometry, now.layer)
 
 
 def _taking(
-    name: str, choice: str | None, otherwise: str | None, backend: str, arrays: list[Any], geometry: dict[str, Any]
+    name: str, choice: str | None, otherwise: Iterable[str], backend: str, arrays: list[Any], geometry: dict[str, Any]
 ) -> Any:
-    """The pair of the first of these variants that takes the inputs; None if neither does."""
-    for wanted in (choice, otherwise):
-        if wanted is not None:
-            for variant in _table[name][wanted]:
-                if variant.takes(backend, arrays, geometry):
-                    return variant.pair
+    """The pair of the first of these variants that takes the inputs; None if none does."""
+    for wanted in otherwise if choice is None else (choice, *otherwise):
+        for variant in _table[name][wanted]:
+            if variant.takes(backend, arrays, geometry):
+                return variant.pair
     return None
 
 

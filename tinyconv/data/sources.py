@@ -28,7 +28,7 @@ from tinyconv.data import download
 from tinyconv.data.download import Progress
 from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx, write_idx
 from tinyconv.errors import DataError
-from tinyconv.files import check_writable
+from tinyconv.files import cache_dir, check_writable
 
 Root: TypeAlias = str | os.PathLike[str] | None
 
@@ -144,15 +144,6 @@ def source(name: str) -> Source:
         raise DataError(
             f"no dataset is called {name!r}; there are {', '.join(SOURCES)}, and synthetic, which has no files"
         ) from None
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: the user's cache folder, as this platform has it, or below `XDG_CACHE_HOME`."""
-    if Path(xdg := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard: "ignore relative paths"
-        return Path(xdg, "tinyconv")
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "tinyconv", "Cache")
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinyconv"
 
 
 def locate(name: str, root: Root = None) -> Path | None:

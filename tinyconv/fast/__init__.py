@@ -2,7 +2,8 @@
 
 Every pair here must give what the readable one gives, to rounding, on every geometry: `tests/fast` compares them. They
 run where NumPy does and nothing else is chosen; `TINYCONV_FAST=0` in the environment, or `tinyconv.using("readable")`,
-leaves the ops as they are written.
+leaves the ops as they are written. The compiled pairs (`native`) run only where they are asked for, by
+`tinyconv.using("native")` or `TINYCONV_FAST=native`.
 """
 
 from __future__ import annotations
@@ -13,30 +14,36 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast import conv, dense, norm, pool
+from tinyconv.fast import conv, dense, native, norm, pool
 from tinyconv.variants import automatic, op_name, register
 
-NAME = "tiled"
+CHOICE = os.environ.get("TINYCONV_FAST", "1")
 
 # glibc gives blocks above a threshold back to the system when they are freed, and each is then paged in again at its
 # first touch: half of the time of a training step. The threshold grows to the largest block ever freed, up to 32 MiB.
 np.empty(31 << 20, np.uint8)
 
 
-def _register(op: Any, pair: Any, applies: Any) -> None:
-    register(op_name(op), NAME, pair, backend="numpy", applies=applies)
-    if os.environ.get("TINYCONV_FAST", "1") != "0":
-        automatic[op] = NAME
+def _register(op: Any, name: str, pair: Any, applies: Any, runs_by_itself: bool) -> None:
+    register(op_name(op), name, pair, backend="numpy", applies=applies)
+    if runs_by_itself:
+        automatic[op] = [*automatic.get(op, []), name]
 
 
-_register(ops.Conv2d, conv.Conv2d, conv.applies)
-_register(ops.Conv2dRelu, conv.Conv2dRelu, conv.applies)
-_register(ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, conv.applies_with_pool)
-_register(ops.MaxPool2d, pool.MaxPool2d, pool.applies)
-_register(ops.ReluMaxPool2d, pool.ReluMaxPool2d, pool.applies)
-_register(ops.BatchNorm, norm.BatchNorm, norm.applies)
-_register(ops.Relu, dense.Relu, dense.relu_applies)
-_register(ops.Linear, dense.Linear, dense.matrices_apply)
-_register(ops.LinearRelu, dense.LinearRelu, dense.matrices_apply)
-_register(ops.Reshape, dense.Reshape, dense.flattens)
-_register(ops.CrossEntropy, dense.CrossEntropy, dense.cross_entropy_applies)
+for _op, _pair, _applies in native.PAIRS:
+    _register(_op, "native", _pair, _applies, CHOICE == "native")
+
+for _op, _pair, _applies in (
+    (ops.Conv2d, conv.Conv2d, conv.applies),
+    (ops.Conv2dRelu, conv.Conv2dRelu, conv.applies),
+    (ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, conv.applies_with_pool),
+    (ops.MaxPool2d, pool.MaxPool2d, pool.applies),
+    (ops.ReluMaxPool2d, pool.ReluMaxPool2d, pool.applies),
+    (ops.BatchNorm, norm.BatchNorm, norm.applies),
+    (ops.Relu, dense.Relu, dense.relu_applies),
+    (ops.Linear, dense.Linear, dense.matrices_apply),
+    (ops.LinearRelu, dense.LinearRelu, dense.matrices_apply),
+    (ops.Reshape, dense.Reshape, dense.flattens),
+    (ops.CrossEntropy, dense.CrossEntropy, dense.cross_entropy_applies),
+):
+    _register(_op, "tiled", _pair, _applies, CHOICE != "0")
