@@ -9,13 +9,13 @@ import tinyconv
 
 LAYERS = [
     {"errors", "caller"},
-    {"shapes", "backend", "tape", "files", "modes"},
+    {"shapes", "backend", "tape", "files", "modes", "cost"},
     {"ops", "environment", "storage"},
     {"loops", "threads"},
     {"variants", "lifted"},
     {"fast"},
     {"tensor"},
-    {"creation", "anomaly", "trace"},
+    {"creation", "anomaly", "trace", "profile"},
     {"data"},
     {"functional"},
     {"nn", "optim"},

@@ -48,6 +48,7 @@ from tinyconv.errors import (
     VariantError,
 )
 from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
+from tinyconv.profile import profile
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
 from tinyconv.threads import get_num_threads, set_num_threads
 from tinyconv.trace import Trace, trace
@@ -88,7 +89,8 @@ __all__ = [  # noqa: RUF022
     "get_num_threads", "get_rng_state", "grad", "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor",
     "isfinite", "isnan",
     "log", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models",
-    "mul", "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "rand", "rand_like",
+    "mul", "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod",
+    "profile", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads",
     "set_rng_state", "ShapeError",
     "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "synchronize", "tanh", "Tensor",

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from io import TextIOWrapper
-from itertools import chain, count, takewhile
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +66,7 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="Threads to work with (default: the cores there are; the result is the same).")
 ]
 
+PROFILED = 20  # steps
 SYNTHETIC = "synthetic: drawn when needed, no files to fetch"
 
 
@@ -120,6 +121,12 @@ def train(
     device: Device = None,
     threads: Threads = None,
     as_json: Json = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help=f"Say where the time of the first {PROFILED} steps went, and go on.")
+    ] = False,
+    profile_trace: Annotated[
+        Path | None, typer.Option(help="Profile, and write a trace for chrome://tracing or Perfetto to this file.")
+    ] = None,
 ) -> None:
     """Train a model, or continue a training, and report the test accuracy.
 
@@ -161,8 +168,10 @@ def train(
         check_place(out)
         if session.trainer.finished and out != resume_from:
             session.save(out)  # no epoch is left after which it would be
+        if profile_trace is not None:
+            check_place(profile_trace)
         with _stop_signals() as stop:
-            _run(session, out, stop, as_json)
+            _run(session, out, stop, as_json, _profiled(session, profile_trace) if profile or profile_trace else None)
 
 
 def _free(path: Path) -> Path:
@@ -192,6 +201,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 def _refuse_with_resume(context: typer.Context) -> None:
     """A checkpoint says what the training is; only where things are may be said anew."""
     allowed = {"resume_from", "out", "overwrite", "data_dir", "offline", "device", "threads", "as_json"}
+    allowed |= {"profile", "profile_trace"}
     given = [
         name
         for name in sorted(context.params)
@@ -224,13 +234,28 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(sign, handler)
 
 
-def _run(session: Session, out: Path, stop: list[int], as_json: bool) -> None:
+def _profiled(session: Session, trace: Path | None) -> Iterator[StepReport | EpochReport]:
+    """The training's reports, after the first of which some steps are profiled."""
+    reports = session.trainer.run()
+    yield from islice(reports, 1)  # what is done once is not what the others are made of
+    with tinyconv.profile() as measured:
+        yield from islice(reports, PROFILED)
+    print(f"\n{measured}\n", file=sys.stderr)
+    if trace is not None:
+        measured.chrome_trace(trace)
+        print(f"trace: {trace}", file=sys.stderr)
+    yield from reports
+
+
+def _run(
+    session: Session, out: Path, stop: list[int], as_json: bool, reports: Iterator[StepReport | EpochReport] | None
+) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
         print(f"all {trainer.epochs} epochs were trained already; to train longer, start anew with more --epochs")
     parameters = sum(parameter.numel() for parameter in session.model.parameters())
     with _display(session, parameters, as_json) as show:
-        for report in trainer.run():
+        for report in reports or trainer.run():
             if isinstance(report, EpochReport):
                 session.save(out)
             show(report)

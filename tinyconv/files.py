@@ -41,7 +41,8 @@ def check_writable(folder: Path) -> None:
 
 
 def cache_dir() -> Path:
-    """Where downloads, and what was compiled, are kept: the user's cache folder, as this platform has it, or below `XDG_CACHE_HOME`."""
+    """Where downloads, and what was compiled, are kept: the user's cache folder, as this platform has it, or below
+    `XDG_CACHE_HOME`."""
     if Path(xdg := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard: "ignore relative paths"
         return Path(xdg, "tinyconv")
     if sys.platform == "win32":

@@ -19,7 +19,7 @@ from tinyconv.files import atomic
 from tinyconv.modes import Layer
 from tinyconv.storage import base_of
 from tinyconv.tensor import Leaf, OpNode, Tensor
-from tinyconv.variants import automatic, op_name, variants_of
+from tinyconv.variants import READABLE, automatic, name_of, op_name
 
 _SHOWN = 100  # rows; of longer tapes the middle is left out
 
@@ -195,14 +195,9 @@ def _below(root: Any) -> list[Any]:
 
 def _op(node: OpNode) -> str:
     """The name of the op, and of the variant that ran, if one did that does not run of itself."""
-    name = op_name(node.op)
-    if node.pair is node.op:
-        return name
-    rows = variants_of(name).items()
-    found = next((key for key, row in rows if any(variant.pair is node.pair for variant in row)), "")
-    return (
-        name if found and found == automatic.get(node.op) else f"{name} by {found or 'a variant no longer registered'}"
-    )
+    name, found = op_name(node.op), name_of(node.op, node.pair)
+    usual = found == READABLE or found in automatic.get(node.op, ())
+    return name if usual else f"{name} by {found or 'a variant no longer registered'}"
 
 
 def _layer(layer: Layer | None, paths: dict[int, str]) -> str:

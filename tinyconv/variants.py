@@ -132,6 +132,14 @@ def _taking(
     return None
 
 
+def name_of(op: Any, pair: Any) -> str:
+    """The name of the variant that `pair` is: "readable" for the op itself, "" for one no longer registered."""
+    if pair is op:
+        return READABLE
+    rows = _table.get(op_name(op), {}).items()
+    return next((name for name, row in rows if any(variant.pair is pair for variant in row)), "")
+
+
 def has_choice(op: Any) -> bool:
     """Whether anything but the op itself may run here: a variant that was chosen, or an automatic one."""
     choice = (mode.get().variants or {}).get(op_name(op))

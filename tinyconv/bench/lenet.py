@@ -239,7 +239,7 @@ def peak_mib() -> float:
 
 
 def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, Any]:
-    """`tinyconv train lenet5`, five epochs of MNIST, and the same recipe in PyTorch: from start to exit, alternating."""
+    """`tinyconv train lenet5`, five epochs of MNIST, and the same in PyTorch: from start to exit, alternating."""
     folder = data.locate("mnist", root) or data.fetch("mnist", root)
     environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
     runs: dict[str, list[dict[str, float]]] = {"tinyconv": [], "torch": []}

@@ -78,7 +78,7 @@ class Torch:
 
         self.torch, functional = torch, torch.nn.functional
 
-        class LeNet5(torch.nn.Module):
+        class LeNet5(torch.nn.Module):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
                 self.conv1, self.conv2 = torch.nn.Conv2d(1, 6, 5), torch.nn.Conv2d(6, 16, 5)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ TURNS, CALLS = 300, 200
 ARRAYS = [np.random.default_rng(seed).standard_normal((4, 4), np.float32) for seed in range(2)]
 
 
-def operations(a, b):
+def operations(a: Any, b: Any) -> dict[str, Callable[[], Any]]:
     return {
         "a * b": lambda: a * b,
         "a + b": lambda: a + b,
@@ -38,12 +38,12 @@ def operations(a, b):
     }
 
 
-def tinyconv_library():
+def tinyconv_library() -> Any:
     a, b = (tc.tensor(array, requires_grad=True) for array in ARRAYS)
     return operations(a, b), lambda y: (y.array, tc.grad(y.sum(), a)[0].array)
 
 
-def torch_library():
+def torch_library() -> Any:
     import torch
 
     torch.set_num_threads(1)
@@ -51,7 +51,7 @@ def torch_library():
     return operations(a, b), lambda y: (y.detach().numpy(), torch.autograd.grad(y.sum(), a)[0].numpy())
 
 
-def mygrad_library():
+def mygrad_library() -> Any:
     import mygrad
 
     a, b = (mygrad.tensor(array) for array in ARRAYS)
@@ -61,17 +61,21 @@ def mygrad_library():
         "tanh": lambda: mygrad.tanh(a),
     }
 
-    def result(y):
+    def result(y: Any) -> Any:
         y.sum().backward()
         return y.data, a.grad
 
     return ops, result
 
 
-LIBRARIES = {"tinyconv": tinyconv_library, "torch": torch_library, "mygrad": mygrad_library}
+LIBRARIES: dict[str, Callable[[], Any]] = {
+    "tinyconv": tinyconv_library,
+    "torch": torch_library,
+    "mygrad": mygrad_library,
+}
 
 
-def available():
+def available() -> dict[str, Any]:
     found = {}
     for name, make in LIBRARIES.items():
         try:
@@ -81,7 +85,7 @@ def available():
     return found
 
 
-def compare(libraries):
+def compare(libraries: dict[str, Any]) -> None:
     """Whether all give the same values and gradients."""
     ops, result = libraries["tinyconv"]
     for op in ops:
@@ -91,7 +95,7 @@ def compare(libraries):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-5, err_msg=f"{op} of {name}")
 
 
-def burst(function):
+def burst(function: Callable[[], Any]) -> float:
     """Microseconds a call."""
     start = time.perf_counter()
     for _ in range(CALLS):
@@ -99,9 +103,9 @@ def burst(function):
     return (time.perf_counter() - start) / CALLS * 1e6
 
 
-def calls(libraries):
+def calls(libraries: dict[str, Any]) -> list[dict[str, Any]]:
     """For every op and library the median of its turns, the range of the middle half, and the ratio to torch."""
-    samples = {(op, name): [] for name, (ops, _) in libraries.items() for op in ops}
+    samples: dict[tuple[str, str], list[float]] = {(op, name): [] for name, (ops, _) in libraries.items() for op in ops}
     for _ in range(TURNS):
         for op, name in samples:
             samples[op, name].append(burst(libraries[name][0][op]))
@@ -116,7 +120,7 @@ def calls(libraries):
     return rows
 
 
-def tapes():
+def tapes() -> list[dict[str, Any]]:
     """Chains of different lengths, and diamonds of different depths: microseconds an op, forward and backward.
 
     With Python's cycle collector and without: it looks through all objects that are alive again and again, though a
@@ -126,7 +130,7 @@ def tapes():
     return [walk(shape, n, collector) for shape in sizes for n in sizes[shape] for collector in (True, False)]
 
 
-def walk(shape, n, collector):
+def walk(shape: str, n: int, collector: bool) -> dict[str, Any]:
     """Of the best of five tapes."""
     forward, backward = [], []
     for _ in range(5):
@@ -142,6 +146,7 @@ def walk(shape, n, collector):
         y.backward()
         backward.append(time.perf_counter() - start)
         gc.enable()
+        assert x.grad is not None
         assert x.grad.item() == (2.0**n if shape == "diamond" else 1.0)
     each = {"forward_us": min(forward) / n * 1e6, "backward_us": min(backward) / n * 1e6}
     return {"tape": shape, "ops": n, "collector": collector, **each}

@@ -23,7 +23,9 @@ def place(name: str, out: Path | None) -> Path:
 def save(name: str, parts: Mapping[str, Any], out: Path | None = None) -> Path:
     """Put these parts into the record, in place of those of the same names; the others stay as they were measured."""
     path = place(name, out)
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"benchmark": name, "parts": {}}
+    record: dict[str, Any] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"benchmark": name, "parts": {}}
+    )
     stamp = {
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit(),

@@ -1,8 +1,8 @@
 """The default recipe of `tinyconv train lenet5` in PyTorch: `python torch_recipe.py FOLDER` with MNIST's four files.
 
-Adam, one cycle of the learning rate up to 5e-3 and down, batches of 128, five epochs; all of the data in memory. Written
-as a user of PyTorch would who wants it fast: batches are cut from one shuffled index, with no DataLoader between. The
-test accuracy is printed as JSON. Nothing of tinyconv is imported.
+Adam, one cycle of the learning rate up to 5e-3 and down, batches of 128, five epochs; all of the data in memory.
+Written as a user of PyTorch would who wants it fast: batches are cut from one shuffled index, with no DataLoader
+between. The test accuracy is printed as JSON. Nothing of tinyconv is imported.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 EPOCHS, BATCH, RATE = 5, 128, 5e-3
 
 
-class LeNet5(nn.Module):
+class LeNet5(nn.Module):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)

@@ -5,7 +5,8 @@ from tinyconv.data.datasets import Dataset, describe, fashion_mnist, load, mnist
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import read_picture
-from tinyconv.data.sources import FileStatus, cache_dir, fetch, list_datasets, locate, verify
+from tinyconv.data.sources import FileStatus, fetch, list_datasets, locate, verify
+from tinyconv.files import cache_dir
 
 __all__ = [
     "Augment",

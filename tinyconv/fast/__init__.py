@@ -30,10 +30,7 @@ def _register(op: Any, name: str, pair: Any, applies: Any, runs_by_itself: bool)
         automatic[op] = [*automatic.get(op, []), name]
 
 
-for _op, _pair, _applies in native.PAIRS:
-    _register(_op, "native", _pair, _applies, CHOICE == "native")
-
-for _op, _pair, _applies in (
+TILED: tuple[tuple[Any, Any, Any], ...] = (
     (ops.Conv2d, conv.Conv2d, conv.applies),
     (ops.Conv2dRelu, conv.Conv2dRelu, conv.applies),
     (ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, conv.applies_with_pool),
@@ -45,5 +42,8 @@ for _op, _pair, _applies in (
     (ops.LinearRelu, dense.LinearRelu, dense.matrices_apply),
     (ops.Reshape, dense.Reshape, dense.flattens),
     (ops.CrossEntropy, dense.CrossEntropy, dense.cross_entropy_applies),
-):
-    _register(_op, "tiled", _pair, _applies, CHOICE != "0")
+)
+
+for _name, _pairs, _itself in (("native", native.PAIRS, CHOICE == "native"), ("tiled", TILED, CHOICE != "0")):
+    for _op, _pair, _applies in _pairs:
+        _register(_op, _name, _pair, _applies, _itself)

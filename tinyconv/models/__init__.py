@@ -16,10 +16,10 @@ lenet5_1998 = LeNet5Of1998
 mlp = MLP
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
-    "cifarnet": cifarnet,
     "lenet5": lenet5,
     "lenet5_1998": lenet5_1998,
     "mlp": mlp,
+    "cifarnet": cifarnet,
 }
 
 

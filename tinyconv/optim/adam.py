@@ -83,6 +83,7 @@ class Adam(Optimizer):
     """
 
     rule = staticmethod(adam)
+    elementwise = True
     checks: ClassVar = {
         "lr": non_negative,
         "betas": two_decays,
@@ -124,6 +125,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay; the formula is at `adamw`, arguments and state are Adam's."""
 
     rule = staticmethod(adamw)
+    elementwise = True
     implied: ClassVar = {"decoupled_weight_decay": True}
 
     def __init__(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from difflib import get_close_matches
+from operator import is_
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 from tinyconv.backend import Array, backend_of
 from tinyconv.caller import warn
 from tinyconv.errors import CheckpointError, TinyconvError
-from tinyconv.modes import enable_grad
+from tinyconv.modes import enable_grad, mode
+from tinyconv.optim.flat import Flat, together
 from tinyconv.optim.options import OptionError
 from tinyconv.tensor import Tensor
 
@@ -48,8 +51,15 @@ class Optimizer:
     """
 
     rule: ClassVar[staticmethod[..., None]]
+    elementwise: ClassVar[bool] = False  # whether the rule works on each element by itself, so that small parameters
+    # can be updated as one array; what a class says of its own rule holds for that rule only
     checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> what it must pass, see options.py
     implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that are settled by the choice of the class
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "rule" in cls.__dict__ and "elementwise" not in cls.__dict__:
+            cls.elementwise = False
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = self.check(defaults)
@@ -57,6 +67,8 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._names: dict[Tensor, str] = {}  # for messages
         self._told: set[Tensor] = set()  # of which `step` has warned
+        self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options' values, and as checked
+        self._together: dict[int, tuple[list[Tensor], list[Flat], list[Tensor]]] = {}  # group -> see `_update`
         items = _listed(params, type(self).__name__)
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
@@ -136,14 +148,19 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
-            for group in self.param_groups:
-                options = self.check({name: group[name] for name in self.defaults})
+        profiler = mode.get().profiler
+        region = nullcontext() if profiler is None else profiler.region(f"{type(self).__name__}.step")
+        with region, np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
+            for number, group in enumerate(self.param_groups):
+                options = self._options(number, group)
+                found: dict[Tensor, Array] = {}
                 for param in group["params"]:
-                    if param.grad is not None:
-                        self._update(param, param.grad.array, options)
+                    grad = param.grad
+                    if grad is not None:
+                        found[param] = grad.array
                     elif param.requires_grad and param not in self.state and param not in self._told:
                         forgotten.append(param)
+                self._update(number, found, options)
         if forgotten:
             self._warn_of(forgotten)
         return loss
@@ -167,12 +184,31 @@ class Optimizer:
             "purpose says so with requires_grad_(False)"
         )
 
-    def _update(self, param: Tensor, grad: Array, options: Mapping[str, Any]) -> None:
-        xp = backend_of(param.array, grad).xp
-        if param not in self.state:
-            self.state[param] = self.new_state(xp, param.array, options)
-        self.rule(xp, param.array, grad, self.state[param], **options)
-        param.storage.wrote(param.array)
+    def _options(self, number: int, group: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a group, checked again where one is another than at the last step."""
+        values = [group[name] for name in self.defaults]
+        before = self._checked.get(number)
+        if before is None or not all(map(is_, values, before[0])):
+            before = self._checked[number] = values, self.check(dict(zip(self.defaults, values, strict=True)))
+        return before[1]
+
+    def _update(self, number: int, grads: dict[Tensor, Array], options: Mapping[str, Any]) -> None:
+        """Apply the rule to the parameters of a group, small ones together where it is elementwise."""
+        for param, grad in grads.items():
+            if param not in self.state:
+                self.state[param] = self.new_state(backend_of(param.array, grad).xp, param.array, options)
+        params, flats, alone = self._together.get(number, ([], [], []))
+        same = len(params) == len(grads) and all(map(is_, params, grads))
+        if not same or not all(flat.holds(self.state) for flat in flats):
+            params = list(grads)
+            flats, alone = together(params, self.state) if self.elementwise else ([], params)
+            self._together[number] = params, flats, alone
+        for flat in flats:
+            flat.step(self.rule, [grads[param] for param in flat.params], options)
+        for param in alone:
+            grad = grads[param]
+            self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
+            param.storage.wrote(param.array)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as copies, in PyTorch's structure.

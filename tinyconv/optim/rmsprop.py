@@ -78,6 +78,7 @@ class RMSprop(Optimizer):
     """
 
     rule = staticmethod(rmsprop)
+    elementwise = True
     checks: ClassVar = {
         "lr": non_negative,
         "alpha": decay,

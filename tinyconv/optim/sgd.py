@@ -63,6 +63,7 @@ class SGD(Optimizer):
     """
 
     rule = staticmethod(sgd)
+    elementwise = True
     checks: ClassVar = {
         "lr": non_negative,
         "momentum": non_negative,

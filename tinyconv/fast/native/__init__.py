@@ -30,7 +30,10 @@ FEW_WEIGHTS = 1 << 13
 class _Images(ctypes.Structure):
     """`images` in conv.c."""
 
-    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_long) for name in ("n", "c", "h", "w", "sn", "sc", "sh", "sw"))]  # noqa: RUF012
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_long) for name in ("n", "c", "h", "w", "sn", "sc", "sh", "sw")),
+    ]
 
     @classmethod
     def of(cls, x: Array) -> _Images:
@@ -41,7 +44,7 @@ class _Images(ctypes.Structure):
 class _Filters(ctypes.Structure):
     """`filters` in conv.c."""
 
-    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_long) for name in ("f", "c", "kh", "kw", "group"))]  # noqa: RUF012
+    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_long) for name in ("f", "c", "kh", "kw", "group"))]
 
 
 class Filters:
@@ -106,7 +109,7 @@ def correlate(x: Array, weight: Array, bias: Any, relu: bool, padding: Pair) -> 
 def filters_gradient(x: Array, dy: Array, weight: Array, padding: Pair) -> Array:
     if weight.size > FEW_WEIGHTS:
         return tiled.filters_gradient(rows(x), rows(dy), (1, 1), padding, weight.shape)
-    (n, c, h, w), (f, _, kh, kw), (ph, pw) = x.shape, weight.shape, padding
+    (n, c, h, w), (kh, kw), (ph, pw) = x.shape, weight.shape[2:], padding
     x, dy, filters = elementwise(x), elementwise(dy), Filters(weight)
     by_block = np.empty((-(-n // LANES), *weight.shape), np.float32)
     source, grad, run = _Images.of(x), _Images.of(dy), library().filters_gradient
@@ -226,7 +229,7 @@ class Conv2dReluMaxPool2d:
         )
 
 
-PAIRS = (
+PAIRS: tuple[tuple[Any, Any, Any], ...] = (
     (ops.Conv2d, Conv2d, applies),
     (ops.Conv2dRelu, Conv2dRelu, applies),
     (ops.Conv2dReluMaxPool2d, Conv2dReluMaxPool2d, applies_with_pool),

@@ -35,7 +35,7 @@ def library() -> ctypes.CDLL:
 
 
 def load(source: str, folder: Path) -> ctypes.CDLL:
-    """The library of this source, from `folder` if it was built there before by the same compiler for this processor."""
+    """The library of this source, from `folder` if the same compiler built it there before for this processor."""
     compiler = find_compiler()
     version = _output([*compiler, "--version"])
     key = hashlib.sha256("\0".join([source, version, *FLAGS, FOR_THIS_PROCESSOR, processor()]).encode()).hexdigest()
@@ -45,7 +45,9 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise VariantError(f"native: {path} was built but cannot be loaded: {error}; delete it to build it anew") from None
+        raise VariantError(
+            f"native: {path} was built but cannot be loaded: {error}; delete it to build it anew"
+        ) from None
 
 
 def find_compiler() -> list[str]:
@@ -76,7 +78,9 @@ def build(compiler: list[str], source: str, path: Path) -> None:
                     return
                 said = said or run.stderr
     except OSError as error:
-        raise VariantError(f"native: cannot build in {path.parent}: {error}; choose a cache with XDG_CACHE_HOME") from None
+        raise VariantError(
+            f"native: cannot build in {path.parent}: {error}; choose a cache with XDG_CACHE_HOME"
+        ) from None
     lines = "\n  ".join(said.strip().splitlines()[:5]) or "no message"
     raise VariantError(f"native: {shlex.join(compiler)} failed on {SOURCE.name} ({sys.platform}):\n  {lines}\n{HINT}")
 

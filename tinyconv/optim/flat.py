@@ -1,0 +1,141 @@
+"""Small parameters as one array: a rule then makes its dozen calls once for many of them, not once for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from operator import is_
+from typing import Any
+
+from tinyconv.backend import Array, backend_of
+from tinyconv.storage import base_of
+from tinyconv.tensor import Tensor
+
+LARGEST = 1 << 15
+"""The most elements of a parameter that is put with others. Copying one here and back costs as much as three of a
+rule's calls, and that is more than the calls it saves once they take longer than they take to start."""
+
+TOGETHER = 1 << 16
+"""The most elements put together: Adam works on seven arrays, of float32 then 1.8 MB, about what a core's own cache
+holds. Many times that, and one long array takes longer than its parts do one after another."""
+
+State = dict[str, Any]
+
+
+class Flat:
+    """Parameters of one dtype and device, which have taken the same steps, and their states.
+
+    The states lie in long arrays, of which `state[param]["exp_avg"]` and the like are views from then on. Parameters
+    stay where they are, for others hold views of them: they are copied here for a step, and back.
+    """
+
+    def __init__(self, params: Sequence[Tensor], states: Sequence[State]) -> None:
+        self.params, self.states = list(params), list(states)
+        self.arrays = [param.array for param in params]
+        self.xp = backend_of(*self.arrays).xp
+        self.ends = [0]
+        for array in self.arrays:
+            self.ends.append(self.ends[-1] + array.size)
+        self.param, self.grad = (self.xp.empty(self.ends[-1], self.arrays[0].dtype) for _ in range(2))
+        self.ravelled = [array.reshape(-1) for array in self.arrays]  # views: `_kind` takes no others
+        self.copies = self._parts(self.param)
+        self.state = {name: self._joined(name) if _is_array(value) else value for name, value in states[0].items()}
+        self._share()
+
+    def _joined(self, name: str) -> Array:
+        return self.xp.concatenate([state[name].reshape(-1) for state in self.states])
+
+    def _parts(self, long: Array) -> list[Array]:
+        """What of a long array is each parameter's, in its shape."""
+        bounds = zip(self.arrays, self.ends, self.ends[1:], strict=False)
+        return [long[start:stop].reshape(array.shape) for array, start, stop in bounds]
+
+    def _share(self) -> None:
+        """Make the parameters' states parts of the long one."""
+        self.long = {name: value for name, value in self.state.items() if _is_array(value)}
+        self.shared: list[State] = [dict(self.state) for _ in self.params]
+        for name, value in self.long.items():
+            for shared, part in zip(self.shared, self._parts(value), strict=True):
+                shared[name] = part
+        for kept, shared in zip(self.states, self.shared, strict=True):
+            kept.clear()
+            kept.update(shared)
+
+    def holds(self, state: Mapping[Tensor, State]) -> bool:
+        """Whether all is where it was: nobody has given a parameter, or a state, another array."""
+        for param, array, kept, shared in zip(self.params, self.arrays, self.states, self.shared, strict=True):
+            if param.array is not array or state.get(param) is not kept or kept.keys() != shared.keys():
+                return False
+            if not all(map(is_, kept.values(), shared.values())):
+                return False
+        return True
+
+    def step(self, rule: Callable[..., None], grads: Sequence[Array], options: Mapping[str, Any]) -> None:
+        """A step of `rule`, which is elementwise, for all the parameters."""
+        self.xp.concatenate([grad.reshape(-1) for grad in grads], out=self.grad)
+        self.xp.concatenate(self.ravelled, out=self.param)
+        rule(self.xp, self.param, self.grad, self.state, **options)
+        for param, array, copy in zip(self.params, self.arrays, self.copies, strict=True):
+            array[...] = copy
+            param.storage.wrote(array)
+        arrays = [value for value in self.state.values() if _is_array(value)]
+        if len(arrays) == len(self.long) and all(map(is_, arrays, self.long.values())):
+            numbers = {name: value for name, value in self.state.items() if name not in self.long}
+            for kept, shared in zip(self.states, self.shared, strict=True):
+                kept.update(numbers)
+                shared.update(numbers)
+        else:  # the rule has made an array, as the first step with momentum does
+            self._share()
+
+
+def together(params: Sequence[Tensor], state: Mapping[Tensor, State]) -> tuple[list[Flat], list[Tensor]]:
+    """Put together what can be of these parameters, each of which has a state; and the rest, each for itself."""
+    kinds: dict[Hashable, list[Tensor]] = {}
+    bases = [id(base_of(param.array)) for param in params]
+    alone = []
+    for param, base in zip(params, bases, strict=True):
+        kind = _kind(param.array, state[param])
+        if kind is None or bases.count(base) > 1:  # what lies in one memory may overlap, and order matters then
+            alone.append(param)
+        else:
+            kinds.setdefault(kind, []).append(param)
+    flats = []
+    for alike in kinds.values():
+        for members in _packed(alike):
+            if len(members) > 1:
+                flats.append(Flat(members, [state[param] for param in members]))
+            else:
+                alone += members
+    return flats, alone
+
+
+def _packed(params: list[Tensor]) -> list[list[Tensor]]:
+    """These in order, cut where TOGETHER would be exceeded."""
+    packs: list[list[Tensor]] = []
+    room = 0
+    for param in params:
+        size = param.array.size
+        if not packs or size > room:
+            packs.append([])
+            room = TOGETHER
+        packs[-1].append(param)
+        room -= size
+    return packs
+
+
+def _kind(array: Array, state: State) -> Hashable:
+    """What parameters must have in common; None for one that has to be by itself."""
+    if array.size > LARGEST or not array.flags.c_contiguous:
+        return None
+    entries: list[Hashable] = []
+    for name, value in state.items():
+        if not _is_array(value):
+            entries.append((name, value))
+        elif value.shape == array.shape and value.dtype == array.dtype:
+            entries.append(name)
+        else:
+            return None
+    return array.dtype, backend_of(array).device_of(array), tuple(entries)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape")
