@@ -9,8 +9,8 @@ import tinyconv
 
 LAYERS = [
     {"errors", "caller"},
-    {"shapes", "backend", "tape", "files", "modes", "cost"},
-    {"ops", "environment", "storage"},
+    {"shapes", "backend", "tape", "files", "modes"},
+    {"ops", "environment", "storage", "cost"},
     {"loops", "threads"},
     {"variants", "lifted"},
     {"fast"},

@@ -25,6 +25,8 @@ def parameters(model):
         ("lenet5_1998", {"size": 32}, (1, 32, 32), 60_000),
         ("mlp", {"hidden": 128}, (1, 28, 28), 784 * 128 + 128 + 128 * 10 + 10),
         ("mlp", {"hidden": [300, 100]}, (1, 28, 28), 266_610),
+        ("cifarnet", {}, (3, 32, 32), 390_570),
+        ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 8 * 9 + 64 * 9 + 32 + 36),
     ],
 )
 def test_parameters_and_shapes(name, options, shape, count):
@@ -37,7 +39,7 @@ def test_parameters_and_shapes(name, options, shape, count):
 def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
     tc.manual_seed(0)
     model = models.create(name)
-    x = tc.randn(16, 1, 28, 28)
+    x = tc.randn(16, 3 if name == "cifarnet" else 1, 28, 28)
     y = tc.tensor(np.arange(16) % 10)
     optimizer = tc.optim.Adam(model.parameters(), lr=3e-3)
     losses = []

@@ -84,7 +84,7 @@ NOT_OPS = {
     ],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "node", "requires_grad", "requires_grad_", "retain_grad", "tracked",
-        "register_hook", "is_grad_enabled", "trace", "profile",
+        "register_hook", "is_grad_enabled", "trace",
     ],
     "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "rebind", "__pos__"],
     "it is chance, of our own": [

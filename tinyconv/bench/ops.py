@@ -40,7 +40,13 @@ def operations(a: Any, b: Any) -> dict[str, Callable[[], Any]]:
 
 def tinyconv_library() -> Any:
     a, b = (tc.tensor(array, requires_grad=True) for array in ARRAYS)
-    return operations(a, b), lambda y: (y.array, tc.grad(y.sum(), a)[0].array)
+    return operations(a, b), lambda y: (y.array, _gradient(y, a))
+
+
+def _gradient(y: tc.Tensor, x: tc.Tensor) -> Any:
+    (found,) = tc.grad(y.sum(), x)
+    assert found is not None
+    return found.array
 
 
 def torch_library() -> Any:
