@@ -41,7 +41,6 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     functions = {"tinyconv": ours(batches), "tinyconv parallel": ours(batches, parallel=True)}
     reasons = {}
     if "native" in variants.available("conv2d"):
-        functions["tinyconv native"] = ours(batches, native=True)
         functions["tinyconv native parallel"] = ours(batches, native=True, parallel=True)
     else:
         reasons["tinyconv native"] = "the compiled pairs are not part of this installation"

@@ -25,7 +25,7 @@ from tinyconv.variants import variants_of
 
 Array = np.ndarray[Any, Any]
 LOOPS_AT_MOST = 2_000_000  # multiplications of one image, in Python: 1 to 2 s
-TURNS, BURST = 15, 2
+TURNS, BURST = 8, 2
 
 
 class Layer(NamedTuple):

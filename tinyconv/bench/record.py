@@ -33,6 +33,11 @@ def save(name: str, parts: Mapping[str, Any], out: Path | None = None) -> Path:
         "versions": {library: version_of(library) for library in LIBRARIES},
     }
     for part, measured in parts.items():
+        if "batches" in measured:  # what is there of other batch sizes stays
+            before = record["parts"].get(part, {}).get("batches", [])
+            new = [{**one, **stamp} for one in measured["batches"]]
+            kept = [one for one in before if one["batch"] not in {n["batch"] for n in new}]
+            measured = {"batches": sorted(kept + new, key=lambda one: one["batch"])}
         record["parts"][part] = {**stamp, **measured}
     with atomic(path) as beside:
         Path(beside).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

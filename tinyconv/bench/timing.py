@@ -8,6 +8,10 @@ from statistics import median, quantiles
 from typing import Any
 
 
+PAUSE = 0.03
+"""Seconds: BLAS and OpenMP let their threads spin for up to about that long before they sleep."""
+
+
 def in_turns(
     functions: Mapping[str, Callable[[], Any]],
     turns: int,
@@ -16,8 +20,8 @@ def in_turns(
 ) -> dict[str, list[list[float]]]:
     """Seconds each call took: of each function a list of turns, each of `burst` calls.
 
-    Before them each is called once unmeasured, for the caches, and because the threads of the one before go on looking
-    for work for a while. A function in `rarely` takes part in every so-manieth turn, with one call.
+    Before them is a pause, for the threads of the one before go on looking for work for a while, and a call that is not
+    measured, for the caches. A function in `rarely` takes part in every so-manieth turn, with one call.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in functions}
     for turn in range(turns):
@@ -25,6 +29,7 @@ def in_turns(
             every = (rarely or {}).get(name, 1)
             if turn % every:
                 continue
+            time.sleep(PAUSE)
             function()
             samples[name].append([timed(function) for _ in range(burst if every == 1 else 1)])
     return samples
