@@ -13,8 +13,6 @@ from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 import tinyconv
 from tinyconv import data, train
 from tinyconv.environment import commit, environment
@@ -29,20 +27,23 @@ COMMIT = commit()  # now: what is running stays what it is, whatever is committe
 
 def run(recipe_name, seed, dataset, threads):
     """Train once; what came out."""
-    with threadpool_limits(threads, user_api="blas"):
-        session = train.start(train.new_run("lenet5", dataset, seed, train.RECIPES[recipe_name]))
-        for report in session.trainer.run():
-            if isinstance(report, train.EpochReport):
-                print(f"{recipe_name}, seed {seed}: {asdict(report)}", flush=True)
+    tinyconv.set_num_threads(threads)
+    session = train.start(train.new_run("lenet5", dataset, seed, train.RECIPES[recipe_name]))
+    for report in session.trainer.run():
+        if isinstance(report, train.EpochReport):
+            print(f"{recipe_name}, seed {seed}: {asdict(report)}", flush=True)
     history = session.trainer.progress.history
     return {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
 
 
 def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
     """Train once for each seed; the record of it."""
-    threads = 1  # as `tinyconv train` has it
-    with threadpool_limits(threads, user_api="blas"):  # as the runs have it, and before: they may take hours
-        ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": COMMIT, "environment": environment()}
+    threads = max(1, tinyconv.get_num_threads() // jobs)
+    ran_on = {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": COMMIT,
+        "environment": environment(),
+    }  # before: it takes long
     if jobs == 1:
         runs = [run(recipe_name, seed, dataset, threads) for seed in seeds]
     else:

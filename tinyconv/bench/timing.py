@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from statistics import median, quantiles
 from typing import Any
 
-
 PAUSE = 0.03
 """Seconds: BLAS and OpenMP let their threads spin for up to about that long before they sleep."""
 
