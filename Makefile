@@ -1,13 +1,14 @@
 # make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
 # make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
 # make check   lint, formatting, types, layering
+# make bench   measure, beside other libraries, for three quarters of an hour
 # make oracle  compare every op with PyTorch for an hour, and write docs/coverage.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: lenet test check accuracy oracle clean
+.PHONY: lenet test check accuracy bench oracle clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -24,6 +25,16 @@ check: .venv/.test
 accuracy: .venv/.train
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/tables.py
+
+# The others that we compare with need an environment of their own; what cannot be installed is left out.
+bench:
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train,bench]' torch
+	for library in jax tinygrad mygrad autograd scipy; do \
+		.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt $$library || true; \
+	done
+	for benchmark in lenet cifar conv ops; do .venv-bench/bin/tinyconv bench $$benchmark; done
+	.venv-bench/bin/python benchmarks/tables.py --plots
 
 oracle: .venv/.test
 	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --hypothesis-profile=deep --hypothesis-seed=0 \
@@ -43,4 +54,4 @@ oracle: .venv/.test
 	touch $@
 
 clean:
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
-"""Write the tables of README.md from the records: no figure in them is typed by hand.
+"""Write the tables of README.md and benchmarks/README.md from the records: no figure in them is typed by hand.
 
-python benchmarks/tables.py            # --check: only say whether they are up to date
+python benchmarks/tables.py            # --check: only say whether they are up to date; --plots: draw the pictures too
 """
 
 import json
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGES = (HERE.parent / "README.md", HERE / "README.md")
+NOT_YET = "*Not measured yet.*"
 RECIPES = {
     "lesson": "Adam, 1e-3 throughout",
     "default": "Adam, one cycle to 5e-3",
@@ -65,13 +66,28 @@ def accuracy():
     return "\n".join(lines)
 
 
+def part(name, key):
+    """A part of a record of `tinyconv bench`, None where it was not measured."""
+    path = HERE / "records" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["parts"].get(key) if path.exists() else None
+
+
+def measured_on(found):
+    """Below a table: the machine, the day, the code."""
+    versions = {name: v for name, v in found.get("versions", {}).items() if name not in ("numpy",) and "not" not in v}
+    others = f" Others: {', '.join(f'{name} {v}' for name, v in versions.items())}." if versions else ""
+    return f"{machine(found)}; commit {found['commit']}, {found['date']}.{others}"
+
+
 def overhead():
     """What one small operation costs, beside others, and on long tapes."""
-    found = record("overhead")
+    found = part("ops", "overhead")
+    if found is None:
+        return NOT_YET
     rows = {(row["op"], row["library"]): row for row in found["calls"]}
     libraries = list(dict.fromkeys(row["library"] for row in found["calls"]))
     titles = {"tinyconv": "tinyconv", "torch": "PyTorch", "mygrad": "MyGrad"}
-    versions = {"tinyconv": ""} | {name: f" {version}" for name, version in found["versions"].items()}
+    versions = {name: "" if name == "tinyconv" else f" {found['versions'][name]}" for name in libraries}
     heads = [f"{titles[name]}{versions[name]}" for name in libraries]
     lines = [f"| µs a call | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
     for op in dict.fromkeys(row["op"] for row in found["calls"]):
@@ -91,12 +107,267 @@ def overhead():
         "libraries in turns: median and middle half. A chain of 1,000 operations takes "
         f"{per_op[1_000, True]}; one of 100,000 takes {per_op[100_000, True]}, "
         f"or {per_op[100_000, False]} without Python's cycle collector, which a tape has no need of. "
-        f"{machine(found)}. All figures: [benchmarks/records](benchmarks/records/overhead.json).",
+        f"{machine(found)}. All figures: [ops.json](benchmarks/records/ops.json).",
     ]
     return "\n".join(lines)
 
 
-TABLES = {"accuracy": accuracy, "overhead": overhead}
+def startup():
+    found = part("ops", "startup")
+    if found is None:
+        return NOT_YET
+    lines = ["| a fresh process | median |", "| --- | ---: |"]
+    lines += [f"| `{what}` | {ms:.0f} ms |" for what, ms in found["median_ms"].items()]
+    lines.append(f"| `import tinyconv` above `import numpy` | {found['import_above_numpy_ms']:.0f} ms |")
+    return "\n".join([*lines, "", measured_on(found)])
+
+
+THREADS = {"1 thread": 1, "2 threads": 2}
+TITLES = {
+    "tinyconv": "tinyconv, plain loop",
+    "tinyconv parallel": "tinyconv, `nn.DataParallel`",
+    "tinyconv native": "tinyconv, compiled pairs",
+    "tinyconv native parallel": "tinyconv, compiled pairs, `nn.DataParallel`",
+    "torch": "PyTorch eager",
+    "torch.compile": "torch.compile",
+    "jax": "JAX jit",
+    "tinygrad": "tinygrad JIT",
+    "mygrad": "MyGrad",
+    "autograd": "HIPS autograd",
+}
+
+
+def of_batch(name, kind, threads, batch):
+    """The entry of one batch size in a part, or None."""
+    found = part(name, f"{kind}, {threads}")
+    return next((one for one in found["batches"] if one["batch"] == batch), None) if found else None
+
+
+def beside_torch(row):
+    low, high = row["ratio_quartiles"]
+    return f"{row['median_ms']:.2f} ms | {row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def compared(name, kind, batch):
+    """Libraries at one batch size, with one thread and two."""
+    columns = [(threads, of_batch(name, kind, threads, batch)) for threads in THREADS]
+    columns = [(threads, one) for threads, one in columns if one]
+    if not columns:
+        return NOT_YET
+    heads = [f"{threads} | of PyTorch's" for threads, _ in columns]
+    lines = [f"| batch {batch} | {' | '.join(heads)} |", f"| --- |{' ---: |' * 2 * len(columns)}"]
+    for library, title in TITLES.items():
+        cells = [one["summary"].get(library) for _, one in columns]
+        if any(cells):
+            shown = [beside_torch(row) if row else "|" for row in cells]
+            lines.append(f"| {title} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def lenet():
+    """The training step at batch 128, for the front page."""
+    one = of_batch("lenet", "step", "2 threads", 128)
+    if one is None:
+        return NOT_YET
+    missing = "".join(f" {TITLES[name]}: {reason}." for name, reason in one["missing"].items())
+    return "\n".join(
+        [
+            compared("lenet", "step", 128),
+            "",
+            "One LeNet training step (zero the gradients, forward, cross-entropy, backward, Adam), float32, the same "
+            "weights and batches, the first three losses compared before timing. Median of at least 200 steps in turns "
+            "(fewer of libraries ten times slower than PyTorch), and of the ratios turn by turn, with their middle "
+            f"half. Each number of threads is a process bound to as many cores.{missing} {measured_on(one)}",
+        ]
+    )
+
+
+def lenet_steps():
+    tables = [compared("lenet", "step", batch) for batch in (1, 32, 512, 4096)]
+    return "\n\n".join(table for table in tables if table != NOT_YET) or NOT_YET
+
+
+def lenet_inference():
+    tables = [compared("lenet", "inference", batch) for batch in (1, 128, 10_000)]
+    return "\n\n".join(table for table in tables if table != NOT_YET) or NOT_YET
+
+
+def lenet_memory():
+    found = part("lenet", "memory")
+    if found is None:
+        return NOT_YET
+    torch = found["above_bare_mib"].get("torch")
+    lines = ["| | peak above a bare interpreter's | of PyTorch's |", "| --- | ---: | ---: |"]
+    lines += [
+        f"| {TITLES[name]} | {mib:.0f} MiB | {mib / torch:.2f} |" for name, mib in found["above_bare_mib"].items()
+    ]
+    return "\n".join(
+        [*lines, "", f"{found['steps']} steps of 128 of {found['images']:,} images held as bytes. {measured_on(found)}"]
+    )
+
+
+def lenet_scaling():
+    found = part("lenet", "scaling, 2 threads")
+    if found is None:
+        return NOT_YET
+    each = found["us_an_image"]
+    sizes = list(dict.fromkeys(int(key.rpartition(", ")[2]) for key in each))
+    lines = [f"| µs an image, batch | {' | '.join(map(str, sizes))} |", f"| --- |{' ---: |' * len(sizes)}"]
+    for name in dict.fromkeys(key.rpartition(", ")[0] for key in each):
+        cells = [f"{each[f'{name}, {n}']:.1f}" for n in sizes]
+        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Training steps, two threads. {measured_on(found)}"])
+
+
+def process():
+    found = part("lenet", "process")
+    if found is None:
+        return NOT_YET
+    lines = ["| five epochs of MNIST, whole process | seconds, median | peak memory | test accuracy |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    for name, title in {"tinyconv": "`tinyconv train lenet5`", "torch": "the same recipe in PyTorch"}.items():
+        runs = found["runs"][name]
+        seconds, peak, accuracy = (
+            statistics.median(run[key] for run in runs) for key in ("seconds", "peak_mib", "test_accuracy")
+        )
+        lines.append(f"| {title} | {seconds:.1f} | {peak:.0f} MiB | {accuracy:.2%} |")
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in found["ratios"])
+    lines += ["", f"Ratios of the {len(found['ratios'])} pairs of runs: {ratios}. {measured_on(found)}"]
+    return "\n".join(lines)
+
+
+def cifar():
+    columns = [(threads, part("cifar", f"step, {threads}")) for threads in THREADS]
+    columns = [(threads, one) for threads, one in columns if one]
+    if not columns:
+        return NOT_YET
+    heads = [f"{threads} | of PyTorch's" for threads, _ in columns]
+    lines = [f"| batch {columns[0][1]['batch']} | {' | '.join(heads)} |", f"| --- |{' ---: |' * 2 * len(columns)}"]
+    for library, title in TITLES.items():
+        cells = [one["summary"].get(library) for _, one in columns]
+        if any(cells):
+            lines.append(f"| {title} | {' | '.join(beside_torch(row) if row else '|' for row in cells)} |")
+    calls = ", ".join(f"{one['summary']['torch']['calls']} with {threads}" for threads, one in columns)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"A training step of `models.CifarNet` ({columns[0][1]['parameters']:,} parameters) on 3x32x32 images; "
+            f"steps: {calls}. {measured_on(columns[-1][1])}",
+        ]
+    )
+
+
+def conv():
+    found = part("conv", "1 thread")
+    if found is None:
+        return NOT_YET
+    lines = [
+        "| layer | implementation | forward ms | GFLOP/s | of peak | backward ms | GFLOP/s | of peak | extra MiB |",
+        "| --- | --- |" + " ---: |" * 7,
+    ]
+    speedups = []
+    for one in found["layers"]:
+        rows = {row["name"]: row for row in one["rows"] if "forward" in row}
+        for name, row in rows.items():
+            cells = []
+            for half in (row["forward"], row["backward"]):
+                cells += [f"{half['ms']:,.2f}", f"{half['gflops']:.2g}", f"{half['gflops'] / found['peak_gflops']:.0%}"]
+            memory = "" if row["extra_mib"] is None else f"{row['extra_mib']:.1f}"
+            lines.append(f"| {one['layer']['name']} | {name} | {' | '.join(cells)} | {memory} |")
+        speedups.append(
+            {
+                name: sum(rows[name][h]["ms"] for h in ("forward", "backward"))
+                / sum(rows["im2col"][h]["ms"] for h in ("forward", "backward"))
+                for name in ("six loops", "two loops")
+                if name in rows
+            }
+        )
+    ranges = {name: [s[name] for s in speedups if name in s] for name in ("six loops", "two loops")}
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Batch {found['batch']}, one thread; peak is NumPy's largest float32 product here, "
+            f"{found['peak_gflops']:.0f} GFLOP/s. im2col takes 1/{min(ranges['six loops']):,.0f} to "
+            f"1/{max(ranges['six loops']):,.0f} of the time of the six naked loops, and "
+            f"1/{min(ranges['two loops']):.1f} to 1/{max(ranges['two loops']):.1f} of that of two loops over NumPy's products: \"100 to 1000 times "
+            'faster" is neither. Six loops are timed on one image and scaled, and left out where one image takes '
+            f"seconds. {measured_on(found)}",
+        ]
+    )
+
+
+AIMS = [  # what is measured, the ratio aimed at, and where it is
+    ("training step, batch 128, 2 threads, `nn.DataParallel`", 0.50, ("step", "2 threads", 128, "tinyconv parallel")),
+    ("the same, plain loop", 0.67, ("step", "2 threads", 128, "tinyconv")),
+    ("the same, 1 thread, plain loop", 0.50, ("step", "1 thread", 128, "tinyconv")),
+    ("batch 512, 2 threads, `nn.DataParallel`", 0.50, ("step", "2 threads", 512, "tinyconv parallel")),
+    ("batch 4096, 2 threads, `nn.DataParallel`", 0.60, ("step", "2 threads", 4096, "tinyconv parallel")),
+    ("inference, 1 image, 2 threads", 0.55, ("inference", "2 threads", 1, "tinyconv")),
+    (
+        "inference, 10,000 images, 2 threads, `nn.DataParallel`",
+        0.50,
+        ("inference", "2 threads", 10_000, "tinyconv parallel"),
+    ),
+    (
+        "step, batch 128, 2 threads, compiled, `nn.DataParallel`",
+        0.33,
+        ("step", "2 threads", 128, "tinyconv native parallel"),
+    ),
+    ("the same, compiled, 1 thread", 0.33, ("step", "1 thread", 128, "tinyconv native")),
+]
+OTHERS = {"jax": 0.35, "tinygrad": 0.15, "mygrad": 0.10}
+
+
+def aims():
+    """What this project aims at, and what was measured: ratios to PyTorch unless another library is named."""
+    lines = ["| LeNet | aim | measured | reached |", "| --- | ---: | ---: | --- |"]
+
+    def add(what, aim, value, digits=2):
+        shown = "not measured" if value is None else f"{value:.{digits}f}"
+        lines.append(f"| {what} | <= {aim:g} | {shown} | {'' if value is None else 'yes' if value <= aim else 'no'} |")
+
+    for what, aim, (kind, threads, batch, library) in AIMS:
+        one = of_batch("lenet", kind, threads, batch)
+        row = one["summary"].get(library) if one else None
+        add(what, aim, row and row["ratio"])
+    one = of_batch("lenet", "step", "2 threads", 128)
+    for library, aim in OTHERS.items():
+        rows = [one["summary"].get(name) for name in ("tinyconv parallel", library)] if one else [None]
+        value = rows[0]["median_ms"] / rows[1]["median_ms"] if all(rows) else None
+        add(f"step, batch 128, 2 threads, against {TITLES[library]}", aim, value)
+    found = part("cifar", "step, 2 threads")
+    row = found["summary"].get("tinyconv parallel") if found else None
+    add("CIFAR net, batch 128, 2 threads, `nn.DataParallel`", 1.4, row and row["ratio"])
+    memory = part("lenet", "memory")
+    sizes = memory["above_bare_mib"] if memory else {}
+    add("peak memory of training", 0.5, sizes["tinyconv"] / sizes["torch"] if sizes else None)
+    scaling = part("lenet", "scaling, 2 threads")
+    each = scaling["us_an_image"] if scaling else {}
+    growth = each["tinyconv parallel, 8192"] / each["tinyconv parallel, 128"] if each else None
+    add("growth of the time an image from batch 128 to 8192", 1.15, growth)
+    whole = part("lenet", "process")
+    add("five epochs of MNIST, whole process", 0.5, whole and whole["ratio"])
+    start = part("ops", "startup")
+    add("`import tinyconv` above `import numpy`, ms", 60, start and start["import_above_numpy_ms"], 0)
+    return "\n".join(lines)
+
+
+TABLES = {
+    "accuracy": accuracy,
+    "overhead": overhead,
+    "startup": startup,
+    "lenet": lenet,
+    "lenet_steps": lenet_steps,
+    "lenet_inference": lenet_inference,
+    "lenet_memory": lenet_memory,
+    "lenet_scaling": lenet_scaling,
+    "process": process,
+    "cifar": cifar,
+    "conv": conv,
+    "aims": aims,
+}
 
 
 def filled(text):
@@ -110,12 +381,20 @@ def filled(text):
 
 
 def main():
-    text = README.read_text(encoding="utf-8")
-    if filled(text) == text:
-        return
-    if "--check" in sys.argv:
-        sys.exit("README.md is not as the records say; run python benchmarks/tables.py")
-    README.write_text(filled(text), encoding="utf-8")
+    if "--plots" in sys.argv:
+        from tinyconv.bench.plots import conv_plot, lenet_plot
+
+        for name, draw in {"conv": conv_plot, "lenet": lenet_plot}.items():
+            draw(record(name), HERE / "plots" / f"{name}.png")
+    stale = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if filled(text) != text:
+            stale.append(page.relative_to(HERE.parent))
+            if "--check" not in sys.argv:
+                page.write_text(filled(text), encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"{', '.join(map(str, stale))}: not as the records say; run python benchmarks/tables.py")
 
 
 if __name__ == "__main__":

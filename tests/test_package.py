@@ -43,7 +43,10 @@ def snippets(name):
 
 DOCUMENTS = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("architecture", "backward", "gradcheck", "higher_order", "mistakes")),
+    *(
+        f"docs/{name}.md"
+        for name in ("architecture", "backward", "fast", "gradcheck", "higher_order", "mistakes", "profile")
+    ),
 ]
 
 
@@ -62,8 +65,9 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
     missing = [name for name in tables["RECIPES"] if not (ROOT / f"benchmarks/records/accuracy-{name}.json").exists()]
     if missing:
         pytest.skip(f"no record of {', '.join(missing)}: run benchmarks/accuracy.py")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert tables["filled"](text) == text, "run python benchmarks/tables.py"
+    for page in tables["PAGES"]:
+        text = page.read_text(encoding="utf-8")
+        assert tables["filled"](text) == text, f"{page}: run python benchmarks/tables.py"
 
 
 def test_example_your_own_op():

@@ -26,7 +26,7 @@ PARTS = ("step", "inference", "scaling", "memory", "process")
 BATCHES = (1, 32, 128, 512, 4096)
 INFERENCE = (1, 128, 10_000)
 SCALING = (128, 512, 2048, 8192)
-BURST = 4
+BURST, LARGE_BURST = 20, 4  # calls a turn, and above 512 images
 TIMES_SLOWER = 10  # than PyTorch: from there on a library takes part in fewer turns
 OURS = "tinyconv"
 
@@ -142,15 +142,12 @@ def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
 
 
 def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Training steps at one batch size, the libraries in turns. Above 512 images there are fewer."""
+    """Training steps at one batch size, the libraries in turns; a fifth as many above 512 images."""
     made, batches, reasons = ready(question["libraries"], batch)
     functions = {name: lambda name=name: made[name].step(batches[name]) for name in made}
+    burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
     turns = max(2, question["steps"] // BURST)
-    if batch > 512:
-        turns = max(2, turns // 5)
-    for function in functions.values():
-        function()
-    samples = in_turns(functions, turns, BURST, patience(functions, turns))
+    samples = in_turns(functions, turns, burst, patience(functions, turns))
     return {"batch": batch, **_kept(samples, reasons)}
 
 
@@ -168,8 +165,9 @@ def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
             reasons[name] = "its logits are not ours; not timed"
             continue
         functions[name] = lambda library=library, prepared=prepared: library.infer(prepared)
-    turns = max(2, question["steps"] // BURST // (10 if batch > 1000 else 1))
-    samples = in_turns(functions, turns, BURST, patience(functions, turns))
+    burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
+    turns = max(2, question["steps"] // BURST)
+    samples = in_turns(functions, turns, burst, patience(functions, turns))
     return {"batch": batch, **_kept(samples, reasons)}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 PAUSE = 0.03
 """Seconds: BLAS and OpenMP let their threads spin for up to about that long before they sleep."""
+WARM = 3
+"""Calls before those that are measured."""
 
 
 def in_turns(
@@ -19,8 +21,8 @@ def in_turns(
 ) -> dict[str, list[list[float]]]:
     """Seconds each call took: of each function a list of turns, each of `burst` calls.
 
-    Before them is a pause, for the threads of the one before go on looking for work for a while, and a call that is not
-    measured, for the caches. A function in `rarely` takes part in every so-manieth turn, with one call.
+    Before them is a pause, for the threads of the one before go on looking for work for a while, and some calls that are
+    not measured, until caches, clocks and threads are as they are in a long loop. A function in `rarely` takes part in every so-manieth turn, with one call.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in functions}
     for turn in range(turns):
@@ -29,7 +31,8 @@ def in_turns(
             if turn % every:
                 continue
             time.sleep(PAUSE)
-            function()
+            for _ in range(WARM if every == 1 else 1):
+                function()
             samples[name].append([timed(function) for _ in range(burst if every == 1 else 1)])
     return samples
 
