@@ -291,7 +291,8 @@ def conv():
             f"Batch {found['batch']}, one thread; peak is NumPy's largest float32 product here, "
             f"{found['peak_gflops']:.0f} GFLOP/s. im2col takes 1/{min(ranges['six loops']):,.0f} to "
             f"1/{max(ranges['six loops']):,.0f} of the time of the six naked loops, and "
-            f"1/{min(ranges['two loops']):.1f} to 1/{max(ranges['two loops']):.1f} of that of two loops over NumPy's products: \"100 to 1000 times "
+            f"1/{min(ranges['two loops']):.1f} to 1/{max(ranges['two loops']):.1f} of that of two loops over NumPy's "
+            'products: "100 to 1000 times '
             'faster" is neither. Six loops are timed on one image and scaled, and left out where one image takes '
             f"seconds. {measured_on(found)}",
         ]

@@ -21,8 +21,9 @@ def in_turns(
 ) -> dict[str, list[list[float]]]:
     """Seconds each call took: of each function a list of turns, each of `burst` calls.
 
-    Before them is a pause, for the threads of the one before go on looking for work for a while, and some calls that are
-    not measured, until caches, clocks and threads are as they are in a long loop. A function in `rarely` takes part in every so-manieth turn, with one call.
+    Before them is a pause, for the threads of the one before go on looking for work for a while, and some calls that
+    are not measured, until caches, clocks and threads are as they are in a long loop. A function in `rarely` takes part
+    in every so-manieth turn, with one call.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in functions}
     for turn in range(turns):
