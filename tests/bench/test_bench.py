@@ -59,7 +59,7 @@ def test_one_that_is_wrong_or_broken_is_not_timed(monkeypatch):
 )
 def test_convolutions_are_checked_before_they_are_timed(pair, layer, monkeypatch):
     found = conv.measured(layer, 2)
-    assert {"six loops", "two loops", "im2col", "tiled", "torch"} <= {row["name"] for row in found["rows"]}
+    assert {"six loops", "two loops", "im2col", "torch"} <= {row["name"] for row in found["rows"]}
     backward = pair.backward
 
     def wrong(*args, **geometry):
@@ -122,7 +122,7 @@ def test_bench_conv(tmp_path):
     assert run.returncode == 0, run.stderr
     (layer,) = json.loads(out.read_text())["parts"]["1 thread"]["layers"]
     rows = {row["name"]: row for row in layer["rows"]}
-    assert rows["tiled"]["forward"]["gflops"] > 0
+    assert rows["im2col"]["forward"]["gflops"] > 0
     assert rows["six loops"]["images"] == 1
     assert "conv2 5x5" in run.stdout
 

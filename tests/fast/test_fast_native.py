@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from messages import message
 
 import tinyconv as tc
+
+pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
+
 from tinyconv import functional as F
 from tinyconv import nn, ops
 from tinyconv.fast import native, pool

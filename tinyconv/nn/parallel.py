@@ -16,16 +16,16 @@ from tinyconv.tape import Node, number, walk
 from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
 from tinyconv.threads import parallel
 
-TILE, HALVED = 128, 64
-"""Images a tile at most: few enough that what its ops hand on stays in a core's cache, enough that calling them costs
-little beside their work. Of so many and more, two tiles are made."""
+TILE = 128
+"""Images a tile: few enough that what its ops hand on stays in a core's cache, enough that their calls, in which threads
+wait for each other, cost little beside their work: LeNet gains nothing by tiles of 64."""
 
 
 class DataParallel(Module):
     """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
 
-    Tensors among the arguments are cut along axis 0 into tiles of at most `tile`, of sizes as equal as can be; without
-    it, of at most 128, and two at least from 64 on. Everything else is given to each. `module` returns one tensor with
+    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (128 unless given), of sizes as equal
+    as can be; everything else is given to each. Where one is enough `module` itself runs. It returns one tensor with
     the batch first. What it computes for an image must not depend on the others: the outputs, and the gradients, are
     then those of `module` itself, up to the rounding of sums. `threads` is `get_num_threads()` unless given.
 
@@ -50,7 +50,7 @@ class DataParallel(Module):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         given = [*inputs, *options.values()]
         cut = [i for i, value in enumerate(given) if isinstance(value, Tensor)]
-        bounds = _bounds([given[i] for i in cut], self.tile)
+        bounds = _bounds([given[i] for i in cut], self.tile or TILE)
         if len(bounds) == 1:
             joined: Tensor = self.module(*inputs, **options)
             return joined
@@ -77,7 +77,7 @@ class DataParallel(Module):
         return joined
 
     def extra_repr(self) -> str:
-        return f"threads={self.threads}, tile={self.tile}"
+        return f"threads={self.threads}, tile={self.tile or TILE}"
 
 
 class _Tiles:
@@ -134,7 +134,7 @@ def _threads(threads: int | None) -> int | None:
     return threads if mode.get().watcher is None else 1
 
 
-def _bounds(tensors: list[Tensor], tile: int | None) -> list[tuple[int, int]]:
+def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
     """Where to cut a batch: as few tiles as can be, of sizes that differ by at most one."""
     if not tensors:
         return [(0, 0)]
@@ -145,9 +145,7 @@ def _bounds(tensors: list[Tensor], tile: int | None) -> list[tuple[int, int]]:
             f"{', '.join(str(t.shape) for t in tensors)}"
         )
     n = tensors[0].shape[0]
-    count = max(1, ceil(n / (tile or TILE)))
-    if tile is None and count == 1 and n >= HALVED:
-        count = 2
+    count = max(1, ceil(n / tile))
     ends = [round(n * i / count) for i in range(count + 1)]
     return list(pairwise(ends))
 
