@@ -18,7 +18,7 @@ from tinyconv.bench.lenet import bind, in_process
 from tinyconv.bench.libraries import LR, Disagreement, compare_losses
 from tinyconv.bench.timing import in_turns, rounded, summary
 
-REFERENCE = "torch"
+REFERENCE, BURST = "torch", 10
 LOOSE = 2e-2  # DataParallel standardises tiles, not the batch: another function, whose loss is only near
 
 
@@ -57,7 +57,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         except Disagreement as error:
             reasons[name] = str(error)
             del functions[name]
-    samples = in_turns(functions, max(2, question["steps"] // 2), 2)
+    samples = in_turns(functions, max(2, question["steps"] // BURST), min(BURST, question["steps"]))
     parameters = sum(p.numel() for p in models.CifarNet().parameters())
     return {
         "batch": question["batch"],

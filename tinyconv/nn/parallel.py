@@ -17,8 +17,8 @@ from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
 from tinyconv.threads import parallel
 
 TILE = 128
-"""Images a tile: few enough that what its ops hand on stays in a core's cache, enough that their calls, in which threads
-wait for each other, cost little beside their work: LeNet gains nothing by tiles of 64."""
+"""Images a tile: few enough that what its ops hand on stays in a core's cache, enough that their calls, at which
+threads wait for each other, cost little beside their work: LeNet gains nothing by tiles of 64."""
 
 
 class DataParallel(Module):
