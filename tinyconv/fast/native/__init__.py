@@ -21,8 +21,9 @@ from tinyconv.shapes import Pair, conv_output_size
 from tinyconv.threads import get_num_threads, parallel
 
 LANES = 16
-WORTH_A_THREAD = 8_000_000
-"""Multiplications, about 0.1 ms of one core: what waking another thread should bring at least."""
+WORTH_A_THREAD = 30_000_000
+"""Multiplications, about 0.6 ms of one core: below, waking another thread costs what it brings (3.7 ms a LeNet step of
+128 images with a second thread, 3.4 without)."""
 FEW_WEIGHTS = 1 << 13
 """Up to so many, the gradient of the filters is summed in registers here; of more, BLAS makes it faster."""
 
