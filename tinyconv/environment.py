@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -104,6 +102,8 @@ def gpu() -> str:
 
 def commit() -> str:
     """The commit of the checkout this runs from, with a + where files differ from it; "unknown" outside of one."""
+    import subprocess  # here, and below: each takes as long to import as all of the ops
+
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
@@ -113,6 +113,8 @@ def commit() -> str:
 
 def version_of(distribution: str) -> str:
     """The version of an installed distribution, or "not installed"."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(distribution)
     except PackageNotFoundError:
