@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Context, copy_context
 from functools import cache
-from threading import Lock, local
+from queue import SimpleQueue
+from threading import Lock, Thread, local
 from typing import Any, TypeVar
 
 from tinyconv.environment import cores
@@ -60,23 +60,30 @@ def _blas() -> list[Any]:
 
 
 class _Team:
-    """The threads that help the one that calls."""
+    """The threads that help the one that calls. They wait for work for as long as the process lives."""
 
     def __init__(self) -> None:
-        self.pool: ThreadPoolExecutor | None = None
+        self.queue: SimpleQueue[tuple[Context, Callable[[], None]]] = SimpleQueue()
         self.size = 0
         self.lock = Lock()
         self.at_work = 0  # how many parallel loops run now
         self.blas: list[int] = []  # the threads that BLAS had before
 
-    def start(self, count: int, work: Callable[[], None]) -> list[Future[None]]:
-        """Let `count` of them work, each in a copy of the caller's context."""
-        with self.lock:
-            if self.pool is None or self.size < count:
-                if self.pool is not None:
-                    self.pool.shutdown(wait=False)
-                self.pool, self.size = ThreadPoolExecutor(count, "tinyconv"), count
-            return [self.pool.submit(copy_context().run, work) for _ in range(count)]
+    def call(self, count: int, work: Callable[[], None]) -> None:
+        """Let `count` of them work, each in a copy of the caller's context, when they come to it."""
+        while self.size < count:
+            with self.lock:
+                if self.size < count:
+                    self.size += 1
+                    Thread(target=self._help, name=f"tinyconv-{self.size}", daemon=True).start()
+        for _ in range(count):
+            self.queue.put((copy_context(), work))
+
+    def _help(self) -> None:
+        while True:
+            context, work = self.queue.get()
+            context.run(work)
+            del context, work  # what they hold is to be freed now, not at the next call
 
     @contextmanager
     def one_blas_thread(self) -> Iterator[None]:
@@ -94,10 +101,10 @@ class _Team:
                 if not self.at_work:
                     self._set_blas(self.blas)
 
-    @staticmethod
-    def _set_blas(numbers: list[int]) -> None:
-        for library, n in zip(_blas(), numbers, strict=True):
-            library.set_num_threads(n)
+    def _set_blas(self, numbers: list[int]) -> None:
+        for library, before, n in zip(_blas(), self.blas, numbers, strict=True):
+            if before != 1:
+                library.set_num_threads(n)
 
 
 _team = _Team()
@@ -114,6 +121,7 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
     if count <= 1 or getattr(_here, "inside", False):
         return [function(i) for i in range(n)]
     pending, results, errors = deque(range(n)), [None] * n, {}
+    left: SimpleQueue[int] = SimpleQueue()  # the numbers done; not the threads done, of which some may come too late
 
     def work() -> None:
         _here.inside = True
@@ -124,27 +132,56 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
                 except IndexError:  # another thread was faster
                     return
                 try:
-                    results[i] = function(i)  # type: ignore[call-overload]
+                    if not errors:
+                        results[i] = function(i)  # type: ignore[call-overload]
                 except BaseException as error:
                     errors[i] = error
-                    pending.clear()
+                finally:
+                    left.put(i)
         finally:
             _here.inside = False
 
     with _team.one_blas_thread():
-        helpers = _team.start(count - 1, work)
+        _team.call(count - 1, work)
         work()
-        for helper in helpers:
-            helper.result()
+        for _ in range(n):
+            left.get()
     if errors:
         raise errors[min(errors)]
     return results  # type: ignore[return-value]
 
 
+def in_parts(function: Callable[[int, int], None], n: int, work: float) -> None:
+    """function(first, last) for parts of range(n), one for each thread that `work` is enough for, in microseconds."""
+    parts = max(1, min(get_num_threads(), n, int(work / WORTH_A_THREAD)))
+    if parts == 1 or getattr(_here, "inside", False):
+        function(0, n)
+    else:
+        parallel(lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
+
+
+WORTH_A_THREAD = 100.0
+"""Microseconds of one core: waking a thread takes half of that."""
+
+
+def blas_alone() -> AbstractContextManager[None]:
+    """A `with` block in which BLAS uses one thread."""
+    return nullcontext() if get_num_threads() == 1 else _team.one_blas_thread()
+
+
+def free_threads() -> int:
+    """How many threads a function of a compiled library may use: one inside a parallel loop, whose threads are all
+    there are; and in a forked child, where a library believes its parent's threads to be there and waits for them."""
+    return 1 if _forked or getattr(_here, "inside", False) else get_num_threads()
+
+
+_forked = False
+
+
 def _forget() -> None:
     """A child process has none of its parent's threads."""
-    global _team
-    _team = _Team()
+    global _team, _forked
+    _team, _forked = _Team(), True
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,25 +7,27 @@ of these pairs first runs, and kept in the user's cache. What is here only packs
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
 from tinyconv.fast import conv as tiled
+from tinyconv.fast import dense
 from tinyconv.fast.layout import Array, images, rows
 from tinyconv.fast.native.build import library
 from tinyconv.fast.pool import relu_backward
 from tinyconv.shapes import Pair, conv_output_size
-from tinyconv.threads import get_num_threads, parallel
+from tinyconv.threads import blas_alone, free_threads
 
 LANES = 16
-WORTH_A_THREAD = 30_000_000
-"""Multiplications, about 0.6 ms of one core: below, waking another thread costs what it brings (3.7 ms a LeNet step of
-128 images with a second thread, 3.4 without)."""
+WORTH_A_THREAD = 1_000_000
+"""Multiplications, about 20 us of one core. OpenMP's threads look for work for some milliseconds before they sleep, so
+that one is there in about 2 us."""
 FEW_WEIGHTS = 1 << 13
 """Up to so many, the gradient of the filters is summed in registers here; of more, BLAS makes it faster."""
+FEW_FEATURES = 1 << 17
+"""Up to so many weights of a linear layer its products are too short for threads."""
 
 
 class _Images(ctypes.Structure):
@@ -39,7 +41,7 @@ class _Images(ctypes.Structure):
     @classmethod
     def of(cls, x: Array) -> _Images:
         sn, sc, sh, sw = (stride // x.itemsize for stride in x.strides)
-        return cls(x.ctypes.data, *x.shape, sn, sc, sh, sw)
+        return cls(address(x), *x.shape, sn, sc, sh, sw)
 
 
 class _Filters(ctypes.Structure):
@@ -55,7 +57,7 @@ class Filters:
         f, c, kh, kw = weight.shape
         group = next(g for g in (4, 3, 2, 1) if f % g == 0)
         self.array = np.ascontiguousarray(weight.reshape(f // group, group, c, kh, kw).transpose(0, 3, 2, 4, 1))
-        self.struct = _Filters(self.array.ctypes.data, f, c, kh, kw, group)
+        self.struct = _Filters(address(self.array), f, c, kh, kw, group)
 
 
 def turned(weight: Array) -> Array:
@@ -63,24 +65,37 @@ def turned(weight: Array) -> Array:
     return weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
 
 
-def by_blocks(n: int, work: int, vectors: int, call: Callable[[int, int, Any], None]) -> None:
-    """call(first, last, scratch) for blocks of sixteen of n images, shared among threads where `work` is enough.
+class _Task(ctypes.Structure):
+    """`task` in conv.c."""
 
-    `vectors` is how many of 64 bytes the scratch memory holds; it begins at a multiple of 64.
+    _fields_ = [
+        *((name, _Images) for name in ("x", "dy")),
+        *((name, _Filters) for name in ("k", "turned")),
+        *((name, ctypes.c_void_p) for name in ("bias", "y", "dw", "db", "dx", "way")),
+        *((name, ctypes.c_long) for name in ("ph", "pw", "relu", "threads", "size")),
+        ("memory", ctypes.c_void_p),
+    ]
+
+
+def run(function: str, work: int, vectors: int, padding: Pair, **of: Any) -> None:
+    """Call a function of conv.c with a task of these parts; an array is its address.
+
+    `work` in multiplications says how many threads it is worth; `vectors` is how many of 64 bytes the scratch memory of
+    one holds, which begins at a multiple of 64.
     """
-    blocks = -(-n // LANES)
-    parts = max(1, min(get_num_threads(), blocks, work // WORTH_A_THREAD))
-    ends = [blocks * i // parts for i in range(parts + 1)]
-
-    def run(i: int) -> None:
-        memory = np.empty(64 * (vectors + 1), np.uint8)
-        call(ends[i], ends[i + 1], ctypes.c_void_p(-(-memory.ctypes.data // 64) * 64))
-
-    parallel(run, parts)
+    threads = max(1, min(free_threads(), -(-of["x"].n // LANES), work // WORTH_A_THREAD))
+    memory = np.empty(64 * (threads * vectors + 1), np.uint8)
+    task = _Task(
+        ph=padding[0], pw=padding[1], threads=threads, size=vectors, memory=-(-address(memory) // 64) * 64,
+        **{name: address(part) if isinstance(part, np.ndarray) else part for name, part in of.items()},
+    )  # fmt: skip
+    getattr(library(), function)(ctypes.byref(task))
 
 
-def address(array: Array | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if array is None else array.ctypes.data)
+def address(array: Array) -> int:
+    """Where its first element lies. (`array.ctypes.data` says the same in three times the time.)"""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def elementwise(x: Array) -> Array:
@@ -94,16 +109,8 @@ def correlate(x: Array, weight: Array, bias: Any, relu: bool, padding: Pair) -> 
     oh, ow = conv_output_size(h, kh, padding=ph), conv_output_size(w, kw, padding=pw)
     x, filters, y = elementwise(x), Filters(weight), np.empty((oh, f, ow, n), np.float32)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    source, run = _Images.of(x), library().correlate
-    by_blocks(
-        n,
-        y.size * c * kh * kw,
-        (h + 2 * ph) * c * (w + 2 * pw) + f * ow,
-        lambda first, last, scratch: run(
-            ctypes.byref(source), ctypes.byref(filters.struct), address(bias), int(relu), _long(ph), _long(pw),
-            address(y), _long(first), _long(last), scratch,
-        ),
-    )  # fmt: skip
+    scratch = (h + 2 * ph) * c * (w + 2 * pw) + f * ow
+    run("correlate", y.size * c * kh * kw, scratch, padding, x=_Images.of(x), k=filters.struct, bias=bias, y=y, relu=relu)
     return images(y)
 
 
@@ -113,20 +120,11 @@ def filters_gradient(x: Array, dy: Array, weight: Array, padding: Pair) -> Array
     (n, c, h, w), (kh, kw), (ph, pw) = x.shape, weight.shape[2:], padding
     x, dy, filters = elementwise(x), elementwise(dy), Filters(weight)
     by_block = np.empty((-(-n // LANES), *weight.shape), np.float32)
-    source, grad, run = _Images.of(x), _Images.of(dy), library().filters_gradient
-    by_blocks(
-        n,
-        dy.size * c * kh * kw,
-        (h + 2 * ph) * c * (w + 2 * pw) + dy.size // n,
-        lambda first, last, scratch: run(
-            ctypes.byref(source), ctypes.byref(grad), ctypes.byref(filters.struct), _long(ph), _long(pw),
-            address(by_block), _long(first), _long(last), scratch,
-        ),
+    run(
+        "filters_gradient", dy.size * c * kh * kw, (h + 2 * ph) * c * (w + 2 * pw) + dy.size // n, padding,
+        x=_Images.of(x), dy=_Images.of(dy), k=filters.struct, dw=by_block,
     )  # fmt: skip
     return np.add.reduce(by_block, axis=0)
-
-
-_long = ctypes.c_long
 
 
 def applies(x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, **geometry: Any) -> bool:
@@ -188,15 +186,9 @@ class Conv2dReluMaxPool2d:
         shape = oh // 2, f, ow // 2, n
         x, filters, y, way = elementwise(x), Filters(weight), np.empty(shape, np.float32), np.empty(shape, np.uint8)
         bias = None if bias is None else np.ascontiguousarray(bias)
-        source, run = _Images.of(x), library().correlate_and_pool
-        by_blocks(
-            n,
-            4 * y.size * c * kh * kw,
-            (h + 2 * ph) * c * (w + 2 * pw) + 2 * f * ow,
-            lambda first, last, scratch: run(
-                ctypes.byref(source), ctypes.byref(filters.struct), address(bias), _long(ph), _long(pw),
-                address(y), address(way), _long(first), _long(last), scratch,
-            ),
+        run(
+            "correlate_and_pool", 4 * y.size * c * kh * kw, (h + 2 * ph) * c * (w + 2 * pw) + 2 * f * ow, padding,
+            x=_Images.of(x), k=filters.struct, bias=bias, y=y, way=way,
         )  # fmt: skip
         return images(y), (x, weight, way)
 
@@ -211,17 +203,11 @@ class Conv2dReluMaxPool2d:
         db = np.empty((blocks, f), np.float32) if needs[2] else None
         dx = np.empty((h, c, w, n), np.float32) if needs[0] else None
         filters, back = Filters(weight), Filters(turned(weight))
-        source, grad, run = _Images.of(x), _Images.of(dy), library().pooled_gradients
         maps = (2 * dy.shape[2] + 2 * (kh - 1)) * f * (2 * dy.shape[3] + 2 * (kw - 1))
-        by_blocks(
-            n,
-            4 * dy.size * c * kh * kw * (1 + needs[0]),
-            (h + 2 * ph) * c * (w + 2 * pw) + maps + c * w,
-            lambda first, last, scratch: run(
-                ctypes.byref(source), ctypes.byref(grad), address(way), ctypes.byref(filters.struct),
-                ctypes.byref(back.struct), _long(ph), _long(pw), address(dw), address(db), address(dx),
-                _long(first), _long(last), scratch,
-            ),
+        run(
+            "pooled_gradients", 4 * dy.size * c * kh * kw * (1 + needs[0]),
+            (h + 2 * ph) * c * (w + 2 * pw) + maps + c * w, padding,
+            x=_Images.of(x), dy=_Images.of(dy), way=way, k=filters.struct, turned=back.struct, dw=dw, db=db, dx=dx,
         )  # fmt: skip
         return (
             None if dx is None else images(dx),
@@ -230,8 +216,43 @@ class Conv2dReluMaxPool2d:
         )
 
 
+class Linear:
+    """See `ops.Linear`. BLAS by itself: its threads and ours, which both look for work for a while, would be in each
+    other's way (2.5 ms a LeNet step of 128 images; 3.6 with two threads in BLAS)."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
+        with blas_alone():
+            return dense.Linear.forward(xp, x, weight, bias)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
+        with blas_alone():
+            return dense.Linear.backward(xp, saved, dy, needs)
+
+
+class LinearRelu:
+    """See `ops.LinearRelu`."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
+        with blas_alone():
+            return dense.LinearRelu.forward(xp, x, weight, bias)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
+        with blas_alone():
+            return dense.LinearRelu.backward(xp, saved, dy, needs)
+
+
+def linear_applies(x: Array, weight: Array, bias: Any) -> bool:
+    return weight.size <= FEW_FEATURES and dense.matrices_apply(x, weight, bias)
+
+
 PAIRS: tuple[tuple[Any, Any, Any], ...] = (
     (ops.Conv2d, Conv2d, applies),
     (ops.Conv2dRelu, Conv2dRelu, applies),
     (ops.Conv2dReluMaxPool2d, Conv2dReluMaxPool2d, applies_with_pool),
+    (ops.Linear, Linear, linear_applies),
+    (ops.LinearRelu, LinearRelu, linear_applies),
 )

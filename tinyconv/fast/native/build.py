@@ -18,8 +18,9 @@ from tinyconv.errors import VariantError
 from tinyconv.files import cache_dir
 
 SOURCE = Path(__file__).with_name("conv.c")
+HEADER = Path(__file__).with_name("team.h")
 COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno")
+FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 FOR_THIS_PROCESSOR = "-march=native"  # left out where a compiler does not know it
 
 HINT = "install one (Debian: apt install gcc; macOS: xcode-select --install), name it in CC, or leave out 'native'"
@@ -38,7 +39,8 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
     """The library of this source, from `folder` if the same compiler built it there before for this processor."""
     compiler = find_compiler()
     version = _output([*compiler, "--version"])
-    key = hashlib.sha256("\0".join([source, version, *FLAGS, FOR_THIS_PROCESSOR, processor()]).encode()).hexdigest()
+    parts = [source, HEADER.read_text(encoding="utf-8"), version, *FLAGS, FOR_THIS_PROCESSOR, processor()]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     path = folder / f"conv-{key[:16]}.so"
     if not path.exists():
         build(compiler, source, path)
@@ -71,7 +73,7 @@ def build(compiler: list[str], source: str, path: Path) -> None:
             said = ""
             for flags in ([*FLAGS, FOR_THIS_PROCESSOR], list(FLAGS)):
                 run = subprocess.run(
-                    [*compiler, *flags, "-o", str(made), str(file)], capture_output=True, text=True, check=False
+                    [*compiler, *flags, f"-I{HEADER.parent}", "-o", str(made), str(file)], capture_output=True, text=True, check=False
                 )
                 if run.returncode == 0:
                     os.replace(made, path)
