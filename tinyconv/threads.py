@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from functools import cache
 from queue import SimpleQueue
@@ -66,8 +66,6 @@ class _Team:
         self.queue: SimpleQueue[tuple[Context, Callable[[], None]]] = SimpleQueue()
         self.size = 0
         self.lock = Lock()
-        self.at_work = 0  # how many parallel loops run now
-        self.blas: list[int] = []  # the threads that BLAS had before
 
     def call(self, count: int, work: Callable[[], None]) -> None:
         """Let `count` of them work, each in a copy of the caller's context, when they come to it."""
@@ -85,29 +83,32 @@ class _Team:
             context.run(work)
             del context, work  # what they hold is to be freed now, not at the next call
 
-    @contextmanager
-    def one_blas_thread(self) -> Iterator[None]:
-        """BLAS works alone in each of our threads: two that share cores wait for each other."""
+
+class _BlasAlone:
+    """A block in which BLAS uses one thread, until all that are inside have left."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.inside = 0
+        self.before: list[tuple[Any, int]] = []  # libraries, and how many threads they had
+
+    def __enter__(self) -> None:
         with self.lock:
-            self.at_work += 1
-            if self.at_work == 1:
-                self.blas = [library.get_num_threads() for library in _blas()]
-                self._set_blas([1] * len(self.blas))
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.at_work -= 1
-                if not self.at_work:
-                    self._set_blas(self.blas)
+            self.inside += 1
+            if self.inside == 1:
+                self.before = [(library, n) for library in _blas() if (n := library.get_num_threads()) > 1]
+                for library, _ in self.before:
+                    library.set_num_threads(1)
 
-    def _set_blas(self, numbers: list[int]) -> None:
-        for library, before, n in zip(_blas(), self.blas, numbers, strict=True):
-            if before != 1:
-                library.set_num_threads(n)
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                for library, n in self.before:
+                    library.set_num_threads(n)
 
 
-_team = _Team()
+_team, _blas_alone = _Team(), _BlasAlone()
 _here = local()  # .inside: this thread is in a parallel loop already
 
 
@@ -120,7 +121,8 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
     count = min(get_num_threads() if threads is None else threads, n)
     if count <= 1 or getattr(_here, "inside", False):
         return [function(i) for i in range(n)]
-    pending, results, errors = deque(range(n)), [None] * n, {}
+    pending, results = deque(range(n)), [None] * n
+    errors: dict[int, BaseException] = {}
     left: SimpleQueue[int] = SimpleQueue()  # the numbers done; not the threads done, of which some may come too late
 
     def work() -> None:
@@ -141,7 +143,7 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
         finally:
             _here.inside = False
 
-    with _team.one_blas_thread():
+    with _blas_alone:  # two threads that share cores wait for each other
         _team.call(count - 1, work)
         work()
         for _ in range(n):
@@ -151,22 +153,27 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
     return results  # type: ignore[return-value]
 
 
-def in_parts(function: Callable[[int, int], None], n: int, work: float) -> None:
-    """function(first, last) for parts of range(n), one for each thread that `work` is enough for, in microseconds."""
-    parts = max(1, min(get_num_threads(), n, int(work / WORTH_A_THREAD)))
-    if parts == 1 or getattr(_here, "inside", False):
+WORTH_A_THREAD = 100.0
+"""Microseconds of one core: waking a thread takes half of that."""
+
+
+def threads_for(work: float) -> int:
+    """How many threads are worth their waking for work that takes one core so many microseconds."""
+    return max(1, min(get_num_threads(), int(work / WORTH_A_THREAD)))
+
+
+def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
+    """function(first, last) for parts of range(n), one for each of `threads_for(work)`."""
+    parts = min(threads_for(work), n)
+    if parts <= 1 or getattr(_here, "inside", False):
         function(0, n)
     else:
         parallel(lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
 
 
-WORTH_A_THREAD = 100.0
-"""Microseconds of one core: waking a thread takes half of that."""
-
-
 def blas_alone() -> AbstractContextManager[None]:
     """A `with` block in which BLAS uses one thread."""
-    return nullcontext() if get_num_threads() == 1 else _team.one_blas_thread()
+    return nullcontext() if get_num_threads() == 1 else _blas_alone
 
 
 def free_threads() -> int:
@@ -180,8 +187,8 @@ _forked = False
 
 def _forget() -> None:
     """A child process has none of its parent's threads."""
-    global _team, _forked
-    _team, _forked = _Team(), True
+    global _team, _blas_alone, _forked
+    _team, _blas_alone, _forked = _Team(), _BlasAlone(), True
 
 
 if hasattr(os, "register_at_fork"):

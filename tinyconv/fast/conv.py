@@ -15,19 +15,32 @@ for it packs nothing: where the weights are few, a row is multiplied in blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyconv.fast.layout import Array, images, matrices, rows
-from tinyconv.fast.pool import GEOMETRY, ReluMaxPool2d, relu_backward, relu_in_place, spread
+from tinyconv.fast.pool import (
+    GEOMETRY,
+    POOLED_A_US,
+    maxima,
+    pooled,
+    relu_backward,
+    relu_in_place,
+    spread,
+)
 from tinyconv.shapes import Pair, conv_output_size
+from tinyconv.threads import in_parts, parallel, threads_for
 
 SMALL = 1_000_000
 """OpenBLAS multiplies without packing up to so many multiplications (M N K, on AVX-512)."""
 WORKSPACE = 8 << 20
 """Bytes of columns, or of parts, made at a time; less is slower, more falls out of the cache."""
+ROWS = 8
+"""Rows that the gradient of the filters is summed over at a time, where the images are padded."""
+MULTIPLICATIONS_A_US = 45_000
+"""Of a core: 90 GFLOP/s."""
 NARROW = 112
 """Up to so many channels the sums of shifts are faster: 77 against 57 GFLOP/s at 32, 84 against 72 at 64; at 128 it is
 78 against 94."""
@@ -74,24 +87,35 @@ def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int)
     return cols
 
 
-def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, out: Array) -> None:
-    """out (OH, F, OW, N) = weight (F, C, KH, KW) over x (H, C, W, N)."""
-    (_, c, _, n), (f, _, kh, kw), (oh, _, ow, _) = x.shape, weight.shape, out.shape
+Rows: TypeAlias = Callable[[int, int, Array], None]
+"""rows_of(first, last, out): works out rows first ... last - 1 into out (rows, F, OW, N)."""
+
+
+def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
+    """weight (F, C, KH, KW) over x (H, C, W, N)."""
+    (_, c, _, n), (f, _, kh, kw), ow = x.shape, weight.shape, size[1]
     (sh, sw), (ph, pw), length, k = stride, padding, ow * n, c * kh * kw
     weight_rows = weight.transpose(0, 2, 3, 1).reshape(f, k)
     block = block_length(length, f * k)
     direct = (kh, kw, sh, sw, ph, pw) == (1,) * 4 + (0, 0)  # 1x1: the images are the columns
-    step = oh if direct else max(1, (WORKSPACE // max(1, kw * c * length * x.itemsize) - kh) // sh + 1)
-    for first in range(0, oh, step):
-        last = min(oh, first + step)
-        top = first * sh - ph
-        cols = x if direct else columns(x, top, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
-        row, blocks = kw * c * length, (length // block, block)
-        np.matmul(
-            weight_rows,
-            matrices(cols, 0, (last - first, sh * row), blocks, (k, length), (block, 1)),
-            out=matrices(out, first * f * length, (last - first, f * length), blocks, (f, length), (block, 1)),
-        )
+    most = max(1, (WORKSPACE // max(1, kw * c * length * x.itemsize) - kh) // sh + 1)
+    row, blocks = kw * c * length, (length // block, block)
+
+    def rows_of(first: int, last: int, out: Array) -> None:
+        step = last - first if direct else most
+        for start in range(first, last, step):
+            stop = min(last, start + step)
+            top = start * sh - ph
+            cols = x[start:stop] if direct else columns(x, top, (stop - 1) * sh - ph + kh, kw, sw, pw, ow)
+            np.matmul(
+                weight_rows,
+                matrices(cols, 0, (stop - start, sh * row), blocks, (k, length), (block, 1)),
+                out=matrices(
+                    out, (start - first) * f * length, (stop - start, f * length), blocks, (f, length), (block, 1)
+                ),
+            )
+
+    return rows_of
 
 
 def block_length(length: int, others: int) -> int:
@@ -102,10 +126,9 @@ def block_length(length: int, others: int) -> int:
     return block if block * others <= SMALL else length
 
 
-def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
+def by_shifts(x: Array, weight: Array, padding: Pair, size: Pair) -> Rows:
     """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
-    (h, c, w, n), (f, _, kh, kw), (oh, _, ow, _) = x.shape, weight.shape, out.shape
-    ph, pw = padding
+    (h, c, w, n), (f, _, kh, kw), (oh, ow), (ph, pw) = x.shape, weight.shape, size, padding
     if ph > 1:  # else edge rows are few, and are worked out by themselves
         inner, x = x, np.zeros((h + 2 * ph, c, w, n), x.dtype)
         x[ph : ph + h], ph, h = inner, 0, h + 2 * ph
@@ -113,38 +136,54 @@ def by_shifts(x: Array, weight: Array, padding: Pair, out: Array) -> None:
     pitch = w * n + margin  # the zeros after one row of parts are those before the next
     weight_rows = np.ascontiguousarray(weight.transpose(3, 0, 2, 1))  # (KW, F, KH, C)
     step = max(1, WORKSPACE // 4 // max(1, kw * f * pitch * x.itemsize))
-    memory = np.empty(margin + min(step, oh) * kw * f * pitch, x.dtype)
-    memory[:margin] = 0
-    parts = memory[margin:].reshape(-1, kw * f, pitch)
-    parts[:, :, w * n :] = 0
-    for group_first, group_last, top, bottom in row_groups(oh, kh, 1, ph, h):
-        if bottom <= top:
-            out[group_first:group_last] = 0
-            continue
-        taps = weight_rows[:, :, top:bottom].reshape(kw * f, -1)
-        block = block_length(w * n, taps.size)
-        blocks = (w * n // block, block)
-        for first in range(group_first, group_last, step):
-            size = min(step, group_last - first)
-            np.matmul(
-                taps,
-                matrices(x, (first + top - ph) * row, (size, row), blocks, (taps.shape[1], w * n), (block, 1)),
-                out=matrices(memory, margin, (size, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
-            )
-            shifted = matrices(memory, 0, (size, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
-            np.add.reduce(shifted, axis=1, out=out[first : first + size].reshape(size, f, length))
+
+    def rows_of(first: int, last: int, out: Array) -> None:
+        memory = np.empty(margin + min(step, last - first) * kw * f * pitch, x.dtype)
+        memory[:margin] = 0
+        parts = memory[margin:].reshape(-1, kw * f, pitch)
+        parts[:, :, w * n :] = 0
+        for group_first, group_last, top, bottom in row_groups(oh, kh, 1, ph, h):
+            group_first, group_last = max(first, group_first), min(last, group_last)
+            if bottom <= top:
+                out[max(0, group_first - first) : max(0, group_last - first)] = 0
+                continue
+            taps = weight_rows[:, :, top:bottom].reshape(kw * f, -1)
+            block = block_length(w * n, taps.size)
+            blocks = (w * n // block, block)
+            for start in range(group_first, group_last, step):
+                count = min(step, group_last - start)
+                np.matmul(
+                    taps,
+                    matrices(x, (start + top - ph) * row, (count, row), blocks, (taps.shape[1], w * n), (block, 1)),
+                    out=matrices(memory, margin, (count, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
+                )
+                shifted = matrices(memory, 0, (count, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
+                to = out[start - first : start - first + count].reshape(count, f, length)
+                np.add.reduce(shifted, axis=1, out=to)
+
+    return rows_of
+
+
+def correlation(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
+    """weight (F, C, KH, KW) over x (H, C, W, N), by whichever way is the faster."""
+    (f, c, _, kw) = weight.shape
+    many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
+    if stride == (1, 1) and kw > 1 and (c <= NARROW if many else c > 2 * f):
+        return by_shifts(x, weight, padding, size)
+    return by_columns(x, weight, stride, padding, size)
 
 
 def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
-    """weight (F, C, KH, KW) over x (H, C, W, N): (OH, F, OW, N), of the size given."""
-    (f, c, _, kw), n = weight.shape, x.shape[3]
-    out = np.empty((size[0], f, size[1], n), x.dtype)
-    many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
-    if stride == (1, 1) and kw > 1 and (c <= NARROW if many else c > 2 * f):
-        by_shifts(x, weight, padding, out)
-    else:
-        by_columns(x, weight, stride, padding, out)
+    """All of it: (OH, F, OW, N), of the size given."""
+    out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
+    rows_of = correlation(x, weight, stride, padding, size)
+    in_parts(lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight))
     return out
+
+
+def product_us(out: Array, weight: Array) -> float:
+    """About how many microseconds a core takes for `out`, or for the gradient of the filters from it."""
+    return out.size * (weight.size // max(1, len(weight))) / MULTIPLICATIONS_A_US
 
 
 def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
@@ -177,23 +216,35 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
     """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
     (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
     (sh, sw), (ph, pw), length = stride, padding, ow * n
+    us = dy.size * c * kh * kw / MULTIPLICATIONS_A_US
     if stride == (1, 1) and padding == (0, 0):  # all kernel columns at once
         run = (length, 1)
         seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
         grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
-        return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
+        products = np.empty((oh, kw, kh * c, f), x.dtype)
+        in_parts(lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us)
+        return np.add.reduce(products, axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
     if stride == (1, 1):
+        pieces = [
+            (v, start, min(last, start + ROWS), top, bottom)
+            for first, last, top, bottom in row_groups(oh, kh, 1, ph, h)
+            for start in range(first, last if bottom > top else first, ROWS)
+            for v in range(kw)
+            if (seen_by := column_range(v, ow, 1, pw, w))[1] > seen_by[0]
+        ]
+
+        def piece(i: int) -> Any:
+            v, first, last, top, bottom = pieces[i]
+            a, b = column_range(v, ow, 1, pw, w)
+            size, run, taps = last - first, ((b - a) * n, 1), (bottom - top) * c
+            start = (first + top - ph) * c * w * n + (a + v - pw) * n
+            seen = matrices(x, start, (size, c * w * n), (taps, w * n), run)
+            grad = matrices(dy, first * f * length + a * n, (size, f * length), run, (f, length))
+            return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(bottom - top, c, f)
+
         total = np.zeros((kw, kh, c, f), x.dtype)
-        for first, last, top, bottom in row_groups(oh, kh, 1, ph, h):
-            for v in range(kw):
-                a, b = column_range(v, ow, 1, pw, w)
-                if bottom > top and b > a:
-                    size, run, taps = last - first, ((b - a) * n, 1), (bottom - top) * c
-                    start = (first + top - ph) * c * w * n + (a + v - pw) * n
-                    seen = matrices(x, start, (size, c * w * n), (taps, w * n), run)
-                    grad = matrices(dy, first * f * length + a * n, (size, f * length), run, (f, length))
-                    products = np.matmul(seen, grad)
-                    total[v, top:bottom] += np.add.reduce(products, axis=0).reshape(bottom - top, c, f)
+        for (v, _, _, top, bottom), found in zip(pieces, parallel(piece, len(pieces), threads_for(us)), strict=True):
+            total[v, top:bottom] += found
         return total.transpose(3, 2, 1, 0)
     total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * length
     step = max(1, (WORKSPACE // max(1, row * x.itemsize) - kh) // sh + 1)
@@ -268,19 +319,45 @@ class Conv2dRelu:
 
 
 class Conv2dReluMaxPool2d:
-    """See `ops.Conv2dReluMaxPool2d`. The bias is added to the maxima: the same, for rounding never changes an order."""
+    """See `ops.Conv2dReluMaxPool2d`. The bias is added to the maxima: the same, for rounding never changes an order.
+    Rows of maps are pooled as soon as they are there; the maps are never there as a whole."""
 
     @staticmethod
-    def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
-        maps, from_conv = Conv2d.forward(xp, x, weight, None, **geometry)
-        y, from_pool = ReluMaxPool2d.forward(xp, maps, bias, **pool)
-        return y, (*from_conv, *from_pool)
+    def forward(
+        xp: Any, x: Array, weight: Array, bias: Any, *, pool: Any, stride: Pair, padding: Pair, **geometry: Any
+    ) -> Any:
+        n, f = len(x), len(weight)
+        oh, ow = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
+        x = rows(x)
+        y, is_right, is_low = pooled(oh // 2, f, ow // 2, n, x.dtype)
+        rows_of = correlation(x, weight, stride, padding, (oh, ow))
+
+        def part(first: int, last: int) -> None:
+            maps = np.empty((2 * (last - first), f, ow, n), x.dtype)
+            rows_of(2 * first, 2 * last, maps)
+            maxima(maps, y[first:last], is_right[first:last], is_low[first:last])
+            if bias is not None:
+                y[first:last] += bias.reshape(f, 1, 1)
+            relu_in_place(y[first:last])
+
+        in_parts(part, oh // 2, 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US)
+        return images(y), (images(x), weight, images(y), is_right, is_low)
 
     @staticmethod
-    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
-        x, weight, *from_pool = saved
-        y, is_right, is_low = from_pool
-        dy = rows(relu_backward(y, dy))
-        dmaps = images(spread(dy, is_right, is_low))
-        dx, dweight, _ = Conv2d.backward(xp, (x, weight), dmaps, (*needs[:2], False), **geometry)
-        return dx, dweight, bias_gradient(dy) if needs[2] else None  # what is spread adds up to the same
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: Any, **geometry: Any) -> Any:
+        x, weight, y, is_right, is_low = saved
+        y, dy, (h, f, w, n) = rows(y), rows(dy), rows(y).shape
+        dmaps, sums, ones = (
+            np.empty((2 * h, f, 2 * w, n), dy.dtype),
+            np.empty((h, f), dy.dtype),
+            np.ones(w * n, dy.dtype),
+        )
+
+        def part(first: int, last: int) -> None:
+            grad = relu_backward(y[first:last], dy[first:last])
+            np.matmul(grad.reshape(last - first, f, w * n), ones, out=sums[first:last])  # what is spread adds up to it
+            spread(grad, is_right[first:last], is_low[first:last], dmaps[2 * first : 2 * last])
+
+        in_parts(part, h, dmaps.size / POOLED_A_US)
+        dx, dweight, _ = Conv2d.backward(xp, (x, weight), images(dmaps), (*needs[:2], False), **geometry)
+        return dx, dweight, np.add.reduce(sums, axis=0) if needs[2] else None

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.fast.layout import Array, harmless, images, rows
+from tinyconv.fast.layout import Array, harmless, images, in_rows, rows
+from tinyconv.threads import in_parts
 
+POOLED_A_US = 2000
+"""Numbers, of what is pooled, in a microsecond of a core."""
 GEOMETRY = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
 
 
@@ -23,14 +26,20 @@ def applies(x: Array, **geometry: Any) -> bool:
     return geometry == GEOMETRY and h % 2 == 0 == w % 2 and x.dtype.char in "fd" and x.size > 0
 
 
-def maxima(x: Array) -> tuple[Array, Array, Array]:
-    """The maxima (H / 2, C, W / 2, N) of 2x2 windows of (H, C, W, N), and where they lie: `is_low` (H / 2, C, W, N),
-    which of each column, and `is_right` (H / 2, C, W / 2, N), which of the columns."""
+def pooled(h: int, c: int, w: int, n: int, dtype: Any) -> tuple[Array, Array, Array]:
+    """What `maxima` fills: the maxima (H, C, W, N) of 2x2 windows, and where they lie: `is_right` (H, C, W, N), which
+    of the columns, and `is_low` (H, C, 2 W, N), which of each column."""
+    return np.empty((h, c, w, n), dtype), np.empty((h, c, w, n), bool), np.empty((h, c, 2 * w, n), bool)
+
+
+def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
+    """The maxima of 2x2 windows of x (2 H, C, 2 W, N), into what `pooled` made, or some rows of it."""
     upper, lower = x[0::2], x[1::2]
     columns = np.maximum(upper, lower)
     left, right = columns[:, :, 0::2], columns[:, :, 1::2]
-    y = np.maximum(left, right)
-    is_low, is_right = np.greater(lower, upper), np.greater(right, left)
+    np.maximum(left, right, out=y)
+    np.greater(lower, upper, out=is_low)
+    np.greater(right, left, out=is_right)
     low_left, low_right = is_low[:, :, 0::2], is_low[:, :, 1::2]
     equal = np.equal(left, right)
     if equal.any():  # the first counts, row by row: the upper right one comes before the lower left one
@@ -40,14 +49,11 @@ def maxima(x: Array) -> tuple[Array, Array, Array]:
         nan_left, nan_right = np.isnan(left), np.isnan(right)
         is_right |= nan_right & (~nan_left | low_right | ~low_left)
         is_right &= ~(nan_left & ~nan_right)
-    return y, is_right, is_low
 
 
-def spread(dy: Array, is_right: Array, is_low: Array) -> Array:
-    """The gradient (H, C, W, N) of what the maxima were taken of: dy at their places, 0 elsewhere."""
-    h, c, w, n = dy.shape
-    dcolumns = np.empty((h, c, 2 * w, n), dy.dtype)
-    dx = np.empty((2 * h, c, 2 * w, n), dy.dtype)
+def spread(dy: Array, is_right: Array, is_low: Array, dx: Array) -> None:
+    """The gradient dx (2 H, C, 2 W, N) of what `maxima` were taken of: dy (H, C, W, N) at their places, 0 elsewhere."""
+    dcolumns = np.empty(is_low.shape, dy.dtype)
     left, right, upper, lower = dcolumns[:, :, 0::2], dcolumns[:, :, 1::2], dx[0::2], dx[1::2]
     if harmless(dy):
         np.multiply(dy, is_right, out=right)
@@ -57,7 +63,6 @@ def spread(dy: Array, is_right: Array, is_low: Array) -> Array:
     else:
         right[...], left[...] = np.where(is_right, dy, 0), np.where(is_right, 0, dy)
         lower[...], upper[...] = np.where(is_low, dcolumns, 0), np.where(is_low, 0, dcolumns)
-    return dx
 
 
 class MaxPool2d:
@@ -65,31 +70,58 @@ class MaxPool2d:
 
     @staticmethod
     def forward(xp: Any, x: Array, **geometry: Any) -> Any:
-        y, is_right, is_low = maxima(rows(x))
-        low = np.where(is_right, is_low[:, :, 1::2], is_low[:, :, 0::2])
-        place = np.add(is_right, 2 * low.view(np.int8), dtype=np.int32)
+        x = rows(x)
+        h, c, w, n = x.shape
+        y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
+        place = np.empty(y.shape, np.int32)
+
+        def part(first: int, last: int) -> None:
+            right, low = is_right[first:last], is_low[first:last]
+            maxima(x[2 * first : 2 * last], y[first:last], right, low)
+            lower = np.where(right, low[:, :, 1::2], low[:, :, 0::2])
+            np.add(right, 2 * lower.view(np.int8), out=place[first:last])
+
+        in_parts(part, h // 2, x.size / POOLED_A_US)
         return (images(y), images(place)), (is_right, is_low)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
-        return (images(spread(rows(dy), *saved)),)
+        return (spread_in_parts(dy, None, *saved),)
 
 
 class ReluMaxPool2d:
     """See `ops.ReluMaxPool2d`. Where a maximum is not positive its window has no gradient."""
 
     @staticmethod
-    def forward(xp: Any, x: Array, bias: Any = None, **geometry: Any) -> Any:
-        y, is_right, is_low = maxima(rows(x))
-        y = images(y)
-        if bias is not None:
-            y += bias.reshape(-1, 1, 1)
-        return relu_in_place(y), (y, is_right, is_low)
+    def forward(xp: Any, x: Array, **geometry: Any) -> Any:
+        x = rows(x)
+        h, c, w, n = x.shape
+        y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
+
+        def part(first: int, last: int) -> None:
+            maxima(x[2 * first : 2 * last], y[first:last], is_right[first:last], is_low[first:last])
+            relu_in_place(y[first:last])
+
+        in_parts(part, h // 2, x.size / POOLED_A_US)
+        return images(y), (images(y), is_right, is_low)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
-        y, is_right, is_low = saved
-        return (images(spread(rows(relu_backward(y, dy)), is_right, is_low)),)
+        return (spread_in_parts(dy, *saved),)
+
+
+def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array) -> Array:
+    """The gradient of images (N, C, 2 H, 2 W), of dy (N, C, H, W); and of a ReLU, where y is what it made."""
+    dy, y = rows(dy), None if y is None else rows(y)
+    h, c, w, n = dy.shape
+    dx = np.empty((2 * h, c, 2 * w, n), dy.dtype)
+
+    def part(first: int, last: int) -> None:
+        grad = dy[first:last] if y is None else relu_backward(y[first:last], dy[first:last])
+        spread(grad, is_right[first:last], is_low[first:last], dx[2 * first : 2 * last])
+
+    in_parts(part, h, dx.size / POOLED_A_US)
+    return images(dx)
 
 
 # --- ReLU -----------------------------------------------------------------------------------------------------------
@@ -99,19 +131,36 @@ ROW = 2048
 it does one by one."""
 FEW = 1 << 15
 """Elements of which a pass costs less than a call."""
+RELUS_A_US = 4000
+"""Numbers in a microsecond of a core."""
 
 
 def relu_in_place(x: Array) -> Array:
     """max(x, 0), written over x, an array that was just made and has no holes."""
-    flat = x.reshape(-1) if x.flags.c_contiguous else x.transpose(2, 1, 3, 0).reshape(-1)
+    flat = x.reshape(-1) if x.flags.c_contiguous else rows(x).reshape(-1)
     size = next((size for size in (ROW, ROW - ROW // 4, ROW // 2, ROW // 4, ROW // 8) if flat.size % size == 0), 1)
-    part = flat.reshape(-1, size) if size > 1 else flat
-    np.maximum(part, np.zeros(part.shape[-1], x.dtype), out=part)
+    runs = flat.reshape(-1, size) if size > 1 else flat.reshape(1, -1)
+    zeros = np.zeros(runs.shape[1], x.dtype)
+    in_parts(lambda a, b: np.maximum(runs[a:b], zeros, out=runs[a:b]), len(runs), x.size / RELUS_A_US)
     return x
 
 
 def relu_backward(y: Array, dy: Array) -> Array:
     """dy where y > 0, or NaN."""
-    if dy.size > FEW and harmless(dy) and harmless(y):
-        return dy * (y > 0)
-    return np.where(np.less_equal(y, 0), 0, dy)
+    if dy.size <= FEW:
+        return np.where(np.less_equal(y, 0), 0, dy)
+    dx = np.empty_like(dy)
+    if in_rows(y) and in_rows(dy):  # else in the order of NumPy, or in two orders
+        y, dy, to = rows(y), rows(dy), rows(dx)
+    else:
+        to = dx
+
+    def part(first: int, last: int) -> None:
+        some, grad = y[first:last], dy[first:last]
+        if harmless(grad) and harmless(some):
+            np.multiply(grad, some > 0, out=to[first:last])
+        else:
+            to[first:last] = np.where(np.less_equal(some, 0), 0, grad)
+
+    in_parts(part, len(dy), dy.size / RELUS_A_US)
+    return dx

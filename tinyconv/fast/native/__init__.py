@@ -13,12 +13,11 @@ import numpy as np
 
 from tinyconv import ops
 from tinyconv.fast import conv as tiled
-from tinyconv.fast import dense
 from tinyconv.fast.layout import Array, images, rows
 from tinyconv.fast.native.build import library
 from tinyconv.fast.pool import relu_backward
 from tinyconv.shapes import Pair, conv_output_size
-from tinyconv.threads import blas_alone, free_threads
+from tinyconv.threads import free_threads
 
 LANES = 16
 WORTH_A_THREAD = 1_000_000
@@ -26,8 +25,6 @@ WORTH_A_THREAD = 1_000_000
 that one is there in about 2 us."""
 FEW_WEIGHTS = 1 << 13
 """Up to so many, the gradient of the filters is summed in registers here; of more, BLAS makes it faster."""
-FEW_FEATURES = 1 << 17
-"""Up to so many weights of a linear layer its products are too short for threads."""
 
 
 class _Images(ctypes.Structure):
@@ -110,7 +107,8 @@ def correlate(x: Array, weight: Array, bias: Any, relu: bool, padding: Pair) -> 
     x, filters, y = elementwise(x), Filters(weight), np.empty((oh, f, ow, n), np.float32)
     bias = None if bias is None else np.ascontiguousarray(bias)
     scratch = (h + 2 * ph) * c * (w + 2 * pw) + f * ow
-    run("correlate", y.size * c * kh * kw, scratch, padding, x=_Images.of(x), k=filters.struct, bias=bias, y=y, relu=relu)
+    source, work = _Images.of(x), y.size * c * kh * kw
+    run("correlate", work, scratch, padding, x=source, k=filters.struct, bias=bias, y=y, relu=relu)
     return images(y)
 
 
@@ -216,43 +214,8 @@ class Conv2dReluMaxPool2d:
         )
 
 
-class Linear:
-    """See `ops.Linear`. BLAS by itself: its threads and ours, which both look for work for a while, would be in each
-    other's way (2.5 ms a LeNet step of 128 images; 3.6 with two threads in BLAS)."""
-
-    @staticmethod
-    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        with blas_alone():
-            return dense.Linear.forward(xp, x, weight, bias)
-
-    @staticmethod
-    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
-        with blas_alone():
-            return dense.Linear.backward(xp, saved, dy, needs)
-
-
-class LinearRelu:
-    """See `ops.LinearRelu`."""
-
-    @staticmethod
-    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        with blas_alone():
-            return dense.LinearRelu.forward(xp, x, weight, bias)
-
-    @staticmethod
-    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
-        with blas_alone():
-            return dense.LinearRelu.backward(xp, saved, dy, needs)
-
-
-def linear_applies(x: Array, weight: Array, bias: Any) -> bool:
-    return weight.size <= FEW_FEATURES and dense.matrices_apply(x, weight, bias)
-
-
 PAIRS: tuple[tuple[Any, Any, Any], ...] = (
     (ops.Conv2d, Conv2d, applies),
     (ops.Conv2dRelu, Conv2dRelu, applies),
     (ops.Conv2dReluMaxPool2d, Conv2dReluMaxPool2d, applies_with_pool),
-    (ops.Linear, Linear, linear_applies),
-    (ops.LinearRelu, LinearRelu, linear_applies),
 )

@@ -72,9 +72,8 @@ def build(compiler: list[str], source: str, path: Path) -> None:
             file.write_text(source, encoding="utf-8")
             said = ""
             for flags in ([*FLAGS, FOR_THIS_PROCESSOR], list(FLAGS)):
-                run = subprocess.run(
-                    [*compiler, *flags, f"-I{HEADER.parent}", "-o", str(made), str(file)], capture_output=True, text=True, check=False
-                )
+                command = [*compiler, *flags, f"-I{HEADER.parent}", "-o", str(made), str(file)]
+                run = subprocess.run(command, capture_output=True, text=True, check=False)
                 if run.returncode == 0:
                     os.replace(made, path)
                     return
