@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def convolutions(draw):
     kernel = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)))
     padding = tuple(draw(st.integers(0, k - 1)) for k in kernel)
     size = [max(1, k - 2 * p) + draw(st.integers(0, 13)) for k, p in zip(kernel, padding, strict=True)]
-    n, c, f = draw(st.integers(1, 40)), draw(st.sampled_from([1, 2, 3, 6])), draw(st.sampled_from([1, 2, 3, 5, 6, 16]))
+    n, c, f = draw(st.integers(4, 40)), draw(st.sampled_from([1, 2, 3, 6])), draw(st.sampled_from([1, 2, 3, 5, 6, 16]))
     return (n, c, *size), (f, c, *kernel), padding
 
 
@@ -114,10 +115,48 @@ def test_threads_do_not_change_a_bit(monkeypatch):
     assert found[0] == found[1] == found[2]
 
 
+def test_two_callers_at_once_get_what_one_gets(monkeypatch):
+    """The threads in team.h serve one at a time; the other does its work alone. Many short tasks, so that they meet."""
+    monkeypatch.setattr(native, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(native, "free_threads", lambda: 3)
+    geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    inputs = arrays(((70, 2, 6, 6), (4, 2, 3, 3), (0, 0)), False)
+    expected = native.Conv2d.forward(np, *inputs, **geometry)[0].tobytes()
+
+    def many(_):
+        return all(native.Conv2d.forward(np, *inputs, **geometry)[0].tobytes() == expected for _ in range(300))
+
+    with ThreadPoolExecutor(3) as pool_of_callers:
+        assert all(pool_of_callers.map(many, range(3)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_child_works_alone():
+    """It has none of the threads that its parent had, and must not wait for them."""
+    code = """
+import os, numpy as np, tinyconv as tc
+from tinyconv.fast import native
+native.WORTH_A_THREAD = 1
+tc.set_num_threads(2)
+x, conv = tc.ones(64, 1, 8, 8), tc.nn.Conv2d(1, 4, 3)
+with tc.using("native"):
+    before = conv(x).numpy().tobytes()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if conv(x).numpy().tobytes() == before else 1)
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, cwd=Path(tc.__file__).parents[1]
+    )
+
+
 def test_what_it_does_not_take_runs_tiled():
     with tc.using("native"):
-        x = tc.randn(2, 4, 6, 6)
+        x = tc.randn(4, 4, 6, 6)
         assert F.conv2d(x, tc.randn(2, 4, 3, 3, requires_grad=True)).grad_fn.pair is native.Conv2d
+        few = F.conv2d(x[:3], tc.randn(2, 4, 3, 3, requires_grad=True))
+        assert few.grad_fn.pair.__module__ == "tinyconv.fast.conv"
         strided = F.conv2d(x, tc.randn(2, 4, 3, 3, requires_grad=True), stride=2)
         assert strided.grad_fn.pair.__module__ == "tinyconv.fast.conv"
         grouped = F.conv2d(x, tc.randn(2, 2, 3, 3, requires_grad=True), groups=2)
@@ -199,8 +238,8 @@ def test_importing_builds_nothing(tmp_path):
 def test_asked_for_in_the_environment():
     code = """
 import tinyconv as tc
-x = tc.nn.Conv2d(1, 2, 3)(tc.ones(1, 1, 5, 5))
-y = tc.nn.Conv2d(1, 2, 3, stride=2)(tc.ones(1, 1, 5, 5))
+x = tc.nn.Conv2d(1, 2, 3)(tc.ones(4, 1, 5, 5))
+y = tc.nn.Conv2d(1, 2, 3, stride=2)(tc.ones(4, 1, 5, 5))
 print(x.grad_fn.pair.__module__, y.grad_fn.pair.__module__)
 """
     environment = os.environ | {"TINYCONV_FAST": "native"}

@@ -19,7 +19,7 @@ import tinyconv as tc
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
 
 from tinyconv import functional as F
-from tinyconv import nn, ops, variants
+from tinyconv import nn, ops, threads, variants
 from tinyconv.fast import conv, dense, norm, pool
 from tinyconv.fast.layout import images, in_rows, rows
 
@@ -91,6 +91,44 @@ def test_conv2d_in_parts(monkeypatch, workspace, shape, stride):
     x, weight, bias = (rng.standard_normal(s) for s in ((16, shape[1], 9, 8), shape, shape[:1]))
     geometry = {"stride": stride, "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     compare(conv.Conv2d, ops.Conv2d, (x, weight, bias), np.float64, **geometry)
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize(
+    ("pair", "shape", "filters", "options"),
+    [
+        (conv.Conv2d, (40, 6, 13, 12), (16, 6, 5, 5), {"padding": (0, 0)}),
+        (conv.Conv2d, (40, 48, 13, 8), (32, 48, 3, 3), {"padding": (1, 1)}),
+        (conv.Conv2d, (40, 8, 9, 8), (30, 8, 3, 3), {"padding": (2, 2), "stride": (2, 1)}),
+        (conv.Conv2dRelu, (70, 3, 30, 30), (4, 3, 3, 3), {"padding": (2, 2)}),
+        (conv.Conv2dReluMaxPool2d, (70, 2, 28, 28), (6, 2, 5, 5), {"padding": (0, 0), "pool": pool.GEOMETRY}),
+        (pool.MaxPool2d, (70, 5, 10, 26), None, pool.GEOMETRY),
+        (pool.ReluMaxPool2d, (70, 5, 10, 26), None, pool.GEOMETRY),
+        (dense.Relu, (70, 5, 11, 26), None, {}),
+        (norm.BatchNorm, (70, 5, 11, 26), (), {"eps": 1e-5}),
+    ],
+)
+def test_threads_do_not_change_a_bit(monkeypatch, pair, shape, filters, options, special):
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    if special:
+        x[rng.random(shape) < 0.01] = np.nan
+    inputs = [images(rows(x))]
+    if filters:
+        inputs += [rng.standard_normal(filters).astype(np.float32), rng.standard_normal(filters[0]).astype(np.float32)]
+        options = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, **options}
+    elif filters is not None:
+        inputs += [np.ones(shape[1], np.float32), np.zeros(shape[1], np.float32), None, None]
+    found = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(threads, "get_num_threads", lambda count=count: count)
+        y, saved = pair.forward(np, *inputs, **options)
+        ys = y if isinstance(y, tuple) else (y,)
+        dy = np.random.default_rng(1).standard_normal(ys[0].shape).astype(np.float32)
+        grads = pair.backward(np, saved, dy, NEEDS[: len(inputs)], **options)
+        found.append([array.tobytes() for array in (*ys, *grads) if array is not None])
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_mistake_in_a_pair_is_seen(monkeypatch):
@@ -262,7 +300,7 @@ def test_a_class_derived_from_an_op_is_another_op():
 
 QUESTION = """
 import tinyconv as tc
-from tinyconv import nn, ops, variants
+from tinyconv import nn, ops, threads, variants
 x = tc.randn(4, 1, 8, 8)
 y = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))(x)
 y.sum().backward()

@@ -70,9 +70,9 @@ def test_it_is_one_node_and_tiles_run_on_several_threads():
     ("n", "tile", "sizes"),
     [
         (10, 4, [3, 4, 3]),
-        (128, None, [128]),
-        (129, None, [64, 65]),
-        (512, None, [128] * 4),
+        (256, None, [256]),
+        (257, None, [128, 129]),
+        (512, None, [256] * 2),
         (0, 3, [0]),
     ],
 )
@@ -233,7 +233,7 @@ def test_state_is_the_modules_under_its_name():
     model = small_net()
     parallel = nn.DataParallel(model)
     assert set(parallel.state_dict()) == {f"module.{name}" for name in model.state_dict()}
-    assert "threads=None, tile=128" in repr(parallel)
+    assert "threads=None, tile=256" in repr(parallel)
     assert parallel.eval() is parallel
     assert not model[0].training
 

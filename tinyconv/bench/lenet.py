@@ -237,10 +237,10 @@ def peak_mib() -> float:
 
 
 def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, Any]:
-    """`tinyconv train lenet5`, five epochs of MNIST, and the same in PyTorch: from start to exit, alternating."""
+    """`tinyconv train lenet5`, five epochs of MNIST, in NumPy and with the compiled pairs, and the same recipe in
+    PyTorch: from start to exit, alternating."""
     folder = data.locate("mnist", root) or data.fetch("mnist", root)
     environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
-    runs: dict[str, list[dict[str, float]]] = {"tinyconv": [], "torch": []}
     with tempfile.TemporaryDirectory() as scratch:
         ours = [
             sys.executable,
@@ -257,11 +257,19 @@ def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, An
         ]
         ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors"] + (["--data-dir", str(root)] if root else [])
         theirs = [sys.executable, str(Path(__file__).with_name("torch_recipe.py")), str(folder)]
+        commands = {
+            "tinyconv": (ours, environment),
+            "tinyconv native": (ours, environment | {"TINYCONV_FAST": "native"}),
+            REFERENCE: (theirs, environment),
+        }
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
         for _ in range(repeats):
-            for name, command in (("tinyconv", ours), ("torch", theirs)):
-                runs[name].append(one_process(command, environment))
-    ratios = [a["seconds"] / b["seconds"] for a, b in zip(runs["tinyconv"], runs["torch"], strict=True)]
-    return {"threads": threads, "runs": runs, "ratios": ratios, "ratio": median(ratios)}
+            for name, (command, variables) in commands.items():
+                runs[name].append(one_process(command, variables))
+    ratios = {
+        name: [a["seconds"] / b["seconds"] for a, b in zip(runs[name], runs[REFERENCE], strict=True)] for name in runs
+    }
+    return {"threads": threads, "runs": runs, "ratios": ratios}
 
 
 def one_process(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, float]:

@@ -22,9 +22,14 @@ SHORT = 20_000_000
 and look for more work for a while after, on the cores that ours are on (a LeNet step took 5.0 ms; alone, 4.2)."""
 
 
+TINY = 1 << 18
+"""Multiplications for which BLAS calls no threads anyway."""
+_as_it_is = nullcontext()
+
+
 def blas_for(x: Array, weight: Array) -> AbstractContextManager[None]:
     """A `with` block with as many of BLAS's threads as are good for products of these two."""
-    return blas_alone() if len(x) * weight.size <= SHORT else nullcontext()
+    return blas_alone() if TINY < len(x) * weight.size <= SHORT else _as_it_is
 
 
 class Linear:

@@ -14,6 +14,7 @@ with no op in between knowing of it. What it is good for:
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -48,4 +49,4 @@ def harmless(x: Array) -> bool:
 
     A sum that overflows says no too; then what is slower, and always right, is done.
     """
-    return bool(np.isfinite(np.add.reduce(x, axis=None)))
+    return isfinite(np.add.reduce(x, axis=None))

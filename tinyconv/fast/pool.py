@@ -137,6 +137,8 @@ RELUS_A_US = 4000
 
 def relu_in_place(x: Array) -> Array:
     """max(x, 0), written over x, an array that was just made and has no holes."""
+    if x.size <= ROW:
+        return np.maximum(x, 0, out=x)
     flat = x.reshape(-1) if x.flags.c_contiguous else rows(x).reshape(-1)
     size = next((size for size in (ROW, ROW - ROW // 4, ROW // 2, ROW // 4, ROW // 8) if flat.size % size == 0), 1)
     runs = flat.reshape(-1, size) if size > 1 else flat.reshape(1, -1)

@@ -16,15 +16,16 @@ from tinyconv.tape import Node, number, walk
 from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
 from tinyconv.threads import parallel
 
-TILE = 128
-"""Images a tile: few enough that what its ops hand on stays in a core's cache, enough that their calls, at which
-threads wait for each other, cost little beside their work: LeNet gains nothing by tiles of 64."""
+TILE = 256
+"""Images a tile: few enough that what its ops hand on stays near a core, enough that their calls, at which threads
+wait for each other, cost little beside their work. A LeNet step of 4,096 images takes 119 ms in tiles of 64, 90 of 128,
+80 of 256, 91 of 512."""
 
 
 class DataParallel(Module):
     """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
 
-    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (128 unless given), of sizes as equal
+    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (256 unless given), of sizes as equal
     as can be; everything else is given to each. Where one is enough `module` itself runs. It returns one tensor with
     the batch first. What it computes for an image must not depend on the others: the outputs, and the gradients, are
     then those of `module` itself, up to the rounding of sums. `threads` is `get_num_threads()` unless given.
