@@ -1,4 +1,4 @@
-"""Compiled pairs for convolutions, in C of two hundred lines: `tinyconv.using("native")`.
+"""Compiled pairs for convolutions, in three hundred lines of C: `tinyconv.using("native")`.
 
 Never needed and never chosen by itself (unless TINYCONV_FAST=native is in the environment): conv.c is compiled when one
 of these pairs first runs, and kept in the user's cache. What is here only packs weights and passes addresses.
