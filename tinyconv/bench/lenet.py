@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import numpy as np
 
 import tinyconv as tc
 from tinyconv import data
+from tinyconv.bench.bare import peak_mib
 from tinyconv.bench.libraries import LIBRARIES, REFERENCE, Disagreement, Missing, compare_losses, lenet_weights
 from tinyconv.bench.timing import in_turns, rounded, summary, timed
 from tinyconv.threads import VARIABLES
@@ -226,11 +226,6 @@ def peak_memory(name: str) -> float | str:
     except (Missing, ImportError) as error:
         return str(error)
     return peak_mib()
-
-
-def peak_mib() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 # --- whole processes ------------------------------------------------------------------------------------------------
