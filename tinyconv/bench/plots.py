@@ -39,10 +39,10 @@ def conv_plot(record: Mapping[str, Any], path: Path) -> None:
             axes.bar(places, heights, 0.13, color=COLOURS[name], label=NAMES[name])
     axes.set_yscale("log")
     axes.set_ylabel("µs an image, forward + backward", fontsize=13)
-    layers = [measured["layer"]["name"].replace(", ", "\n", 1).replace(" to ", "→") for measured in part["layers"]]
+    layers = [measured["layer"]["name"].replace(", ", "\n").replace(" to ", "→") for measured in part["layers"]]
     axes.set_xticks(range(len(layers)), layers, fontsize=11)
     axes.set_title(f"One convolution, batch {part['batch']}, one thread: lower is better", loc="left", fontsize=15)
-    axes.legend(ncols=3, fontsize=11, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    axes.legend(ncols=3, fontsize=11, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     _save(figure, path)
 
 
