@@ -158,14 +158,16 @@ WORTH_A_THREAD = 100.0
 
 
 def threads_for(work: float) -> int:
-    """How many threads are worth their waking for work that takes one core so many microseconds."""
+    """How many threads are worth their waking for work that takes one core so many microseconds: one inside a loop."""
+    if getattr(_here, "inside", False):
+        return 1
     return max(1, min(get_num_threads(), int(work / WORTH_A_THREAD)))
 
 
 def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
     """function(first, last) for parts of range(n), one for each of `threads_for(work)`."""
     parts = min(threads_for(work), n)
-    if parts <= 1 or getattr(_here, "inside", False):
+    if parts <= 1:
         function(0, n)
     else:
         parallel(lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
