@@ -151,18 +151,17 @@ def relu_backward(y: Array, dy: Array) -> Array:
     """dy where y > 0, or NaN."""
     if dy.size <= FEW:
         return np.where(np.less_equal(y, 0), 0, dy)
+    innermost = in_rows(y) and in_rows(dy)  # else in the order of NumPy, or in two orders
+    if innermost:
+        y, dy = rows(y), rows(dy)
     dx = np.empty_like(dy)
-    if in_rows(y) and in_rows(dy):  # else in the order of NumPy, or in two orders
-        y, dy, to = rows(y), rows(dy), rows(dx)
-    else:
-        to = dx
 
     def part(first: int, last: int) -> None:
         some, grad = y[first:last], dy[first:last]
         if harmless(grad) and harmless(some):
-            np.multiply(grad, some > 0, out=to[first:last])
+            np.multiply(grad, some > 0, out=dx[first:last])
         else:
-            to[first:last] = np.where(np.less_equal(some, 0), 0, grad)
+            dx[first:last] = np.where(np.less_equal(some, 0), 0, grad)
 
     in_parts(part, len(dy), dy.size / RELUS_A_US)
-    return dx
+    return images(dx) if innermost else dx
