@@ -49,6 +49,7 @@ from tinyconv.train import (
     predict,
     resume,
     start,
+    usual_recipe,
 )
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -67,6 +68,7 @@ Threads = Annotated[
 ]
 
 PROFILED = 20  # steps
+DATASETS = ", ".join(data.list_datasets())
 SYNTHETIC = "synthetic: drawn when needed, no files to fetch"
 
 
@@ -97,17 +99,23 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def train(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(models.MODELS)}.")] = None,
-    data_name: Annotated[str, typer.Option("--data", help="mnist, fashion-mnist or synthetic.")] = "mnist",
+    data_name: Annotated[str, typer.Option("--data", help=f"{DATASETS} or synthetic.")] = "mnist",
     recipe: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(RECIPES)}. The options below change it.")
-    ] = "default",
+        str | None,
+        typer.Option(help=f"One of: {', '.join(RECIPES)} (default: by model and data). The options below change it."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate; the peak of a one-cycle schedule.")] = None,
     schedule: Annotated[str | None, typer.Option(help="onecycle or constant.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
     shift: Annotated[int | None, typer.Option(min=0, help="Shift training images by up to so many pixels.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=0, help="Crop training images at random, mirrored by so many pixels around.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirror every other training image.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order of the images and their shifts.")] = 0,
     out: Annotated[
@@ -147,10 +155,14 @@ def train(
                 "schedule": schedule,
                 "weight_decay": weight_decay,
                 "shift": shift,
+                "crop": crop,
+                "flip": flip,
                 "label_smoothing": label_smoothing,
+                "optimizer": optimizer,
             }
             if model not in models.MODELS:
                 raise typer.BadParameter(f"no model {model!r}; there are {', '.join(models.MODELS)}")
+            recipe = recipe or usual_recipe(model, data_name)
             try:
                 chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
             except ValueError as error:
@@ -328,9 +340,11 @@ def _display(session: Session, parameters: int, as_json: bool) -> Iterator[Any]:
             if isinstance(report, StepReport):
                 progress.update(task, advance=1, epoch=report.epoch, loss=report.loss)
             else:
+                left = (trainer.epochs - report.epoch) * report.seconds / 60
                 progress.console.print(
                     f"epoch {report.epoch}: train loss {report.train_loss:.4f}, "
-                    f"test accuracy {report.test_accuracy:.2%}, {report.seconds:.1f} s",
+                    f"test accuracy {report.test_accuracy:.2%}, {report.seconds:.1f} s"
+                    + (f", about {left:.0f} min left" if left > 2 else ""),
                     highlight=False,
                 )
 

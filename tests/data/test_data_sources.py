@@ -92,7 +92,7 @@ def tiny(monkeypatch, tmp_path):
 
 def register(monkeypatch, *mirrors: str, **changes) -> sources.Source:
     files = tuple(sources.File(n, len(data), hashlib.sha256(data).hexdigest()) for n, data in FILES.items())
-    dataset = sources.Source("tiny", "Tiny", files, mirrors, tuple("0123456789"), (0.5,), (0.25,))
+    dataset = sources.Source("tiny", ("Tiny/raw", "raw", ""), files, mirrors, tuple("0123456789"), (0.5,), (0.25,))
     dataset = replace(dataset, **changes)
     monkeypatch.setitem(sources.SOURCES, "tiny", dataset)
     return dataset
@@ -155,8 +155,8 @@ def test_an_intact_gzip_beside_a_damaged_file_is_enough(tiny, tmp_path):
 
 
 def test_names():
-    assert sources.list_datasets() == ("mnist", "fashion-mnist")
-    assert sources.source("Fashion_MNIST").folder == "FashionMNIST"
+    assert sources.list_datasets() == ("mnist", "fashion-mnist", "cifar10")
+    assert sources.source("Fashion_MNIST").name == "fashion-mnist"
     with pytest.raises(DataError, match="no dataset is called 'minst'; there are mnist, fashion-mnist"):
         sources.fetch("minst")
 

@@ -1,7 +1,8 @@
 """Datasets: found or fetched, verified, augmented, and served in batches."""
 
 from tinyconv.data.augment import Augment, Compose, RandomCrop, RandomHorizontalFlip, RandomShift
-from tinyconv.data.datasets import Dataset, describe, fashion_mnist, load, mnist, synthetic_digits
+from tinyconv.data.cifar import read_cifar10
+from tinyconv.data.datasets import Dataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import read_picture
@@ -18,6 +19,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomShift",
     "cache_dir",
+    "cifar10",
     "describe",
     "fashion_mnist",
     "fetch",
@@ -25,6 +27,7 @@ __all__ = [
     "load",
     "locate",
     "mnist",
+    "read_cifar10",
     "read_idx",
     "read_picture",
     "synthetic_digits",

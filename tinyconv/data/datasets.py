@@ -1,4 +1,4 @@
-"""Labelled images in memory: MNIST, Fashion-MNIST, and digits drawn on the spot for when there is no data file."""
+"""Labelled images in memory: MNIST, Fashion-MNIST, CIFAR-10, and digits drawn on the spot for when there is no file."""
 
 from __future__ import annotations
 
@@ -114,6 +114,18 @@ def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = Fal
     return load("fashion-mnist", split, root, offline)
 
 
+def cifar10(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+    """CIFAR-10: 32x32 colour photographs of ten kinds of things, 50,000 to train and 10,000 to test.
+
+    The binary version, in the folder `cifar-10-batches-bin`; without it the original archive of 170 MB is fetched.
+    Files of a folder of yours that are of the same layout and not the original ones are used too, with a warning.
+    Arguments and errors are those of `mnist`.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    """
+    return load("cifar10", split, root, offline)
+
+
 def load(name: str, split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
     """The dataset called `name`: one of `list_datasets()`, or "synthetic" for `synthetic_digits` (`root` is unused).
 
@@ -124,7 +136,7 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
     if name == "synthetic":
         return synthetic_digits(SYNTHETIC_TRAIN, 0) if split == "train" else synthetic_digits(SYNTHETIC_TEST, 1)
     source = sources.source(name)
-    files = source.files[:2] if split == "train" else source.files[2:]
+    files = source.files_of(split)
     folder = sources.locate(name, root)
     arrays: list[Array] = []
     if folder is not None:
@@ -133,16 +145,16 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
     if not arrays:
         folder = sources.fetch(name, root, offline)
         arrays = [sources.read_verified(folder, file) for file in files]
-    images, labels = arrays
-    return Dataset(images[:, None], labels.astype(np.int64), source.classes, source.mean, source.std)
+    images, labels = files[0].format.images_and_labels(arrays)
+    return Dataset(images, labels, source.classes, source.mean, source.std)
 
 
 def describe(name: str) -> Dataset:
-    """The dataset called `name` without its images: its classes, mean and std, which need no file."""
+    """The dataset called `name` without its images: their shape, its classes, mean and std, which need no file."""
     if name == "synthetic":
         return synthetic_digits(0)
     source = sources.source(name)
-    nothing = np.empty((0, 1, 28, 28), np.uint8), np.empty(0, np.int64)
+    nothing = np.empty((0, *source.shape), np.uint8), np.empty(0, np.int64)
     return Dataset(*nothing, source.classes, source.mean, source.std)
 
 

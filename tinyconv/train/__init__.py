@@ -3,7 +3,7 @@
 from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
 from tinyconv.train.loop import DivergedError, EpochReport, StepReport, Trainer, evaluate, predict
-from tinyconv.train.recipes import RECIPES, Recipe
+from tinyconv.train.recipes import RECIPES, Recipe, usual_recipe
 from tinyconv.train.session import Session, new_run, resume, start
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "resume",
     "save_weights",
     "start",
+    "usual_recipe",
 ]

@@ -10,5 +10,5 @@ def check_types(instance: Any) -> None:
     for name, hint in get_type_hints(type(instance)).items():
         value, kind = getattr(instance, name), get_origin(hint) or hint
         accepted = (int, float) if kind is float else kind
-        if not isinstance(value, accepted) or isinstance(value, bool):  # a bool is an int, but never meant as one
+        if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
             raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinyconv import data, models
 from tinyconv.creation import manual_seed
+from tinyconv.data import describe
 from tinyconv.errors import CheckpointError, DataError
 from tinyconv.nn import DataParallel, Module
 from tinyconv.train import checkpoint
@@ -40,7 +41,7 @@ def start(
     loader = data.DataLoader(
         train, recipe.batch_size, shuffle=True, seed=run.seed, augment=recipe.augmentation(), device=device
     )
-    optimizer = recipe.optimizer(model)
+    optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
     trainer = Trainer(DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
     return Session(run, model, trainer)
@@ -68,5 +69,10 @@ def resume(
 
 
 def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: object) -> Run:
-    """The description of a run, with every field of its recipe."""
-    return Run(model, options, data, seed, asdict(recipe))
+    """The description of a run, with every field of its recipe.
+
+    The model is made to fit the dataset's images and classes, as far as the `options` leave it open.
+    """
+    kind = describe(data)
+    fitting = models.options_for(model, kind.images.shape[1:], len(kind.classes))
+    return Run(model, fitting | options, data, seed, asdict(recipe))

@@ -1,0 +1,70 @@
+"""The binary layout of CIFAR-10: records of 3,073 bytes, read without trusting the file.
+
+A record is one byte, the label, and then 1,024 bytes each of red, green and blue, row by row: 32x32 pixels. There is no
+header, so a file is known by its length and by labels that are labels.
+
+Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009, and the page of the dataset.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from tinyconv.data.idx import Array
+from tinyconv.errors import DataError
+
+SHAPE = (3, 32, 32)
+RECORD = 1 + 3 * 32 * 32  # bytes
+MOST = 1 << 30  # bytes: five times the whole dataset in one file
+
+
+def read_cifar10(path: str | os.PathLike[str]) -> tuple[Array, Array]:
+    """The images, uint8 (N, 3, 32, 32), and labels, int64 (N,), in a file such as `data_batch_1.bin`.
+
+    Raises FileNotFoundError when there is no such file and DataError when its length or its labels cannot be right.
+    """
+    return images_and_labels([read_records(path)])
+
+
+def read_records(path: str | os.PathLike[str]) -> Array:
+    """The records of a file, uint8 (N, 3073). Errors are those of `read_cifar10`."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; `tinyconv data fetch cifar10` gets the files of CIFAR-10")
+    try:
+        if not path.is_file():  # and no waiting for a pipe
+            raise DataError(f"is a {'directory' if path.is_dir() else 'special file'}, expected a file of CIFAR-10")
+        with path.open("rb") as file:
+            return decode_records(file)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+
+
+def decode_records(stream: BinaryIO) -> Array:
+    """The records in a stream of one whole file, uint8 (N, 3073); DataError when they cannot be right."""
+    content = stream.read(MOST + 1)
+    if not content or len(content) % RECORD or len(content) > MOST:
+        size = "is empty" if not content else f"has {len(content):,} bytes"
+        raise DataError(f"{size}, expected {RECORD:,} for each image (is it the binary version, unpacked?)")
+    records = np.frombuffer(bytearray(content), np.uint8).reshape(-1, RECORD)
+    if records[:, 0].max() > 9:
+        row = int(np.argmax(records[:, 0] > 9))
+        raise DataError(f"record {row} has the label {records[row, 0]}, expected 0 to 9: damaged, or not CIFAR-10")
+    return records
+
+
+def encode_records(records: Array) -> bytes:
+    """The file that holds these records: `decode_records` the other way round."""
+    return records.tobytes()
+
+
+def images_and_labels(records: list[Array]) -> tuple[Array, Array]:
+    """Several files' records as images, uint8 (N, 3, 32, 32), and labels, int64 (N,)."""
+    images = np.concatenate([part[:, 1:] for part in records]).reshape(-1, *SHAPE)
+    return images, np.concatenate([part[:, 0] for part in records]).astype(np.int64)
