@@ -9,7 +9,9 @@ import tinyconv
 
 LAYERS = [
     {"errors", "caller"},
-    {"shapes", "backend", "tape", "files", "modes"},
+    {"shapes", "tape", "files", "modes"},
+    {"meta"},
+    {"backend"},
     {"ops", "environment", "storage", "cost"},
     {"loops", "threads"},
     {"variants", "lifted"},
@@ -19,7 +21,7 @@ LAYERS = [
     {"data"},
     {"functional"},
     {"nn", "optim"},
-    {"models"},
+    {"models", "inspect"},
     {"train", "check"},
     {"bench"},
     {"cli"},

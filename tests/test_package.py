@@ -33,7 +33,20 @@ def test_every_public_name_is_there_and_none_is_a_secret():
     for name in tc.__all__:
         assert getattr(tc, name) is not None
     modules = {"anomaly", "backend", "caller", "creation", "environment", "errors", "files", "lifted", "loops", "modes"}
-    modules |= {"ops", "shapes", "storage", "tape", "threads", "train", "cli", "fast", "cost", "bench"}
+    modules |= {
+        "ops",
+        "shapes",
+        "storage",
+        "tape",
+        "threads",
+        "train",
+        "cli",
+        "fast",
+        "cost",
+        "bench",
+        "meta",
+        "inspect",
+    }
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= modules
 
 

@@ -92,6 +92,9 @@ class _Watcher:
         fix = [] if holder is not None or infinite else _fix(op)
         raise _error(said, mode.get().layer, [f"at {line}", *_described("input", given), *fix])
 
+    def left(self, layer: Layer, output: Any) -> None:
+        """A layer has returned, of which the ops in it have said all."""
+
     def pulled(self, node: OpNode, grad: Array, grads: Any) -> None:
         """The gradients of an op's inputs have been computed from `grad`, that of its output."""
         if not self.check_nan:

@@ -1,4 +1,4 @@
-"""Array libraries: NumPy on the CPU, CuPy on an NVIDIA GPU.
+"""Array libraries: NumPy on the CPU, CuPy on an NVIDIA GPU, and arrays that have nothing but a shape.
 
 Ops are written against `xp`, the library's namespace, so a new library needs nothing here but a `Backend`. Which one
 an op runs on is decided from the types of its arrays; CuPy is imported only when somebody names a CUDA device.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyconv import meta
 from tinyconv.errors import DeviceError
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: what the library is decides, not a type here
@@ -110,7 +112,32 @@ class CupyBackend(Backend):
         self.xp.cuda.get_current_stream().synchronize()
 
 
+class MetaBackend(Backend):
+    """Arrays without elements (`tinyconv.meta`)."""
+
+    name = "meta"
+    xp = meta.LIBRARY
+    on_host = False  # there is no value to look at
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, meta.MetaArray)
+
+    def device_of(self, array: Array) -> str:
+        return "meta"
+
+    def asarray(self, array: Any, device: str) -> Array:
+        return meta.MetaArray(array.shape, array.dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        host: np.ndarray[Any, Any] = array.item()  # which says why not
+        return host
+
+    def synchronize(self) -> None:
+        pass
+
+
 NUMPY = NumpyBackend()
+META = MetaBackend()
 _cupy: CupyBackend | None = None
 
 
@@ -134,6 +161,8 @@ def backend_of(*arrays: Any) -> Backend:
             backend: Backend = NUMPY
         elif array is None or isinstance(array, int | float):
             continue
+        elif META.owns(array):
+            backend = META
         elif "cupy" in sys.modules and cupy_backend().owns(array):
             backend = cupy_backend()
         else:
@@ -152,16 +181,44 @@ def _describe(backend: Backend, array: Array) -> str:
     return f"{array.dtype} {array.shape} on {backend.device_of(array)}"
 
 
+_default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
+
+
+class device:
+    """In a `with` block, tensors and parameters are made on this device where no other is named.
+
+    with tc.device("meta"):
+        model = models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = device_name(name)
+        self._before: list[str | None] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_default.get())
+        _default.set(self.name)
+
+    def __exit__(self, *error: object) -> None:
+        _default.set(self._before.pop())
+
+
+def default_device() -> str | None:
+    """The device that a `with device(...)` block names; None outside of one."""
+    return _default.get()
+
+
 def device_name(device: str | None) -> str:
-    """A device as it is written: None -> `cpu`, `cuda` -> `cuda:0`."""
-    name, _, number = str(device or "cpu").partition(":")
-    if name == "cpu" and not number:
-        return "cpu"
+    """A device as it is written: None -> `cpu` or the default, `cuda` -> `cuda:0`."""
+    name, _, number = str(device or _default.get() or "cpu").partition(":")
+    if name in ("cpu", "meta") and not number:
+        return name
     if name == "cuda" and (not number or number.isdigit()):
         return f"cuda:{number or 0}"
-    raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'")
+    raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda', 'cuda:N' or 'meta'")
 
 
 def backend_for(device: str | None) -> Backend:
     """The backend that holds arrays of `device`."""
-    return NUMPY if device_name(device) == "cpu" else cupy_backend()
+    name = device_name(device)
+    return NUMPY if name == "cpu" else META if name == "meta" else cupy_backend()

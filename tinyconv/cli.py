@@ -1,4 +1,4 @@
-"""The command line: `tinyconv train | eval | predict | gradcheck | bench | data | doctor`.
+"""The command line: `tinyconv train | eval | predict | summary | maps | report | gradcheck | bench | data | doctor`.
 
 Exit codes: 0 success; 1 a wrong gradient; 1 bad input, data or checkpoint, with the reason on standard error; 2 wrong
 usage; 130 stopped by Ctrl-C after saving (143 by SIGTERM).
@@ -36,7 +36,8 @@ import tinyconv
 from tinyconv import data, models, nn
 from tinyconv.bench.command import app as bench_app
 from tinyconv.environment import environment, version_of
-from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, VariantError
+from tinyconv.errors import CakeError, CheckpointError, ShapeError, TinyconvError, VariantError
+from tinyconv.shapes import Shape
 from tinyconv.train import (
     RECIPES,
     EpochReport,
@@ -81,7 +82,8 @@ def main() -> None:
     except (TinyconvError, ValueError, OSError) as error:
         if not isinstance(error, TinyconvError) and type(error) not in (ValueError, FileNotFoundError, PermissionError):
             raise
-        Console(stderr=True).print(f"[red]error:[/red] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        said = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        Console(stderr=True).print(f"[red]error:[/red] {_escaped(said)}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 
@@ -406,6 +408,87 @@ def predict_(
         for name, p in zip(kind.classes, row, strict=True):
             table.add_row(name, f"{p:.4f}", ink * round(30 * float(p)))
         console.print(table)
+
+
+# --- summary --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def summary(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A cake ('conv 6 5; relu; pool 2; flatten; fc 10'), the name of a model, a checkpoint, or MODULE:NAME "
+            "or FILE.py:NAME of a model, or a function that makes one."
+        ),
+    ],
+    input_shape: Annotated[
+        str | None, typer.Option("--input", help="One input, CxHxW (default: what the model is made for, or 1x28x28).")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, html, json, cake or python.")] = "table",
+    as_json: Json = False,
+) -> None:
+    """Show the layers of a model: shapes, parameters, MACs and FLOPs, receptive fields, memory. Nothing is computed.
+
+    Slices of a cake: conv FILTERS KERNEL, pool KERNEL, avgpool, gap, adaptive SIZE, bn, relu, dropout, flatten, fc
+    FEATURES and others, with options as NAME=VALUE: 'conv 16 3 stride=2 padding=1 bias=no'.
+    """
+    form = "json" if as_json else form
+    forms = ("table", "markdown", "html", "json", "cake", "python")
+    if form not in forms:
+        raise typer.BadParameter(f"--format is one of {', '.join(forms)}, got {form!r}")
+    with tinyconv.device("meta"):
+        model, shape = _to_summarise(what, _shape(input_shape), _options(option or []))
+    if form in ("cake", "python"):
+        cake = tinyconv.Cake.of(model)
+        print(cake if form == "cake" else cake.to_python(shape), end="\n" if form == "cake" else "")
+        return
+    found = tinyconv.summary(model, shape)
+    console = Console()
+    if form == "table":
+        console.print(found) if console.is_terminal else print(found)  # a file has no width to keep to
+    else:
+        print({"markdown": found.to_markdown, "html": found.to_html, "json": found.to_json}[form]())
+
+
+def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tuple[nn.Module, Shape]:
+    """The model that is meant, and the shape of one of its inputs."""
+    if what in models.MODELS:
+        usual = {"cifarnet": (3, 32, 32), "alexnet": (3, 224, 224), "vgg16": (3, 224, 224), "resnet50": (3, 224, 224)}
+        shape = shape or usual.get(what, (1, 28, 28))
+        fitting = models.options_for(what, shape, 10) if len(shape) == 3 else {}
+        fitting.pop("num_classes", None)
+        return models.create(what, **(fitting | options)), shape
+    if what.endswith(".safetensors") or (Path(what).is_file() and not what.endswith(".py")):
+        found = load_checkpoint(Path(what))
+        kind = data.describe(found.run.data)
+        return found.model(), shape or kind.images.shape[1:]
+    if options:
+        raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
+    if ":" in what:
+        loaded = _load(what)
+        model = loaded if isinstance(loaded, nn.Module) else loaded()
+        if not isinstance(model, nn.Module):
+            raise typer.BadParameter(f"{what} is no model, and made a {type(model).__name__} when it was called")
+        return model, shape or (1, 28, 28)
+    shape = shape or (1, 28, 28)
+    try:
+        return tinyconv.Cake.parse(what).build(shape), shape
+    except CakeError as error:
+        near = get_close_matches(what, models.MODELS, n=1)
+        if near:
+            error.add_note(f"or was a model meant: {', '.join(near)}?")
+        raise
+
+
+def _shape(text: str | None) -> Shape | None:
+    if text is None:
+        return None
+    sizes = text.lower().split("x")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise typer.BadParameter(f"--input is CxHxW, such as 1x28x28 or 3x32x32, got {text!r}")
+    return tuple(map(int, sizes))
 
 
 # --- gradcheck ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Random numbers come from one NumPy generator on the host, whatever the device: a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import ceil
@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.backend import backend_for, device_name
+from tinyconv.backend import META, backend_for, device_name
 from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.meta import MetaArray
+from tinyconv.shapes import Shape
 from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, as_dtype, from_array, sizes_of, to_array, wrap
 
 
@@ -49,10 +51,11 @@ def full(
         dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
     wanted = as_dtype(dtype)
     try:
-        values = np.full(_sizes((shape,)), int(fill_value) if wanted.kind in "iu" else fill_value, wanted)
+        value = np.asarray(int(fill_value) if wanted.kind in "iu" else fill_value, wanted)
     except (OverflowError, ValueError):  # too large, or infinite; NaN
         raise DtypeError(f"full: {fill_value} does not fit {wanted}") from None
-    return _on(device, values, requires_grad)
+    sizes = _sizes((shape,))
+    return _made(device, sizes, wanted, lambda: np.full(sizes, value, wanted), requires_grad)
 
 
 def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -83,7 +86,8 @@ def arange(
     values = start + step * np.arange(ceil((end - start) / step))  # in double precision, rounded once at the end
     if dtype is None:
         dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
-    return _on(device, values.astype(as_dtype(dtype)), requires_grad)
+    wanted = as_dtype(dtype)
+    return _made(device, values.shape, wanted, lambda: values.astype(wanted), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
@@ -173,22 +177,25 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Uniform on [0, 1), float32 unless `dtype` is float64."""
-    return _on(device, _random().random(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().random(sizes, dtype=wanted), requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Standard normal, float32 unless `dtype` is float64."""
-    return _on(device, _random().standard_normal(_sizes(shape), dtype=_random_dtype(dtype)), requires_grad)
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().standard_normal(sizes, dtype=wanted), requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
     """Uniform integers, low <= n < high, int64."""
-    return _on(device, _random().integers(low, high, _sizes((shape,))), False)
+    sizes = _sizes((shape,))
+    return _made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
     """The integers below n in random order, int64."""
-    return _on(device, _random().permutation(n), False)
+    return _made(device, (n,), np.int64, lambda: _random().permutation(n), False)
 
 
 def rand_like(x: Tensor) -> Tensor:
@@ -215,9 +222,17 @@ def _random_dtype(dtype: Dtype) -> Any:
     return found
 
 
-def _on(device: str | None, array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    """A host array as a tensor on `device`."""
-    return wrap(backend_for(device).asarray(array, device_name(device))).requires_grad_(requires_grad)
+def _made(
+    device: str | None,
+    shape: Shape,
+    dtype: Dtype,
+    values: Callable[[], np.ndarray[Any, Any]],
+    requires_grad: bool,
+) -> Tensor:
+    """What `values` gives, an array on the host, as a tensor on `device`; on "meta" nothing is asked of it."""
+    backend = backend_for(device)
+    array = MetaArray(shape, dtype) if backend is META else backend.asarray(values(), device_name(device))
+    return wrap(array).requires_grad_(requires_grad)
 
 
 def is_tensor(value: Any) -> bool:

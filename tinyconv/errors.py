@@ -23,6 +23,17 @@ class ShapeError(TinyconvError, ValueError):
     """Rank, channels, sizes or geometry do not fit."""
 
 
+class CakeError(ShapeError):
+    """A slice of a cake that cannot be read, or does not fit on what is under it.
+
+    `slice` counts from 1; `text[start:end]` is where it stands.
+    """
+
+    def __init__(self, message: str, slice: int, start: int, end: int) -> None:
+        super().__init__(message)
+        self.slice, self.start, self.end = slice, start, end
+
+
 class DtypeError(TinyconvError, TypeError):
     """The dtype is not one the operation takes, or two of them differ."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray  # by its own name on the way of every op
 
 from tinyconv import lifted, ops, shapes
-from tinyconv.backend import NUMPY, Array, backend_for, backend_of, device_name
+from tinyconv.backend import META, NUMPY, Array, backend_for, backend_of, default_device, device_name
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.modes import Layer, enable_grad, mode, quiet, quietly
 from tinyconv.storage import Storage, checksum
@@ -813,9 +813,14 @@ class Tensor:
         return _unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
 
     def __repr__(self) -> str:
-        values = backend_of(self.array).to_numpy(self.array)
-        notes = [np.array2string(values, separator=", ", prefix="tensor(", precision=4)]
-        if self.numel() == 0 and self.shape != (0,):
+        backend = backend_of(self.array)
+        values = (
+            "..."
+            if backend is META
+            else np.array2string(backend.to_numpy(self.array), separator=", ", prefix="tensor(", precision=4)
+        )
+        notes = [values]
+        if backend is META or (self.numel() == 0 and self.shape != (0,)):
             notes.append(f"size={self.shape}")
         if self.dtype not in (DEFAULT_FLOAT, np.int64, np.bool_):
             notes.append(f"dtype={self.dtype}")
@@ -1410,13 +1415,14 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     while isinstance(first, list | tuple) and first:
         first = first[0]
     typed = hasattr(first, "dtype")  # a list of arrays, tensors or NumPy's scalars has their dtype too
-    found = data if hasattr(data, "__cuda_array_interface__") else np.asarray(data)
+    found = data if hasattr(data, "__cuda_array_interface__") or META.owns(data) else np.asarray(data)
     own = as_dtype(found.dtype)
     wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if own.kind == "f" and not typed else own
-    if wanted.kind in "iu" and not typed and found.size:
+    if wanted.kind in "iu" and not typed and found.size and not META.owns(found):
         low, high = found.min(), found.max()
         if not np.iinfo(wanted).min <= low <= high <= np.iinfo(wanted).max:  # also where one is NaN
             raise DtypeError(f"tensor: values from {low} to {high} do not fit {wanted}")
+    device = device or default_device()
     backend = backend_of(found) if device is None else backend_for(device)
     return backend.asarray(found, device_name(device)).astype(wanted, copy=True)
 

@@ -87,7 +87,7 @@ def test_requires_grad_and_bad_arguments(make):
     assert message(tc.DtypeError, make, 2, dtype=np.complex64) == complex_numbers
     objects = "tensors of object are not supported: bool, integers, float16, float32 and float64 are"
     assert message(tc.DtypeError, make, 2, dtype=object) == objects
-    gpu = "unknown device 'gpu': expected 'cpu', 'cuda' or 'cuda:N'"
+    gpu = "unknown device 'gpu': expected 'cpu', 'cuda', 'cuda:N' or 'meta'"
     assert message(tc.DeviceError, make, 2, device="gpu") == gpu
 
 
@@ -212,7 +212,9 @@ def test_cuda_without_cupy(use):
     ],
 )
 def test_devices_that_do_not_exist(use, device):
-    assert message(tc.DeviceError, use, device) == f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'"
+    assert (
+        message(tc.DeviceError, use, device) == f"unknown device {device!r}: expected 'cpu', 'cuda', 'cuda:N' or 'meta'"
+    )
 
 
 def test_the_cpu():

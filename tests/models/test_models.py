@@ -6,6 +6,7 @@ import pytest
 import tinyconv as tc
 from tinyconv import models
 from tinyconv.functional import cross_entropy
+from tinyconv.models.imagenet import Bottleneck
 from tinyconv.models.lenet import C3_INPUTS, SparseConv2d, glyph_codes
 
 
@@ -26,6 +27,13 @@ def parameters(model):
         ("mlp", {"hidden": 128}, (1, 28, 28), 784 * 128 + 128 + 128 * 10 + 10),
         ("mlp", {"hidden": [300, 100]}, (1, 28, 28), 266_610),
         ("cifarnet", {}, (3, 32, 32), 390_570),
+        ("lenet_gap", {}, (1, 28, 28), 21_182),
+        ("lenet_gap", {"in_channels": 3}, (3, 40, 56), 21_182 + 300),
+        ("lenet_vgg", {}, (1, 28, 28), 45_444),
+        ("lenet_strided", {}, (1, 28, 28), 107_786),
+        ("lenet_bn", {}, (1, 28, 28), 44_652),
+        ("resnet", {}, (1, 28, 28), 77_562),
+        ("resnet", {"widths": [4], "blocks": 2}, (1, 9, 9), 36 + 8 + 4 * (144 + 8) + 50),
         ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 8 * 9 + 64 * 9 + 32 + 36),
     ],
 )
@@ -35,7 +43,37 @@ def test_parameters_and_shapes(name, options, shape, count):
     assert model(tc.zeros(2, *shape)).shape == (2, options.get("num_classes", 10))
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize(("name", "count"), [("alexnet", 61_100_840), ("vgg16", 138_357_544), ("resnet50", 25_557_032)])
+def test_the_nets_of_imagenet_by_shape(name, count):
+    with tc.device("meta"):
+        model = models.create(name)
+        assert model(tc.zeros(2, 3, 224, 224)).shape == (2, 1000)
+    assert parameters(model) == count
+
+
+def test_a_small_bottleneck_net_learns():
+    """ResNet-50 itself is too large for a test; its blocks are not."""
+    tc.manual_seed(0)
+    block = Bottleneck(4, 3, 2, "1x1")
+    model = tc.nn.Sequential(block, tc.nn.AdaptiveAvgPool2d(1), tc.nn.Flatten(), tc.nn.Linear(12, 2))
+    x, y = tc.randn(16, 4, 9, 9), tc.tensor(np.arange(16) % 2)
+    assert block(x).shape == (16, 12, 5, 5)
+    optimizer = tc.optim.Adam(model.parameters(), lr=1e-2)
+    first = last = None
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        last = loss.item()
+        first = first or last
+    assert last < 0.5 * first
+
+
+SMALL = [name for name in models.MODELS if name not in ("alexnet", "vgg16", "resnet50")]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
     tc.manual_seed(0)
     model = models.create(name)
@@ -51,6 +89,17 @@ def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_options_for_a_dataset():
+    assert models.options_for("lenet5", (1, 28, 28), 10) == {}
+    assert models.options_for("lenet5", (3, 32, 32), 10) == {"in_channels": 3, "size": 32}
+    assert models.options_for("mlp", (3, 32, 32), 26) == {"in_features": 3072, "num_classes": 26}
+    assert models.options_for("cifarnet", (1, 28, 28), 10) == {"in_channels": 1}
+    for name in SMALL:
+        if name != "lenet5_1998":  # which is made for digits alone
+            model = models.create(name, **models.options_for(name, (3, 32, 32), 10))
+            assert model(tc.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_the_layers_of_1998_have_the_published_sizes():
@@ -110,7 +159,7 @@ def test_the_glyphs_are_ten_different_pictures_of_84_cells():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lenet6", {}, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
+        ("lenet6", {}, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp, cifarnet"),
         ("lenet5", {"colour": 1}, "model 'lenet5' cannot be built with {'colour': 1}"),
         ("lenet5", {"size": 12}, "images of 12x12 shrink to nothing; 16 is the smallest"),
         ("lenet5_1998", {"size": 20}, "images are 28x28 or 32x32, not 20x20"),

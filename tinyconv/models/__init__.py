@@ -8,20 +8,38 @@ from typing import Any
 
 from tinyconv import nn
 from tinyconv.models.cifarnet import CifarNet
+from tinyconv.models.imagenet import VGG16, AlexNet, ResNet50
 from tinyconv.models.lenet import LeNet5, LeNet5Of1998
 from tinyconv.models.mlp import MLP
+from tinyconv.models.outlook import LeNetBN, LeNetGAP, LeNetStrided, LeNetVGG, ResNet
 from tinyconv.shapes import Shape
 
+alexnet = AlexNet
 cifarnet = CifarNet
 lenet5 = LeNet5
 lenet5_1998 = LeNet5Of1998
+lenet_bn = LeNetBN
+lenet_gap = LeNetGAP
+lenet_strided = LeNetStrided
+lenet_vgg = LeNetVGG
 mlp = MLP
+resnet = ResNet
+resnet50 = ResNet50
+vgg16 = VGG16
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "lenet5": lenet5,
     "lenet5_1998": lenet5_1998,
     "mlp": mlp,
     "cifarnet": cifarnet,
+    "lenet_gap": lenet_gap,
+    "lenet_vgg": lenet_vgg,
+    "lenet_strided": lenet_strided,
+    "lenet_bn": lenet_bn,
+    "resnet": resnet,
+    "alexnet": alexnet,
+    "vgg16": vgg16,
+    "resnet50": resnet50,
 }
 
 
@@ -54,13 +72,29 @@ def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
 __all__ = [
     "MLP",
     "MODELS",
+    "VGG16",
+    "AlexNet",
     "CifarNet",
     "LeNet5",
     "LeNet5Of1998",
+    "LeNetBN",
+    "LeNetGAP",
+    "LeNetStrided",
+    "LeNetVGG",
+    "ResNet",
+    "ResNet50",
+    "alexnet",
     "cifarnet",
     "create",
     "lenet5",
     "lenet5_1998",
+    "lenet_bn",
+    "lenet_gap",
+    "lenet_strided",
+    "lenet_vgg",
     "mlp",
     "options_for",
+    "resnet",
+    "resnet50",
+    "vgg16",
 ]

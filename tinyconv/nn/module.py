@@ -74,7 +74,10 @@ class Module:
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         token = mode.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
-            return function(*inputs, **options)
+            output = function(*inputs, **options)
+            if now.watcher is not None:
+                now.watcher.left(layer, output)
+            return output
         except TinyconvError as error:
             layer.sign(error)
             raise

@@ -1,0 +1,398 @@
+"""The cake: a stack of layers in one line of text.
+
+    conv 6 5; relu; pool 2; conv 16 5; relu; pool 2; flatten; fc 120; relu; fc 84; relu; fc 10
+
+Slices stand between semicolons or on lines of their own: a name, the numbers it needs, then options as NAME=VALUE (or
+just the value, in their order). Sizes are a number or ROWSxCOLUMNS. What goes into a slice is not written: channels
+and features follow from the slices under it and from the image.
+
+    conv FILTERS KERNEL [stride=1] [padding=0, same] [dilation=1] [groups=1] [bias=yes]
+    pool KERNEL [stride=KERNEL] [padding=0] [dilation=1] [ceil=no]      avgpool KERNEL [stride] [padding] [ceil]
+    gap (the mean of each map)      adaptive SIZE      flatten      fc FEATURES [bias=yes]
+    bn      dropout [P=0.5]      relu      leakyrelu [SLOPE=0.01]      gelu      silu      sigmoid      tanh
+    softmax
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from tinyconv import nn
+from tinyconv.backend import device
+from tinyconv.creation import zeros
+from tinyconv.errors import CakeError, ShapeError, TinyconvError
+from tinyconv.modes import no_grad
+from tinyconv.shapes import Shape, product
+
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """One number of a slice: what it is called here and by the layer, how it is read, and what it is otherwise."""
+
+    name: str
+    of_layer: str
+    read: Callable[[str], Any]
+    wanted: str
+    default: Any = _REQUIRED
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of slice: its arguments, and the layer it is, with the arguments that follow from what goes in."""
+
+    arguments: tuple[_Argument, ...]
+    layer: Callable[[Shape], type[nn.Module]]
+    leading: Callable[[Shape], list[int]] = lambda shape: []
+    rank: int | None = None  # of what it takes, without the batch
+    fixed: tuple[Any, ...] = ()  # arguments of the layer that are always these
+
+    def usage(self, name: str) -> str:
+        required = [argument.name.upper() for argument in self.arguments if argument.default is _REQUIRED]
+        options = [f"[{argument.name}=]" for argument in self.arguments if argument.default is not _REQUIRED]
+        return " ".join([name, *required, *options])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One layer of a cake, with all its arguments; `start` and `end` are its place in the text it was read from."""
+
+    kind: str
+    values: tuple[Any, ...]
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        words = [self.kind]
+        for argument, value in zip(_KINDS[self.kind].arguments, self.values, strict=True):
+            if argument.default is _REQUIRED:
+                words.append(_written(value))
+            elif value != argument.default:
+                words.append(f"{argument.name}={_written(value)}")
+        return " ".join(words)
+
+    def arguments(self, shape: Shape) -> tuple[list[Any], dict[str, Any]]:
+        """Of its layer, on what has this shape."""
+        kind = _KINDS[self.kind]
+        pairs = list(zip(kind.arguments, self.values, strict=True))
+        positional = [*kind.leading(shape), *kind.fixed, *(v for a, v in pairs if a.default is _REQUIRED)]
+        return positional, {a.of_layer: v for a, v in pairs if a.default is not _REQUIRED and v != a.default}
+
+
+@dataclass(frozen=True)
+class Cake:
+    """A stack of layers as text: parse it, build it, read it back out of a model, or write it as Python.
+
+        cake = Cake.parse("conv 6 5; relu; pool 2; flatten; fc 10")
+        model = cake.build((1, 28, 28))
+        tc.summary(model, (1, 28, 28))
+        Cake.of(model) == cake
+
+    Errors are CakeErrors, which say which slice is wrong, and why.
+    """
+
+    slices: tuple[Slice, ...]
+    text: str = field(default="", compare=False, repr=False)  # that it was read from
+
+    @classmethod
+    def parse(cls, text: str) -> Cake:
+        """Read a cake; CakeError where a slice is none."""
+        parts = list(_split(text))
+        if parts and parts[-1][0] == "":  # after a last semicolon
+            parts.pop()
+        if not parts:
+            raise CakeError("an empty cake: write slices between semicolons, as in 'conv 6 5; relu; pool 2'", 1, 0, 0)
+        return cls(tuple(_read(text, i + 1, *part) for i, part in enumerate(parts)), text)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Cake:
+        """The cake that a stack of layers is; ShapeError where a layer is none that can be written."""
+        return cls(tuple(_sliced(name, layer) for name, layer in _leaves(model)))
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.slices))
+
+    def names(self) -> list[str]:
+        """`conv1`, `relu1`, `pool1`, ...: numbered by kind; a kind without numbers that is there once is just named."""
+        counts, seen, names = Counter(s.kind for s in self.slices), Counter[str](), []
+        for s in self.slices:
+            seen[s.kind] += 1
+            alone = counts[s.kind] == 1 and not s.values
+            names.append(s.kind if alone else f"{s.kind}{seen[s.kind]}")
+        return names
+
+    def shapes(self, input_shape: Shape) -> list[Shape]:
+        """What goes into each slice, and at last what comes out of the stack, for an image of `input_shape`.
+
+        CakeError on the first slice that does not take what the ones under it give. Nothing is computed.
+        """
+        shapes = [tuple(input_shape)]
+        with device("meta"), no_grad():
+            for i, s in enumerate(self.slices):
+                shape, kind = shapes[-1], _KINDS[s.kind]
+                if kind.rank == 3 and len(shape) != 3:
+                    self._refuse(
+                        i, f"it needs feature maps (C, H, W) and gets {shape}: nothing after a flatten has any"
+                    )
+                if kind.rank == 1 and len(shape) != 1:
+                    flat = product(shape)
+                    self._refuse(i, f"it needs features in one row and gets {shape}: put flatten before it ({flat:,})")
+                try:
+                    shapes.append(_layer(s, shape).eval()(zeros(1, *shape)).shape[1:])
+                except TinyconvError as error:
+                    self._refuse(i, str(error))
+                if 0 in shapes[-1]:
+                    self._refuse(i, f"nothing is left of {shape}: it gives {shapes[-1]}")
+        return shapes
+
+    def build(self, input_shape: Shape) -> nn.Sequential:
+        """The model for images of `input_shape`, (C, H, W) without the batch, its layers named by `names`."""
+        shapes = self.shapes(input_shape)
+        layers = (_layer(s, shape) for s, shape in zip(self.slices, shapes, strict=False))
+        return nn.Sequential(dict(zip(self.names(), layers, strict=True)))
+
+    def to_python(self, input_shape: Shape) -> str:
+        """The model as source that builds it."""
+        lines = []
+        for s, shape in zip(self.slices, self.shapes(input_shape), strict=False):
+            positional, options = s.arguments(shape)
+            words = [*map(repr, positional), *(f"{name}={value!r}" for name, value in options.items())]
+            lines.append(f"    nn.{_KINDS[s.kind].layer(shape).__name__}({', '.join(words)}),")
+        return "\n".join(["from tinyconv import nn", "", "model = nn.Sequential(", *lines, ")", ""])
+
+    def _refuse(self, i: int, why: str) -> NoReturn:
+        text, s = (self.text, self.slices[i]) if self.text else (str(self), _placed(self.slices, i))
+        raise _wrong(text, i + 1, s.start, s.end, why) from None
+
+
+def _layer(s: Slice, shape: Shape) -> nn.Module:
+    positional, options = s.arguments(shape)
+    return _KINDS[s.kind].layer(shape)(*positional, **options)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _split(text: str) -> Iterator[tuple[str, int, int]]:
+    """The slices, with their places."""
+    start = 0
+    for line in text.replace("\n", ";").split(";"):
+        first = start + len(line) - len(line.lstrip())
+        yield line.strip(), first, first + len(line.strip())
+        start += len(line) + 1
+
+
+def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
+    def refuse(why: str) -> NoReturn:
+        raise _wrong(text, number, start, end, why) from None
+
+    if not words:
+        refuse("it is empty; slices are separated by one semicolon")
+    name, *rest = words.lower().split()
+    if name not in _KINDS:
+        near = get_close_matches(name, _KINDS, n=1)
+        refuse(f"no slice is called {name!r}" + (f": {near[0]}?" if near else f"; there are {', '.join(_KINDS)}"))
+    kind = _KINDS[name]
+    given: dict[str, str] = {}
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if equals:
+            found = [a for a in kind.arguments if a.name.startswith(option) and option]
+            if len(found) != 1:
+                refuse(f"it has no option {option!r}; write {kind.usage(name)}")
+            argument = found[0]
+        else:
+            value, free = word, [a for a in kind.arguments if a.name not in given]
+            if not free:
+                refuse(f"{word!r} is one word too many; write {kind.usage(name)}")
+            argument = free[0]
+        if argument.name in given:
+            refuse(f"{argument.name} is given twice")
+        given[argument.name] = value
+    values = []
+    for argument in kind.arguments:
+        if argument.name not in given:
+            if argument.default is _REQUIRED:
+                refuse(f"{argument.name} is missing; write {kind.usage(name)}")
+            values.append(argument.default)
+            continue
+        try:
+            values.append(argument.read(given[argument.name]))
+        except ValueError:
+            refuse(f"{argument.name} must be {argument.wanted}, got {given[argument.name]!r}; write {kind.usage(name)}")
+    return Slice(name, tuple(values), start, end)
+
+
+def _wrong(text: str, number: int, start: int, end: int, why: str) -> CakeError:
+    """With the line of the text that the slice stands on, and the slice marked."""
+    first = text.rfind("\n", 0, start) + 1
+    line = text[first:].partition("\n")[0]
+    mark = " " * (start - first) + "^" * max(end - start, 1)
+    return CakeError(f"slice {number}, {text[start:end]!r}: {why}\n  {line}\n  {mark}", number, start, end)
+
+
+def _placed(slices: tuple[Slice, ...], i: int) -> Slice:
+    """Where a slice stands when the cake is written."""
+    start = len("; ".join(map(str, slices[:i]))) + 2 * (i > 0)
+    return Slice(slices[i].kind, slices[i].values, start, start + len(str(slices[i])))
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(word: str) -> int:
+        if not word.isdecimal() or int(word) < least:
+            raise ValueError(word)
+        return int(word)
+
+    return read
+
+
+def _size(least: int) -> Callable[[str], Any]:
+    """`3` or `3x5`."""
+    number = _whole(least)
+
+    def read(word: str) -> Any:
+        rows, by, columns = word.partition("x")
+        return _short((number(rows), number(columns))) if by else number(rows)
+
+    return read
+
+
+def _padding(word: str) -> Any:
+    return word if word == "same" else _size(0)(word)
+
+
+def _yes_or_no(word: str) -> bool:
+    if word not in ("yes", "no"):
+        raise ValueError(word)
+    return word == "yes"
+
+
+def _probability(word: str) -> float:
+    found = float(word)
+    if not 0 <= found < 1:
+        raise ValueError(word)
+    return found
+
+
+# --- out of a model -------------------------------------------------------------------------------------------------
+
+
+def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers of nested Sequentials, in order."""
+    if not isinstance(model, nn.Sequential):
+        yield path or type(model).__name__, model
+        return
+    for name, child in model.named_children():
+        yield from _leaves(child, f"{path}.{name}".lstrip("."))
+
+
+def _sliced(path: str, layer: nn.Module) -> Slice:
+    for name, kind in _KINDS.items():
+        for shape in ((1, 1, 1), (1,)):
+            if type(layer) is kind.layer(shape) and _fits(layer, kind, shape):
+                return Slice(name, tuple(_value(layer, argument) for argument in kind.arguments))
+    shown = type(layer).__name__ if next(layer.children(), None) else repr(layer)
+    raise ShapeError(
+        f"layer {path!r}, {shown}, is no slice of a cake: those are {', '.join(_KINDS)}, one after another in a "
+        "Sequential, with torch's usual settings"
+    )
+
+
+def _fits(layer: nn.Module, kind: _Kind, shape: Shape) -> bool:
+    """Whether the slice says all that the layer is: one made from it has the same settings."""
+    into = [getattr(layer, name) for name in ("in_channels", "in_features", "num_features") if hasattr(layer, name)]
+    pairs = [(argument, _value(layer, argument)) for argument in kind.arguments]
+    required = [value for argument, value in pairs if argument.default is _REQUIRED]
+    options = {argument.of_layer: value for argument, value in pairs if argument.default is not _REQUIRED}
+    with device("meta"):
+        again = kind.layer(shape)(*into, *kind.fixed, *required, **options)
+    return _settings(again) == _settings(layer)
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    return {k: _short(v) for k, v in vars(layer).items() if not k.startswith("_") and k != "training"}
+
+
+def _value(layer: nn.Module, argument: _Argument) -> Any:
+    value = getattr(layer, argument.of_layer, None)
+    if argument.of_layer == "bias":
+        return value is not None
+    value = _short(value)
+    of_pool = argument.of_layer == "stride" and argument.default is None
+    return None if of_pool and value == _short(layer.kernel_size) else value
+
+
+def _short(size: Any) -> Any:
+    """(3, 3) -> 3."""
+    return size[0] if isinstance(size, tuple) and len(set(size)) == 1 else size
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# --- the kinds ------------------------------------------------------------------------------------------------------
+
+_POSITIVE = "a whole number, at least 1"
+_AREA = "a whole number, at least 1, or two as in 3x5"
+_KERNEL = _Argument("kernel", "kernel_size", _size(1), _AREA)
+_STRIDE = _Argument("stride", "stride", _size(1), _AREA, 1)
+_POOL_STRIDE = _Argument("stride", "stride", _size(1), _AREA, None)  # the kernel
+_PADDING = _Argument("padding", "padding", _size(0), "a whole number, or two as in 1x2", 0)
+_DILATION = _Argument("dilation", "dilation", _size(1), _AREA, 1)
+_CEIL = _Argument("ceil", "ceil_mode", _yes_or_no, "yes or no", False)
+_BIAS = _Argument("bias", "bias", _yes_or_no, "yes or no", True)
+
+
+def _always(layer: type[nn.Module]) -> Callable[[Shape], type[nn.Module]]:
+    return lambda shape: layer
+
+
+def _norm(shape: Shape) -> type[nn.Module]:
+    return nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+
+
+def _channels(shape: Shape) -> list[int]:
+    return [shape[0]]
+
+
+_KINDS = {
+    "conv": _Kind(
+        (
+            _Argument("filters", "out_channels", _whole(1), _POSITIVE),
+            _KERNEL,
+            _STRIDE,
+            _Argument("padding", "padding", _padding, "a whole number, two as in 1x2, or same", 0),
+            _DILATION,
+            _Argument("groups", "groups", _whole(1), _POSITIVE, 1),
+            _BIAS,
+        ),
+        _always(nn.Conv2d),
+        _channels,
+        rank=3,
+    ),
+    "pool": _Kind((_KERNEL, _POOL_STRIDE, _PADDING, _DILATION, _CEIL), _always(nn.MaxPool2d), rank=3),
+    "avgpool": _Kind((_KERNEL, _POOL_STRIDE, _PADDING, _CEIL), _always(nn.AvgPool2d), rank=3),
+    "gap": _Kind((), _always(nn.AdaptiveAvgPool2d), rank=3, fixed=(1,)),
+    "adaptive": _Kind((_Argument("size", "output_size", _size(1), _AREA),), _always(nn.AdaptiveAvgPool2d), rank=3),
+    "flatten": _Kind((), _always(nn.Flatten)),
+    "fc": _Kind(
+        (_Argument("features", "out_features", _whole(1), _POSITIVE), _BIAS), _always(nn.Linear), _channels, rank=1
+    ),
+    "bn": _Kind((), _norm, _channels),
+    "dropout": _Kind((_Argument("p", "p", _probability, "a probability below 1", 0.5),), _always(nn.Dropout)),
+    "relu": _Kind((), _always(nn.ReLU)),
+    "leakyrelu": _Kind((_Argument("slope", "negative_slope", float, "a number", 0.01),), _always(nn.LeakyReLU)),
+    "gelu": _Kind((), _always(nn.GELU)),
+    "silu": _Kind((), _always(nn.SiLU)),
+    "sigmoid": _Kind((), _always(nn.Sigmoid)),
+    "tanh": _Kind((), _always(nn.Tanh)),
+    "softmax": _Kind((), _always(nn.Softmax), fixed=(1,)),
+}

@@ -1,0 +1,273 @@
+"""summary: a model as a table, from the image down to the logits, with what each slice costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
+from typing import Any
+
+from tinyconv.errors import ShapeError
+from tinyconv.inspect.field import Fields
+from tinyconv.inspect.tracer import Step, trace_layers
+from tinyconv.nn import DataParallel, Module
+from tinyconv.shapes import Pair, Shape, product
+
+HUGE, SHARE = 10_000_000, 0.5  # parameters of a head that is warned of, and its share of the model
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One row. Sizes are those of one image; a size that is the same for rows and columns is a number, else a pair."""
+
+    name: str
+    kind: str  # `Conv2d`; of an op that no layer of its own ran its name, `add`
+    output_shape: Shape  # without the batch
+    params: int
+    macs: int  # multiply-accumulates of a forward pass
+    flops: int  # two a MAC
+    receptive_field: int | Pair | None  # pixels that a cell depends on; None where there is no image
+    jump: int | Pair | None  # pixels from a cell's field to the next one's; 0 where all see the same
+    start: int | Pair | None  # the first pixel that the first cell sees; negative in the padding
+    activation_bytes: int  # of the output
+    column_bytes: int  # that im2col takes for it
+    share: float  # of the model's MACs
+    fields: Fields | None = field(repr=False)  # of rows and of columns: `fields[0].span(cell, pixels)`
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary` returns: `layers`, the totals, and `warnings` about what looks wrong.
+
+    `print(s)` gives a table, rich and notebooks show it as theirs; `to_markdown()`, `to_html()`, `to_json()` and
+    `to_dict()` give it whole.
+    """
+
+    model: str
+    input_shape: Shape
+    layers: tuple[LayerSummary, ...]
+    total_params: int
+    total_macs: int
+    total_flops: int
+    activation_bytes: int  # of all outputs of one image: what training keeps, about
+    column_bytes: int  # of the largest im2col
+    warnings: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> LayerSummary:
+        """The row of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, of plain Python values."""
+        found = asdict(self)
+        found["input_shape"], found["warnings"] = list(self.input_shape), list(self.warnings)
+        found["layers"] = [
+            {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in layer.items()
+                if name != "fields"
+            }
+            for layer in found["layers"]
+        ]
+        return found
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+    def to_markdown(self) -> str:
+        """A table for a README."""
+        heads, rows, foot = self._cells()
+        dashes = ["---" if i < _TEXT else "---:" for i in range(len(heads))]
+        lines = [heads, dashes, *rows, [f"**{cell}**" if cell else "" for cell in foot]]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return "\n\n".join([table, self.about(), *self.warnings])
+
+    def to_html(self) -> str:
+        """A table for a page: what a notebook shows."""
+        heads, rows, foot = self._cells()
+
+        def line(cells: list[str], tag: str) -> str:
+            sides = ["left" if i < _TEXT else "right" for i in range(len(cells))]
+            tags = (
+                f'<{tag} style="text-align:{side};padding:.15em .6em">{escape(cell)}</{tag}>'
+                for cell, side in zip(cells, sides, strict=True)
+            )
+            return f"<tr>{''.join(tags)}</tr>"
+
+        body = "\n".join(line(row, "td") for row in rows)
+        notes = "".join(f"<p>{escape(text)}</p>" for text in (self.about(), *self.warnings))
+        return (
+            f"<table>\n<thead>{line(heads, 'th')}</thead>\n<tbody>\n{body}\n</tbody>\n"
+            f"<tfoot>{line(foot, 'th')}</tfoot>\n</table>\n{notes}"
+        )
+
+    _repr_html_ = to_html
+
+    def about(self) -> str:
+        """What is counted."""
+        return (
+            f"{self.model} on one input of {_by(self.input_shape)}. FLOPs: 2 a MAC. field: pixels that a cell depends "
+            "on, jump: from one cell's to the next one's, start: the first one's first."
+        )
+
+    def __str__(self) -> str:
+        heads, rows, foot = self._cells()
+        widths = [max(len(line[i]) for line in (heads, *rows, foot)) for i in range(len(heads))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i < _TEXT else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in (heads, *rows, foot)
+        ]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self.about(), *self.warnings])
+
+    __repr__ = __str__
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        """As rich draws it; of a narrow terminal the columns that can be worked out from others are left out."""
+        from rich.table import Table
+        from rich.text import Text
+
+        heads, rows, foot = self._cells()
+        widths = [max(len(line[i]) for line in (heads, *rows, foot)) + 3 for i in range(len(heads))]
+        shown = set(range(len(heads)))
+        left_out = [name for name in _LEAST if name in heads]
+        while left_out and sum(widths[i] for i in shown) + 1 > options.max_width:
+            shown.discard(heads.index(left_out.pop(0)))
+        table = Table(show_footer=True)
+        for i in sorted(shown):
+            table.add_column(heads[i], Text(foot[i]), justify="left" if i < _TEXT else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(row[i]) for i in sorted(shown)))
+        yield table
+        hidden = [head for i, head in enumerate(heads) if i not in shown]
+        note = f"; in a wider terminal also {', '.join(hidden)}" if hidden else ""
+        yield Text(self.about() + note, style="dim")
+        for text in self.warnings:
+            yield Text(text, style="yellow")
+
+    def _cells(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """Heads, rows and totals, as text."""
+        heads = ["layer", "kind", "output", "params", "MACs", "FLOPs", "share", "field", "jump", "start"]
+        heads += ["activations", "columns"]
+        rows = [
+            [
+                layer.name,
+                layer.kind,
+                _by(layer.output_shape),
+                *(f"{n:,}" if n else "" for n in (layer.params, layer.macs, layer.flops)),
+                f"{layer.share:.1%}" if layer.macs else "",
+                *(_by(n) for n in (layer.receptive_field, layer.jump or None, layer.start)),
+                _bytes(layer.activation_bytes),
+                _bytes(layer.column_bytes),
+            ]
+            for layer in self.layers
+        ]
+        foot = ["total", "", "", *(f"{n:,}" for n in (self.total_params, self.total_macs, self.total_flops))]
+        foot += ["", "", "", "", _bytes(self.activation_bytes), f"{_bytes(self.column_bytes)} at most"]
+        return heads, rows, foot
+
+
+_TEXT = 3  # the first columns are words, the others numbers
+_LEAST = ("start", "columns", "FLOPs", "share", "activations", "kind", "jump")  # the first is the first to be left out
+
+
+def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
+    """Shapes, parameters, MACs and FLOPs, receptive fields and memory of `model`, layer by layer, for one image.
+
+        tc.summary(model, (1, 28, 28))
+
+    `input_shape` is (C, H, W), or whatever one example is, without the batch; `extra` are further arguments of the
+    model. Its `forward` runs on arrays without values, in evaluation mode, so nothing is computed, no weight is read
+    and branches count as they are; a layer that is called twice has two rows, `pool` and `pool#2`, and its parameters
+    count once. A model made inside `with tc.device("meta")` takes no memory for its weights either.
+
+    Raises ShapeError, with the path of the layer, where the model does not take such an image, and DeviceError where
+    its `forward` asks for values.
+    """
+    shape = tuple(input_shape)
+    if len(shape) == 4 or any(n < 1 for n in shape):
+        hint = f": without the batch it is {shape[1:]}" if len(shape) == 4 else ""
+        raise ShapeError(f"summary: input_shape is that of one image, (C, H, W) of at least 1, got {shape}{hint}")
+    if isinstance(model, DataParallel):
+        model = model.module
+    steps = trace_layers(model, shape, *extra)
+    macs = sum(step.macs for step in steps)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    layers = tuple(_layer(step, macs) for step in steps)
+    return Summary(
+        model=type(model).__name__,
+        input_shape=shape,
+        layers=layers,
+        total_params=params,
+        total_macs=macs,
+        total_flops=2 * macs,
+        activation_bytes=sum(step.activation_bytes for step in steps),
+        column_bytes=max((step.column_bytes for step in steps), default=0),
+        warnings=tuple(_warnings(steps, params)),
+    )
+
+
+def _layer(step: Step, macs: int) -> LayerSummary:
+    size, jump, start = (None,) * 3 if step.fields is None else map(_one, zip(*step.fields, strict=True))
+    return LayerSummary(
+        step.name,
+        step.kind,
+        step.output_shape,
+        step.params,
+        step.macs,
+        2 * step.macs,
+        size,
+        jump,
+        start,
+        step.activation_bytes,
+        step.column_bytes,
+        step.macs / macs if macs else 0.0,
+        step.fields,
+    )
+
+
+def _one(rows_and_columns: Any) -> int | Pair:
+    rows, columns = rows_and_columns
+    return rows if rows == columns else (rows, columns)
+
+
+def _warnings(steps: Sequence[Step], params: int) -> list[str]:
+    """A linear layer after feature maps that holds most of the model; parameters that nothing uses."""
+    found = []
+    maps: Shape | None = None
+    for step in steps:
+        if step.kind == "Linear" and maps is not None and step.params > max(HUGE, SHARE * params):
+            features, out = product(maps), step.output_shape[-1]
+            pooled = step.params - out * (features - maps[0])
+            found.append(
+                f"{step.name} holds {step.params:,} of the {params:,} parameters, for it reads all of {_by(maps)} = "
+                f"{features:,} features: nn.AdaptiveAvgPool2d(1) before the flattening would leave it {maps[0]} "
+                f"features, {pooled:,} parameters, and images of any size"
+            )
+        if len(step.output_shape) == 3:
+            maps = step.output_shape
+        elif step.kind == "Linear":
+            maps = None
+    unused = params - sum(step.params for step in steps)
+    return found + ([f"{unused:,} parameters are in no layer that ran"] if unused else [])
+
+
+def _by(size: int | Sequence[int] | None) -> str:
+    return "" if size is None else str(size) if isinstance(size, int) else "x".join(map(str, size)) or "scalar"
+
+
+def _bytes(count: int) -> str:
+    if not count:
+        return ""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024  # type: ignore[assignment]
+    return f"{count} B" if unit == "B" else f"{count:.1f} {unit}"

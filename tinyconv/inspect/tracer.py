@@ -1,0 +1,236 @@
+"""What a model does to one image, layer by layer, found by running it on arrays that have a shape and no values.
+
+`trace_layers` runs `forward` itself, so branches, residual connections and functional calls are seen as they are. A row
+of the result is a layer without children, or an op that a layer with children ran by itself (`x + y`, `F.relu(x)`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tinyconv import cost
+from tinyconv.creation import zeros
+from tinyconv.inspect.field import IMAGE, Fields, union
+from tinyconv.modes import Layer, mode, no_grad
+from tinyconv.nn import DataParallel, Module
+from tinyconv.nn.stateless import functional_call
+from tinyconv.shapes import Shape, adaptive_bounds, product
+from tinyconv.tensor import Tensor
+from tinyconv.variants import op_name
+
+
+@dataclass
+class Step:
+    """A row: a layer that was called, or an op that no layer of its own ran. Sizes are those of one image."""
+
+    name: str  # `features.0`
+    kind: str  # `Conv2d`; of an op its name, `add`
+    output_shape: Shape  # without the batch
+    params: int
+    macs: int
+    fields: Fields | None  # of rows and columns; None for what does not come from the image
+    activation_bytes: int
+    column_bytes: int  # that im2col takes
+
+
+def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]:
+    """The rows of `model` for one input of `shape`, (C, H, W) or any other without the batch; `extra` is called with.
+
+    Nothing is computed, no weight is read, and the model is left as it was. Raises what its `forward` raises, with the
+    path of the layer: ShapeError, most often.
+    """
+    if isinstance(model, DataParallel):
+        model = model.module
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
+    dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
+    x = zeros((1, *shape), dtype=dtype, device="meta")
+    parameters = {id(outlines[name]) for name, _ in model.named_parameters()}
+    watcher = _Watcher(model, x, parameters)
+    with no_grad(), _evaluating(model), _watched(watcher):
+        functional_call(model, outlines, (x, *extra))
+    return watcher.steps
+
+
+@contextmanager
+def _evaluating(model: Module) -> Any:
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@contextmanager
+def _watched(watcher: _Watcher) -> Any:
+    now = mode.get()
+    mode.set(now.but(watcher=watcher))
+    try:
+        yield
+    finally:
+        mode.set(now)
+
+
+class _Watcher:
+    """Sees every op that runs and every layer that returns."""
+
+    def __init__(self, model: Module, x: Tensor, parameters: set[int]) -> None:
+        self.steps: list[Step] = []
+        self._parameters = parameters  # the ids of those that no row has counted yet
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._fields: dict[int, Fields | None] = {id(x.array): IMAGE if x.ndim == 4 else None}
+        self._alive: list[Any] = [x.array]  # so that no id is given twice
+        self._names: dict[str, int] = {}
+        self._macs = self._columns = 0  # of the ops that ran in the layer under way
+
+    # What `apply` and `Module` call.
+
+    def made(self, op: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
+        name, tensors = op_name(op), [t for t in inputs if isinstance(t, Tensor)]
+        fields = self._field_of(name, tensors, geometry, outs[0])
+        for out in outs:
+            self._alive.append(out.array)
+            self._fields[id(out.array)] = fields
+        shapes = [getattr(t, "shape", None) for t in inputs]
+        self._macs += cost.macs(name, shapes, geometry) or 0
+        self._columns += _columns(name, shapes, outs[0])
+        layer = mode.get().layer
+        if layer is None or next(layer.module.children(), None) is not None:
+            path = "" if layer is None else self._path(layer)
+            self._note(f"{path}.{name.lower()}".lstrip("."), name.lower(), tensors, outs[0])
+
+    def left(self, layer: Layer, output: Any) -> None:
+        module = layer.module
+        if next(module.children(), None) is None and isinstance(output, Tensor | tuple):
+            out = output[0] if isinstance(output, tuple) else output
+            name = self._path(layer) or type(module).__name__.lower()
+            self._note(name, type(module).__name__, [t for t in module._parameters.values() if t is not None], out)
+
+    def _path(self, layer: Layer) -> str:
+        return self._paths.get(id(layer.module), layer.path)
+
+    def _note(self, name: str, kind: str, used: list[Tensor], out: Tensor) -> None:
+        own = {id(t): t for t in used if id(t) in self._parameters}  # shared ones count where they are met first
+        self._parameters -= own.keys()
+        seen = self._names[name] = self._names.get(name, 0) + 1
+        self.steps.append(
+            Step(
+                name if seen == 1 else f"{name}#{seen}",
+                kind,
+                out.shape[1:],
+                sum(t.numel() for t in own.values()),
+                self._macs,
+                self._fields.get(id(out.array)),
+                out.array.nbytes,
+                self._columns,
+            )
+        )
+        self._macs = self._columns = 0
+
+    # Receptive fields.
+
+    def _field_of(self, name: str, tensors: list[Tensor], geometry: Any, out: Tensor) -> Fields | None:
+        """Of the output of an op, from those of its inputs that come from the image."""
+        seen = [t for t in tensors if self._fields.get(id(t.array)) is not None]
+        if not seen:
+            return None
+        fields = [self._fields[id(t.array)] for t in seen]
+        cells = [t.shape[2:] if t.ndim == 4 else (1, 1) for t in seen]
+        rule = _RULES.get(name)
+        if rule is not None and seen[0].ndim == 4:
+            found: Fields | None = rule(fields[0], [t.shape for t in tensors], geometry)
+            if found is not None:
+                return found
+        joint = union([f for f in fields if f is not None], cells)
+        if (name in _CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)) and out.ndim == 4:
+            return joint
+        if all(field.jump == 0 for field in joint):
+            return joint
+        rows, columns = max(n[0] for n in cells), max(n[1] for n in cells)
+        return joint[0].whole(rows), joint[1].whole(columns)
+
+
+_CELL_BY_CELL = {
+    *("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "LogAddExp", "Where", "Clamp", "Neg", "Abs", "Exp"),
+    *("Log", "Sqrt", "Cast", "Copy", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "Gelu", "GeluTanh", "Dropout"),
+    *("BatchNorm", "Expand", "to"),
+}
+"""Ops whose output at a place depends on their inputs at that place."""
+
+
+def _window(fields: Fields, *sizes: Any) -> Fields:
+    """Kernel, stride, padding and dilation, each of rows and columns."""
+    rows, columns = zip(*sizes, strict=True)
+    return fields[0].window(*rows), fields[1].window(*columns)
+
+
+def _conv(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
+    return _window(fields, shapes[1][2:], geometry["stride"], geometry["padding"], geometry["dilation"])
+
+
+def _pool(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
+    dilation = geometry.get("dilation", (1, 1))
+    return _window(fields, geometry["kernel"], geometry["stride"], geometry["padding"], dilation)
+
+
+def _conv_pool(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
+    return _pool(_conv(fields, shapes, geometry), shapes, geometry["pool"])
+
+
+def _adaptive(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
+    found = []
+    for axis, n, out in zip(fields, shapes[0][2:], geometry["out"], strict=True):
+        cell = max(end - start for start, end in adaptive_bounds(n, out))
+        found.append(axis.window(cell, max(n // out, 1)) if out > 1 else axis.whole(n))
+    return found[0], found[1]
+
+
+def _pad(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
+    (top, _), (left, _) = geometry["widths"][2:]
+    return fields[0].part(-top), fields[1].part(-left)
+
+
+def _slices(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:
+    index = geometry["index"]
+    index = index if isinstance(index, tuple) else (index,)
+    at = next((i for i, part in enumerate(index) if part is Ellipsis), len(index))
+    missing = 4 - sum(part is not Ellipsis for part in index)
+    full = [*index[:at], *[slice(None)] * missing, *index[at + 1 :]]
+    if not all(isinstance(part, slice) for part in full):
+        return None
+    found = [axis.part(*part.indices(n)[::2]) for axis, n, part in zip(fields, shapes[0][2:], full[2:], strict=True)]
+    return found[0], found[1]
+
+
+def _permute(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:
+    return {(2, 3): fields, (3, 2): fields[::-1]}.get(tuple(geometry["axes"])[2:])
+
+
+def _over_channels(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:
+    """Of a reduction, or a softmax, that leaves the two last axes alone."""
+    axes = geometry.get("axes", (geometry.get("axis"),))
+    return fields if set(axes) <= {0, 1} and geometry.get("keepdims", True) else None
+
+
+_RULES: dict[str, Any] = {
+    **dict.fromkeys(("conv2d", "conv2d_relu"), _conv),
+    **dict.fromkeys(("max_pool2d", "relu_max_pool2d", "AvgPool2d"), _pool),
+    "conv2d_relu_max_pool2d": _conv_pool,
+    **dict.fromkeys(("AdaptiveAvgPool2d", "AdaptiveMaxPool2d"), _adaptive),
+    "Pad": _pad,
+    "Index": _slices,
+    "Permute": _permute,
+    **dict.fromkeys(("Sum", "Mean", "Amax", "Amin", "Var", "Std", "Norm", "Softmax", "LogSoftmax"), _over_channels),
+}
+
+
+def _columns(name: str, shapes: list[Any], out: Tensor) -> int:
+    """Bytes of the columns of a convolution: each window of each image as a column of C KH KW numbers."""
+    if not name.startswith("conv2d"):
+        return 0
+    return product(shapes[1][1:]) * product(out.shape[2:]) * out.element_size()

@@ -1,0 +1,250 @@
+"""Arrays that have a shape and a dtype and no elements: device "meta".
+
+Ops run on them as they are written: shapes are checked and tumble down, nothing is computed, and no memory is taken. A
+`MetaArray` holds a NumPy array with one element that is shown everywhere (strides of 0), of which NumPy's own views
+give the shapes; ufuncs and functions that would compute have their rules here, and reach them by NumPy's protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from tinyconv.errors import DeviceError
+from tinyconv.shapes import Shape
+
+
+class MetaArray(NDArrayOperatorsMixin):
+    """An array of which there is only the outline."""
+
+    __slots__ = ("outline",)
+    base = None  # views share no memory, for there is none
+
+    def __init__(self, shape: Any, dtype: Any) -> None:
+        self.outline = np.broadcast_to(np.empty((), dtype), shape)
+
+    shape: Shape = property(lambda self: self.outline.shape)  # type: ignore[assignment]
+    dtype: np.dtype[Any] = property(lambda self: self.outline.dtype)  # type: ignore[assignment]
+    ndim: int = property(lambda self: self.outline.ndim)  # type: ignore[assignment]
+    size: int = property(lambda self: self.outline.size)  # type: ignore[assignment]
+    itemsize: int = property(lambda self: self.outline.itemsize)  # type: ignore[assignment]
+    nbytes: int = property(lambda self: self.outline.nbytes)  # type: ignore[assignment]
+    strides: Shape = property(lambda self: self.outline.strides)  # type: ignore[assignment]
+    T = property(lambda self: _around(self.outline.T))
+
+    def __len__(self) -> int:
+        return len(self.outline)
+
+    def __repr__(self) -> str:
+        return f"MetaArray({self.shape}, {self.dtype})"
+
+    # Views, and copies of nothing.
+
+    def reshape(self, *shape: Any) -> MetaArray:
+        return _around(self.outline.reshape(*shape))
+
+    def transpose(self, *axes: Any) -> MetaArray:
+        return _around(self.outline.transpose(*axes))
+
+    def swapaxes(self, a: int, b: int) -> MetaArray:
+        return _around(self.outline.swapaxes(a, b))
+
+    def squeeze(self, axis: Any = None) -> MetaArray:
+        return _around(self.outline.squeeze(axis))
+
+    def ravel(self) -> MetaArray:
+        return _around(self.outline.reshape(-1))
+
+    def view(self) -> MetaArray:
+        return _around(self.outline)
+
+    def astype(self, dtype: Any, copy: bool = True) -> MetaArray:
+        return MetaArray(self.shape, dtype)
+
+    def copy(self) -> MetaArray:
+        return _around(self.outline)
+
+    def __getitem__(self, index: Any) -> MetaArray:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, MetaArray) for part in parts):
+            index = tuple(_places(part) if isinstance(part, MetaArray) else part for part in parts)
+        return MetaArray(np.broadcast_to(np.int8(0), self.shape)[index].shape, self.dtype)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        shape = self[index].shape
+        np.broadcast_to(np.broadcast_to(np.int8(0), np.shape(getattr(value, "outline", value))), shape)
+
+    def sum(self, *args: Any, **options: Any) -> Any:
+        return np.sum(self, *args, **options)
+
+    def mean(self, *args: Any, **options: Any) -> Any:
+        return np.mean(self, *args, **options)
+
+    def max(self, *args: Any, **options: Any) -> Any:
+        return np.max(self, *args, **options)
+
+    def min(self, *args: Any, **options: Any) -> Any:
+        return np.min(self, *args, **options)
+
+    def any(self, *args: Any, **options: Any) -> Any:
+        return np.any(self, *args, **options)
+
+    def all(self, *args: Any, **options: Any) -> Any:
+        return np.all(self, *args, **options)
+
+    # Values, which there are none of.
+
+    def _refuse(self, *args: Any, **options: Any) -> Any:
+        raise DeviceError(
+            f"a {self.dtype} {self.shape} on device 'meta' has a shape and no values: a model or an op asked for one "
+            "(item(), bool(), numpy(), a mask as an index, or a value moved to another device)"
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = __iter__ = __array__ = item = tolist = _refuse
+
+    # How NumPy's functions find their rules.
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method == "at":
+            return None
+        if method == "reduce":
+            return _reduced(inputs[0], **options)
+        shapes = [np.shape(getattr(value, "outline", value)) for value in inputs]
+        shape = _product_shape(*shapes) if ufunc is np.matmul else np.broadcast_shapes(*shapes)
+        outs = options.get("out") or (None,) * ufunc.nout
+        for out in outs:
+            if out is not None and out.shape != shape:
+                raise ValueError(f"{ufunc.__name__}: {shape} does not fit into {out.shape}")
+        kinds = tuple(value.dtype if hasattr(value, "dtype") else type(value) for value in inputs)
+        dtypes = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))[-ufunc.nout :]
+        made = tuple(MetaArray(shape, dtype) if out is None else out for out, dtype in zip(outs, dtypes, strict=True))
+        return made if len(made) > 1 else made[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        rule = _RULES.get(function)
+        if rule is None:
+            raise DeviceError(f"np.{function.__name__} has no rule for arrays on device 'meta'")
+        return rule(*args, **options)
+
+
+def _around(outline: np.ndarray[Any, Any]) -> MetaArray:
+    made: MetaArray = object.__new__(MetaArray)
+    made.outline = outline
+    return made
+
+
+def _places(index: MetaArray) -> Any:
+    if index.dtype.kind not in "iu":
+        index._refuse()  # how many elements a mask picks depends on its values
+    return np.broadcast_to(np.int8(0), index.shape)
+
+
+def _product_shape(a: Shape, b: Shape) -> Shape:
+    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+        raise ValueError(f"matmul: {a} @ {b}")
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def _reduced(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None, **_: Any) -> MetaArray:
+    axes = range(x.ndim) if axis is None else [a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)]
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    shape = kept if keepdims else [n for i, n in enumerate(kept) if i not in axes]
+    return MetaArray(shape, dtype or x.dtype)
+
+
+def _counted(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> MetaArray:
+    """A sum: of booleans and small integers it is an int64."""
+    return _reduced(x, axis, keepdims, dtype or np.sum(np.empty(0, x.dtype)).dtype)
+
+
+def _averaged(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> MetaArray:
+    return _reduced(x, axis, keepdims, dtype or (x.dtype if x.dtype.kind == "f" else np.float64))
+
+
+def _of_dtype(dtype: Any) -> Callable[..., MetaArray]:
+    return lambda x, axis=None, keepdims=False: _reduced(x, axis, keepdims, dtype)
+
+
+def _chosen(condition: Any, a: Any, b: Any) -> MetaArray:
+    shape = np.broadcast_shapes(*(np.shape(getattr(value, "outline", value)) for value in (condition, a, b)))
+    return MetaArray(shape, np.result_type(*(np.empty(0, v.dtype) if hasattr(v, "dtype") else v for v in (a, b))))
+
+
+def _padded(x: Any, widths: Any, mode: str = "constant", **_: Any) -> MetaArray:
+    return MetaArray([n + before + after for n, (before, after) in zip(x.shape, widths, strict=True)], x.dtype)
+
+
+def _joined(function: Any) -> Callable[..., MetaArray]:
+    def rule(parts: Any, axis: int = 0) -> MetaArray:
+        shape = function([np.broadcast_to(np.int8(0), part.shape) for part in parts], axis=axis).shape
+        return MetaArray(shape, np.result_type(*(part.dtype for part in parts)))
+
+    return rule
+
+
+def _viewed(function: Any) -> Callable[..., MetaArray]:
+    return lambda x, *args, **options: _around(function(x.outline, *args, **options))
+
+
+def _alike(x: Any, dtype: Any = None, **_: Any) -> MetaArray:
+    return MetaArray(x.shape, dtype or x.dtype)
+
+
+_RULES: dict[Any, Callable[..., Any]] = {
+    np.sum: _counted,
+    np.prod: _counted,
+    np.mean: _averaged,
+    np.max: _reduced,
+    np.min: _reduced,
+    np.any: _of_dtype(np.bool_),
+    np.all: _of_dtype(np.bool_),
+    np.argmax: _of_dtype(np.int64),
+    np.argmin: _of_dtype(np.int64),
+    np.where: _chosen,
+    np.pad: _padded,
+    np.concatenate: _joined(np.concatenate),
+    np.stack: _joined(np.stack),
+    np.expand_dims: _viewed(np.expand_dims),
+    np.broadcast_to: _viewed(np.broadcast_to),
+    np.flip: _viewed(np.flip),
+    np.cumprod: lambda x, axis: _alike(x),
+    np.zeros_like: _alike,
+    np.ones_like: _alike,
+    np.empty_like: _alike,
+    np.take_along_axis: lambda x, index, axis: MetaArray(index.shape, x.dtype),
+    np.may_share_memory: lambda *_: False,
+}
+
+
+def _strided(x: Any, shape: Shape, strides: Shape) -> MetaArray:
+    return MetaArray(shape, x.dtype)
+
+
+class _Library:
+    """NumPy's namespace, but what makes arrays makes those without elements."""
+
+    lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_strided))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def zeros(self, shape: Any, dtype: Any = float) -> MetaArray:
+        return MetaArray(shape, dtype)
+
+    empty = ones = zeros
+
+    def arange(self, *args: Any, dtype: Any = None) -> MetaArray:
+        return self.asarray(np.arange(*args, dtype=dtype))
+
+    def asarray(self, values: Any, dtype: Any = None) -> MetaArray:
+        if isinstance(values, MetaArray):
+            return _alike(values, dtype)
+        found = np.asarray(values, dtype)
+        return MetaArray(found.shape, found.dtype)
+
+
+LIBRARY = _Library()
