@@ -29,7 +29,7 @@ accuracy: .venv/.train
 # The others that we compare with need an environment of their own; what cannot be installed is left out.
 bench:
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train,bench]' torch
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train,pictures]' torch
 	for library in jax tinygrad mygrad autograd scipy; do \
 		.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt $$library || true; \
 	done
@@ -50,7 +50,7 @@ oracle: .venv/.test
 
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
-	$(PIP) pytest hypothesis torch onnx expecttest ruff mypy
+	$(PIP) pytest hypothesis torch onnx expecttest matplotlib ruff mypy
 	touch $@
 
 clean:

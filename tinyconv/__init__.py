@@ -49,7 +49,7 @@ from tinyconv.errors import (
     TinyconvError,
     VariantError,
 )
-from tinyconv.inspect import Cake, Summary, summary
+from tinyconv.inspect import Cake, FeatureMaps, Summary, feature_maps, summary
 from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
 from tinyconv.profile import profile
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
@@ -87,14 +87,14 @@ reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
 __all__ = [  # noqa: RUF022
     "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool", "Cake",
     "CakeError", "cat", "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "detect_anomaly", "device",
-    "DeviceError", "div", "DtypeError", "enable_grad", "exp", "flatten", "float16", "float32", "float64",
-    "from_numpy", "full", "full_like", "functional", "get_num_threads", "get_rng_state", "grad", "GraphError",
-    "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax", "logsumexp",
-    "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models", "mul", "neg", "nn", "no_grad",
-    "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "profile", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
+    "DeviceError", "div", "DtypeError", "enable_grad", "exp", "feature_maps", "FeatureMaps", "flatten", "float16",
+    "float32", "float64", "from_numpy", "full", "full_like", "functional", "get_num_threads", "get_rng_state", "grad",
+    "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax",
+    "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models", "mul", "neg", "nn",
+    "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "profile", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
     "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "Summary",
-    "summary", "synchronize", "tanh", "tensor", "Tensor", "TinyconvError", "trace", "Trace", "transpose", "uint8",
+    "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8",
     "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on

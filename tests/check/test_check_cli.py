@@ -130,11 +130,11 @@ def test_wrong_usage(folder, args, words):
 def test_torch_that_is_not_there(monkeypatch):
     import typer
 
-    from tinyconv import cli
+    from tinyconv.cli import gradcheck
 
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(gradcheck, "find_spec", lambda name: None)
     with pytest.raises(typer.BadParameter, match="--torch needs PyTorch: pip install torch"):
-        cli.gradcheck(["relu"], with_torch=True)
+        gradcheck.gradcheck(["relu"], with_torch=True)
 
 
 def test_a_module_that_does_not_import(folder):

@@ -193,8 +193,8 @@ def test_resuming_what_is_finished_reports_it_again(trained):
         (
             ["train"],
             2,
-            "name a model (lenet5, lenet5_1998, mlp, cifarnet, lenet_gap, lenet_vgg, lenet_strided, lenet_bn, resnet, alexnet, "
-            "vgg16, resnet50), or --resume a checkpoint",
+            "name a model (lenet5, lenet5_1998, mlp, cifarnet, lenet_gap, lenet_vgg, lenet_strided, lenet_bn, resnet, "
+            "alexnet, vgg16, resnet50), or --resume a checkpoint",
         ),
         (["train", "lenet6", "--data", "synthetic"], 2, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
         (["train", "lenet5", "--recipe", "quick"], 2, "no recipe 'quick'; there are default, lesson, best, cifar"),

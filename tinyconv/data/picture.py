@@ -1,9 +1,9 @@
-"""Pictures of digits from PNG or JPEG files, brought into the form MNIST has."""
+"""Pictures from PNG or JPEG files: digits, brought into the form MNIST has, and photographs, into that of CIFAR-10."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def read_picture(path: str | os.PathLike[str], size: int = 28) -> Array:
     light, cut to its ink, scaled to fit 20/28 of the size and placed with its centre of mass in the middle: what was
     done to make MNIST (LeCun et al., 1998). Raises DataError for what is no picture, or has no ink.
     """
-    grey = _read_grey(path)
+    grey = _read(path, "L")
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     light = float(np.median(border)) > 127
     if grey.shape == (size, size) and not light:
@@ -32,6 +32,17 @@ def read_picture(path: str | os.PathLike[str], size: int = 28) -> Array:
         raise DataError(f"{path}: nothing is drawn on this picture, all of it has one brightness")
     rows, columns = (np.flatnonzero(marked.any(axis)) for axis in (1, 0))
     return _placed(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], size)[None]
+
+
+def read_photograph(path: str | os.PathLike[str], size: int = 32) -> Array:
+    """A picture file as uint8 (3, size, size), red, green and blue: the square in its middle, scaled.
+
+    Raises DataError for what is no picture.
+    """
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.fit(Image.fromarray(_read(path, "RGB")), (size, size), Image.Resampling.BOX)
+    return np.asarray(picture).transpose(2, 0, 1).copy()
 
 
 def _placed(ink: Array, size: int) -> Array:
@@ -53,7 +64,8 @@ def _placed(ink: Array, size: int) -> Array:
     return out
 
 
-def _read_grey(path: str | os.PathLike[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _read(path: str | os.PathLike[str], kind: Literal["L", "RGB"]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The pixels, upright: (H, W) of grey, or (H, W, 3)."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -62,12 +74,12 @@ def _read_grey(path: str | os.PathLike[str]) -> np.ndarray[Any, np.dtype[np.uint
         with Image.open(path) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise DataError(
-                    f"{path}: {picture.width}x{picture.height} pixels is too large for a picture of a digit"
+                    f"{path}: {picture.width}x{picture.height} pixels is too large: 50 megapixels are allowed"
                 )
             upright = ImageOps.exif_transpose(picture)
             opaque = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
             # Where there is transparency, dark ink is meant to be seen on white; without it this changes nothing.
-            return np.array(opaque.convert("L"))
+            return np.array(opaque.convert(kind))
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such picture") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -2,6 +2,7 @@
 
 from tinyconv.inspect.cake import Cake
 from tinyconv.inspect.field import Field
+from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
 from tinyconv.inspect.summary import LayerSummary, Summary, summary
 
-__all__ = ["Cake", "Field", "LayerSummary", "Summary", "summary"]
+__all__ = ["Cake", "FeatureMaps", "Field", "LayerMaps", "LayerSummary", "Summary", "feature_maps", "summary"]

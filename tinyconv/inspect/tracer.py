@@ -6,7 +6,7 @@ of the result is a layer without children, or an op that a layer with children r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from tinyconv import cost
 from tinyconv.creation import zeros
 from tinyconv.inspect.field import IMAGE, Fields, union
 from tinyconv.modes import Layer, mode, no_grad
-from tinyconv.nn import DataParallel, Module
+from tinyconv.nn import Module
 from tinyconv.nn.stateless import functional_call
 from tinyconv.shapes import Shape, adaptive_bounds, product
 from tinyconv.tensor import Tensor
@@ -42,45 +42,40 @@ def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]
     Nothing is computed, no weight is read, and the model is left as it was. Raises what its `forward` raises, with the
     path of the layer: ShapeError, most often.
     """
-    if isinstance(model, DataParallel):
-        model = model.module
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     x = zeros((1, *shape), dtype=dtype, device="meta")
-    parameters = {id(outlines[name]) for name, _ in model.named_parameters()}
-    watcher = _Watcher(model, x, parameters)
-    with no_grad(), _evaluating(model), _watched(watcher):
+    watcher = Watcher(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
+    with no_grad(), watched(model, watcher):
         functional_call(model, outlines, (x, *extra))
     return watcher.steps
 
 
 @contextmanager
-def _evaluating(model: Module) -> Any:
+def watched(model: Module, watcher: Watcher) -> Iterator[None]:
+    """The model in evaluation mode, and `watcher` seeing what runs."""
     before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-@contextmanager
-def _watched(watcher: _Watcher) -> Any:
     now = mode.get()
+    model.eval()
     mode.set(now.but(watcher=watcher))
     try:
         yield
     finally:
         mode.set(now)
+        for module, training in before:
+            module.training = training
 
 
-class _Watcher:
-    """Sees every op that runs and every layer that returns."""
+class Watcher:
+    """Sees every op that runs and every layer that returns: `steps` are the rows, `outputs` what each of them gave.
+
+    `x` is what the model is called with, `parameters` are the ids of the tensors that it uses as its parameters.
+    """
 
     def __init__(self, model: Module, x: Tensor, parameters: set[int]) -> None:
         self.steps: list[Step] = []
+        self.outputs: list[Tensor] = []
         self._parameters = parameters  # the ids of those that no row has counted yet
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._fields: dict[int, Fields | None] = {id(x.array): IMAGE if x.ndim == 4 else None}
@@ -130,6 +125,7 @@ class _Watcher:
                 self._columns,
             )
         )
+        self.outputs.append(out)
         self._macs = self._columns = 0
 
     # Receptive fields.

@@ -1,0 +1,96 @@
+"""What several commands share: options, and how they are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import tinyconv
+from tinyconv import data
+from tinyconv.data import Dataset
+from tinyconv.train import Checkpoint
+
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files (torchvision's layout is understood).")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads to work with (default: the cores there are; the result is the same).")
+]
+
+
+@contextmanager
+def threads_of(threads: int | None) -> Iterator[None]:
+    """Work with so many threads in a `with` block, and let BLAS have no more than that."""
+    before = tinyconv.get_num_threads()
+    tinyconv.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        tinyconv.set_num_threads(before)
+
+
+def options_of(pairs: list[str]) -> dict[str, Any]:
+    """`padding=2` -> {"padding": 2}: values are read as JSON."""
+    options = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            raise typer.BadParameter(f"--option takes NAME=VALUE with a number or a list, got {pair!r}") from None
+    return options
+
+
+def load_named(place: str) -> Any:
+    """What MODULE:NAME, MODULE.NAME or FILE.py:NAME names; modules of the current folder are found."""
+    from tinyconv.check.blame import raised
+
+    module_name, _, path = place.rpartition(":" if ":" in place else ".")
+    if place.endswith(".py") or not path:
+        raise typer.BadParameter(f"{place!r} names no op in it: {place.rstrip(':')}:NAME")
+    sys.path.insert(0, "")
+    if module_name.endswith(".py"):
+        file = Path(module_name)
+        if not file.is_file():
+            raise typer.BadParameter(f"no file {module_name!r}")
+        sys.path.insert(0, str(file.parent))
+        module_name = file.stem
+    try:
+        found = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
+        raise typer.BadParameter(f"no module {error.name!r} in the current folder or among those installed") from None
+    except Exception as error:
+        if not module_name or module_name.startswith("."):
+            raise typer.BadParameter(f"{place!r} names no module: {error}") from None
+        raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
+    for name in path.split("."):
+        if not hasattr(found, name):
+            near = get_close_matches(name, dir(found), n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise typer.BadParameter(f"{module_name} has no {path!r}{hint}")
+        found = getattr(found, name)
+    return found
+
+
+def pictured(found: Checkpoint, pictures: list[Path]) -> Dataset:
+    """Picture files as images of the kind that a model was trained on; what they show is not known."""
+    kind = data.describe(found.run.data)
+    channels, size, _ = kind.images.shape[1:]
+    read = data.read_photograph if channels == 3 else data.read_picture
+    images = np.stack([read(path, found.run.options.get("size", size)) for path in pictures])
+    return replace(kind, images=images, labels=np.zeros(len(images), np.int64))

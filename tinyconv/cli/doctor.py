@@ -1,0 +1,18 @@
+"""`tinyconv doctor`."""
+
+from __future__ import annotations
+
+import tinyconv
+from tinyconv import data
+from tinyconv.environment import environment, version_of
+
+
+def doctor() -> None:
+    """Print what this installation consists of: versions, BLAS, threads, GPU, data."""
+    print(f"tinyconv: {tinyconv.__version__}")
+    for what, found in environment().items():
+        print(f"{what}: {'; '.join(found) or 'unknown' if isinstance(found, list) else found}")
+    for name in ("typer", "rich", "safetensors", "pooch", "pillow", "threadpoolctl", "torch"):
+        print(f"{name}: {version_of(name)}")
+    for name in data.list_datasets():
+        print(f"data: {name}: {data.locate(name) or 'not found'}")

@@ -1,0 +1,235 @@
+"""`tinyconv summary`, `maps`, `report` and `curves`: what a model is, and what it makes of images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import tinyconv
+from tinyconv import data, models, nn
+from tinyconv.cli.common import (
+    DataDir,
+    Json,
+    Offline,
+    Threads,
+    load_named,
+    options_of,
+    pictured,
+    threads_of,
+)
+from tinyconv.data import Dataset
+from tinyconv.errors import CakeError, DataError
+from tinyconv.inspect import pictures
+from tinyconv.shapes import Shape
+from tinyconv.train import EpochReport, load_checkpoint, predict
+
+
+def summary(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A cake ('conv 6 5; relu; pool 2; flatten; fc 10'), the name of a model, a checkpoint, or MODULE:NAME "
+            "or FILE.py:NAME of a model, or a function that makes one."
+        ),
+    ],
+    input_shape: Annotated[
+        str | None, typer.Option("--input", help="One input, CxHxW (default: what the model is made for, or 1x28x28).")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, html, json, cake or python.")] = "table",
+    as_json: Json = False,
+) -> None:
+    """Show the layers of a model: shapes, parameters, MACs and FLOPs, receptive fields, memory. Nothing is computed.
+
+    Slices of a cake: conv FILTERS KERNEL, pool KERNEL, avgpool, gap, adaptive SIZE, bn, relu, dropout, flatten, fc
+    FEATURES and others, with options as NAME=VALUE: 'conv 16 3 stride=2 padding=1 bias=no'.
+    """
+    form = "json" if as_json else form
+    forms = ("table", "markdown", "html", "json", "cake", "python")
+    if form not in forms:
+        raise typer.BadParameter(f"--format is one of {', '.join(forms)}, got {form!r}")
+    with tinyconv.device("meta"):
+        model, shape = _to_summarise(what, _shape(input_shape), options_of(option or []))
+    if form in ("cake", "python"):
+        cake = tinyconv.Cake.of(model)
+        print(cake if form == "cake" else cake.to_python(shape), end="\n" if form == "cake" else "")
+        return
+    found = tinyconv.summary(model, shape)
+    console = Console()
+    if form == "table":
+        console.print(found) if console.is_terminal else print(found)  # a file has no width to keep to
+    else:
+        print({"markdown": found.to_markdown, "html": found.to_html, "json": found.to_json}[form]())
+
+
+def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tuple[nn.Module, Shape]:
+    """The model that is meant, and the shape of one of its inputs."""
+    if what in models.MODELS:
+        usual = {"cifarnet": (3, 32, 32), "alexnet": (3, 224, 224), "vgg16": (3, 224, 224), "resnet50": (3, 224, 224)}
+        shape = shape or usual.get(what, (1, 28, 28))
+        fitting = models.options_for(what, shape, 10) if len(shape) == 3 else {}
+        fitting.pop("num_classes", None)
+        return models.create(what, **(fitting | options)), shape
+    if what.endswith(".safetensors") or (Path(what).is_file() and not what.endswith(".py")):
+        found = load_checkpoint(Path(what))
+        kind = data.describe(found.run.data)
+        return found.model(), shape or kind.images.shape[1:]
+    if options:
+        raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
+    if ":" in what:
+        loaded = load_named(what)
+        model = loaded if isinstance(loaded, nn.Module) else loaded()
+        if not isinstance(model, nn.Module):
+            raise typer.BadParameter(f"{what} is no model, and made a {type(model).__name__} when it was called")
+        return model, shape or (1, 28, 28)
+    shape = shape or (1, 28, 28)
+    try:
+        return tinyconv.Cake.parse(what).build(shape), shape
+    except CakeError as error:
+        near = get_close_matches(what, models.MODELS, n=1)
+        if near:
+            error.add_note(f"or was a model meant: {', '.join(near)}?")
+        raise
+
+
+def _shape(text: str | None) -> Shape | None:
+    if text is None:
+        return None
+    sizes = text.lower().split("x")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise typer.BadParameter(f"--input is CxHxW, such as 1x28x28 or 3x32x32, got {text!r}")
+    return tuple(map(int, sizes))
+
+
+def maps(
+    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Layer to show, by its name in `tinyconv summary`; may be repeated (default: convolutions)."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--digit", "--class", help="Show a test image of this class: 7, or 'cat'.")
+    ] = None,
+    number: Annotated[int, typer.Option(min=0, help="Which of them, or of all test images.")] = 0,
+    image: Annotated[Path | None, typer.Option(help="Show this picture file instead of a test image.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture (default: beside the checkpoint, CHECKPOINT-maps.png).")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """Draw what the layers of a trained model make of an image.
+
+    The image with what the strongest cell of each layer sees, the gradient of the winning score, the filters and maps.
+    """
+    found = load_checkpoint(checkpoint)
+    if image is not None:
+        if label is not None or number:
+            raise typer.BadParameter("--image is the picture to show: leave out --digit and --number")
+        shown = pictured(found, [image])
+    else:
+        shown = _chosen(data.load(found.run.data, "test", data_dir, offline), label, number)
+    drawn = tinyconv.feature_maps(
+        found.model(), shown.normalized()[0], layer, picture=shown.images[0], classes=shown.classes
+    )
+    path = drawn.save(out or checkpoint.with_name(f"{checkpoint.stem}-maps.png"))
+    console = Console()
+    truth = "" if image is not None else f", which is {shown.classes[int(shown.labels[0])]}"
+    console.print(escape(f"says {drawn.classes[drawn.winner]}{truth}"), highlight=False)
+    table = Table()
+    for head in ("layer", "maps", "strongest cell (map, row, column)", "sees rows", "columns"):
+        table.add_column(head)
+    for one in drawn.layers:
+        sees = [f"{first} to {past - 1}" for first, past in (one.rows, one.columns)]
+        table.add_row(one.name, "x".join(map(str, one.maps.shape)), ", ".join(map(str, one.cell)), *sees)
+    console.print(table)
+    print(f"picture: {path}")
+
+
+def _chosen(dataset: Dataset, label: str | None, number: int) -> Dataset:
+    """One image: the `number`-th, of those of a class if one is named."""
+    which = np.arange(len(dataset))
+    if label is not None:
+        if label not in dataset.classes:
+            raise typer.BadParameter(f"no class {label!r}; there are {', '.join(dataset.classes)}")
+        which = np.flatnonzero(dataset.labels == dataset.classes.index(label))
+    if number >= len(which):
+        raise typer.BadParameter(f"--number {number}: there are {len(which):,} such images, numbered from 0")
+    return dataset[which[number : number + 1]]
+
+
+def report(
+    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
+    data_name: Annotated[str | None, typer.Option("--data", help="Another dataset than it was trained on.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder (default: beside the checkpoint, CHECKPOINT-report).")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    threads: Threads = None,
+) -> None:
+    """Draw what a trained model gets wrong, and how it was trained: confusion.png, mistakes.png, curves.png."""
+    found = load_checkpoint(checkpoint)
+    dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
+    folder = out or checkpoint.with_name(f"{checkpoint.stem}-report")
+    with threads_of(threads):
+        probabilities = predict(nn.DataParallel(found.model()), dataset.normalized())
+    matrix = np.zeros((len(dataset.classes),) * 2, np.int64)
+    np.add.at(matrix, (dataset.labels, probabilities.argmax(1)), 1)
+    figures = {
+        "confusion": pictures.confusion(matrix, dataset.classes),
+        "mistakes": pictures.mistakes(dataset.images, dataset.labels, probabilities, dataset.classes),
+    }
+    history = found.trainer["progress"]["history"]
+    if history:  # else no epoch was finished
+        figures["curves"] = pictures.curves({found.run.model: history})
+    table = Table(title="the most frequent mistakes", title_justify="left")
+    for head in ("is", "said", "times"):
+        table.add_column(head, justify="right" if head == "times" else "left")
+    wrong = matrix - np.diag(np.diag(matrix))
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:8]:
+        i, j = divmod(int(place), len(wrong))
+        if wrong[i, j]:
+            table.add_row(dataset.classes[i], dataset.classes[j], f"{wrong[i, j]:,}")
+    Console().print(table)
+    for name, figure in figures.items():
+        print(f"picture: {pictures.save(figure, folder / f'{name}.png')}")
+
+
+def curves(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Checkpoints, or files with what `tinyconv train --json` printed.")
+    ],
+    out: Annotated[Path, typer.Option(help="Picture.")] = Path("curves.png"),
+) -> None:
+    """Draw the training loss and the test accuracy of one or several runs, epoch by epoch."""
+    histories = {path.stem: _history(path) for path in runs}
+    if len(histories) < len(runs):
+        raise typer.BadParameter("two of these files have the same name; the picture could not tell them apart")
+    print(f"picture: {pictures.save(pictures.curves(histories), out)}")
+
+
+def _history(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a run, out of its checkpoint or its log."""
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        history: list[dict[str, Any]] = load_checkpoint(path).trainer["progress"]["history"]
+    else:
+        try:
+            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            history = [asdict(EpochReport(**entry)) for entry in entries if "epoch" in entry and "stopped" not in entry]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path} is no log of `tinyconv train --json`: {error}") from None
+    if not history:
+        raise DataError(f"{path}: no epoch of this run was finished")
+    return history

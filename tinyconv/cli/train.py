@@ -1,0 +1,281 @@
+"""`tinyconv train`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import tinyconv
+from tinyconv import data, models
+from tinyconv.cli.common import DataDir, Device, Json, Offline, Threads, options_of, threads_of
+from tinyconv.errors import CheckpointError
+from tinyconv.train import (
+    RECIPES,
+    EpochReport,
+    Session,
+    StepReport,
+    check_place,
+    new_run,
+    resume,
+    start,
+    usual_recipe,
+)
+
+PROFILED = 20  # steps
+DATASETS = ", ".join(data.list_datasets())
+
+
+def train(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(models.MODELS)}.")] = None,
+    data_name: Annotated[str, typer.Option("--data", help=f"{DATASETS} or synthetic.")] = "mnist",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help=f"One of: {', '.join(RECIPES)} (default: by model and data). The options below change it."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; the peak of a one-cycle schedule.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="onecycle or constant.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
+    shift: Annotated[int | None, typer.Option(min=0, help="Shift training images by up to so many pixels.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=0, help="Crop training images at random, mirrored by so many pixels around.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option(help="Mirror every other training image.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order of the images and their shifts.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint (default: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... if taken)."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint that is there.")] = False,
+    resume_from: Annotated[Path | None, typer.Option("--resume", help="Continue from this checkpoint.")] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    device: Device = None,
+    threads: Threads = None,
+    as_json: Json = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help=f"Say where the time of the first {PROFILED} steps went, and go on.")
+    ] = False,
+    profile_trace: Annotated[
+        Path | None, typer.Option(help="Profile, and write a trace for chrome://tracing or Perfetto to this file.")
+    ] = None,
+) -> None:
+    """Train a model, or continue a training, and report the test accuracy.
+
+    A checkpoint is written after every epoch, and when Ctrl-C stops the training; --resume continues it bit for bit.
+    One that is there already is left alone unless --overwrite says otherwise.
+    """
+    with threads_of(threads):
+        if resume_from is not None:
+            _refuse_with_resume(context)
+            session = resume(resume_from, root=data_dir, offline=offline, device=device)
+        else:
+            if model is None:
+                raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
+            changes = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "lr": lr,
+                "schedule": schedule,
+                "weight_decay": weight_decay,
+                "shift": shift,
+                "crop": crop,
+                "flip": flip,
+                "label_smoothing": label_smoothing,
+                "optimizer": optimizer,
+            }
+            if model not in models.MODELS:
+                raise typer.BadParameter(f"no model {model!r}; there are {', '.join(models.MODELS)}")
+            recipe = recipe or usual_recipe(model, data_name)
+            try:
+                chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+            run = new_run(model, data_name, seed, chosen, **options_of(option or []))
+            session = start(run, root=data_dir, offline=offline, device=device)
+        if out is None:
+            default = Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")
+            out = resume_from or (default if overwrite else _free(default))
+        elif out.exists() and out != resume_from and not overwrite:
+            raise CheckpointError(
+                f"there is a file at {out}: continue it with --resume, replace it with --overwrite, "
+                "or choose another place with --out"
+            )
+        check_place(out)
+        if session.trainer.finished and out != resume_from:
+            session.save(out)  # no epoch is left after which it would be
+        if profile_trace is not None:
+            check_place(profile_trace)
+        with _stop_signals() as stop:
+            _run(session, out, stop, as_json, _profiled(session, profile_trace) if profile or profile_trace else None)
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the first of `path`-2, `path`-3 ... that is not taken."""
+    names = chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
+    return next(name for name in names if not name.exists())
+
+
+def _recipe(name: str) -> Any:
+    if name not in RECIPES:
+        raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _refuse_with_resume(context: typer.Context) -> None:
+    """A checkpoint says what the training is; only where things are may be said anew."""
+    allowed = {"resume_from", "out", "overwrite", "data_dir", "offline", "device", "threads", "as_json"}
+    allowed |= {"profile", "profile_trace"}
+    given = [
+        name
+        for name in sorted(context.params)
+        if name not in allowed and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    if given:
+        raise typer.BadParameter(
+            f"--resume continues the training the checkpoint describes; leave out {', '.join(given)}"
+        )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of dying of them; a second one is left to do what it always does."""
+    received: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def on_signal(number: int, frame: Any) -> None:
+        received.append(number)
+        print("stopping after this step to save; once more to abort", file=sys.stderr, flush=True)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        before[sign] = signal.signal(sign, on_signal)
+    try:
+        yield received
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _profiled(session: Session, trace: Path | None) -> Iterator[StepReport | EpochReport]:
+    """The training's reports, after the first of which some steps are profiled."""
+    reports = session.trainer.run()
+    yield from islice(reports, 1)  # what is done once is not what the others are made of
+    with tinyconv.profile() as measured:
+        yield from islice(reports, PROFILED)
+    print(f"\n{measured}\n", file=sys.stderr)
+    if trace is not None:
+        measured.chrome_trace(trace)
+        print(f"trace: {trace}", file=sys.stderr)
+    yield from reports
+
+
+def _run(
+    session: Session, out: Path, stop: list[int], as_json: bool, reports: Iterator[StepReport | EpochReport] | None
+) -> None:
+    trainer = session.trainer
+    if trainer.finished and not as_json:
+        print(f"all {trainer.epochs} epochs were trained already; to train longer, start anew with more --epochs")
+    parameters = sum(parameter.numel() for parameter in session.model.parameters())
+    with _display(session, parameters, as_json) as show:
+        for report in reports or trainer.run():
+            if isinstance(report, EpochReport):
+                session.save(out)
+            show(report)
+            if stop:
+                break
+    if stop and not trainer.finished:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)  # not while saving
+        session.save(out)
+        at = trainer.progress
+        if as_json:
+            print(json.dumps({"stopped": True, "epoch": at.epoch, "step": at.step, "checkpoint": str(out)}), flush=True)
+        message = (
+            f"stopped in epoch {at.epoch + 1} after step {at.step}; "
+            f"continue with: tinyconv train --resume {shlex.quote(str(out))}"
+        )
+        Console(stderr=True).print(escape(message), highlight=False, soft_wrap=True)
+        raise typer.Exit(128 + stop[0])
+    last = trainer.progress.history[-1]
+    seconds = sum(entry["seconds"] for entry in trainer.progress.history)
+    final = {
+        "final": True,
+        "epochs": trainer.epochs,
+        "train_loss": last["train_loss"],
+        "test_accuracy": last["test_accuracy"],
+        "seconds": seconds,
+        "parameters": parameters,
+        "checkpoint": str(out),
+    }
+    if as_json:
+        print(json.dumps(final), flush=True)
+    else:
+        console = Console()
+        console.print(
+            f"test accuracy [bold]{last['test_accuracy']:.2%}[/bold] after {trainer.epochs} epochs in {seconds:.1f} s "
+            f"({parameters:,} parameters)\ncheckpoint: {escape(str(out))}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def _display(session: Session, parameters: int, as_json: bool) -> Iterator[Any]:
+    """A function that shows reports: JSON lines, a live bar on a terminal, else a line an epoch."""
+    trainer, console = session.trainer, Console()
+    if as_json:
+        yield lambda report: print(json.dumps(asdict(report)), flush=True) if isinstance(report, EpochReport) else None
+        return
+    run = session.run
+    console.print(
+        f"{run.model} on {run.data}: {parameters:,} parameters, {len(trainer.loader.images):,} images, "
+        f"{trainer.epochs} epochs of {len(trainer.loader)} steps, seed {run.seed}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total}  loss {task.fields[loss]:.4f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    at = trainer.progress
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        total = trainer.epochs * len(trainer.loader)
+        done = at.epoch * len(trainer.loader) + at.step
+        task = progress.add_task("", total=total, completed=done, epoch=at.epoch + 1, loss=0.0)
+
+        def show(report: StepReport | EpochReport) -> None:
+            if isinstance(report, StepReport):
+                progress.update(task, advance=1, epoch=report.epoch, loss=report.loss)
+            else:
+                left = (trainer.epochs - report.epoch) * report.seconds / 60
+                progress.console.print(
+                    f"epoch {report.epoch}: train loss {report.train_loss:.4f}, "
+                    f"test accuracy {report.test_accuracy:.2%}, {report.seconds:.1f} s"
+                    + (f", about {left:.0f} min left" if left > 2 else ""),
+                    highlight=False,
+                )
+
+        yield show
