@@ -1,7 +1,8 @@
-"""Train LeNet-5 on MNIST with a recipe and seeds 0 to 4, and record what came out.
+"""Train with a recipe and several seeds, and record what came out.
 
-python benchmarks/accuracy.py [RECIPE ...]        # default: all of them; about an hour on two cores
-python benchmarks/tables.py                       # puts the records into README.md
+python benchmarks/accuracy.py [NAME ...]          # default: LeNet-5 on MNIST, all recipes; an hour on two cores
+python benchmarks/accuracy.py cifar-lenet cifarnet --data-dir FOLDER          # CIFAR-10; another hour
+python benchmarks/tables.py                       # puts the records into README.md and docs/experiments.md
 """
 
 import argparse
@@ -9,7 +10,7 @@ import json
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
 
@@ -19,24 +20,38 @@ from tinyconv.environment import commit, environment
 from tinyconv.files import check_writable
 
 RECORDS = Path(__file__).parent / "records"
-SEEDS = range(5)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a record is of."""
+
+    model: str
+    data: str
+    recipe: str
+    seeds: range
+
+
+MEASURED = {
+    **{name: Measured("lenet5", "mnist", name, range(5)) for name in ("default", "lesson", "best")},
+    "cifar-lenet": Measured("lenet5", "cifar10", "cifar-lenet", range(3)),
+    "cifarnet": Measured("cifarnet", "cifar10", "cifar", range(1)),
+}
 COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile
 
 
-def run(recipe_name, seed, dataset, threads):
+def run(what, seed, root, threads):
     """Train once; what came out."""
     tinyconv.set_num_threads(threads)
-    session = train.start(train.new_run("lenet5", dataset, seed, train.RECIPES[recipe_name]))
+    session = train.start(train.new_run(what.model, what.data, seed, train.RECIPES[what.recipe]), root=root)
     for report in session.trainer.run():
         if isinstance(report, train.EpochReport):
-            print(f"{recipe_name}, seed {seed}: {asdict(report)}", flush=True)
+            print(f"{what.model}, {what.recipe}, seed {seed}: {asdict(report)}", flush=True)
     history = session.trainer.progress.history
     return {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
 
 
-def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
+def measure(what, root=None, jobs=1):
     """Train once for each seed; the record of it."""
     threads = max(1, tinyconv.get_num_threads() // jobs)
     ran_on = {
@@ -45,17 +60,21 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
         "environment": environment(),
     }  # before: it takes long
     if jobs == 1:
-        runs = [run(recipe_name, seed, dataset, threads) for seed in seeds]
+        runs = [run(what, seed, root, threads) for seed in what.seeds]
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            runs = list(pool.map(run, repeat(recipe_name), seeds, repeat(dataset), repeat(threads)))
+            runs = list(pool.map(run, repeat(what), what.seeds, repeat(root), repeat(threads)))
+    return record(what, runs, jobs, threads, ran_on)
+
+
+def record(what, runs, jobs, threads, ran_on):
     accuracies = [found["history"][-1]["test_accuracy"] for found in runs]
     return {
         "benchmark": "accuracy",
-        "model": "lenet5",
-        "data": dataset,
-        "recipe_name": recipe_name,
-        "recipe": asdict(train.RECIPES[recipe_name]),
+        "model": what.model,
+        "data": what.data,
+        "recipe_name": what.recipe,
+        "recipe": asdict(train.RECIPES[what.recipe]),
         "mean_accuracy": statistics.mean(accuracies),
         "sd_accuracy": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
         "median_seconds": statistics.median(found["seconds"] for found in runs),
@@ -69,19 +88,20 @@ def measure(recipe_name, seeds=SEEDS, dataset="mnist", jobs=1):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(train.RECIPES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default: one)")
+    parser.add_argument("--data-dir", help="folder with the data files")
     arguments = parser.parse_args()
-    recipes = arguments.recipes or list(train.RECIPES)
-    if unknown := set(recipes) - set(train.RECIPES):
-        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(train.RECIPES)}")
+    names = arguments.names or [name for name, what in MEASURED.items() if what.data == "mnist"]
+    if unknown := set(names) - set(MEASURED):
+        parser.error(f"nothing is called {', '.join(unknown)}; there are {', '.join(MEASURED)}")
     check_writable(RECORDS)
-    data.fetch("mnist")
-    for name in recipes:
-        record = measure(name, jobs=arguments.jobs)
+    for name in names:
+        data.fetch(MEASURED[name].data, arguments.data_dir)
+        found = measure(MEASURED[name], arguments.data_dir, arguments.jobs)
         path = RECORDS / f"accuracy-{name}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        print(f"{name}: mean {record['mean_accuracy']:.4%}, sd {record['sd_accuracy']:.4%}: {path}")
+        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"{name}: mean {found['mean_accuracy']:.4%}, sd {found['sd_accuracy']:.4%}: {path}")
 
 
 if __name__ == "__main__":

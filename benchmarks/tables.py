@@ -122,6 +122,21 @@ def startup():
     return "\n".join([*lines, "", measured_on(found)])
 
 
+def summaries():
+    """What `tinyconv summary` takes."""
+    found = part("ops", "summary")
+    if found is None:
+        return NOT_YET
+    lines = ["| model | parameters | MACs | making and summing up | memory |", "| --- | ---: | ---: | ---: | ---: |"]
+    for row in found["models"]:
+        low, high = row["quartiles_ms"]
+        lines.append(
+            f"| `{row['model']}` | {row['parameters']:,} | {row['macs']:,} | {row['median_ms']:.1f} ms ({low:.1f} to "
+            f"{high:.1f}) | {row['peak_mib']:.2f} MiB |"
+        )
+    return "\n".join([*lines, "", measured_on(found)])
+
+
 THREADS = {"1 thread": 1, "2 threads": 2}
 TITLES = {
     "tinyconv": "tinyconv, plain loop",
@@ -378,6 +393,7 @@ TABLES = {
     "accuracy": accuracy,
     "overhead": overhead,
     "startup": startup,
+    "summaries": summaries,
     "lenet": lenet,
     "lenet_steps": lenet_steps,
     "lenet_inference": lenet_inference,

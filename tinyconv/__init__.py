@@ -49,7 +49,6 @@ from tinyconv.errors import (
     TinyconvError,
     VariantError,
 )
-from tinyconv.inspect import Cake, FeatureMaps, Summary, feature_maps, summary
 from tinyconv.modes import enable_grad, is_grad_enabled, no_grad
 from tinyconv.profile import profile
 from tinyconv.tensor import Tensor, apply, cat, grad, stack, where
@@ -58,7 +57,8 @@ from tinyconv.trace import Trace, trace
 from tinyconv.variants import register, using
 
 if _TYPE_CHECKING:
-    from tinyconv import check
+    from tinyconv import check, inspect
+    from tinyconv.inspect import Cake, FeatureMaps, Summary, feature_maps, summary
 
 __version__ = "0.1.0"
 
@@ -89,13 +89,13 @@ __all__ = [  # noqa: RUF022
     "CakeError", "cat", "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "detect_anomaly", "device",
     "DeviceError", "div", "DtypeError", "enable_grad", "exp", "feature_maps", "FeatureMaps", "flatten", "float16",
     "float32", "float64", "from_numpy", "full", "full_like", "functional", "get_num_threads", "get_rng_state", "grad",
-    "GraphError", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax",
-    "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models", "mul", "neg", "nn",
-    "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "profile", "rand", "rand_like",
-    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
-    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "Summary",
-    "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8",
-    "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "GraphError", "inspect", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log",
+    "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models", "mul",
+    "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "profile", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads",
+    "set_rng_state", "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum",
+    "Summary", "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "transpose",
+    "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
 
@@ -104,9 +104,15 @@ if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 
 
+_ON_DEMAND = ("check", "inspect")  # for tests and for looking at models, not for training: imported when asked for
+_OF_INSPECT = ("Cake", "FeatureMaps", "Summary", "feature_maps", "summary")
+
+
 def __getattr__(name: str) -> object:
-    if name == "check":  # for tests, not for training: imported when it is asked for
-        return _import_module("tinyconv.check")
+    if name in _ON_DEMAND:
+        return _import_module(f"tinyconv.{name}")
+    if name in _OF_INSPECT:
+        return getattr(_import_module("tinyconv.inspect"), name)
     raise AttributeError(f"module 'tinyconv' has no attribute {name!r}")
 
 

@@ -143,7 +143,7 @@ def test_bench_lenet(tmp_path):
         (["lenet", "--part", "speed"], "no part 'speed'; there are step, inference"),
         (["lenet", "--library", "theano"], "no library 'theano'; there are tinyconv"),
         (["conv", "--layer", "99"], "no layer [99]; there are 0: conv1 5x5"),
-        (["ops", "--part", "x"], "no part 'x'; there are overhead, startup"),
+        (["ops", "--part", "x"], "no part 'x'; there are overhead, startup, summary"),
     ],
 )
 def test_wrong_usage(words, expected):

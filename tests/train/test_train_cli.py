@@ -197,7 +197,11 @@ def test_resuming_what_is_finished_reports_it_again(trained):
             "alexnet, vgg16, resnet50), or --resume a checkpoint",
         ),
         (["train", "lenet6", "--data", "synthetic"], 2, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
-        (["train", "lenet5", "--recipe", "quick"], 2, "no recipe 'quick'; there are default, lesson, best, cifar"),
+        (
+            ["train", "lenet5", "--recipe", "quick"],
+            2,
+            "no recipe 'quick'; there are default, lesson, best, cifar-lenet, cifar",
+        ),
         (["train", "lenet5", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
         (["train", "lenet5", "--schedule", "cosine"], 2, "schedule must be 'onecycle' or 'constant', got 'cosine'"),
         (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE with a number or a list"),

@@ -102,11 +102,11 @@ def cifar(
 
 @app.command()
 def ops(
-    part: Annotated[list[str] | None, typer.Option(help="overhead or startup; both.")] = None,
+    part: Annotated[list[str] | None, typer.Option(help="overhead, startup or summary; all.")] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """What one small operation costs, how long tapes scale, and how long importing and a first prediction take."""
+    """What one small operation costs, how long tapes scale, how long importing takes, and a summary of VGG-16."""
     from tinyconv.bench import ops as bench
 
     for name in part or ():
@@ -119,6 +119,8 @@ def ops(
             print(f"{row['op']:8s} {row['library']:9s} {row['median_us']:6.2f} us")
         for what, ms in parts.get("startup", {}).get("median_ms", {}).items():
             print(f"{what:16s} {ms:7.1f} ms")
+        for row in parts.get("summary", {}).get("models", ()):
+            print(f"{'summary of ' + row['model']:21s} {row['median_ms']:7.1f} ms, {row['peak_mib']:.2f} MiB")
 
 
 def _finish(name: str, parts: dict[str, Any], out: Path | None, as_json: bool) -> Path:

@@ -1,5 +1,6 @@
-"""`tinyconv bench ops`: what one small operation costs with recording on, how long tapes scale, and how long it takes
-until there is anything to run: importing the package, and the first prediction of the command line.
+"""`tinyconv bench ops`: what one small operation costs with recording on, how long tapes scale, how long it takes until
+there is anything to run (importing the package, and the first prediction of the command line), and what a summary of a
+large model takes.
 
 Each library computes the same on two 4x4 float32 arrays that require grad, in turns of a few hundred calls, so that
 whatever else the machine does falls on all of them. Values and gradients are compared before anything is timed.
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from typing import Any
 import numpy as np
 
 import tinyconv as tc
+from tinyconv.inspect import Summary
+from tinyconv.shapes import Shape
 from tinyconv.train import new_run, start
 from tinyconv.train.recipes import RECIPES
 
@@ -159,7 +163,7 @@ def walk(shape: str, n: int, collector: bool) -> dict[str, Any]:
     return {"tape": shape, "ops": n, "collector": collector, **each}
 
 
-PARTS = ("overhead", "startup")
+PARTS = ("overhead", "startup", "summary")
 
 # --- until it runs --------------------------------------------------------------------------------------------------
 
@@ -194,6 +198,44 @@ def startup() -> dict[str, Any]:
     }
 
 
+# --- summaries ------------------------------------------------------------------------------------------------------
+
+SUMMARISED = {"lenet5": (1, 28, 28), "vgg16": (3, 224, 224), "resnet50": (3, 224, 224)}
+
+
+def summaries() -> list[dict[str, Any]]:
+    """Making a model on device meta and summing it up: milliseconds, and the most memory that Python's objects took."""
+    rows = []
+    for name, shape in SUMMARISED.items():
+
+        def summarised(name: str = name, shape: Shape = shape) -> Summary:
+            with tc.device("meta"):
+                return tc.summary(tc.models.create(name), shape)
+
+        summarised()  # imports
+        tracemalloc.start()
+        found = summarised()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        times = []
+        for _ in range(50):
+            started = time.perf_counter()
+            summarised()
+            times.append(1e3 * (time.perf_counter() - started))
+        low, median, high = statistics.quantiles(times, n=4)
+        rows.append(
+            {
+                "model": name,
+                "parameters": found.total_params,
+                "macs": found.total_macs,
+                "median_ms": median,
+                "quartiles_ms": [low, high],
+                "peak_mib": peak / 2**20,
+            }
+        )
+    return rows
+
+
 def run(parts: Sequence[str] = PARTS) -> dict[str, Any]:
     """The parts of the record."""
     found: dict[str, Any] = {}
@@ -208,4 +250,6 @@ def run(parts: Sequence[str] = PARTS) -> dict[str, Any]:
         }
     if "startup" in parts:
         found["startup"] = startup()
+    if "summary" in parts:
+        found["summary"] = {"models": summaries()}
     return found
