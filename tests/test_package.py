@@ -58,7 +58,7 @@ DOCUMENTS = [
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("architecture", "backward", "fast", "gradcheck", "higher_order", "mistakes", "profile")
+        for name in ("architecture", "backward", "fast", "gradcheck", "higher_order", "looking", "mistakes", "profile")
     ),
 ]
 

@@ -192,10 +192,11 @@ def report(
     history = found.trainer["progress"]["history"]
     if history:  # else no epoch was finished
         figures["curves"] = pictures.curves({found.run.model: history})
-    table = Table(title="the most frequent mistakes", title_justify="left")
+    wrong = matrix - np.diag(np.diag(matrix))
+    print(f"{wrong.sum():,} of {len(dataset):,} images wrong; the most frequent mistakes:")
+    table = Table()
     for head in ("is", "said", "times"):
         table.add_column(head, justify="right" if head == "times" else "left")
-    wrong = matrix - np.diag(np.diag(matrix))
     for place in np.argsort(-wrong, axis=None, kind="stable")[:8]:
         i, j = divmod(int(place), len(wrong))
         if wrong[i, j]:
