@@ -70,7 +70,7 @@ def test_a_small_bottleneck_net_learns():
     assert last < 0.5 * first
 
 
-SMALL = [name for name in models.MODELS if name not in ("alexnet", "vgg16", "resnet50")]
+SMALL = [name for name in models.MODELS if name not in ("alexnet", "vgg16", "resnet50", "cake")]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -89,6 +89,18 @@ def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_cake_is_a_model():
+    model = models.create("cake", slices="conv 4 3; relu; pool 2; flatten; fc 10", in_channels=3, size=32)
+    assert model(tc.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert list(dict(model.named_children())) == ["conv1", "relu", "pool1", "flatten", "fc1"]
+    with pytest.raises(tc.ShapeError, match=r"the cake gives \(4, 26, 26\), .* 10 classes: end it in 'flatten; fc 10'"):
+        models.create("cake", slices="conv 4 3")
+    with pytest.raises(tc.ShapeError, match=r"the cake gives \(9,\), and there are 10 classes: end it in 'fc 10'"):
+        models.create("cake", slices="flatten; fc 9")
+    with pytest.raises(tc.CakeError, match="slice 1, 'dough': no slice is called 'dough'"):
+        models.create("cake", slices="dough")
 
 
 def test_options_for_a_dataset():

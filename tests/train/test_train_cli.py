@@ -159,9 +159,12 @@ def stopped(out, *args):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent to a whole console there")
-def test_ctrl_c_saves_and_resume_continues_bit_for_bit(tmp_path):
+@pytest.mark.parametrize(
+    "options", [["--shift", 2], ["--optimizer", "sgd", "--crop", 3, "--flip", "--weight-decay", 5e-4]], ids=str
+)
+def test_ctrl_c_saves_and_resume_continues_bit_for_bit(options, tmp_path):
     whole, out = tmp_path / "whole.safetensors", tmp_path / "stopped.safetensors"
-    recipe = ["--epochs", 40, "--shift", 2, "--seed", 11]
+    recipe = ["--epochs", 40, "--seed", 11, *options]
     expected = [json.loads(line) for line in run(*QUICK, *recipe, "--out", whole, "--json").stdout.splitlines()]
 
     lines, errors = stopped(out, *recipe)
@@ -194,7 +197,7 @@ def test_resuming_what_is_finished_reports_it_again(trained):
             ["train"],
             2,
             "name a model (lenet5, lenet5_1998, mlp, cifarnet, lenet_gap, lenet_vgg, lenet_strided, lenet_bn, resnet, "
-            "alexnet, vgg16, resnet50), or --resume a checkpoint",
+            "alexnet, vgg16, resnet50, cake), or --resume a checkpoint",
         ),
         (["train", "lenet6", "--data", "synthetic"], 2, "no model 'lenet6'; there are lenet5, lenet5_1998, mlp"),
         (
@@ -202,6 +205,9 @@ def test_resuming_what_is_finished_reports_it_again(trained):
             2,
             "no recipe 'quick'; there are default, lesson, best, cifar-lenet, cifar",
         ),
+        (["train", "conv 8 3; relo", "--data", "synthetic"], 1, "slice 2, 'relo': no slice is called 'relo': relu?"),
+        (["train", "flatten; fc 9", "--data", "synthetic"], 1, "there are 10 classes: end it in 'fc 10'"),
+        (["train", "lenet5", "--optimizer", "lion"], 2, "optimizer must be 'adam' or 'sgd', got 'lion'"),
         (["train", "lenet5", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
         (["train", "lenet5", "--schedule", "cosine"], 2, "schedule must be 'onecycle' or 'constant', got 'cosine'"),
         (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE with a number or a list"),

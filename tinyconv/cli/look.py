@@ -74,8 +74,7 @@ def summary(
 def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tuple[nn.Module, Shape]:
     """The model that is meant, and the shape of one of its inputs."""
     if what in models.MODELS:
-        usual = {"cifarnet": (3, 32, 32), "alexnet": (3, 224, 224), "vgg16": (3, 224, 224), "resnet50": (3, 224, 224)}
-        shape = shape or usual.get(what, (1, 28, 28))
+        shape = shape or models.IMAGES.get(what, (1, 28, 28))
         fitting = models.options_for(what, shape, 10) if len(shape) == 3 else {}
         fitting.pop("num_classes", None)
         return models.create(what, **(fitting | options)), shape

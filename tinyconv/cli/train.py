@@ -40,7 +40,12 @@ DATASETS = ", ".join(data.list_datasets())
 
 def train(
     context: typer.Context,
-    model: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(models.MODELS)}.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"One of: {', '.join(models.MODELS)}; or a cake: 'conv 8 3; relu; pool 2; flatten; fc 10'."
+        ),
+    ] = None,
     data_name: Annotated[str, typer.Option("--data", help=f"{DATASETS} or synthetic.")] = "mnist",
     recipe: Annotated[
         str | None,
@@ -102,6 +107,9 @@ def train(
                 "label_smoothing": label_smoothing,
                 "optimizer": optimizer,
             }
+            options = options_of(option or [])
+            if ";" in model or " " in model:
+                model, options = "cake", {"slices": model, **options}
             if model not in models.MODELS:
                 raise typer.BadParameter(f"no model {model!r}; there are {', '.join(models.MODELS)}")
             recipe = recipe or usual_recipe(model, data_name)
@@ -109,7 +117,7 @@ def train(
                 chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
-            run = new_run(model, data_name, seed, chosen, **options_of(option or []))
+            run = new_run(model, data_name, seed, chosen, **options)
             session = start(run, root=data_dir, offline=offline, device=device)
         if out is None:
             default = Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from tinyconv import nn
+from tinyconv.models.cake import cake
 from tinyconv.models.cifarnet import CifarNet
 from tinyconv.models.imagenet import VGG16, AlexNet, ResNet50
 from tinyconv.models.lenet import LeNet5, LeNet5Of1998
@@ -40,7 +41,15 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "alexnet": alexnet,
     "vgg16": vgg16,
     "resnet50": resnet50,
+    "cake": cake,
 }
+
+
+IMAGES: Mapping[str, Shape] = {
+    "cifarnet": (3, 32, 32),
+    **dict.fromkeys(("alexnet", "vgg16", "resnet50"), (3, 224, 224)),
+}
+"""What a model is made for, where that is not 1x28x28."""
 
 
 def create(name: str, /, **options: Any) -> nn.Module:
@@ -84,6 +93,7 @@ __all__ = [
     "ResNet",
     "ResNet50",
     "alexnet",
+    "cake",
     "cifarnet",
     "create",
     "lenet5",
