@@ -38,14 +38,23 @@ app.add_typer(data, name="data")
 app.command()(doctor.doctor)
 
 
+_SAID_WELL = (
+    ValueError,
+    FileNotFoundError,
+    PermissionError,
+)  # whose own words are enough; of others the place is shown
+
+
 def main() -> None:
     """Run the command line; every error raised on purpose becomes one message and exit code 1."""
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the console cannot show must not end a training
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
-    except (TinyconvError, ValueError, OSError) as error:
-        if not isinstance(error, TinyconvError) and type(error) not in (ValueError, FileNotFoundError, PermissionError):
+    except (TinyconvError, ValueError, OSError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            error.add_note("there is not so much memory: `tinyconv summary` says where a model's parameters are")
+        elif not isinstance(error, TinyconvError) and type(error) not in _SAID_WELL:
             raise
         said = "\n".join([str(error), *getattr(error, "__notes__", [])])
         Console(stderr=True).print(f"[red]error:[/red] {escape(said)}", highlight=False, soft_wrap=True)

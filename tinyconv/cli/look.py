@@ -16,6 +16,7 @@ from rich.table import Table
 
 import tinyconv
 from tinyconv import data, models, nn
+from tinyconv.check.blame import raised
 from tinyconv.cli.common import (
     DataDir,
     Json,
@@ -86,7 +87,10 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
         raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
     if ":" in what:
         loaded = load_named(what)
-        model = loaded if isinstance(loaded, nn.Module) else loaded()
+        try:
+            model = loaded if isinstance(loaded, nn.Module) else loaded()
+        except Exception as error:
+            raise typer.BadParameter(raised(f"{what}()", error)) from None
         if not isinstance(model, nn.Module):
             raise typer.BadParameter(f"{what} is no model, and made a {type(model).__name__} when it was called")
         return model, shape or (1, 28, 28)

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from tinyconv import nn
 from tinyconv.backend import device
 from tinyconv.creation import zeros
-from tinyconv.errors import CakeError, ShapeError, TinyconvError
+from tinyconv.errors import CakeError, ShapeError
 from tinyconv.modes import no_grad
 from tinyconv.shapes import Shape, product
 
@@ -144,7 +144,7 @@ class Cake:
                     self._refuse(i, f"it needs features in one row and gets {shape}: put flatten before it ({flat:,})")
                 try:
                     shapes.append(_layer(s, shape).eval()(zeros(1, *shape)).shape[1:])
-                except TinyconvError as error:
+                except ValueError as error:  # ShapeErrors, and what NumPy says of sizes beyond all bounds
                     self._refuse(i, str(error))
                 if 0 in shapes[-1]:
                     self._refuse(i, f"nothing is left of {shape}: it gives {shapes[-1]}")

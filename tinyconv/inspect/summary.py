@@ -170,7 +170,8 @@ class Summary:
             for layer in self.layers
         ]
         foot = ["total", "", "", *(f"{n:,}" for n in (self.total_params, self.total_macs, self.total_flops))]
-        foot += ["", "", "", "", _bytes(self.activation_bytes), f"{_bytes(self.column_bytes)} at most"]
+        most = f"{_bytes(self.column_bytes)} at most" if self.column_bytes else ""
+        foot += ["", "", "", "", _bytes(self.activation_bytes), most]
         return heads, rows, foot
 
 
@@ -210,7 +211,7 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         total_flops=2 * macs,
         activation_bytes=sum(step.activation_bytes for step in steps),
         column_bytes=max((step.column_bytes for step in steps), default=0),
-        warnings=tuple(_warnings(steps, params)),
+        warnings=tuple(_warnings(shape, steps, params)),
     )
 
 
@@ -238,18 +239,23 @@ def _one(rows_and_columns: Any) -> int | Pair:
     return rows if rows == columns else (rows, columns)
 
 
-def _warnings(steps: Sequence[Step], params: int) -> list[str]:
+def _warnings(shape: Shape, steps: Sequence[Step], params: int) -> list[str]:
     """A linear layer after feature maps that holds most of the model; parameters that nothing uses."""
     found = []
-    maps: Shape | None = None
+    maps = shape if len(shape) == 3 else None
     for step in steps:
         if step.kind == "Linear" and maps is not None and step.params > max(HUGE, SHARE * params):
             features, out = product(maps), step.output_shape[-1]
             pooled = step.params - out * (features - maps[0])
+            fix = (
+                "convolutions and poolings before it would leave it less to read"
+                if maps == shape
+                else f"nn.AdaptiveAvgPool2d(1) before the flattening would leave it {maps[0]} features, {pooled:,} "
+                "parameters, and images of any size"
+            )
             found.append(
                 f"{step.name} holds {step.params:,} of the {params:,} parameters, for it reads all of {_by(maps)} = "
-                f"{features:,} features: nn.AdaptiveAvgPool2d(1) before the flattening would leave it {maps[0]} "
-                f"features, {pooled:,} parameters, and images of any size"
+                f"{features:,} features: {fix}"
             )
         if len(step.output_shape) == 3:
             maps = step.output_shape
@@ -266,8 +272,8 @@ def _by(size: int | Sequence[int] | None) -> str:
 def _bytes(count: int) -> str:
     if not count:
         return ""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
             break
         count /= 1024  # type: ignore[assignment]
     return f"{count} B" if unit == "B" else f"{count:.1f} {unit}"
