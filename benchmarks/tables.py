@@ -1,4 +1,5 @@
-"""Write the tables of README.md and benchmarks/README.md from the records: no figure in them is typed by hand.
+"""Write the tables of README.md, docs/experiments.md and benchmarks/README.md from the records: no figure in them is
+typed by hand.
 
 python benchmarks/tables.py            # --check: only say whether they are up to date; --plots: draw the pictures too
 """
@@ -7,10 +8,12 @@ import json
 import re
 import statistics
 import sys
+from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGES = (HERE.parent / "README.md", HERE / "README.md")
+PAGES = (HERE.parent / "README.md", HERE.parent / "docs" / "experiments.md", HERE / "README.md")
 NOT_YET = "*Not measured yet.*"
 RECIPES = {
     "lesson": "Adam, 1e-3 throughout",
@@ -280,6 +283,45 @@ def cifar():
     )
 
 
+def experiment(name):
+    """The table of one of the examples, and what it says in words."""
+    path = HERE / "records" / f"{name}.json"
+    if not path.exists():
+        return NOT_YET
+    spec = spec_from_file_location(name, HERE.parent / "examples" / f"{name}.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    said = [module.answer(found)] if hasattr(module, "answer") else []
+    on = f"{machine(found)}; commit {found['commit']}, {found['date']}. Record: [{name}.json]"
+    return "\n\n".join([module.table(found), *said, f"{on}(../benchmarks/records/{name}.json)."])
+
+
+def cifar_accuracy():
+    """What is reached on CIFAR-10, a row a recipe."""
+    lines = [
+        "| model | parameters | `--recipe` | epochs | seeds | test accuracy, mean | sd | time of a seed |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    notes = []
+    for name in ("cifar-lenet", "cifarnet"):
+        path = HERE / "records" / f"accuracy-{name}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text(encoding="utf-8"))
+        seeds = final_accuracies(found)
+        sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
+        lines.append(
+            f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "
+            f"| {', '.join(map(str, seeds))} | **{found['mean_accuracy']:.2%}** | {sd} "
+            f"| {found['median_seconds'] / 60:.0f} min |"
+        )
+        notes.append(
+            f"`{found['model']}`: {found['note']} {machine(found)}; commit {found['commit']}, {found['date']}."
+        )
+    return "\n".join([*lines, "", *notes]) if notes else NOT_YET
+
+
 def conv():
     found = part("conv", "1 thread")
     if found is None:
@@ -401,6 +443,8 @@ TABLES = {
     "lenet_scaling": lenet_scaling,
     "process": process,
     "cifar": cifar,
+    "cifar_accuracy": cifar_accuracy,
+    **{name: partial(experiment, name) for name in ("mlp_vs_lenet", "shift", "gotchas", "loops_to_im2col")},
     "conv": conv,
     "aims": aims,
 }
