@@ -19,6 +19,7 @@ from tinyconv.bench.libraries import LR, Disagreement, compare_losses
 from tinyconv.bench.timing import in_turns, rounded, summary
 
 REFERENCE, BURST = "torch", 10
+WIDTHS = (32, 64, 160)
 LOOSE = 2e-2  # DataParallel standardises tiles, not the batch: another function, whose loss is only near
 
 
@@ -58,7 +59,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
             reasons[name] = str(error)
             del functions[name]
     samples = in_turns(functions, max(2, question["steps"] // BURST), min(BURST, question["steps"]))
-    parameters = sum(p.numel() for p in models.CifarNet().parameters())
+    parameters = sum(p.numel() for p in models.CifarNet(WIDTHS).parameters())
     return {
         "batch": question["batch"],
         "parameters": parameters,
@@ -70,7 +71,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
 
 def ours(batches: Any, parallel: bool = False, native: bool = False) -> Any:
     tc.manual_seed(0)
-    model = models.CifarNet()
+    model = models.CifarNet(WIDTHS)
     run: nn.Module = nn.DataParallel(model) if parallel else model
     optimizer = tc.optim.Adam(model.parameters(), lr=LR)
     prepared = [(tc.tensor(x), tc.tensor(y)) for x, y in batches]
@@ -91,7 +92,7 @@ def theirs(batches: Any) -> Any:
     import torch
 
     tc.manual_seed(0)
-    weights = models.CifarNet().state_dict()
+    weights = models.CifarNet(WIDTHS).state_dict()
     kinds = {
         nn.Conv2d: lambda m: torch.nn.Conv2d(m.in_channels, m.out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d: lambda m: torch.nn.BatchNorm2d(m.num_features),
@@ -101,7 +102,7 @@ def theirs(batches: Any) -> Any:
         nn.Flatten: lambda m: torch.nn.Flatten(),
         nn.Linear: lambda m: torch.nn.Linear(m.in_features, m.out_features),
     }
-    model = torch.nn.Sequential(*(kinds[type(layer)](layer) for layer in models.CifarNet()))
+    model = torch.nn.Sequential(*(kinds[type(layer)](layer) for layer in models.CifarNet(WIDTHS)))
     model.load_state_dict({name: torch.tensor(t.numpy()) for name, t in weights.items()})
     optimizer = torch.optim.Adam(model.parameters(), lr=LR)
     prepared = [(torch.tensor(x), torch.tensor(y)) for x, y in batches]
