@@ -7,8 +7,9 @@ usage; 130 stopped by Ctrl-C after saving (143 by SIGTERM).
 from __future__ import annotations
 
 import sys
+import warnings
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 try:
     import typer
@@ -49,6 +50,7 @@ def main() -> None:
     """Run the command line; every error raised on purpose becomes one message and exit code 1."""
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the console cannot show must not end a training
         sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _warn
     try:
         app()
     except (TinyconvError, ValueError, OSError, MemoryError) as error:
@@ -59,6 +61,11 @@ def main() -> None:
         said = "\n".join([str(error), *getattr(error, "__notes__", [])])
         Console(stderr=True).print(f"[red]error:[/red] {escape(said)}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """As a line of its own: where in a program it was raised means nothing here."""
+    Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
