@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated, TextIO
 
 try:
     import typer
@@ -63,7 +63,14 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def _warn(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """As a line of its own: where in a program it was raised means nothing here."""
     Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(str(message))}", highlight=False, soft_wrap=True)
 
