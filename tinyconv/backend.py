@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -169,6 +171,8 @@ def backend_of(*arrays: Any) -> Backend:
             raise DeviceError(f"expected a NumPy or CuPy array or a number, got {type(array).__name__}")
         if found is None:
             found, first = backend, array
+        elif {backend, found} == {NUMPY, META} and _joining.get():
+            found = META
         elif backend is not found or backend.device_of(array) != found.device_of(first):
             raise DeviceError(
                 f"arrays on two devices met: {_describe(found, first)} and {_describe(backend, array)}; "
@@ -181,6 +185,22 @@ def _describe(backend: Backend, array: Array) -> str:
     return f"{array.dtype} {array.shape} on {backend.device_of(array)}"
 
 
+_joining: ContextVar[bool] = ContextVar("tinyconv_joining", default=False)
+
+
+@contextmanager
+def constants_join() -> Iterator[None]:
+    """Inside, arrays of the CPU may meet those without elements, of which the result has none either.
+
+    A model that is asked for its shapes alone may hold constants that are no buffers.
+    """
+    token = _joining.set(True)
+    try:
+        yield
+    finally:
+        _joining.reset(token)
+
+
 _default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
 
 
@@ -191,9 +211,21 @@ class device:
         model = models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str | device) -> None:
         self.name = device_name(name)
         self._before: list[str | None] = []
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"device({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, str | device) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __enter__(self) -> None:
         self._before.append(_default.get())
@@ -208,7 +240,7 @@ def default_device() -> str | None:
     return _default.get()
 
 
-def device_name(device: str | None) -> str:
+def device_name(device: Any) -> str:
     """A device as it is written: None -> `cpu` or the default, `cuda` -> `cuda:0`."""
     name, _, number = str(device or _default.get() or "cpu").partition(":")
     if name in ("cpu", "meta") and not number:

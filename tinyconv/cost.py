@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinyconv.shapes import Shape, conv_output_size, product
 
 Shapes = Sequence[Shape | None]  # of the inputs of an op; None for what is no array
@@ -27,7 +29,7 @@ def linear_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
 
 def matmul_macs(a: Shape, b: Shape, geometry: Mapping[str, Any]) -> int:
     """The elements of the output, times the length of the sums."""
-    return product(max(a[:-2], b[:-2], key=product)) * a[-2] * a[-1] * b[-1]
+    return product(np.broadcast_shapes(a[:-2], b[:-2])) * a[-2] * a[-1] * b[-1]
 
 
 MACS: dict[str, Callable[[Shape, Shape, Mapping[str, Any]], int]] = {

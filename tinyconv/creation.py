@@ -83,11 +83,12 @@ def arange(
         start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
         raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
-    values = start + step * np.arange(ceil((end - start) / step))  # in double precision, rounded once at the end
+    count = ceil((end - start) / step)
     if dtype is None:
         dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
     wanted = as_dtype(dtype)
-    return _made(device, values.shape, wanted, lambda: values.astype(wanted), requires_grad)
+    # In double precision, rounded once at the end.
+    return _made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:

@@ -7,6 +7,8 @@ the layer it came from, outermost last: `features.0.conv`.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TinyconvError(Exception):
     """Base of every error raised on purpose; `except tinyconv.TinyconvError` catches them all and nothing else."""
@@ -32,6 +34,9 @@ class CakeError(ShapeError):
     def __init__(self, message: str, slice: int, start: int, end: int) -> None:
         super().__init__(message)
         self.slice, self.start, self.end = slice, start, end
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.args[0], self.slice, self.start, self.end), self.__dict__
 
 
 class DtypeError(TinyconvError, TypeError):

@@ -23,6 +23,7 @@ class MetaArray(NDArrayOperatorsMixin):
 
     __slots__ = ("outline",)
     base = None  # views share no memory, for there is none
+    flags = SimpleNamespace(c_contiguous=True, writeable=True)
 
     def __init__(self, shape: Any, dtype: Any) -> None:
         self.outline = np.broadcast_to(np.empty((), dtype), shape)
@@ -56,7 +57,7 @@ class MetaArray(NDArrayOperatorsMixin):
     def squeeze(self, axis: Any = None) -> MetaArray:
         return _around(self.outline.squeeze(axis))
 
-    def ravel(self) -> MetaArray:
+    def ravel(self, order: str = "C") -> MetaArray:
         return _around(self.outline.reshape(-1))
 
     def view(self) -> MetaArray:
@@ -72,11 +73,11 @@ class MetaArray(NDArrayOperatorsMixin):
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(part, MetaArray) for part in parts):
             index = tuple(_places(part) if isinstance(part, MetaArray) else part for part in parts)
-        return MetaArray(np.broadcast_to(np.int8(0), self.shape)[index].shape, self.dtype)
+        return MetaArray(_nothing(self.shape)[index].shape, self.dtype)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         shape = self[index].shape
-        np.broadcast_to(np.broadcast_to(np.int8(0), np.shape(getattr(value, "outline", value))), shape)
+        np.broadcast_to(_nothing(_shape_of(value)), shape)
 
     def sum(self, *args: Any, **options: Any) -> Any:
         return np.sum(self, *args, **options)
@@ -89,6 +90,12 @@ class MetaArray(NDArrayOperatorsMixin):
 
     def min(self, *args: Any, **options: Any) -> Any:
         return np.min(self, *args, **options)
+
+    def argmax(self, *args: Any, **options: Any) -> Any:
+        return np.argmax(self, *args, **options)
+
+    def argmin(self, *args: Any, **options: Any) -> Any:
+        return np.argmin(self, *args, **options)
 
     def any(self, *args: Any, **options: Any) -> Any:
         return np.any(self, *args, **options)
@@ -105,6 +112,7 @@ class MetaArray(NDArrayOperatorsMixin):
         )
 
     __bool__ = __int__ = __float__ = __index__ = __iter__ = __array__ = item = tolist = _refuse
+    __dlpack__ = __dlpack_device__ = _refuse
 
     # How NumPy's functions find their rules.
 
@@ -112,14 +120,15 @@ class MetaArray(NDArrayOperatorsMixin):
         if method == "at":
             return None
         if method == "reduce":
-            return _reduced(inputs[0], **options)
-        shapes = [np.shape(getattr(value, "outline", value)) for value in inputs]
+            options.setdefault("axis", 0)
+            return (_counted if ufunc in (np.add, np.multiply) else _reduced)(inputs[0], **options)
+        shapes = [_shape_of(value) for value in inputs]
         shape = _product_shape(*shapes) if ufunc is np.matmul else np.broadcast_shapes(*shapes)
         outs = options.get("out") or (None,) * ufunc.nout
         for out in outs:
             if out is not None and out.shape != shape:
                 raise ValueError(f"{ufunc.__name__}: {shape} does not fit into {out.shape}")
-        kinds = tuple(value.dtype if hasattr(value, "dtype") else type(value) for value in inputs)
+        kinds = tuple(_kind(value) for value in inputs)
         dtypes = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))[-ufunc.nout :]
         made = tuple(MetaArray(shape, dtype) if out is None else out for out, dtype in zip(outs, dtypes, strict=True))
         return made if len(made) > 1 else made[0]
@@ -137,6 +146,22 @@ def _around(outline: np.ndarray[Any, Any]) -> MetaArray:
     return made
 
 
+def _nothing(shape: Any) -> Any:
+    """An array of this shape, of elements without bytes: what NumPy makes of it by joining and indexing has none."""
+    return np.broadcast_to(np.empty((), "V0"), shape)
+
+
+def _shape_of(value: Any) -> Shape:
+    return np.shape(getattr(value, "outline", value))
+
+
+def _kind(value: Any) -> Any:
+    """What decides the dtype of a result: a dtype, or that it is a Python number."""
+    if hasattr(value, "dtype"):
+        return value.dtype
+    return np.dtype(np.bool_) if isinstance(value, bool) else type(value)
+
+
 def _places(index: MetaArray) -> Any:
     if index.dtype.kind not in "iu":
         index._refuse()  # how many elements a mask picks depends on its values
@@ -144,19 +169,20 @@ def _places(index: MetaArray) -> Any:
 
 
 def _product_shape(a: Shape, b: Shape) -> Shape:
-    if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+    if not a or not b or a[-1] != b[-2:][0]:
         raise ValueError(f"matmul: {a} @ {b}")
-    return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
+    return (*np.broadcast_shapes(a[:-2], b[:-2]), *a[-2:-1], *b[-1:][: len(b) - 1])
 
 
 def _reduced(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None, **_: Any) -> MetaArray:
-    axes = range(x.ndim) if axis is None else [a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)]
+    named = (axis,) if isinstance(axis, int) else axis
+    axes = range(x.ndim) if axis is None or not x.ndim else [a % x.ndim for a in named]
     kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
     shape = kept if keepdims else [n for i, n in enumerate(kept) if i not in axes]
     return MetaArray(shape, dtype or x.dtype)
 
 
-def _counted(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> MetaArray:
+def _counted(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None, **_: Any) -> MetaArray:
     """A sum: of booleans and small integers it is an int64."""
     return _reduced(x, axis, keepdims, dtype or np.sum(np.empty(0, x.dtype)).dtype)
 
@@ -170,7 +196,7 @@ def _of_dtype(dtype: Any) -> Callable[..., MetaArray]:
 
 
 def _chosen(condition: Any, a: Any, b: Any) -> MetaArray:
-    shape = np.broadcast_shapes(*(np.shape(getattr(value, "outline", value)) for value in (condition, a, b)))
+    shape = np.broadcast_shapes(*map(_shape_of, (condition, a, b)))
     return MetaArray(shape, np.result_type(*(np.empty(0, v.dtype) if hasattr(v, "dtype") else v for v in (a, b))))
 
 
@@ -179,9 +205,9 @@ def _padded(x: Any, widths: Any, mode: str = "constant", **_: Any) -> MetaArray:
 
 
 def _joined(function: Any) -> Callable[..., MetaArray]:
-    def rule(parts: Any, axis: int = 0) -> MetaArray:
-        shape = function([np.broadcast_to(np.int8(0), part.shape) for part in parts], axis=axis).shape
-        return MetaArray(shape, np.result_type(*(part.dtype for part in parts)))
+    def rule(parts: Any, axis: int = 0, out: Any = None) -> MetaArray:
+        shape = function([_nothing(part.shape) for part in parts], axis=axis).shape
+        return MetaArray(shape, np.result_type(*(part.dtype for part in parts))) if out is None else out
 
     return rule
 
@@ -211,7 +237,9 @@ _RULES: dict[Any, Callable[..., Any]] = {
     np.expand_dims: _viewed(np.expand_dims),
     np.broadcast_to: _viewed(np.broadcast_to),
     np.flip: _viewed(np.flip),
-    np.cumprod: lambda x, axis: _alike(x),
+    np.cumprod: lambda x, axis: MetaArray(x.shape, _counted(x).dtype),
+    np.clip: lambda x, low, high, out: out,
+    np.linalg.norm: lambda x, order: MetaArray((), x.dtype),
     np.zeros_like: _alike,
     np.ones_like: _alike,
     np.empty_like: _alike,
@@ -245,6 +273,8 @@ class _Library:
             return _alike(values, dtype)
         found = np.asarray(values, dtype)
         return MetaArray(found.shape, found.dtype)
+
+    array = asarray
 
 
 LIBRARY = _Library()

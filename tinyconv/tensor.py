@@ -12,6 +12,7 @@ from numpy import ndarray  # by its own name on the way of every op
 
 from tinyconv import lifted, ops, shapes
 from tinyconv.backend import META, NUMPY, Array, backend_for, backend_of, default_device, device_name
+from tinyconv.backend import device as Device
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.modes import Layer, enable_grad, mode, quiet, quietly
 from tinyconv.storage import Storage, checksum
@@ -707,6 +708,8 @@ class Tensor:
         Of a tensor that requires grad the array is read-only: NumPy's work would not be recorded, and a write would
         spoil what the tape has saved. A tensor on a GPU must be brought over first, with `.cpu()`.
         """
+        if META.owns(self.array):
+            META.to_numpy(self.array)  # which says why not
         if self.device != "cpu":
             raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
         view: np.ndarray[Any, Any] = self.array.view()
@@ -1159,7 +1162,7 @@ class Tensor:
             return _reduce(op, self, None, keepdim)
         axis = shapes.axis_of(dim, self.ndim, name)
         if self.ndim == 0:
-            return Extreme(self, wrap(np.zeros((), np.int64)))
+            return Extreme(self, wrap(backend_of(self.array).xp.zeros((), np.int64)))
         places = wrap(backend_of(self.array).xp.expand_dims(getattr(self.array, f"arg{name}")(axis), axis))
         values = apply(ops.Pick, self, places, axis=axis, keepdims=bool(keepdim))
         return Extreme(values, places if keepdim else places.squeeze(axis))
@@ -1443,8 +1446,8 @@ def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tupl
     for arg in args:
         if isinstance(arg, Tensor):
             device, dtype = arg.device, arg.dtype
-        elif isinstance(arg, str) and arg not in np.sctypeDict:
-            device = arg
+        elif isinstance(arg, Device) or (isinstance(arg, str) and arg not in np.sctypeDict):
+            device = str(arg)
         else:
             dtype = arg
     return device and device_name(device), None if dtype is None else as_dtype(dtype)

@@ -113,7 +113,7 @@ def test_an_op_of_ones_own(folder):
         (["mine:Right", "--slope", 1, "--inputs", 1], "arrays cannot be given here"),
         ([":Right"], "names no module"),
         (["syntax:MyOp"], "importing syntax raised SyntaxError"),
-        (["mine.py"], "names no op in it: mine.py:NAME"),
+        (["mine.py"], "names nothing in it: mine.py:NAME"),
         (["./nowhere.py:MyOp"], "no file './nowhere.py'"),
         (["mine:Right", "--slope", "three"], "forward raised"),
         (["mine:Right", "--slope", 1, "--shapes", 5], "shapes=[(2, 3)], got 5"),

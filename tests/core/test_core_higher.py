@@ -155,6 +155,18 @@ def test_functional_call_refuses_what_is_not_there():
     assert all(p is own[name] for name, p in module.named_parameters())
 
 
+def test_functional_call_replaces_what_is_shared_everywhere():
+    """As torch does, which ties what is tied."""
+    a, b = tc.nn.Linear(2, 2, bias=False), tc.nn.Linear(2, 2, bias=False)
+    b.weight = a.weight
+    module, x, double = tc.nn.Sequential(a, b), tc.tensor([[1.0, 3.0]]), 2 * tc.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert tc.nn.functional_call(module, {"0.weight": double}, x).tolist() == [[4, 12]]
+    assert tc.nn.functional_call(module, {"1.weight": double}, x).tolist() == [[4, 12]]
+    apart = {"0.weight": double, "1.weight": -double}  # unless it is told otherwise
+    assert tc.nn.functional_call(module, apart, x).tolist() == [[-4, -12]]
+    assert a.weight is b.weight
+
+
 def test_grad_may_give_zeros():
     x, y = tc.tensor([1.0, 2.0], requires_grad=True), tc.tensor([3.0], requires_grad=True)
     for recorded in (False, True):

@@ -82,6 +82,7 @@ NOT_OPS = {
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__dlpack__", "__dlpack_device__",
         "__bool__", "__float__", "__int__", "__index__", "__contains__",
     ],
+    "it looks at a model, with tests of its own": ["summary", "feature_maps"],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "node", "requires_grad", "requires_grad_", "retain_grad", "tracked",
         "register_hook", "is_grad_enabled", "trace",

@@ -43,14 +43,16 @@ def threads_of(threads: int | None) -> Iterator[None]:
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:
-    """`padding=2` -> {"padding": 2}: values are read as JSON."""
-    options = {}
+    """`padding=2` -> {"padding": 2}: values are read as JSON, and what is none is a word."""
+    options: dict[str, Any] = {}
     for pair in pairs:
-        name, _, value = pair.partition("=")
+        name, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise typer.BadParameter(f"--option takes NAME=VALUE, got {pair!r}")
         try:
             options[name] = json.loads(value)
         except json.JSONDecodeError:
-            raise typer.BadParameter(f"--option takes NAME=VALUE with a number or a list, got {pair!r}") from None
+            options[name] = value
     return options
 
 
@@ -60,7 +62,7 @@ def load_named(place: str) -> Any:
 
     module_name, _, path = place.rpartition(":" if ":" in place else ".")
     if place.endswith(".py") or not path:
-        raise typer.BadParameter(f"{place!r} names no op in it: {place.rstrip(':')}:NAME")
+        raise typer.BadParameter(f"{place!r} names nothing in it: {place.rstrip(':')}:NAME")
     sys.path.insert(0, "")
     if module_name.endswith(".py"):
         file = Path(module_name)

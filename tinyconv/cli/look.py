@@ -82,10 +82,10 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
     if what.endswith(".safetensors") or (Path(what).is_file() and not what.endswith(".py")):
         found = load_checkpoint(Path(what))
         kind = data.describe(found.run.data)
-        return found.model(), shape or kind.images.shape[1:]
+        return models.create(found.run.model, **found.run.options), shape or kind.images.shape[1:]
     if options:
         raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
-    if ":" in what:
+    if ":" in what or what.endswith(".py"):
         loaded = load_named(what)
         try:
             model = loaded if isinstance(loaded, nn.Module) else loaded()

@@ -19,12 +19,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, NoReturn
 
 from tinyconv import nn
 from tinyconv.backend import device
 from tinyconv.creation import zeros
 from tinyconv.errors import CakeError, ShapeError
+from tinyconv.inspect.summary import sizes
 from tinyconv.modes import no_grad
 from tinyconv.shapes import Shape, product
 
@@ -103,16 +105,26 @@ class Cake:
     def parse(cls, text: str) -> Cake:
         """Read a cake; CakeError where a slice is none."""
         parts = list(_split(text))
-        if parts and parts[-1][0] == "":  # after a last semicolon
-            parts.pop()
-        if not parts:
+        if not text.strip():
             raise CakeError("an empty cake: write slices between semicolons, as in 'conv 6 5; relu; pool 2'", 1, 0, 0)
         return cls(tuple(_read(text, i + 1, *part) for i, part in enumerate(parts)), text)
 
     @classmethod
     def of(cls, model: nn.Module) -> Cake:
         """The cake that a stack of layers is; ShapeError where a layer is none that can be written."""
-        return cls(tuple(_sliced(name, layer) for name, layer in _leaves(model)))
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"Cake.of: expected a Module, got {type(model).__name__}")
+        leaves = list(_leaves(model.module if isinstance(model, nn.DataParallel) else model))
+        if not leaves:
+            raise ShapeError("a model without layers is no cake: there is nothing to write")
+        seen: set[int] = set()
+        for name, layer in leaves:
+            if id(layer) in seen and next(layer.parameters(), None) is not None:
+                raise ShapeError(
+                    f"layer {name!r} is one that was there before: of a cake each slice has its own weights"
+                )
+            seen.add(id(layer))
+        return cls(tuple(_sliced(name, layer) for name, layer in leaves))
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.slices))
@@ -131,14 +143,16 @@ class Cake:
 
         CakeError on the first slice that does not take what the ones under it give. Nothing is computed.
         """
-        shapes = [tuple(input_shape)]
+        shapes = [sizes("Cake", input_shape)]
+        if any(n < 1 for n in shapes[0]):
+            raise ShapeError(f"Cake: input_shape is that of one image, (C, H, W) of at least 1, got {shapes[0]}")
         with device("meta"), no_grad():
             for i, s in enumerate(self.slices):
                 shape, kind = shapes[-1], _KINDS[s.kind]
                 if kind.rank == 3 and len(shape) != 3:
-                    self._refuse(
-                        i, f"it needs feature maps (C, H, W) and gets {shape}: nothing after a flatten has any"
-                    )
+                    flattened = any(under.kind == "flatten" for under in self.slices[:i])
+                    hint = ": nothing after a flatten has any" if flattened else ""
+                    self._refuse(i, f"it needs feature maps (C, H, W) and gets {shape}{hint}")
                 if kind.rank == 1 and len(shape) != 1:
                     flat = product(shape)
                     self._refuse(i, f"it needs features in one row and gets {shape}: put flatten before it ({flat:,})")
@@ -179,12 +193,15 @@ def _layer(s: Slice, shape: Shape) -> nn.Module:
 
 
 def _split(text: str) -> Iterator[tuple[str, int, int]]:
-    """The slices, with their places."""
+    """The slices, with their places: none of an empty line, nor after the semicolon that ends one."""
     start = 0
-    for line in text.replace("\n", ";").split(";"):
-        first = start + len(line) - len(line.lstrip())
-        yield line.strip(), first, first + len(line.strip())
-        start += len(line) + 1
+    for line in text.split("\n"):
+        parts = line.split(";")
+        for i, words in enumerate(parts):
+            first = start + len(words) - len(words.lstrip())
+            if words.strip() or i < len(parts) - 1:
+                yield words.strip(), first, first + len(words.strip())
+            start += len(words) + 1
 
 
 def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
@@ -195,7 +212,7 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
         refuse("it is empty; slices are separated by one semicolon")
     name, *rest = words.lower().split()
     if name not in _KINDS:
-        near = get_close_matches(name, _KINDS, n=1)
+        near = [_WORDS[name]] if name in _WORDS else get_close_matches(name, _KINDS, n=1)
         refuse(f"no slice is called {name!r}" + (f": {near[0]}?" if near else f"; there are {', '.join(_KINDS)}"))
     kind = _KINDS[name]
     given: dict[str, str] = {}
@@ -225,14 +242,24 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
             values.append(argument.read(given[argument.name]))
         except ValueError:
             refuse(f"{argument.name} must be {argument.wanted}, got {given[argument.name]!r}; write {kind.usage(name)}")
-    return Slice(name, tuple(values), start, end)
+    return _slice(name, tuple(values), start, end)
+
+
+def _slice(name: str, values: tuple[Any, ...], start: int = 0, end: int = 0) -> Slice:
+    """A slice, of which there is one way to write it."""
+    if name == "adaptive" and values == (1,):
+        name, values = "gap", ()
+    if name in ("pool", "avgpool") and values[1] == values[0]:
+        values = (values[0], None, *values[2:])
+    return Slice(name, values, start, end)
 
 
 def _wrong(text: str, number: int, start: int, end: int, why: str) -> CakeError:
     """With the line of the text that the slice stands on, and the slice marked."""
     first = text.rfind("\n", 0, start) + 1
     line = text[first:].partition("\n")[0]
-    mark = " " * (start - first) + "^" * max(end - start, 1)
+    before = text[first:start]
+    mark = "".join(c if c == "\t" else " " for c in before) + "^" * max(end - start, 1)
     return CakeError(f"slice {number}, {text[start:end]!r}: {why}\n  {line}\n  {mark}", number, start, end)
 
 
@@ -272,6 +299,12 @@ def _yes_or_no(word: str) -> bool:
     return word == "yes"
 
 
+def _number(word: str) -> float:
+    if not isfinite(float(word)):
+        raise ValueError(word)
+    return float(word)
+
+
 def _probability(word: str) -> float:
     found = float(word)
     if not 0 <= found < 1:
@@ -295,12 +328,25 @@ def _sliced(path: str, layer: nn.Module) -> Slice:
     for name, kind in _KINDS.items():
         for shape in ((1, 1, 1), (1,)):
             if type(layer) is kind.layer(shape) and _fits(layer, kind, shape):
-                return Slice(name, tuple(_value(layer, argument) for argument in kind.arguments))
+                values = tuple(_value(layer, argument) for argument in kind.arguments)
+                if _readable(kind, values):
+                    return _slice(name, values)
     shown = type(layer).__name__ if next(layer.children(), None) else repr(layer)
     raise ShapeError(
         f"layer {path!r}, {shown}, is no slice of a cake: those are {', '.join(_KINDS)}, one after another in a "
         "Sequential, with torch's usual settings"
     )
+
+
+def _readable(kind: _Kind, values: tuple[Any, ...]) -> bool:
+    """Whether these would be read as they are written."""
+    for argument, value in zip(kind.arguments, values, strict=True):
+        if value != argument.default:
+            try:
+                argument.read(_written(value))
+            except ValueError:
+                return False
+    return True
 
 
 def _fits(layer: nn.Module, kind: _Kind, shape: Shape) -> bool:
@@ -389,10 +435,19 @@ _KINDS = {
     "bn": _Kind((), _norm, _channels),
     "dropout": _Kind((_Argument("p", "p", _probability, "a probability below 1", 0.5),), _always(nn.Dropout)),
     "relu": _Kind((), _always(nn.ReLU)),
-    "leakyrelu": _Kind((_Argument("slope", "negative_slope", float, "a number", 0.01),), _always(nn.LeakyReLU)),
+    "leakyrelu": _Kind((_Argument("slope", "negative_slope", _number, "a number", 0.01),), _always(nn.LeakyReLU)),
     "gelu": _Kind((), _always(nn.GELU)),
     "silu": _Kind((), _always(nn.SiLU)),
     "sigmoid": _Kind((), _always(nn.Sigmoid)),
     "tanh": _Kind((), _always(nn.Tanh)),
     "softmax": _Kind((), _always(nn.Softmax), fixed=(1,)),
 }
+
+_WORDS = {
+    word: name
+    for name, kind in _KINDS.items()
+    for layer in (kind.layer((1, 1, 1)).__name__.lower(),)
+    for word in (layer, layer.removesuffix("2d"))
+    if name != "gap"
+} | {"globalavgpool": "gap", "dense": "fc"}
+"""What slices are called elsewhere."""

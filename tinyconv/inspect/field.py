@@ -18,7 +18,8 @@ from tinyconv.shapes import Shape
 
 
 class Field(NamedTuple):
-    """The receptive field of the cells along one axis. A jump of 0: every cell sees the same, or there is but one."""
+    """The receptive field of the cells along one axis. A jump of 0: every cell sees the same, or there is but one; a
+    negative one: the axis was reversed."""
 
     size: int = 1
     jump: int = 1
@@ -26,19 +27,23 @@ class Field(NamedTuple):
 
     def window(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Field:
         """Of the cells that such a window makes of these."""
-        size = self.size + dilation * (kernel - 1) * self.jump
-        return Field(size, self.jump * stride, self.start - padding * self.jump)
+        reach = dilation * (kernel - 1) * self.jump
+        return Field(self.size + abs(reach), self.jump * stride, self.start - padding * self.jump + min(reach, 0))
 
     def whole(self, cells: int) -> Field:
         """Of what depends on all of so many cells."""
-        return Field(self.size + max(cells - 1, 0) * self.jump, 0, self.start)
+        reach = max(cells - 1, 0) * self.jump
+        return Field(self.size + abs(reach), 0, self.start + min(reach, 0))
 
     def part(self, first: int, step: int = 1) -> Field:
         """Of every `step`-th cell from the one numbered `first` on."""
         return Field(self.size, self.jump * step, self.start + first * self.jump)
 
     def span(self, cell: int, pixels: int) -> tuple[int, int]:
-        """The pixels [first, past the last) of an image of so many that a cell sees, without padding."""
+        """The pixels [first, past the last) of an image of so many that a cell sees, without padding.
+
+        Where a layer left over pixels at the end and a later one pads, there may be some among them that none sees.
+        """
         first = self.start + cell * self.jump
         return max(first, 0), max(min(first + self.size, pixels), max(first, 0))
 
@@ -47,15 +52,16 @@ Fields = tuple[Field, Field]  # of rows and of columns
 IMAGE: Fields = (Field(), Field())
 
 
-def union(fields: Sequence[Fields], cells: Sequence[Shape]) -> Fields:
-    """Of cells that depend on cells of several layers, of which `cells` has the numbers (rows, columns)."""
+def union(fields: Sequence[Fields], cells: Sequence[Shape], out: Shape) -> Fields:
+    """Of `out` (rows, columns) cells that depend on those of several layers, of which `cells` has the numbers."""
     return (
-        _union([field[0] for field in fields], [size[0] for size in cells]),
-        _union([field[1] for field in fields], [size[1] for size in cells]),
+        _union([field[0] for field in fields], [size[0] for size in cells], out[0]),
+        _union([field[1] for field in fields], [size[1] for size in cells], out[1]),
     )
 
 
-def _union(fields: Sequence[Field], cells: Sequence[int]) -> Field:
+def _union(fields: Sequence[Field], cells: Sequence[int], out: int) -> Field:
+    fields = [field if n == out else field.whole(n) for field, n in zip(fields, cells, strict=True)]  # broadcast
     if len({field.jump for field in fields}) > 1:  # not side by side: then whatever any of them sees
         fields = [field.whole(n) for field, n in zip(fields, cells, strict=True)]
     first = min(field.start for field in fields)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
+from operator import index
 from typing import Any
 
 from tinyconv.errors import ShapeError
@@ -192,7 +193,9 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
     Raises ShapeError, with the path of the layer, where the model does not take such an image, and DeviceError where
     its `forward` asks for values.
     """
-    shape = tuple(input_shape)
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: expected a Module, got {_called(model)}")
+    shape = sizes("summary", input_shape)
     if len(shape) == 4 or any(n < 1 for n in shape):
         hint = f": without the batch it is {shape[1:]}" if len(shape) == 4 else ""
         raise ShapeError(f"summary: input_shape is that of one image, (C, H, W) of at least 1, got {shape}{hint}")
@@ -213,6 +216,20 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         column_bytes=max((step.column_bytes for step in steps), default=0),
         warnings=tuple(_warnings(shape, steps, params)),
     )
+
+
+def sizes(what: str, shape: Any) -> Shape:
+    """A shape, which is made of whole numbers; ShapeError, signed `what`, if it is none."""
+    try:
+        return tuple(index(n) for n in shape)
+    except TypeError:
+        hint = f"; its shape without the batch? {tuple(shape.shape)}" if hasattr(shape, "shape") else ""
+        shown = f"an array of {tuple(shape.shape)}" if hint else repr(shape)
+        raise ShapeError(f"{what}: input_shape is that of one image, (C, H, W), got {shown}{hint}") from None
+
+
+def _called(model: Any) -> str:
+    return f"the class {model.__name__}: {model.__name__}(...)?" if isinstance(model, type) else type(model).__name__
 
 
 def _layer(step: Step, macs: int) -> LayerSummary:
@@ -244,7 +261,8 @@ def _warnings(shape: Shape, steps: Sequence[Step], params: int) -> list[str]:
     found = []
     maps = shape if len(shape) == 3 else None
     for step in steps:
-        if step.kind == "Linear" and maps is not None and step.params > max(HUGE, SHARE * params):
+        head = step.kind == "Linear" and maps is not None and _reads_all(step, maps)
+        if head and maps is not None and step.params > max(HUGE, SHARE * params):
             features, out = product(maps), step.output_shape[-1]
             pooled = step.params - out * (features - maps[0])
             fix = (
@@ -263,6 +281,11 @@ def _warnings(shape: Shape, steps: Sequence[Step], params: int) -> list[str]:
             maps = None
     unused = params - sum(step.params for step in steps)
     return found + ([f"{unused:,} parameters are in no layer that ran"] if unused else [])
+
+
+def _reads_all(step: Step, maps: Shape) -> bool:
+    """Whether a linear layer reads every cell of these maps, of which there is more than one."""
+    return product(maps[1:]) > 1 and step.macs == product(maps) * product(step.output_shape)
 
 
 def _by(size: int | Sequence[int] | None) -> str:

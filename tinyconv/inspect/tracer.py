@@ -6,12 +6,13 @@ of the result is a layer without children, or an op that a layer with children r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tinyconv import cost
+from tinyconv.backend import constants_join, device
 from tinyconv.creation import zeros
 from tinyconv.inspect.field import IMAGE, Fields, union
 from tinyconv.modes import Layer, mode, no_grad
@@ -47,7 +48,7 @@ def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     x = zeros((1, *shape), dtype=dtype, device="meta")
     watcher = Watcher(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
-    with no_grad(), watched(model, watcher):
+    with device("meta"), constants_join(), no_grad(), watched(model, watcher):
         functional_call(model, outlines, (x, *extra))
     return watcher.steps
 
@@ -82,12 +83,14 @@ class Watcher:
         self._alive: list[Any] = [x.array]  # so that no id is given twice
         self._names: dict[str, int] = {}
         self._macs = self._columns = 0  # of the ops that ran in the layer under way
+        self._used: dict[int, Tensor] = {}  # the parameters that they took
 
     # What `apply` and `Module` call.
 
     def made(self, op: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
         name, tensors = op_name(op), [t for t in inputs if isinstance(t, Tensor)]
-        fields = self._field_of(name, tensors, geometry, outs[0])
+        self._used |= {id(t): t for t in tensors if id(t) in self._parameters}
+        fields = self._field_of(name, inputs, geometry, outs[0])
         for out in outs:
             self._alive.append(out.array)
             self._fields[id(out.array)] = fields
@@ -97,20 +100,29 @@ class Watcher:
         layer = mode.get().layer
         if layer is None or next(layer.module.children(), None) is not None:
             path = "" if layer is None else self._path(layer)
-            self._note(f"{path}.{name.lower()}".lstrip("."), name.lower(), tensors, outs[0])
+            self._note(f"{path}.{name.lower()}".lstrip("."), name.lower(), outs[0])
 
     def left(self, layer: Layer, output: Any) -> None:
-        module = layer.module
-        if next(module.children(), None) is None and isinstance(output, Tensor | tuple):
-            out = output[0] if isinstance(output, tuple) else output
-            name = self._path(layer) or type(module).__name__.lower()
-            self._note(name, type(module).__name__, [t for t in module._parameters.values() if t is not None], out)
+        module, out = layer.module, _first(output)
+        if next(module.children(), None) is None and out is not None:
+            self._used |= {id(t): t for t in module._parameters.values() if t is not None}
+            self._note(self._path(layer) or type(module).__name__.lower(), type(module).__name__, out)
+
+    def gathered(self, *given: Any) -> None:
+        """A forward took gradients, which are none of a summary's business."""
+
+    pulled = gathered
+
+    def within(self, node: Any) -> Watcher:
+        return self
 
     def _path(self, layer: Layer) -> str:
         return self._paths.get(id(layer.module), layer.path)
 
-    def _note(self, name: str, kind: str, used: list[Tensor], out: Tensor) -> None:
-        own = {id(t): t for t in used if id(t) in self._parameters}  # shared ones count where they are met first
+    def _note(self, name: str, kind: str, out: Tensor) -> None:
+        own = {
+            k: t for k, t in self._used.items() if k in self._parameters
+        }  # shared ones count where they are met first
         self._parameters -= own.keys()
         seen = self._names[name] = self._names.get(name, 0) + 1
         self.steps.append(
@@ -127,11 +139,13 @@ class Watcher:
         )
         self.outputs.append(out)
         self._macs = self._columns = 0
+        self._used = {}
 
     # Receptive fields.
 
-    def _field_of(self, name: str, tensors: list[Tensor], geometry: Any, out: Tensor) -> Fields | None:
+    def _field_of(self, name: str, inputs: Any, geometry: Any, out: Tensor) -> Fields | None:
         """Of the output of an op, from those of its inputs that come from the image."""
+        tensors = [t for t in inputs if isinstance(t, Tensor)]
         seen = [t for t in tensors if self._fields.get(id(t.array)) is not None]
         if not seen:
             return None
@@ -142,13 +156,24 @@ class Watcher:
             found: Fields | None = rule(fields[0], [t.shape for t in tensors], geometry)
             if found is not None:
                 return found
-        joint = union([f for f in fields if f is not None], cells)
-        if (name in _CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)) and out.ndim == 4:
+        by_cell = name in _CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)
+        if name == "BatchNorm" and inputs[3] is None:
+            by_cell = False  # it reads the mean of all cells
+        largest = max(n[0] for n in cells), max(n[1] for n in cells)
+        joint = union(
+            [f for f in fields if f is not None], cells, out.shape[2:] if by_cell and out.ndim == 4 else largest
+        )
+        if by_cell and out.ndim == 4:
             return joint
-        if all(field.jump == 0 for field in joint):
-            return joint
-        rows, columns = max(n[0] for n in cells), max(n[1] for n in cells)
-        return joint[0].whole(rows), joint[1].whole(columns)
+        return joint[0].whole(largest[0]), joint[1].whole(largest[1])
+
+
+def _first(output: Any) -> Tensor | None:
+    """The first tensor of what a layer returned."""
+    if isinstance(output, Tensor):
+        return output
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    return next((found for found in map(_first, parts) if found is not None), None)
 
 
 _CELL_BY_CELL = {
@@ -181,8 +206,10 @@ def _conv_pool(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
 def _adaptive(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
     found = []
     for axis, n, out in zip(fields, shapes[0][2:], geometry["out"], strict=True):
-        cell = max(end - start for start, end in adaptive_bounds(n, out))
-        found.append(axis.window(cell, max(n // out, 1)) if out > 1 else axis.whole(n))
+        jump = n // out if out > 1 else 0
+        # Where the intervals are not evenly spaced, so much that each is inside.
+        cell = max(end - i * jump for i, (_, end) in enumerate(adaptive_bounds(n, out)))
+        found.append(axis.window(cell, jump))
     return found[0], found[1]
 
 
@@ -204,7 +231,7 @@ def _slices(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None
 
 
 def _permute(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:
-    return {(2, 3): fields, (3, 2): fields[::-1]}.get(tuple(geometry["axes"])[2:])
+    return fields if tuple(geometry["axes"])[2:] == (2, 3) else None
 
 
 def _over_channels(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:

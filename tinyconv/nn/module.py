@@ -171,7 +171,8 @@ class Module:
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
         """All parameters, each once, with their paths; which they are told, too."""
         for path, parameter in self._named("_parameters", prefix, recurse):
-            parameter.path = path
+            if isinstance(parameter, Parameter):  # else it stands in for one, within functional_call
+                parameter.path = path
             yield path, parameter
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -288,6 +289,11 @@ class Module:
         """
         check_state(state, "load_state_dict")
         own = self.state_dict()
+        if any(t.device == "meta" for t in own.values()):
+            raise CheckpointError(
+                f"load_state_dict: this {type(self).__name__} is on device 'meta' and has no elements to load into; "
+                "make it outside of `with tinyconv.device('meta')`"
+            )
         keys = LoadedKeys(
             [name for name in own if name not in state and not _may_be_missing(name, state)],
             [name for name in state if name not in own],
