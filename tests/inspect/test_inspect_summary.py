@@ -361,8 +361,10 @@ def test_a_cell_of_nothing_but_padding():
 
 
 def test_padding_next_to_pixels_that_were_left_over():
-    """Of 6 pixels a 3-window with stride 2 leaves the last over: who reads beyond its cells reads padding alone. A field
-    does not know of that, and says so."""
+    """Of 6 pixels a 3-window with stride 2 leaves the last over: who reads beyond its cells reads padding alone.
+
+    A field does not know of that, and says so.
+    """
     model = positive(nn.Sequential(nn.Conv2d(1, 1, 3, 2), nn.Conv2d(1, 1, 3, padding=1)))
     assert probe(model, (1, 6, 6), (1, 1)) == ((0, 5), (0, 5))
     assert spans(model, (1, 6, 6), (1, 1)) == ((0, 6), (0, 6))
