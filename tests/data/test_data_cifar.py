@@ -4,13 +4,11 @@ import hashlib
 import io
 import os
 import tarfile
-import threading
 from dataclasses import replace
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from servers import serving
 
 from tinyconv import data
 from tinyconv.data import cifar, download, sources
@@ -35,38 +33,15 @@ def packed(files, folder="cifar-10-batches-bin"):
     return content.getvalue()
 
 
-class Server(BaseHTTPRequestHandler):
-    def __init__(self, bodies, *args):
-        self.bodies = bodies
-        super().__init__(*args)
-
-    def do_GET(self):
-        body = self.bodies.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server():
     """/good/, and /wrong/ with one bit of the archive changed."""
     archive = packed(FILES)
     wrong = archive[:-1] + bytes([archive[-1] ^ 1])
     bodies = {"/good/cifar.tar.gz": archive, "/wrong/cifar.tar.gz": wrong, "/junk/cifar.tar.gz": b"<html>"}
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, bodies)) as server:
-        server.url, server.bodies = f"http://127.0.0.1:{server.server_port}", bodies
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(bodies) as server:
+        server.bodies = bodies
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -11,16 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import serving
 
 from tinyconv.data import datasets, download, sources
 from tinyconv.data.idx import encode_idx, read_idx, write_idx
@@ -37,32 +35,10 @@ FILES = {name: encode_idx(array) for name, array in ARRAYS.items()}
 IMAGES = "train-images-idx3-ubyte"
 
 
-class Mirror(BaseHTTPRequestHandler):
-    """Serves `files`; what it is asked for is kept in `asked`."""
-
-    def __init__(self, files: dict[str, bytes], asked: list[str], *args) -> None:
-        self.files, self.asked = files, asked
-        super().__init__(*args)
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        body = self.files.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body) + 100 * self.path.startswith("/cut/")))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args) -> None:
-        pass
-
-
 @pytest.fixture
 def mirror():
     """A server and its folders: /good/ has all files, the others have each their way of being bad."""
-    files, asked = {}, []
+    files = {}
     for name, data in FILES.items():
         files[f"/good/{name}.gz"] = gzip.compress(data)
         files[f"/cut/{name}.gz"] = gzip.compress(data)
@@ -70,14 +46,8 @@ def mirror():
         files[f"/html/{name}.gz"] = b"<html>please log in</html>"
         files[f"/endless/{name}.gz"] = bytes(10_000)
     files[f"/first/{IMAGES}.gz"] = files[f"/good/{IMAGES}.gz"]
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, files, asked)) as server:
-        server.asked = asked
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(files) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
