@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves `bodies` by their paths, less than it promises of what is below /cut/, and notes what it is `asked` for."""
+    """Serves `bodies` by their paths, less than it promises of those below /cut/, and notes what it is `asked` for."""
 
     def __init__(self, bodies: dict[str, bytes], asked: list[str], *args) -> None:
         self.bodies, self.asked = bodies, asked
@@ -34,7 +34,7 @@ class Mirror(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(bodies: dict[str, bytes]) -> Iterator[Any]:
-    """A server with `url`, and `asked`: the paths that it was asked for. Changes of `bodies` are served from then on."""
+    """A server with its `url`, and the paths that it was `asked` for. Changes of `bodies` are served from then on."""
     asked: list[str] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, bodies, asked)) as server:
         server.asked = asked

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyconv.errors import DataError
 
-if TYPE_CHECKING:
-    from tinyconv.inspect.maps import FeatureMaps, HostArray, LayerMaps
+HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")  # Okabe & Ito
 MOST_MAPS, MOST_CHANNELS, MOST_LAYERS = 32, 16, 12  # shown: more cannot be made out
 
 
-def feature_maps(found: FeatureMaps) -> Any:
-    """The image with what the strongest cell of each layer sees, the gradient, the scores; below, layer by layer, the
+def feature_maps(found: Any) -> Any:
+    """Of `FeatureMaps`: the image with what the strongest cell of each layer sees, the gradient, the scores; below, layer by layer, the
     filters and the maps."""
     layers = found.layers[:MOST_LAYERS]
     heights = [3.0, *(_height(layer) for layer in layers)]
@@ -31,7 +30,7 @@ def feature_maps(found: FeatureMaps) -> Any:
     return figure
 
 
-def _head(subfigure: Any, found: FeatureMaps, layers: Sequence[LayerMaps]) -> None:
+def _head(subfigure: Any, found: Any, layers: Sequence[Any]) -> None:
     image, gradient, scores = subfigure.subplots(1, 3, width_ratios=[1, 1, 1.6])
     image.imshow(found.picture, cmap="gray", vmin=0, vmax=1)
     from matplotlib.patches import Rectangle
@@ -62,7 +61,7 @@ def _head(subfigure: Any, found: FeatureMaps, layers: Sequence[LayerMaps]) -> No
     scores.set_title("probability (softmax of the scores)", fontsize=10)
 
 
-def _layer(subfigure: Any, layer: LayerMaps, colour: str) -> None:
+def _layer(subfigure: Any, layer: Any, colour: str) -> None:
     """The filters as a sheet (a column each, a row for each channel that they read), and the maps as a grid."""
     order = _order(layer)
     count, height, width = layer.maps.shape
@@ -96,7 +95,7 @@ def _layer(subfigure: Any, layer: LayerMaps, colour: str) -> None:
     subfigure.suptitle(f"{layer.name}: {layer.kind}", x=0.01, ha="left", fontsize=12, color=colour, weight="bold")
 
 
-def _order(layer: LayerMaps) -> list[int]:
+def _order(layer: Any) -> list[int]:
     """The maps to be shown, in their own order if all are."""
     count = len(layer.maps)
     if count <= MOST_MAPS:
@@ -109,7 +108,7 @@ def _columns(count: int) -> int:
     return min(count, 8 if count <= 16 else 16)
 
 
-def _height(layer: LayerMaps) -> float:
+def _height(layer: Any) -> float:
     """Inches that a layer needs: its maps across 7 of them, or its filters across 4, whichever is taller."""
     count = min(len(layer.maps), MOST_MAPS)
     columns = _columns(count)
