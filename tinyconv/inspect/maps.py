@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinyconv.errors import ShapeError
+from tinyconv.inspect import pictures
+from tinyconv.inspect.pictures import HostArray
 from tinyconv.inspect.tracer import Watcher, watched
 from tinyconv.nn import Conv2d, DataParallel, Module
 from tinyconv.tensor import Tensor, grad
-
-HostArray = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,13 @@ class FeatureMaps:
 
     def figure(self) -> Any:
         """As a matplotlib Figure."""
-        from tinyconv.inspect import pictures
-
         return pictures.feature_maps(self)
 
     def save(self, path: str | Path) -> Path:
         """Draw it into a file, whose name says the format."""
-        from tinyconv.inspect import pictures
-
         return pictures.save(self.figure(), path)
 
     def _repr_png_(self) -> bytes:
-        from tinyconv.inspect import pictures
-
         return pictures.png(self.figure())
 
 

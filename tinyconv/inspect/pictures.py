@@ -18,8 +18,8 @@ MOST_MAPS, MOST_CHANNELS, MOST_LAYERS = 32, 16, 12  # shown: more cannot be made
 
 
 def feature_maps(found: Any) -> Any:
-    """Of `FeatureMaps`: the image with what the strongest cell of each layer sees, the gradient, the scores; below, layer by layer, the
-    filters and the maps."""
+    """Of `FeatureMaps`: the image with what the strongest cell of each layer sees, the gradient, the scores; below,
+    layer by layer, the filters and the maps."""
     layers = found.layers[:MOST_LAYERS]
     heights = [3.0, *(_height(layer) for layer in layers)]
     figure = _figure(12, sum(heights) + 0.5)
