@@ -120,9 +120,8 @@ class Watcher:
         return self._paths.get(id(layer.module), layer.path)
 
     def _note(self, name: str, kind: str, out: Tensor) -> None:
-        own = {
-            k: t for k, t in self._used.items() if k in self._parameters
-        }  # shared ones count where they are met first
+        # What several layers share counts where it is met first.
+        own = {key: t for key, t in self._used.items() if key in self._parameters}
         self._parameters -= own.keys()
         seen = self._names[name] = self._names.get(name, 0) + 1
         self.steps.append(
