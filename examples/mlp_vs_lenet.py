@@ -4,8 +4,8 @@
     python examples/mlp_vs_lenet.py --data synthetic --hidden 8 16 --seeds 0 --epochs 1       # seconds: does it run?
     python examples/mlp_vs_lenet.py --from-record FILE              # table and picture again, out of a record
 
-784-H-10 with ReLU for each H, and LeNet-5, are trained alike: the recipe "default" (Adam, one cycle to 5e-3), five
-epochs, the same seeds. Prints a table and the answer; writes the record and the picture into `--out`.
+784-H-10 with ReLU for each H, and LeNet-5, are trained alike: the recipe "default" (Adam, one cycle to 5e-3, or to
+`--lr`), five epochs, the same seeds. Prints a table and the answer; writes the record and the picture into `--out`.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from tinyconv.files import check_writable
 GOAL = 0.99
 
 
-def measure(hidden, seeds, epochs, dataset, jobs):
+def measure(hidden, seeds, epochs, lr, dataset, jobs):
     """Train every model with every seed; the record of it."""
-    recipe = replace(train.RECIPES["default"], epochs=epochs)
+    recipe = replace(train.RECIPES["default"], epochs=epochs, lr=lr)
     record = {
         "experiment": "mlp_vs_lenet",
-        "options": {"hidden": hidden, "seeds": seeds, "epochs": epochs, "data": dataset, "jobs": jobs},
+        "options": {"hidden": hidden, "seeds": seeds, "epochs": epochs, "lr": lr, "data": dataset, "jobs": jobs},
         "recipe": asdict(recipe),
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit(),
@@ -159,6 +159,7 @@ def main():
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256, 512, 1024, 2048, 4096], metavar="H")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=train.RECIPES["default"].lr, help="peak of the cycle")
     parser.add_argument("--data", choices=["mnist", "synthetic"], default="mnist")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, one thread each (default: one)")
     parser.add_argument("--out", type=Path, default=Path("runs/mlp_vs_lenet"), metavar="DIR")
@@ -169,7 +170,7 @@ def main():
     if asked.from_record:
         record = json.loads(path.read_text(encoding="utf-8"))
     else:
-        record = measure(sorted(asked.hidden), asked.seeds, asked.epochs, asked.data, asked.jobs)
+        record = measure(sorted(asked.hidden), asked.seeds, asked.epochs, asked.lr, asked.data, asked.jobs)
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"\n{table(record)}\n\n{answer(record)}\n\nrecord: {path}")
     try:
