@@ -150,7 +150,7 @@ def picture(record):
     axes.set_title(f"{title}; a small dot is a seed, the numbers are means", loc="left", fontsize=11)
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center right")
     return figure
 
 
