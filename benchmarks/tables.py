@@ -315,11 +315,12 @@ def cifar_accuracy():
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "
             f"| {', '.join(map(str, seeds))} | **{found['mean_accuracy']:.2%}** | {sd} "
-            f"| {found['median_seconds'] / 60:.0f} min |"
+            f"| {found['median_seconds'] / 60:.0f} min, {found['threads']} thread{'s' * (found['threads'] > 1)} |"
         )
-        notes.append(
-            f"`{found['model']}`: {found['note']} {machine(found)}; commit {found['commit']}, {found['date']}."
-        )
+        # Where CIFAR-10 could not be had, its images came out of JPEG files.
+        original = "" if found["files"] == ["ok"] else " The images had been encoded as JPEG once."
+        on = f"{machine(found)}; commit {found['commit']}, {found['date']}"
+        notes.append(f"`{found['model']}`: {found['note']}{original} {on}.")
     return "\n".join([*lines, "", *notes]) if notes else NOT_YET
 
 
