@@ -283,10 +283,9 @@ def cifar():
     )
 
 
-def experiment(name, record_name=None):
+def experiment(name):
     """The table of one of the examples, and what it says in words."""
-    record_name = record_name or name
-    path = HERE / "records" / f"{record_name}.json"
+    path = HERE / "records" / f"{name}.json"
     if not path.exists():
         return NOT_YET
     spec = spec_from_file_location(name, HERE.parent / "examples" / f"{name}.py")
@@ -294,8 +293,8 @@ def experiment(name, record_name=None):
     spec.loader.exec_module(module)
     found = json.loads(path.read_text(encoding="utf-8"))
     said = [module.answer(found)] if hasattr(module, "answer") else []
-    on = f"{machine(found)}; commit {found['commit']}, {found['date']}. Record: [{record_name}.json]"
-    return "\n\n".join([module.table(found), *said, f"{on}(../benchmarks/records/{record_name}.json)."])
+    on = f"{machine(found)}; commit {found['commit']}, {found['date']}. Record: [{name}.json]"
+    return "\n\n".join([module.table(found), *said, f"{on}(../benchmarks/records/{name}.json)."])
 
 
 def cifar_accuracy():
@@ -446,7 +445,6 @@ TABLES = {
     "process": process,
     "cifar": cifar,
     "cifar_accuracy": cifar_accuracy,
-    "mlp_slower": partial(experiment, "mlp_vs_lenet", "mlp_vs_lenet-1e-3"),
     **{name: partial(experiment, name) for name in ("mlp_vs_lenet", "shift", "gotchas", "loops_to_im2col")},
     "conv": conv,
     "aims": aims,
