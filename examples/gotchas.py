@@ -14,7 +14,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 
 import tinyconv as tc
 from tinyconv import data, nn
-from tinyconv.environment import commit, environment
+from tinyconv.environment import stamp
 from tinyconv.files import check_writable
 from tinyconv.models import lenet5, lenet_bn
 from tinyconv.optim import SGD
@@ -172,9 +171,7 @@ def measure(steps, seed, dataset):
     return {
         "experiment": "gotchas",
         "options": {"steps": steps, "seed": seed, "data": dataset},
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "environment": environment(),
+        **stamp(),
         "refused": {name: refusal(mistake) for name, mistake in REFUSED.items()},
         "huge_head": huge_head(),
         "trained": {name: {"why": why, **made(mistake, lenet5)} for name, (why, mistake) in TRAINED.items()},

@@ -15,7 +15,6 @@ to what the processor can do.
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +23,7 @@ import numpy as np
 import tinyconv as tc
 from tinyconv import loops, ops
 from tinyconv.bench.timing import in_turns, middle_half
-from tinyconv.environment import commit, environment
+from tinyconv.environment import stamp
 from tinyconv.files import check_writable
 
 LAYERS = {"conv1": ((1, 28, 28), 6), "conv2": ((6, 12, 12), 16)}  # (C, H, W) of an image, filters; all are 5x5
@@ -82,9 +81,7 @@ def measure(batch, turns):
     record = {
         "experiment": "loops_to_im2col",
         "options": {"batch": batch, "turns": turns},
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "environment": environment(),
+        **stamp(),
         "rows": [],
     }
     for layer, (image, filters) in LAYERS.items():

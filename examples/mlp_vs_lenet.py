@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import tinyconv
 from tinyconv import data, models, train
-from tinyconv.environment import commit, environment
+from tinyconv.environment import stamp
 from tinyconv.files import check_writable
 
 GOAL = 0.99
@@ -33,9 +32,7 @@ def measure(hidden, seeds, epochs, lr, dataset, jobs):
         "experiment": "mlp_vs_lenet",
         "options": {"hidden": hidden, "seeds": seeds, "epochs": epochs, "lr": lr, "data": dataset, "jobs": jobs},
         "recipe": asdict(recipe),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "environment": environment(),
+        **stamp(),
         "rows": [described("LeNet-5", "lenet5"), *(described(f"MLP 784-{h}-10", "mlp", hidden=h) for h in hidden)],
     }
     if dataset != "synthetic":

@@ -14,7 +14,6 @@ writes the record and a heat map a model into `--out`.
 import argparse
 import json
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -24,7 +23,7 @@ import numpy as np
 
 import tinyconv
 from tinyconv import data, train
-from tinyconv.environment import commit, environment
+from tinyconv.environment import stamp
 from tinyconv.files import check_writable
 
 
@@ -35,9 +34,7 @@ def measure(reach, seeds, epochs, dataset, jobs):
     record = {
         "experiment": "shift",
         "options": {"reach": reach, "seeds": seeds, "epochs": epochs, "data": dataset, "jobs": jobs},
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "environment": environment(),
+        **stamp(),
         "rows": [
             {"title": title, "model": model, "options": options, "recipe": asdict(recipe), "runs": []}
             for title, model, options, recipe in (

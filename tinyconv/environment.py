@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def environment() -> dict[str, Any]:
         "blas": blas(),
         "gpu": gpu(),
     }
+
+
+def stamp() -> dict[str, Any]:
+    """What every record carries: the day, the code, and what it ran on."""
+    return {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
 
 
 def processor() -> str:

@@ -18,6 +18,11 @@ from tinyconv.errors import DeviceError
 from tinyconv.shapes import Shape
 
 
+def _method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of NumPy as a method, which asks it for its rule."""
+    return lambda self, *args, **options: function(self, *args, **options)
+
+
 class MetaArray(NDArrayOperatorsMixin):
     """An array of which there is only the outline."""
 
@@ -79,29 +84,8 @@ class MetaArray(NDArrayOperatorsMixin):
         shape = self[index].shape
         np.broadcast_to(_nothing(_shape_of(value)), shape)
 
-    def sum(self, *args: Any, **options: Any) -> Any:
-        return np.sum(self, *args, **options)
-
-    def mean(self, *args: Any, **options: Any) -> Any:
-        return np.mean(self, *args, **options)
-
-    def max(self, *args: Any, **options: Any) -> Any:
-        return np.max(self, *args, **options)
-
-    def min(self, *args: Any, **options: Any) -> Any:
-        return np.min(self, *args, **options)
-
-    def argmax(self, *args: Any, **options: Any) -> Any:
-        return np.argmax(self, *args, **options)
-
-    def argmin(self, *args: Any, **options: Any) -> Any:
-        return np.argmin(self, *args, **options)
-
-    def any(self, *args: Any, **options: Any) -> Any:
-        return np.any(self, *args, **options)
-
-    def all(self, *args: Any, **options: Any) -> Any:
-        return np.all(self, *args, **options)
+    sum, mean, max, min = (_method(function) for function in (np.sum, np.mean, np.max, np.min))
+    argmax, argmin, any, all = (_method(function) for function in (np.argmax, np.argmin, np.any, np.all))
 
     # Values, which there are none of.
 

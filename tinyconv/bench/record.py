@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyconv.environment import commit, environment, version_of
+from tinyconv.environment import stamp, version_of
 from tinyconv.files import atomic
 
 LIBRARIES = ("numpy", "torch", "jax", "tinygrad", "mygrad", "autograd")
@@ -26,19 +25,17 @@ def save(name: str, parts: Mapping[str, Any], out: Path | None = None) -> Path:
     record: dict[str, Any] = (
         json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"benchmark": name, "parts": {}}
     )
-    stamp = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "environment": environment(),
+    stamped = {
+        **stamp(),
         "versions": {library: version_of(library) for library in LIBRARIES},
     }
     for part, measured in parts.items():
         if "batches" in measured:  # what is there of other batch sizes stays
             before = record["parts"].get(part, {}).get("batches", [])
-            new = [{**one, **stamp} for one in measured["batches"]]
+            new = [{**one, **stamped} for one in measured["batches"]]
             kept = [one for one in before if one["batch"] not in {n["batch"] for n in new}]
             measured = {"batches": sorted(kept + new, key=lambda one: one["batch"])}
-        record["parts"][part] = {**stamp, **measured}
+        record["parts"][part] = {**stamped, **measured}
     with atomic(path) as beside:
         Path(beside).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
