@@ -12,7 +12,6 @@ import io
 import pickle
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -54,6 +53,8 @@ class Archive:
 
 def from_archive(url: str, archive: Archive, names: list[str], report: Progress) -> dict[str, io.BytesIO]:
     """The files `names` out of the archive at `url`, which is opened only if its SHA-256 is right; else DataError."""
+    import tarfile  # here, for a download is rare, and importing the package is not
+
     content = from_mirror(url, archive.size, report)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()
     if digest != archive.sha256:
