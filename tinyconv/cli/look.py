@@ -16,7 +16,6 @@ from rich.table import Table
 
 import tinyconv
 from tinyconv import data, models, nn
-from tinyconv.check.blame import raised
 from tinyconv.cli.common import (
     DataDir,
     Json,
@@ -29,7 +28,6 @@ from tinyconv.cli.common import (
 )
 from tinyconv.data import Dataset
 from tinyconv.errors import CakeError, DataError
-from tinyconv.inspect import pictures
 from tinyconv.shapes import Shape
 from tinyconv.train import EpochReport, load_checkpoint, predict
 
@@ -86,6 +84,8 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
     if options:
         raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
     if ":" in what or what.endswith(".py"):
+        from tinyconv.check.blame import raised  # here: no other command should wait for what checks gradients
+
         loaded = load_named(what)
         try:
             model = loaded if isinstance(loaded, nn.Module) else loaded()
@@ -181,6 +181,8 @@ def report(
     threads: Threads = None,
 ) -> None:
     """Draw what a trained model gets wrong, and how it was trained: confusion.png, mistakes.png, curves.png."""
+    from tinyconv.inspect import pictures
+
     found = load_checkpoint(checkpoint)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     folder = out or checkpoint.with_name(f"{checkpoint.stem}-report")
@@ -216,6 +218,8 @@ def curves(
     out: Annotated[Path, typer.Option(help="Picture.")] = Path("curves.png"),
 ) -> None:
     """Draw the training loss and the test accuracy of one or several runs, epoch by epoch."""
+    from tinyconv.inspect import pictures
+
     histories = {path.stem: _history(path) for path in runs}
     if len(histories) < len(runs):
         raise typer.BadParameter("two of these files have the same name; the picture could not tell them apart")
