@@ -51,7 +51,7 @@ class Layer(NamedTuple):
 class Mode:
     """The mode of a thread, or of a task; never changed, only replaced."""
 
-    __slots__ = ("layer", "profiler", "quiet", "recording", "variants", "watcher")
+    __slots__ = ("layer", "profiler", "quiet", "recorder", "recording", "variants", "watcher")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Mode:
         watcher: Any = None,
         layer: Layer | None = None,
         profiler: Any = None,
+        recorder: Any = None,
     ) -> None:
         self.recording = recording
         self.quiet = quiet  # inside the forward of an op: NumPy does not warn there
@@ -68,10 +69,11 @@ class Mode:
         self.watcher = watcher  # sees what every op made (`detect_anomaly`), or None
         self.layer = layer
         self.profiler = profiler  # times what every op runs (`profile`), or None
+        self.recorder = recorder  # of the step that is being captured (`capture`), or None
 
     def inside(self, layer: Layer) -> Mode:
         """This mode in the forward of a layer. Written out: every call of one comes here."""
-        return Mode(self.recording, self.quiet, self.variants, self.watcher, layer, self.profiler)
+        return Mode(self.recording, self.quiet, self.variants, self.watcher, layer, self.profiler, self.recorder)
 
     def but(self, **changes: Any) -> Mode:
         """This mode with some of it changed."""

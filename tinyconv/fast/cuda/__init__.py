@@ -1,0 +1,6 @@
+"""CUDA kernels for CuPy's arrays, one file of pairs beside each source of kernels.
+
+Every kernel gathers: one thread makes one result, of everything that goes into it and in an order that the geometry
+fixes. There are no atomics, so two runs give the same bits. Nothing here reads a value on the host, so a step made of
+these pairs can be captured (`tinyconv.capture`). CuPy is not imported here: it comes with the arrays, as `xp`.
+"""

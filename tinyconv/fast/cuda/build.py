@@ -1,0 +1,52 @@
+"""The CUDA sources beside this file, compiled when a kernel first runs, and their launch."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+REAL = {"f": "float", "d": "double"}
+"""What the sources call REAL, by the character of a dtype."""
+INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
+
+
+def source(name: str) -> str:
+    """The text of a source, with those it includes in their places: CuPy keeps what it compiled by the text alone."""
+    text = files(__package__).joinpath(name).read_text()
+    return INCLUDE.sub(lambda found: source(found[1]), text)
+
+
+@cache
+def _function(xp: Any, name: str, kernel: str, char: str) -> Any:
+    return _module(xp, name, char).get_function(kernel)
+
+
+@cache
+def _module(xp: Any, name: str, char: str) -> Any:
+    return xp.RawModule(code=source(name), options=("-std=c++17", f"-DREAL={REAL[char]}"))
+
+
+def launch(
+    xp: Any, place: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
+) -> None:
+    """Run a kernel: `launch(xp, "pool.cu:max_pool", x.dtype, (blocks,), (threads,), x, y, n, ...)`.
+
+    Arrays go as their addresses (they must be contiguous), None as a null pointer, a Python int as `int`, a float as
+    REAL, and a NumPy array of one element, such as a struct, by value.
+    """
+    name, _, kernel = place.partition(":")
+    dtype = np.dtype(dtype)
+    function = _function(xp, name, kernel, dtype.char)
+    given = tuple(
+        np.int32(arg) if isinstance(arg, int) else dtype.type(arg) if isinstance(arg, float) else arg for arg in args
+    )
+    function(grid, block, given, shared_mem=shared) if shared else function(grid, block, given)
+
+
+def blocks(n: int, threads: int) -> int:
+    """How many blocks of so many threads n items take."""
+    return -(-n // threads)
