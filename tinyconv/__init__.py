@@ -15,6 +15,7 @@ import numpy as _np
 from tinyconv import data, functional, models, nn, optim, variants
 from tinyconv.anomaly import detect_anomaly
 from tinyconv.backend import device
+from tinyconv.capture import capture
 from tinyconv.creation import (
     arange,
     from_numpy,
@@ -40,6 +41,7 @@ from tinyconv.creation import (
 from tinyconv.errors import (
     AnomalyError,
     CakeError,
+    CaptureError,
     CheckpointError,
     DataError,
     DeviceError,
@@ -85,17 +87,18 @@ reshape, flatten, squeeze, unsqueeze, transpose, permute, split, chunk = (
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool", "Cake",
-    "CakeError", "cat", "check", "CheckpointError", "chunk", "clamp", "data", "DataError", "detect_anomaly", "device",
-    "DeviceError", "div", "DtypeError", "enable_grad", "exp", "feature_maps", "FeatureMaps", "flatten", "float16",
-    "float32", "float64", "from_numpy", "full", "full_like", "functional", "get_num_threads", "get_rng_state", "grad",
-    "GraphError", "inspect", "int32", "int64", "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log",
-    "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "models", "mul",
-    "neg", "nn", "no_grad", "norm", "ones", "ones_like", "optim", "permute", "pow", "prod", "profile", "rand",
-    "rand_like", "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads",
-    "set_rng_state", "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum",
-    "Summary", "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "transpose",
-    "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool",
+    "Cake", "CakeError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp", "data",
+    "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad", "exp",
+    "feature_maps", "FeatureMaps", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like",
+    "functional", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
+    "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax", "logsumexp", "manual_seed", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "models", "mul", "neg", "nn", "no_grad", "norm", "ones",
+    "ones_like", "optim", "permute", "pow", "prod", "profile", "rand", "rand_like", "randint", "randn",
+    "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state", "ShapeError",
+    "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "Summary", "summary",
+    "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "transpose", "uint8", "unsqueeze",
+    "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
 

@@ -17,7 +17,9 @@ import numpy as np
 from tinyconv.backend import META, backend_for, device_name
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.meta import MetaArray
+from tinyconv.modes import mode
 from tinyconv.shapes import Shape
+from tinyconv.staging import staged
 from tinyconv.tensor import DEFAULT_FLOAT, Dtype, Tensor, as_dtype, from_array, sizes_of, to_array, wrap
 
 
@@ -232,7 +234,12 @@ def _made(
 ) -> Tensor:
     """What `values` gives, an array on the host, as a tensor on `device`; on "meta" nothing is asked of it."""
     backend = backend_for(device)
-    array = MetaArray(shape, dtype) if backend is META else backend.asarray(values(), device_name(device))
+    if backend is META:
+        array: Any = MetaArray(shape, dtype)
+    elif backend.on_host or mode.get().recorder is None:
+        array = backend.asarray(values(), device_name(device))
+    else:  # each replay of a captured step draws anew
+        array = staged(backend.xp, values)
     return wrap(array).requires_grad_(requires_grad)
 
 

@@ -65,3 +65,7 @@ class VariantError(TinyconvError, LookupError):
 
 class AnomalyError(TinyconvError, FloatingPointError):
     """A NaN or an infinity was made where `detect_anomaly` looks."""
+
+
+class CaptureError(TinyconvError, RuntimeError):
+    """A step does what a replay on the device could not repeat."""
