@@ -16,6 +16,9 @@ from tinyconv.train.checkpoint import Run
 from tinyconv.train.loop import Trainer
 from tinyconv.train.recipes import Recipe
 
+WHITENED = 5000
+"""Images that the first layer of a CifarNet is made of: half a million patches for 24 filters."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -37,7 +40,11 @@ def start(
     recipe = Recipe(**run.recipe)
     train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
     manual_seed(run.seed)
-    model = models.create(run.model, **run.options).to(device=device)
+    model = models.create(run.model, **run.options)
+    if isinstance(model, models.CifarNet):
+        images, _ = next(data.DataLoader(train, WHITENED).arrays(0))
+        model.whiten(images)
+    model = model.to(device=device)
     loader = data.DataLoader(
         train, recipe.batch_size, shuffle=True, seed=run.seed, augment=recipe.augmentation(), device=device
     )
