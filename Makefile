@@ -1,5 +1,6 @@
 # make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
 # make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
+# make test-gpu  run the tests that need a GPU, on the one that CuPy finds
 # make check   lint, formatting, types, layering
 # make bench   measure, beside other libraries, for three quarters of an hour
 # make oracle  compare every op with PyTorch for an hour, and write docs/coverage.md
@@ -8,13 +9,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: lenet test check accuracy bench oracle clean
+.PHONY: lenet test test-gpu check accuracy bench oracle clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
 
 test: .venv/.test
 	$(BIN)/python -m pytest
+
+test-gpu: .venv/.test
+	$(BIN)/python -m pytest -m gpu
 
 check: .venv/.test
 	$(BIN)/ruff check .

@@ -277,7 +277,8 @@ def cifar():
         [
             *lines,
             "",
-            f"A training step of `models.CifarNet` ({columns[0][1]['parameters']:,} parameters) on 3x32x32 images; "
+            f"A training step of six 3x3 convolutions, each with batch norm and ReLU, pooled after every second, and a "
+            f"linear head ({columns[0][1]['parameters']:,} parameters), on 3x32x32 images; "
             f"steps: {calls}. {measured_on(columns[-1][1])}",
         ]
     )
@@ -364,6 +365,104 @@ def conv():
     )
 
 
+ON_GPU = {
+    "tinyconv": "tinyconv, plain loop",
+    "tinyconv captured": "tinyconv, `tc.capture`",
+    "torch": "PyTorch eager",
+    "torch fused": "PyTorch eager, fused optimiser",
+    "torch.compile": "torch.compile, `reduce-overhead`",
+    "torch graph": "PyTorch, the step as one CUDA graph",
+    "jax": "JAX jit",
+    "torch TF32": "PyTorch eager in TF32, channels last",
+    "torch bfloat16": "PyTorch eager in bfloat16, channels last",
+}
+
+
+def on_gpus(name, kind):
+    """The parts of a record of a GPU, one for each device that was measured on."""
+    path = HERE / "records" / f"{name}-cuda.json"
+    parts = json.loads(path.read_text(encoding="utf-8"))["parts"] if path.exists() else {}
+    return [part for key, part in parts.items() if key.startswith(f"{kind}, ")]
+
+
+def gpu(device):
+    """What a GPU's part was measured on, besides the machine."""
+    return (
+        f"{device['name']}, driver {device['driver']} (CUDA {device['driver_cuda']}), CUDA {device['cuda']}, "
+        f"CuPy {device['cupy']}"
+    )
+
+
+def steps_on_gpus(name, only=None):
+    """Libraries on a GPU, a table for each device and batch size; nothing at all where there is no record."""
+    tables = []
+    for part in on_gpus(name, "step"):
+        chosen = [one for one in part["batches"] if only in (None, one["batch"])]
+        tables += [*map(step_on_gpu, chosen), *map(about_step, chosen[-1:])]
+    return "\n\n".join(tables)
+
+
+def step_on_gpu(one):
+    lines = [
+        f"| batch {one['batch']}, {one['device']['name']} | a step | of PyTorch's | kernels | copies |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for library, title in ON_GPU.items():
+        row = one["summary"].get(library)
+        if row is None:
+            continue
+        ratio = ""
+        if row["ratio"] is not None:
+            low, high = row["ratio_quartiles"]
+            ratio = f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
+        seen = one["launches"][library]
+        kernels = f"{seen.get('kernels', '')}"
+        if "in_graph" in seen:
+            kernels += f" ({seen['in_graph']} in the graph)"
+        lines.append(
+            f"| {title} | {1e3 * row['median_ms']:,.0f} µs | {ratio} | {kernels.strip()} | {seen.get('copies', '')} |"
+        )
+    lines += [f"\n{ON_GPU[library]}: {reason}." for library, reason in one["missing"].items()]
+    return "\n".join(lines)
+
+
+def about_step(one):
+    return (
+        "A training step (zero the gradients, forward, cross-entropy, backward, optimiser) in float32 without TF32, "
+        "but where it says so; the same weights and batches, the first six losses compared before timing. A sample is "
+        f"{one['burst']} steps that nothing is read of and one wait for the device; median of the samples, which the "
+        "libraries take in turns, and of the ratios turn by turn, with their middle half. torch.compile has the "
+        "forward pass with the loss in one CUDA graph and the backward pass in another, the fused optimiser outside. "
+        f"Kernels and copies of one step as the profiler sees them. {gpu(one['device'])}; {measured_on(one)}"
+    )
+
+
+def training_on_gpus():
+    """Whole trainings on a GPU; nothing at all where there is no record."""
+    tables = []
+    for part in on_gpus("lenet", "training"):
+        runs = part["samples"]
+        sd = "" if part["sd_accuracy"] is None else f", sd {part['sd_accuracy']:.2%}"
+        bits = "are the same to the last bit" if part["same_bits"] else "differ"
+        tables.append(
+            "\n".join(
+                [
+                    f"| {part['epochs']} epochs of MNIST, {part['device']['name']} | seconds |",
+                    "| --- | ---: |",
+                    f"| set-up: imports, data to the device | {part['setup_seconds']:.1f} |",
+                    f"| first steps, with capture | {part['first_seconds']:.2f} |",
+                    f"| the same, kernels not compiled yet | {part['uncompiled_first_seconds']:.1f} |",
+                    f"| training and tests | {part['training_seconds']:.2f} |",
+                    "",
+                    f"Test accuracy **{part['mean_accuracy']:.2%}**{sd}, seeds "
+                    f"{', '.join(str(run['seed']) for run in runs[1:])}; times are medians of them. The weights of two "
+                    f"runs of seed {runs[0]['seed']} {bits}. {gpu(part['device'])}; {measured_on(part)}",
+                ]
+            )
+        )
+    return "\n\n".join(tables)
+
+
 AIMS = [  # what is measured, the ratio aimed at in NumPy and with the compiled pairs, and where both are
     ("training step, batch 128, 2 threads, `nn.DataParallel`", 0.50, 0.33, ("step", "2 threads", 128, " parallel")),
     ("the same, plain loop", 0.67, 0.40, ("step", "2 threads", 128, "")),
@@ -448,6 +547,10 @@ TABLES = {
     **{name: partial(experiment, name) for name in ("mlp_vs_lenet", "shift", "gotchas", "loops_to_im2col")},
     "conv": conv,
     "aims": aims,
+    "lenet_cuda": partial(steps_on_gpus, "lenet", only=128),
+    "lenet_cuda_steps": partial(steps_on_gpus, "lenet"),
+    "lenet_cuda_training": training_on_gpus,
+    "cifar_cuda": partial(steps_on_gpus, "cifar"),
 }
 
 

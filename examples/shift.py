@@ -69,7 +69,7 @@ def trained_and_tested(run, reach):
     session = train.start(run)
     for _ in session.trainer.run():
         pass
-    test, moves = session.trainer.test, range(-reach, reach + 1)
+    test, moves = data.load(run.data, "test"), range(-reach, reach + 1)
     # Padded while they are bytes, of which 0 is black. Once normalised, black is -0.42, and 0 a grey of no background.
     padded = replace(test, images=np.pad(test.images, ((0, 0), (0, 0), (reach, reach), (reach, reach)))).normalized()
 

@@ -1,12 +1,13 @@
-"""What all tests share: Hypothesis's profiles, the record of a run, and the real data where they are to be had."""
+"""What all tests share: Hypothesis's profiles, the record of a run, devices, and the real data where they are here."""
 
 import os
 
 import pytest
+import standin
 from hypothesis import HealthCheck, settings
 from record import Recorder
 
-from tinyconv import data
+from tinyconv import backend, data
 
 # Three sizes of the same search, chosen by --hypothesis-profile:
 #   dev   a few seconds, other examples each time; what fails once is kept and tried again first
@@ -27,6 +28,68 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.pluginmanager.register(Recorder(config), "recorder")
+
+
+def _no_gpu():
+    """Why there is no real GPU to test on; nothing where CuPy finds one."""
+    try:
+        backend.CupyBackend().check_device("cuda:0")
+    except backend.DeviceError as error:
+        return str(error)
+    return ""
+
+
+NO_GPU = _no_gpu()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "gpu" in item.fixturenames:
+            item.add_marker(pytest.mark.gpu)
+
+
+CUDA = pytest.param("cuda", id="standin") if NO_GPU else pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+def _device(request):
+    if request.param == "cuda" and NO_GPU:
+        request.getfixturevalue("standin_cuda")
+    return request.param
+
+
+@pytest.fixture(params=["cpu", CUDA])
+def device(request):
+    """`cpu`, then `cuda`: a real GPU, or the stand-in for one, which is stricter."""
+    return _device(request)
+
+
+@pytest.fixture(params=[CUDA])
+def cuda(request):
+    """`cuda` alone: a real GPU, or the stand-in for one."""
+    return _device(request)
+
+
+@pytest.fixture
+def everywhere(device):
+    """What a test makes without naming a device is on `device`."""
+    with backend.device(device):
+        yield
+
+
+@pytest.fixture
+def standin_cuda(monkeypatch):
+    """`cuda` is the stand-in, also where there is a GPU: for what is counted, and for the mistakes it finds."""
+    monkeypatch.setattr(backend, "_cupy", None)
+    with standin.installed():
+        yield standin.cupy
+
+
+@pytest.fixture
+def gpu():
+    """A real GPU, for what nothing else shows; the test is skipped where there is none."""
+    if NO_GPU:
+        pytest.skip(NO_GPU)
+    return "cuda"
 
 
 @pytest.fixture(scope="session")

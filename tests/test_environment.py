@@ -1,10 +1,11 @@
-"""What a container leaves to a process, from the files of control groups."""
+"""What a container leaves to a process, from the files of control groups, and what a device says of itself."""
 
 from math import inf
 
 import pytest
 
-from tinyconv.environment import cores, cpu_limit
+from tinyconv.environment import cores, cpu_limit, device_details, driver, processor
+from tinyconv.errors import DeviceError
 
 
 def group(root, path, **files):
@@ -37,3 +38,36 @@ def test_the_first_version_has_two_files(tmp_path):
 def test_no_control_groups_no_limit(tmp_path):
     assert cpu_limit(tmp_path / "nowhere", tmp_path / "none") == inf
     assert cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build", "580.65.06"),
+        ("something else", "unknown"),
+    ],
+)
+def test_the_driver_tells_its_version(tmp_path, line, expected):
+    path = tmp_path / "version"
+    path.write_text(f"{line}\nGCC version:  gcc version 12.2.0\n", encoding="utf-8")
+    assert driver(path) == expected
+    assert driver(tmp_path / "none") == "unknown"
+
+
+def test_details_of_the_processor():
+    assert device_details("cpu") == {"name": processor()}
+
+
+@pytest.mark.usefixtures("standin_cuda")
+def test_details_of_a_gpu():
+    found = device_details("cuda:1")
+    assert {name: found[name] for name in ("name", "compute_capability", "cuda", "driver_cuda")} == {
+        "name": "stand-in",
+        "compute_capability": "9.0",
+        "cuda": "13.0",
+        "driver_cuda": "13.0",
+    }
+    assert found["memory_mib"] == 16 << 10
+    with pytest.raises(DeviceError, match="this machine has 2 GPU"):
+        device_details("cuda:2")

@@ -43,6 +43,7 @@ def test_every_public_name_is_there_and_none_is_a_secret():
         "cli",
         "fast",
         "cost",
+        "staging",
         "bench",
         "meta",
         "inspect",

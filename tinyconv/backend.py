@@ -16,7 +16,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinyconv import meta
-from tinyconv.errors import DeviceError
+from tinyconv.errors import DeviceError, OutOfMemoryError
+from tinyconv.shapes import Shape
+from tinyconv.staging import not_captured
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: what the library is decides, not a type here
 
@@ -41,12 +43,20 @@ class Backend(ABC):
         """`array`, from any backend, as one of this library's arrays on `device`; not copied if it is there already."""
 
     @abstractmethod
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        """An array with one number everywhere, made on `device`."""
+
+    @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The array on the host; NumPy's own arrays are returned as they are."""
 
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done (for timing)."""
+
+    def out_of_memory(self, what: str, error: MemoryError) -> None:
+        """Raise what there is more to say of `what` (an op's name) having found no memory; return if there is not."""
+        return
 
 
 class NumpyBackend(Backend):
@@ -63,6 +73,9 @@ class NumpyBackend(Backend):
     def asarray(self, array: Any, device: str) -> Array:
         return backend_of(array).to_numpy(array)
 
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return np.full(shape, value, dtype)
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
 
@@ -71,16 +84,26 @@ class NumpyBackend(Backend):
 
 
 class CupyBackend(Backend):
+    """CuPy works on the device that is current in a thread, so that of the arrays is made current before they are used.
+
+    `backend_of` does it: who asks it what library to use may use it at once.
+    """
+
     name = "cupy"
     on_host = False
 
     def __init__(self) -> None:
         try:
             import cupy
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise DeviceError(
                 "device 'cuda' needs CuPy, which is not installed: pip install 'tinyconv[cuda13]' (CUDA 13) "
                 "or 'tinyconv[cuda12]' (CUDA 12), or use device='cpu'"
+            ) from error
+        except ImportError as error:
+            raise DeviceError(
+                f"device 'cuda' needs CuPy, which is installed and cannot be imported ({error.__cause__ or error}); "
+                "`python -c 'import cupy'` may say more. Use device='cpu' meanwhile"
             ) from error
         self.xp = cupy
 
@@ -91,27 +114,77 @@ class CupyBackend(Backend):
         return f"cuda:{array.device.id}"
 
     def asarray(self, array: Any, device: str) -> Array:
-        with self._device(device):
-            return self.xp.asarray(array)
+        if not self.owns(array):
+            not_captured(
+                f"brings an array of shape {array.shape} from the host",
+                "give it as an argument, or make it before the step",
+            )
+        return self._made("to", device, self.xp.asarray, array)
 
-    def _device(self, device: str) -> Any:
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return self._made("full", device, self.xp.full, shape, value, dtype)
+
+    def _made(self, what: str, device: str, function: Any, *args: Any) -> Array:
+        self.use(self.check_device(device))
+        try:
+            return function(*args)
+        except MemoryError as error:
+            self.out_of_memory(what, error)
+            raise
+
+    def use(self, number: int) -> None:
+        """Make this the device that CuPy works on in this thread, from now on."""
+        if number != self.xp.cuda.runtime.getDevice():
+            self.xp.cuda.Device(number).use()
+
+    def check_device(self, device: str) -> int:
+        """The number of a device that is there; DeviceError, with the reason, for one that is not."""
+        runtime = self.xp.cuda.runtime
         number = int(device.partition(":")[2] or 0)
         try:
-            found = self.xp.cuda.runtime.getDeviceCount()
-        except self.xp.cuda.runtime.CUDARuntimeError as error:
+            found = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
+            made_for, driver = runtime.runtimeGetVersion(), runtime.driverGetVersion()
+            if 0 < driver < made_for:  # 0: there is none
+                raise DeviceError(
+                    f"device {device!r}: CuPy is made for CUDA {cuda_version(made_for)} and the driver knows CUDA up to "
+                    f"{cuda_version(driver)}: update the driver, or pip install 'tinyconv[cuda{driver // 1000}]' in place "
+                    "of that CuPy; or use device='cpu'"
+                ) from error
             raise DeviceError(
                 f"device {device!r}: no CUDA driver or GPU was found ({error}); use device='cpu'"
             ) from error
         if number >= found:
             raise DeviceError(f"device {device!r}: this machine has {found} GPU(s), numbered from 0")
-        return self.xp.cuda.Device(number)
+        return number
+
+    def out_of_memory(self, what: str, error: MemoryError) -> None:
+        if isinstance(error, OutOfMemoryError):  # said already
+            return
+        number = self.xp.cuda.runtime.getDevice()
+        free, total = self.xp.cuda.runtime.memGetInfo()
+        raise OutOfMemoryError(
+            f"{what}: no memory left on cuda:{number}. {error} Of its {total / 2**30:.1f} GiB, "
+            f"{(total - free) / 2**30:.1f} are in use, by other programs too: use a smaller batch, or no_grad() where "
+            "nothing is to be trained"
+        ) from error
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        not_captured(
+            f"reads values of a tensor of shape {array.shape} on the host",
+            "return the tensor and read it after the step (.item(), float, if, print, .cpu())",
+        )
         host: np.ndarray[Any, Any] = self.xp.asnumpy(array)
         return host
 
     def synchronize(self) -> None:
+        not_captured("waits for the device", "wait after it")
         self.xp.cuda.get_current_stream().synchronize()
+
+
+def cuda_version(number: int) -> str:
+    """CUDA's number of a version, as people write it: 12040 is 12.4."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 class MetaBackend(Backend):
@@ -129,6 +202,9 @@ class MetaBackend(Backend):
 
     def asarray(self, array: Any, device: str) -> Array:
         return meta.MetaArray(array.shape, array.dtype)
+
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return meta.MetaArray(shape, dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         host: np.ndarray[Any, Any] = array.item()  # which says why not
@@ -154,7 +230,7 @@ def cupy_backend() -> CupyBackend:
 def backend_of(*arrays: Any) -> Backend:
     """The one backend that all `arrays` belong to. Python numbers and None belong to any; with nothing else, NumPy.
 
-    A mixture raises DeviceError.
+    A mixture raises DeviceError. With CuPy, the arrays' device is the current one from here on.
     """
     found: Backend | None = None
     first: Any = None
@@ -178,6 +254,8 @@ def backend_of(*arrays: Any) -> Backend:
                 f"arrays on two devices met: {_describe(found, first)} and {_describe(backend, array)}; "
                 "move one of them with .to(device), or the whole model with model.to(device)"
             )
+    if found is _cupy and found is not None:
+        found.use(first.device.id)
     return found or NUMPY
 
 

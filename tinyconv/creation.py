@@ -57,7 +57,8 @@ def full(
     except (OverflowError, ValueError):  # too large, or infinite; NaN
         raise DtypeError(f"full: {fill_value} does not fit {wanted}") from None
     sizes = _sizes((shape,))
-    return _made(device, sizes, wanted, lambda: np.full(sizes, value, wanted), requires_grad)
+    array = backend_for(device).full(sizes, value.item(), wanted, device_name(device))
+    return wrap(array).requires_grad_(requires_grad)
 
 
 def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:

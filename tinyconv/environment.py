@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from math import inf
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.backend import cupy_backend
+from tinyconv.backend import cuda_version, cupy_backend, device_name
 
 
 def environment() -> dict[str, Any]:
@@ -104,6 +105,34 @@ def gpu() -> str:
     except Exception as error:  # whatever is wrong with a driver is what we are here to say
         return f"none: {str(error).splitlines()[0]}"
     return f"CuPy {cupy.__version__}: {', '.join(names)}"
+
+
+def device_details(device: str) -> dict[str, Any]:
+    """What records say of the device they are of: its name, and of a GPU its memory, its compute capability, the
+    driver, and the versions of CuPy and CUDA. DeviceError where there is no such device."""
+    place = device_name(device)
+    if place == "cpu":
+        return {"name": processor()}
+    number, cupy = cupy_backend().check_device(place), cupy_backend().xp
+    found = cupy.cuda.runtime.getDeviceProperties(number)
+    return {
+        "name": found["name"].decode(),
+        "memory_mib": found["totalGlobalMem"] >> 20,
+        "compute_capability": f"{found['major']}.{found['minor']}",
+        "driver": driver(Path("/proc/driver/nvidia/version")),
+        "driver_cuda": cuda_version(cupy.cuda.runtime.driverGetVersion()),
+        "cuda": cuda_version(cupy.cuda.runtime.runtimeGetVersion()),
+        "cupy": cupy.__version__,
+    }
+
+
+def driver(path: Path) -> str:
+    """The version of NVIDIA's driver, as its kernel module tells it; "unknown" where it does not."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", path.read_text(encoding="utf-8"))
+    except OSError:
+        return "unknown"
+    return found[1] if found else "unknown"
 
 
 def commit() -> str:

@@ -47,6 +47,10 @@ class DeviceError(TinyconvError, RuntimeError):
     """Arrays on different devices met, or the device asked for is not there."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A GPU has no memory left for what an operation makes."""
+
+
 class GraphError(TinyconvError, RuntimeError):
     """The tape cannot be walked: freed, changed in place, or never recorded."""
 

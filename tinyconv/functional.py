@@ -13,8 +13,10 @@ from tinyconv.caller import warn
 from tinyconv.creation import rand_like, tensor
 from tinyconv.errors import GraphError, ShapeError
 from tinyconv.modes import is_grad_enabled
+from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, pair, same_padding
 from tinyconv.tensor import Dtype, OpNode, Tensor, apply, unary, wrap
+from tinyconv.variants import form_of
 
 Size: TypeAlias = int | Sequence[int]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -295,11 +297,13 @@ def batch_norm(
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
         n = input.numel() // input.shape[1]
+        statistics = running_mean.array, running_var.array, mean.array, var.array
+        backend = backend_of(y.array, *statistics)  # refuses two devices
+        move = form_of("running_statistics", backend.name, *statistics) or move_statistics
         with np.errstate(all="ignore"):  # infinities and NaN go through here as they do through ops
-            for running, found in ((running_mean, mean.array), (running_var, var.array * (n / (n - 1)))):
-                running.array *= 1 - momentum
-                running.array += momentum * found
-                running.storage.wrote(running.array)
+            move(backend.xp, *statistics, momentum, n / (n - 1))
+        for running in (running_mean, running_var):
+            running.storage.wrote(running.array)
     return y
 
 

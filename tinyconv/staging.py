@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tinyconv.errors import CaptureError
 from tinyconv.modes import mode
 
 
@@ -28,3 +29,9 @@ def each_step(function: Callable[[], None]) -> None:
     if recorder is not None:
         recorder.each_step(function)
     function()
+
+
+def not_captured(what: str, instead: str) -> None:
+    """CaptureError, in a step that is captured: its replays could not do `what`."""
+    if mode.get().recorder is not None:
+        raise CaptureError(f"capture: the step {what}, which a replay on the device cannot do; {instead}")

@@ -36,6 +36,11 @@ class Node:
         """
         raise NotImplementedError
 
+    @property
+    def gives(self) -> bool:
+        """Whether nobody else will hold the gradients that `pull` returns, so that they need not be copied."""
+        return False
+
     def release(self) -> None:
         """Drop what was saved for `pull`: this node has been walked."""
 
@@ -60,7 +65,7 @@ def walk(
 
     The first gradient to reach a node is borrowed (it may be an array that somebody else holds), the second makes a
     sum that the walk owns, the third and later are added to that sum in place. So `x + x`, diamonds and views come
-    out right without any op thinking about aliasing.
+    out right without any op thinking about aliasing. What comes from a node that `gives` is owned from the first.
     """
     captured: dict[Node, Any] = {}
     roots = list(roots)
@@ -68,11 +73,12 @@ def walk(
     useful = None if capture is None else leading_to(wanted, [node for node, _ in roots])
     pending: dict[Node, list[Any]] = {}  # node -> [gradient so far, whether the walk owns it]
     heap: list[tuple[int, Node]] = []
+    gives = pull is _pull  # of another way nothing is known
 
-    def send(node: Node, grad: Any) -> None:
+    def send(node: Node, grad: Any, given: bool = False) -> None:
         entry = pending.get(node)
         if entry is None:
-            pending[node] = [grad, False]
+            pending[node] = [grad, given]
             heappush(heap, (-node.order, node))
         elif entry[1]:
             entry[0] += grad
@@ -98,7 +104,7 @@ def walk(
             continue
         for parent, parent_grad, needed in zip(node.parents, pull(node, grad, owned, needs), needs, strict=True):
             if needed and parent is not None and parent_grad is not None:
-                send(parent, parent_grad)
+                send(parent, parent_grad, gives and node.gives)
         if not retain:
             node.release()
     return captured

@@ -14,7 +14,9 @@ from tinyconv import lifted, ops, shapes
 from tinyconv.backend import META, NUMPY, Array, backend_for, backend_of, default_device, device_name
 from tinyconv.backend import device as Device
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.meta import MetaArray
 from tinyconv.modes import Layer, enable_grad, mode, quiet, quietly
+from tinyconv.staging import not_captured
 from tinyconv.storage import Storage, checksum
 from tinyconv.tape import Node, number, walk
 from tinyconv.variants import automatic, op_name, select
@@ -56,6 +58,7 @@ class Leaf(Node):
         return dtype
 
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        ready(grad)
         if self.grad is None:
             # What is borrowed may be a view of another gradient, or the caller's own array.
             self.grad = wrap(grad if owned else grad.copy())
@@ -95,10 +98,16 @@ class OpNode(Node):
         self.sums = _NONE  # of what was saved of memory that others might write to: place, whose it is, checksum
         self.grad: Any = None
 
+    @property
+    def gives(self) -> bool:
+        """As the pair says, `gives = True` in its class: a leaf keeps such a gradient and copies nothing."""
+        return getattr(self.pair, "gives", False)
+
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         self.check_saved()
         if self.grad is not None:
             self.grad = wrap(grad.copy() if self.grad is _RETAIN else self.grad.array + grad)
+        ready(grad)
         grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
         self.check_gradients(grads)
         watcher = mode.get().watcher
@@ -196,10 +205,14 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     if check is not None:
         check(*arrays, **geometry)
     pair = op if now.variants is None and op not in automatic else select(op, backend.name, arrays, geometry)
-    if now.quiet:  # `quietly`, written out: it is on the way of every op
-        y, saved = pair.forward(xp, *arrays, **geometry)
-    else:
-        y, saved = quiet.context.run(pair.forward, xp, *arrays, **geometry)
+    try:
+        if now.quiet:  # `quietly`, written out: it is on the way of every op
+            y, saved = pair.forward(xp, *arrays, **geometry)
+        else:
+            y, saved = quiet.context.run(pair.forward, xp, *arrays, **geometry)
+    except MemoryError as error:
+        backend.out_of_memory(op_name(op), error)
+        raise
     rest: tuple[Tensor, ...] = ()
     if type(y) is tuple:
         y, *others = y
@@ -320,7 +333,7 @@ def grad(
     if create_graph:
         with enable_grad():
             return tuple(found[node].clone() if node in found else None for node in nodes)
-    return tuple(wrap(found[node].copy()) if node in found else None for node in nodes)
+    return tuple(wrap(ready(found[node]).copy()) if node in found else None for node in nodes)
 
 
 def _walk(
@@ -352,16 +365,18 @@ def _walk(
             _check_gradient(f"{what}: gradient", seed, root)
         starts.append((root.node, seed if create_graph else seed.array))
     retain = create_graph if retain is None else retain
-    if create_graph:
-        now = mode.get()
-        mode.set(now.but(recording=True, watcher=None))  # the recorder tells the watcher what it should know
-        try:
-            with np.errstate(all="ignore"):
-                return walk(starts, retain=retain, capture=capture, pull=Recorder(now.watcher).pull)
-        finally:
-            mode.set(now)
-    with np.errstate(all="ignore"):
-        return walk(starts, retain=retain, capture=capture)
+    now = mode.get()
+    try:
+        with np.errstate(all="ignore"):
+            if not create_graph:
+                return walk(starts, retain=retain, capture=capture)
+            mode.set(now.but(recording=True, watcher=None))  # the recorder tells the watcher what it should know
+            return walk(starts, retain=retain, capture=capture, pull=Recorder(now.watcher).pull)
+    except MemoryError as error:
+        backend_of(roots[0].array).out_of_memory(what, error)
+        raise
+    finally:
+        mode.set(now)
 
 
 class Recorder:
@@ -625,7 +640,7 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             _check_gradient("grad", value, self)
-            if isinstance(value.array, np.ndarray) and not value.array.flags.writeable:
+            if not _writeable(value.array):
                 value = value.clone()  # backward will add to it
         if self.node is None:
             self.node = Leaf(self.array, self.storage)
@@ -754,14 +769,20 @@ class Tensor:
         """The one element, as a Python number."""
         if self.numel() != 1:
             raise ShapeError(f"item: only a tensor with one element is a number, this one has shape {self.shape}")
-        return self.array.item()
+        return backend_of(self.array).to_numpy(self.array).item()
 
     def tolist(self) -> Any:
-        return self.array.tolist()
+        return backend_of(self.array).to_numpy(self.array).tolist()
 
-    def to(self, *args: Any, device: str | None = None, dtype: Dtype = None, copy: bool = False) -> Tensor:
+    def to(
+        self, *args: Any, device: str | None = None, dtype: Dtype = None, copy: bool = False, non_blocking: bool = False
+    ) -> Tensor:
         """This tensor with another dtype, on another device, or both: `t.to("cuda")`, `t.to(tc.float64)`,
-        `t.to(other)`. The same tensor if nothing changes, unless `copy`. Gradients flow through."""
+        `t.to(other)`. The same tensor if nothing changes, unless `copy`. Gradients flow through.
+
+        `non_blocking` is understood, for programs written for torch: a copy to a GPU never waits for it, and one to the
+        host always does.
+        """
         device, dtype = destination(args, device, dtype)
         out = self
         if dtype is not None and dtype != self.dtype:
@@ -773,8 +794,9 @@ class Tensor:
     def cpu(self) -> Tensor:
         return self.to("cpu")
 
-    def cuda(self) -> Tensor:
-        return self.to("cuda")
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        """This tensor on a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`."""
+        return self.to(cuda_name(device))
 
     def float(self) -> Tensor:
         return self.to(np.float32)
@@ -804,7 +826,7 @@ class Tensor:
             raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
         out = object.__new__(type(self))
         memo[id(self)] = out
-        out.array, out.storage, out.node, out.tracked = self.array.copy(), Storage(), None, self.tracked
+        out.array, out.storage, out.node, out.tracked = ready(self.array).copy(), Storage(), None, self.tracked
         if self.node is not None:
             out.node = Leaf(out.array, out.storage)
             out.grad = None if self.grad is None else self.grad.clone()
@@ -992,13 +1014,13 @@ class Tensor:
 
     def _write(self, where: Any, values: Any) -> None:
         """Write into this memory, and count it."""
-        if isinstance(self.array, np.ndarray) and not self.array.flags.writeable:
+        if not _writeable(self.array):
             raise GraphError(
                 "this tensor cannot be written to: its elements share memory (expand), or NumPy holds it read-only; "
                 "write to a copy, x.clone()"
             )
         try:
-            self.array[where] = values
+            ready(self.array)[where] = values
         except ValueError as error:
             raise ShapeError(f"x[...] = value with x of shape {self.shape}: {error}") from None
         self.storage.wrote(self.array)
@@ -1011,7 +1033,12 @@ class Tensor:
                 "or write inside `with tinyconv.no_grad():`"
             )
         arrays, _ = _index(index)
-        self._write(arrays, value.array if isinstance(value, Tensor) else value)
+        if isinstance(value, Tensor):
+            backend_of(self.array, value.array)  # refuses two devices
+            value = value.array
+        elif not isinstance(value, int | float | np.generic):
+            value = to_array(value, None, self.device)
+        self._write(_placed(arrays, self.array), value)
 
     # Comparisons: bool tensors, outside the tape.
 
@@ -1046,10 +1073,10 @@ class Tensor:
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def __invert__(self) -> Tensor:
-        return wrap(~self.array)
+        return wrap(~ready(self.array))
 
     def isnan(self) -> Tensor:
-        return wrap(self.array != self.array)
+        return wrap(ready(self.array) != self.array)
 
     def isfinite(self) -> Tensor:
         return wrap(backend_of(self.array).xp.isfinite(self.array))
@@ -1057,12 +1084,12 @@ class Tensor:
     @numpy_names
     def all(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Whether all elements are true (not zero)."""
-        return wrap(self.array.all(axis=_axis_or_none(dim, self.ndim, "all"), keepdims=keepdim))
+        return wrap(ready(self.array).all(axis=_axis_or_none(dim, self.ndim, "all"), keepdims=keepdim))
 
     @numpy_names
     def any(self, dim: Any = None, keepdim: Any = False) -> Tensor:
         """Whether any element is true (not zero)."""
-        return wrap(self.array.any(axis=_axis_or_none(dim, self.ndim, "any"), keepdims=keepdim))
+        return wrap(ready(self.array).any(axis=_axis_or_none(dim, self.ndim, "any"), keepdims=keepdim))
 
     # Elementwise.
 
@@ -1180,7 +1207,7 @@ class Tensor:
     def _arg(self, name: str, dim: Any, keepdim: Any) -> Tensor:
         self._not_empty(name, dim)
         axis = None if dim is None or self.ndim == 0 else shapes.axis_of(dim, self.ndim, name)
-        return wrap(getattr(self.array, name)(axis=axis, keepdims=keepdim))
+        return wrap(getattr(ready(self.array), name)(axis=axis, keepdims=keepdim))
 
     def _not_empty(self, name: str, dim: Any) -> Tensor:
         if any(self.shape[axis] == 0 for axis in shapes.axes_of(dim, self.ndim, name) if self.ndim):
@@ -1338,7 +1365,7 @@ class Tensor:
         """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
         arrays, simple = _index(index)
         try:
-            return apply(ops.Index, self, index=arrays, simple=simple)
+            return apply(ops.Index, self, index=_placed(arrays, self.array), simple=simple)
         except IndexError as error:
             if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
                 error.add_note(f"in x[...] with x of shape {self.shape}")
@@ -1367,6 +1394,10 @@ class _Move:
     """y = x on another device;  dx = dy on the device of x."""
 
     name = "to"
+
+    @staticmethod
+    def check(x: Array, *, device: str) -> None:
+        not_captured(f"moves a tensor of shape {x.shape} to {device}", "move it before the step, or after it")
 
     @staticmethod
     def forward(xp: Any, x: Array, *, device: str) -> Any:
@@ -1418,16 +1449,34 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     while isinstance(first, list | tuple) and first:
         first = first[0]
     typed = hasattr(first, "dtype")  # a list of arrays, tensors or NumPy's scalars has their dtype too
+    device = device or default_device()
     found = data if hasattr(data, "__cuda_array_interface__") or META.owns(data) else np.asarray(data)
     own = as_dtype(found.dtype)
+    found = found if found.dtype == own else found.astype(own)  # the order of bytes of another machine
     wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if own.kind == "f" and not typed else own
     if wanted.kind in "iu" and not typed and found.size and not META.owns(found):
         low, high = found.min(), found.max()
         if not np.iinfo(wanted).min <= low <= high <= np.iinfo(wanted).max:  # also where one is NaN
             raise DtypeError(f"tensor: values from {low} to {high} do not fit {wanted}")
-    device = device or default_device()
     backend = backend_of(found) if device is None else backend_for(device)
-    return backend.asarray(found, device_name(device)).astype(wanted, copy=True)
+    place = backend.device_of(found) if device is None else device_name(device)
+    if found.ndim == 0 and not typed:
+        return backend.full((), found.item(), wanted, place)  # a number: there is nothing to copy to a GPU
+    return backend.asarray(found, place).astype(wanted, copy=True)
+
+
+def ready(array: Array) -> Array:
+    """The array, of which the device is the current one from here on (see `backend_of`)."""
+    if type(array) is not ndarray:
+        backend_of(array)
+    return array
+
+
+def _writeable(array: Array) -> bool:
+    """Whether each element has a place of its own, and NumPy lets us write there. CuPy does not look."""
+    if isinstance(array, np.ndarray) or META.owns(array):
+        return bool(array.flags.writeable)
+    return array.size == 0 or all(stride or size < 2 for stride, size in zip(array.strides, array.shape, strict=True))
 
 
 def as_dtype(dtype: Dtype) -> np.dtype[Any]:
@@ -1451,6 +1500,11 @@ def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tupl
         else:
             dtype = arg
     return device and device_name(device), None if dtype is None else as_dtype(dtype)
+
+
+def cuda_name(device: Any) -> str:
+    """The GPU that `cuda()`, `cuda(1)` or `cuda("cuda:1")` names."""
+    return f"cuda:{device or 0}" if device is None or isinstance(device, int) else str(device)
 
 
 def from_array(array: np.ndarray[Any, Any]) -> Tensor:
@@ -1608,6 +1662,24 @@ def _index(index: Any) -> tuple[Any, bool]:
     if not any(part is Ellipsis for part in arrays) and not any(hasattr(part, "dtype") for part in arrays):
         arrays.append(Ellipsis)  # so that x[0] of a vector is a view of it, not a copy of a number
     return tuple(arrays), simple
+
+
+def _placed(index: tuple[Any, ...], x: Array) -> tuple[Any, ...]:
+    """An index whose arrays are on the device of `x`, a mask among them as the places where it is true.
+
+    What is in host memory is looked at there: nothing of a GPU is read for it, and what is out of range is found, which
+    CuPy would take modulo the size.
+    """
+    if isinstance(x, np.ndarray) or META.owns(x) or not any(getattr(part, "ndim", 0) for part in index):
+        return index
+    if all(isinstance(part, np.ndarray) for part in index if hasattr(part, "ndim")):
+        MetaArray(x.shape, x.dtype)[index]
+    backend = backend_of(x)
+    placed: list[Any] = []
+    for part in index:
+        places = part.nonzero() if getattr(part, "ndim", 0) and part.dtype.kind == "b" else (part,)
+        placed += [backend.asarray(p, backend.device_of(x)) if hasattr(p, "ndim") else p for p in places]
+    return tuple(placed)
 
 
 def sizes_of(args: tuple[Any, ...]) -> list[int]:

@@ -42,7 +42,7 @@ class Variant:
 _table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
 automatic: dict[Any, list[str]] = {}
 """The variants of which the first that takes the inputs runs where none is chosen. By the op itself, not its name: a
-class derived from an op is another op."""
+class derived from an op is another op. What is no op (see `register_form`) goes by its name."""
 
 
 def op_name(op: Any) -> str:
@@ -72,6 +72,25 @@ def register(
     rows = _table.setdefault(op, {})
     others = [variant for variant in rows.get(name, []) if variant.backend != backend]
     rows[name] = [*others, Variant(name, pair, backend, applies)]
+
+
+def register_form(name: str, variant: str, form: Any, *, backend: str, by_itself: bool = True) -> None:
+    """Add the variant `variant` of what is no op, and so has no backward: an optimiser's rule, the making of a batch.
+
+    What the form takes and does is between it and its caller. It runs where `using` chooses it and, with `by_itself`,
+    where nothing is chosen; else, and where it has `applies(*args)` and that is false, the readable one does.
+    """
+    rows = _table.setdefault(name, {})
+    others = [found for found in rows.get(variant, []) if found.backend != backend]
+    rows[variant] = [*others, Variant(variant, form, backend, getattr(form, "applies", None))]
+    if by_itself:
+        automatic[name] = [variant]
+
+
+def form_of(name: str, backend: str, *args: Any) -> Any:
+    """The form to run in place of the readable one, which `form_of` does not know: None where that is to run."""
+    choice = (mode.get().variants or {}).get(name)
+    return None if choice == READABLE else _taking(name, choice, automatic.get(name, ()), backend, list(args), {})
 
 
 def available(op: str | None = None) -> dict[str, list[str]] | list[str]:

@@ -234,24 +234,3 @@ def test_arrays_of_unknown_libraries():
     assert message(tc.DeviceError, backend_of, torch.ones(2)) == torchs
     with pytest.raises(TypeError, match="unsupported operand"):
         tc.ones(2) + ForeignArray()
-
-
-class GpuBackend(type(NUMPY)):
-    """A stand-in for CuPy's, which owns the foreign arrays."""
-
-    def owns(self, array):
-        return isinstance(array, ForeignArray)
-
-    def device_of(self, array):
-        return "cuda:0"
-
-
-def test_two_libraries_in_one_op(monkeypatch):
-    gpu = GpuBackend()
-    monkeypatch.setitem(sys.modules, "cupy", object())
-    monkeypatch.setattr("tinyconv.backend._cupy", gpu)
-    assert backend_of(ForeignArray(), 1, None) is gpu
-    assert message(tc.DeviceError, backend_of, np.ones((2, 3), np.float32), ForeignArray()) == (
-        "arrays on two devices met: float32 (2, 3) on cpu and float32 (2,) on cuda:0; "
-        "move one of them with .to(device), or the whole model with model.to(device)"
-    )

@@ -10,6 +10,8 @@ import tinyconv as tc
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.usefixtures("everywhere")
+
 DTYPES = ["bool", "uint8", "int32", "int64", "float32", "float64"]
 OPERANDS = [
     *((dtype, shape) for dtype in DTYPES for shape in ((2,), ())),

@@ -306,6 +306,7 @@ def test_the_errors_are_also_the_builtin_ones():
         tc.ShapeError: ValueError,
         tc.DtypeError: TypeError,
         tc.DeviceError: RuntimeError,
+        tc.OutOfMemoryError: MemoryError,
         tc.GraphError: RuntimeError,
         tc.CheckpointError: ValueError,
         tc.DataError: ValueError,

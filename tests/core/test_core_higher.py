@@ -6,10 +6,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from oracle import compare
+from oracle import assert_allclose, compare, host, on_the_host
 
 import tinyconv as tc
 from tinyconv import functional as F
+
+pytestmark = pytest.mark.usefixtures("everywhere")
 
 TF = torch.nn.functional
 
@@ -52,7 +54,7 @@ def test_the_first_order_is_the_same_to_the_bit():
     recorded = tc.grad(loss, params, create_graph=True)
     plain = tc.grad(loss, params)
     for a, b in zip(recorded, plain, strict=True):
-        np.testing.assert_allclose(a.array, b.array, rtol=1e-6, atol=1e-8)
+        assert_allclose(a.array, b.array, rtol=1e-6, atol=1e-8)
         assert a.dtype == b.dtype
 
 
@@ -79,7 +81,7 @@ def lenets():
 def agree(ours, theirs):
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         reference = b.detach().numpy()
-        compare(f"result {i}", a.array, reference, 16 * np.abs(reference).max())
+        compare(f"result {i}", host(a), reference, 16 * np.abs(reference).max())
 
 
 def test_a_hessian_vector_product():
@@ -276,7 +278,7 @@ def test_variants_are_differentiated_by_the_op_they_stand_for(variant):
             (g,) = tc.grad((F.conv2d(x, w) ** 2).sum(), x, create_graph=True)
         return tc.grad((g**2).sum(), w)[0].array
 
-    np.testing.assert_allclose(second(variant), second("im2col"), rtol=1e-4)
+    assert_allclose(second(variant), second("im2col"), rtol=1e-4)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -353,6 +355,7 @@ class Concatenated(Square):
         return (np.concatenate([dy]) * 2 * saved[0],)
 
 
+@on_the_host
 @pytest.mark.parametrize(
     ("op", "what"),
     [
@@ -385,12 +388,13 @@ class NumpyExp:
         return (saved[0] * dy,)
 
 
+@on_the_host
 def test_numpys_elementwise_functions_may_be_used():
     x = tc.tensor([0.5, 2.0], requires_grad=True, dtype=tc.float64)
     y = tc.apply(NumpyExp, x).sum()
     for _ in range(3):
         (g,) = tc.grad(y, x, create_graph=True)
-        np.testing.assert_allclose(g.array, np.exp(x.array))
+        assert_allclose(g.array, np.exp(x.array))
         y = g.sum()
 
 
@@ -406,6 +410,7 @@ class Methods:
         raise AssertionError("not under test")
 
 
+@on_the_host
 def test_methods_of_arrays_are_recorded_too():
     from tinyconv.lifted import Library
 
@@ -413,12 +418,12 @@ def test_methods_of_arrays_are_recorded_too():
     library = Library(np, tc.apply, tc.tensor, "Methods")
     y, _ = Methods.forward(library, library.lift(x))
     expected, _ = Methods.forward(np, x.detach().numpy())
-    np.testing.assert_allclose(y.tensor.array, expected)
+    assert_allclose(y.tensor.array, expected)
     y.tensor.sum().backward()
     theirs = torch.arange(6.0, dtype=torch.float64).reshape(2, 3).requires_grad_()
     total = theirs.sum(0) + theirs.mean(0) + theirs.amax(0) + theirs.T.ravel()[0] + theirs[0]
     (total**2).sum().backward()
-    np.testing.assert_allclose(x.grad.array, theirs.grad.numpy())
+    assert_allclose(x.grad.array, theirs.grad.numpy())
 
 
 # --- writes between the walks, and inside ops -----------------------------------------------------------------------
@@ -482,6 +487,7 @@ def leaf_handed_out_while_it_needs_no_gradient():
     y.backward()
 
 
+@on_the_host
 @pytest.mark.parametrize(
     "program",
     [
@@ -566,6 +572,7 @@ def on_a_plain_array(xp, x, dy):
     return np.zeros(2, np.float32) + 2 * dy * x + 0 * xp.power(2.0, x) * abs(x).flatten()
 
 
+@on_the_host
 @pytest.mark.parametrize(
     "backward",
     [through_a_slice, through_a_reshaped_and_a_transposed_view, through_another_name, on_a_plain_array],

@@ -7,11 +7,14 @@ from operator import lt
 import numpy as np
 import pytest
 from messages import message
+from oracle import assert_array_equal, on_the_host, share_memory
 
 import tinyconv as tc
 from tinyconv.nn import Parameter
 
 torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.usefixtures("everywhere")
 
 DTYPES = ["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
 
@@ -37,9 +40,10 @@ def test_tensor_infers_shape_and_dtype_as_torch(data):
     ours, theirs = tc.tensor(data), torch.tensor(data)
     assert ours.shape == tuple(theirs.shape)
     assert dtype_name(ours) == dtype_name(theirs)
-    np.testing.assert_array_equal(ours.array, theirs.numpy())
+    assert_array_equal(ours.array, theirs.numpy())
 
 
+@on_the_host
 def test_tensor_of_nested_lists_with_tensors():
     x = tc.tensor([[tc.tensor(1, dtype=tc.int32), 2], [3, 4]])
     assert x.tolist() == [[1, 2], [3, 4]]
@@ -152,6 +156,7 @@ def test_from_numpy_refuses(array, message):
     assert str(error.value) == message
 
 
+@on_the_host
 @pytest.mark.parametrize("export", [tc.Tensor.numpy, np.asarray, np.from_dlpack], ids=["numpy", "asarray", "dlpack"])
 def test_arrays_share_memory_and_are_read_only_where_grad_is_required(export):
     x = tc.ones(3)
@@ -167,6 +172,7 @@ def test_arrays_share_memory_and_are_read_only_where_grad_is_required(export):
     assert export(x.detach()).flags.writeable
 
 
+@on_the_host
 def test_memory_maps(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r+")
@@ -178,6 +184,7 @@ def test_memory_maps(tmp_path):
         y.backward()
 
 
+@on_the_host
 def test_np_array_copies_and_converts():
     x = tc.ones(3, requires_grad=True)
     array = np.array(x)
@@ -188,6 +195,7 @@ def test_np_array_copies_and_converts():
         np.asarray(x, dtype=np.float64, copy=False)
 
 
+@on_the_host
 def test_torch_reads_the_same_memory_through_dlpack():
     x = tc.ones(2, 3)
     theirs = torch.from_dlpack(x)
@@ -196,6 +204,7 @@ def test_torch_reads_the_same_memory_through_dlpack():
     assert tc.from_numpy(theirs.numpy()).tolist() == x.tolist()
 
 
+@on_the_host
 @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "true_divide"])
 def test_arithmetic_with_arrays_gives_tensors_either_way_round(name):
     symbol = {"add": "__add__", "subtract": "__sub__", "multiply": "__mul__", "true_divide": "__truediv__"}[name]
@@ -207,13 +216,14 @@ def test_arithmetic_with_arrays_gives_tensors_either_way_round(name):
         assert type(result) is tc.Tensor
         assert result.requires_grad
         assert result.dtype == tc.float32
-        np.testing.assert_array_equal(result, expected)
+        assert_array_equal(result, expected)
 
 
+@on_the_host
 def test_matmul_and_comparisons_with_arrays():
     array, x = np.eye(2, dtype=np.float32), tc.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert type(array @ x) is type(x @ array) is type(array < x) is type(array == x) is tc.Tensor
-    np.testing.assert_array_equal(array < x, [[False, True], [True, True]])
+    assert_array_equal(array < x, [[False, True], [True, True]])
 
 
 @pytest.mark.parametrize("scalar", [np.float64(2), np.float32(2), np.int64(2), np.uint8(2)], ids=repr)
@@ -224,6 +234,7 @@ def test_numpy_scalars_count_as_python_numbers(scalar):
         assert result.dtype == tc.float32
 
 
+@on_the_host
 def test_numpy_functions_give_arrays_unless_a_gradient_would_be_lost():
     x = tc.tensor([0.0, 1.0])
     assert type(np.exp(x)) is np.ndarray
@@ -332,6 +343,7 @@ def test_format_of_numbers():
 # --- other dtypes, devices and copies -------------------------------------------------------------------------------
 
 
+@on_the_host
 def test_to():
     x = tc.ones(2, requires_grad=True)
     assert x.to(tc.float32) is x
@@ -355,13 +367,13 @@ def test_clone_contiguous_detach_data():
     turned = x.T.contiguous()
     assert turned.array.flags.c_contiguous
     (turned * turned).sum().backward()
-    np.testing.assert_array_equal(x.grad, 2 * x.detach())
+    assert_array_equal(x.grad, 2 * x.detach())
     x.grad = None
     x.clone().sum().backward()
     assert x.grad.tolist() == [[1.0] * 3] * 2
     for same in (x.detach(), x.data):
         assert not same.requires_grad
-        assert np.shares_memory(same.array, x.array)
+        assert share_memory(same.array, x.array)
     x.data -= x.data
     assert x.tolist() == [[0.0] * 3] * 2
     x.data = tc.ones(2, 3)
@@ -381,8 +393,8 @@ def test_deepcopy_and_pickle(make):
     assert type(twin[0]) is type(x)
     assert twin[0].requires_grad
     assert twin[0].grad.tolist() == [3.0, 3.0]
-    assert not np.shares_memory(twin[0].array, x.array)
-    assert not np.shares_memory(twin[0].grad.array, x.grad.array)
+    assert not share_memory(twin[0].array, x.array)
+    assert not share_memory(twin[0].grad.array, x.grad.array)
     again = pickle.loads(pickle.dumps(x))
     assert type(again) is type(x)
     assert (again.tolist(), again.requires_grad, again.grad) == (x.tolist(), True, None)
@@ -400,6 +412,7 @@ def test_pickle_keeps_the_dtype_and_the_0_d_shape(dtype):
     assert (x.shape, x.dtype) == ((), dtype)
 
 
+@on_the_host
 def test_sizes():
     x = tc.zeros(2, 3, 4)
     assert x.size() == x.shape == (2, 3, 4)
@@ -423,10 +436,10 @@ def test_indexing_equals_torch_with_its_gradient(index):
     data = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     x, theirs = tc.tensor(data, requires_grad=True), torch.tensor(data, requires_grad=True)
     y, expected = x[index], theirs[index]
-    np.testing.assert_array_equal(y, expected.detach().numpy())
+    assert_array_equal(y, expected.detach().numpy())
     (y * y).sum().backward()
     (expected * expected).sum().backward()
-    np.testing.assert_array_equal(x.grad, theirs.grad.numpy())
+    assert_array_equal(x.grad, theirs.grad.numpy())
 
 
 def test_indexing_with_tensors():
@@ -459,6 +472,7 @@ def test_an_index_that_changes_later_does_not_spoil_the_gradient():
     assert x.grad.tolist() == [1.0, 1.0, 2.0, 0.0]
 
 
+@on_the_host
 def test_printing_of_small_and_empty_tensors():
     assert repr(tc.tensor([1 / 3, 2.0])) == "tensor([0.3333, 2.    ])"
     assert repr(tc.zeros(0, 3)) == "tensor([], size=(0, 3))"
@@ -482,13 +496,14 @@ def test_sequences_in_an_index_are_integer_arrays(index):
     x = np.arange(6.0).reshape(3, 2)
     t = tc.tensor(x, requires_grad=True)
     y = t[index]
-    np.testing.assert_array_equal(y, x[index])
+    assert_array_equal(y, x[index])
     y.sum().backward()
     expected = np.zeros_like(x)
     np.add.at(expected, index, 1)
-    np.testing.assert_array_equal(t.grad, expected)
+    assert_array_equal(t.grad, expected)
 
 
+@on_the_host
 @pytest.mark.parametrize(
     "expression",
     [
@@ -525,6 +540,6 @@ def test_sum_in_the_dtype_asked_for():
 def test_the_words_of_numpy_are_understood(name):
     x = tc.tensor([[1.0, 2.0], [3.0, 5.0]])
     reduce = getattr(x, name)
-    np.testing.assert_array_equal(reduce(axis=1, keepdims=True), reduce(dim=1, keepdim=True))
+    assert_array_equal(reduce(axis=1, keepdims=True), reduce(dim=1, keepdim=True))
     assert reduce(axis=-1).shape == (2,)
     assert getattr(tc, name)(x, axis=0).shape == (2,)

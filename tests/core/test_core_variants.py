@@ -267,3 +267,30 @@ def test_an_op_without_a_name_goes_by_that_of_its_class():
     variants.register("Relu", "seven", Seven)
     with tc.using(Relu="seven"):
         assert tc.ones(2).relu().tolist() == [7.0, 7.0]
+
+
+# --- what is no op --------------------------------------------------------------------------------------------------
+
+
+def test_a_form_runs_where_it_is_registered_and_chosen(monkeypatch):
+    class Form:
+        def applies(self, n):
+            return n < 10
+
+    quick, other = Form(), object()
+    for name in ("rule", "other"):
+        monkeypatch.setitem(variants.automatic, name, [])
+    variants.register_form("rule", "quick", quick, backend="cupy")
+    variants.register_form("other", "quick", other, backend="cupy", by_itself=False)
+    assert variants.form_of("rule", "cupy", 9) is quick
+    assert [variants.form_of("rule", "cupy", 10), variants.form_of("rule", "numpy", 9)] == [None, None]
+    assert [variants.form_of("other", "cupy"), variants.form_of("unknown", "cupy")] == [None, None]
+    with tc.using("readable"):
+        assert variants.form_of("rule", "cupy", 9) is None
+    with tc.using("quick"):
+        assert variants.form_of("other", "cupy") is other
+        with tc.using(rule="readable"):
+            assert variants.form_of("rule", "cupy", 9) is None
+    with tc.using(other="quick"):
+        assert variants.form_of("other", "cupy") is other
+        assert variants.form_of("other", "numpy") is None

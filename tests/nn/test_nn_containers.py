@@ -11,6 +11,8 @@ from tinyconv import nn
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.usefixtures("everywhere")
+
 
 def make(library):
     return library.Sequential(library.Linear(2, 3), library.ReLU(), library.Linear(3, 1))

@@ -7,11 +7,14 @@ import warnings
 import numpy as np
 import pytest
 from messages import message
+from oracle import assert_array_equal
 
 import tinyconv as tc
 from tinyconv import nn
 
 torch = pytest.importorskip("torch")
+
+pytestmark = pytest.mark.usefixtures("everywhere")
 
 
 class Net(nn.Module):
@@ -82,7 +85,7 @@ def test_what_is_shared_is_listed_once_and_saved_under_every_name():
     assert [n for n, _ in ours.named_modules()] == [n for n, _ in theirs.named_modules()]
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    np.testing.assert_array_equal(ours.second.weight, theirs.first.weight.detach().numpy())
+    assert_array_equal(ours.second.weight, theirs.first.weight.detach().numpy())
     assert ours.second.weight is ours.first.weight
 
 

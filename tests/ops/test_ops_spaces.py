@@ -7,16 +7,17 @@ import inspect
 import types
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracle import Disagreement, HypothesisDraw
+from oracle import Disagreement, HypothesisDraw, on
+from standin import counted
 
 import tinyconv as tc
 from tinyconv import functional, ops
 from tinyconv.check import spaces
 from tinyconv.check.case import SPACES, draw_case
 from tinyconv.check.draw import RandomDraw
-from tinyconv.check.reference import compare_values, compare_with_torch
+from tinyconv.check.reference import as_tuple, compare_values, compare_with_torch
 
 assert spaces  # importing it fills SPACES
 
@@ -26,9 +27,9 @@ def cases(draw, name):
     return draw_case(name, HypothesisDraw(draw))
 
 
-def compared(case):
-    """How well we agree with PyTorch in this case."""
-    ours, theirs = case.function(), case.torch_function()
+def compared(case, device="cpu"):
+    """How well we agree with PyTorch in this case, on this device."""
+    ours, theirs = on(device, case.function()), case.torch_function()
     if not case.differentiable:
         return compare_values(ours, theirs, case.inputs, magnitude=case.magnitude)
     return compare_with_torch(
@@ -48,6 +49,47 @@ def test_agrees_with_torch(name, data, record):
     case = data.draw(cases(name), label="the case")
     agreement = compared(case)
     record.add("ops", name, case.classes, {array.dtype.name for array in case.inputs}, vars(agreement))
+
+
+# The CPU has tried the mathematics; here it is seen that each line of an op runs on CuPy's arrays too.
+@pytest.mark.parametrize("name", sorted(SPACES))
+@settings(
+    max_examples=max(2, settings().max_examples // 10), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_agrees_with_torch_on_a_gpu(name, data, cuda):
+    case = data.draw(cases(name), label="the case")
+    with tc.using("readable"):
+        compared(case, cuda)
+
+
+WAIT = {
+    "__getitem__": "what a mask picks out has a shape that depends on its values",
+    "arange": "its space asks a tensor for the number it holds",
+    "nn.BatchNorm": "with momentum=None it divides by a count that is kept on the device",
+}
+
+
+def waits(name, seeds):
+    """How often the host waited for a GPU, or asked it for something, in the two passes through these cases."""
+    count = 0
+    for seed in range(seeds):
+        case = draw_case(name, RandomDraw(seed))
+        needs = [i for i, array in enumerate(case.inputs) if array.dtype.kind == "f"]
+        needs = case.needs if case.needs is not None else needs if case.differentiable else []
+        leaves = [tc.tensor(x, device="cuda").requires_grad_(i in needs) for i, x in enumerate(case.inputs)]
+        with counted() as counts, tc.device("cuda"), tc.using("readable"):
+            for y in as_tuple(case.function()(*leaves)):
+                if y.requires_grad:
+                    y.backward(tc.ones_like(y), retain_graph=True)
+        count += counts.to_host + counts.synchronisations
+    return count
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.usefixtures("standin_cuda")
+def test_no_op_waits_for_the_gpu(name):
+    assert (waits(name, 25) > 0) == (name in WAIT)
 
 
 def test_a_wrong_op_is_found(monkeypatch):
@@ -85,7 +127,7 @@ NOT_OPS = {
     "it looks at a model, with tests of its own": ["summary", "feature_maps"],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "node", "requires_grad", "requires_grad_", "retain_grad", "tracked",
-        "register_hook", "is_grad_enabled", "trace",
+        "register_hook", "is_grad_enabled", "trace", "capture",
     ],
     "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "rebind", "__pos__"],
     "it is chance, of our own": [

@@ -8,6 +8,8 @@ import tinyconv as tc
 from tinyconv import nn
 from tinyconv.optim import SGD, Adam
 
+pytestmark = pytest.mark.usefixtures("everywhere")
+
 HINT = "What is frozen on purpose says so with requires_grad_(False)"
 
 

@@ -48,6 +48,7 @@ CASES = [
 ]
 
 
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: value if isinstance(value, str) else "")
 def test_trajectory_and_state_equal_torch(name, options, record):
     ours, optimizer = run_ours(getattr(optim, name), options)
@@ -134,6 +135,7 @@ def test_state_dict_has_torchs_structure(name):
     assert shapes == {i: {k: tuple(v.shape) for k, v in kept.items()} for i, kept in expected["state"].items()}
 
 
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize(
     ("name", "options"),
     [("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("RMSprop", {"centered": True})],

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import torch
+from oracle import host
 
 from tinyconv.tensor import Tensor
 
@@ -43,12 +44,12 @@ def run_ours(kind, options, first=0, last=STEPS, params=None, optimizer=None, sc
     trajectory = []
     for step in range(first, last):
         for i, param in enumerate(params):
-            grad = gradient(step, i, param.array)
+            grad = gradient(step, i, host(param))
             param.grad = None if grad is None else Tensor(grad, dtype=np.float64)
         optimizer.step()
         if schedule:
             schedule.step()
-        trajectory.append([np.array(param.array) for param in params])
+        trajectory.append([np.array(host(param)) for param in params])
     return trajectory, optimizer
 
 

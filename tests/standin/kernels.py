@@ -7,12 +7,18 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
+from standin import cuda
+from standin.arrays import ndarray, operand
+
 EMULATION = Path(__file__).with_name("emulate.h")
 BUILT = Path(tempfile.gettempdir()) / "tinyconv-emulated-kernels"
-KERNEL = re.compile(r'__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
+KERNEL = re.compile(
+    r"__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\("
+)
 
 reversed_order = False
 """Whether blocks, and the threads of each, run from the last to the first."""
@@ -62,6 +68,10 @@ class Function:
         self.sizes = list(sizes[: getattr(library, f"sizes_{name}")(sizes)])
 
     def __call__(self, grid, block, args) -> None:
+        self.bound(grid, block, args)()
+
+    def bound(self, grid, block, args):
+        """The launch with these arguments, checked, to be called once or more."""
         if len(args) != len(self.sizes):
             raise TypeError(f"kernel {self.name} takes {len(self.sizes)} arguments, got {len(args)}")
         held = [self._argument(i, arg, size) for i, (arg, size) in enumerate(zip(args, self.sizes, strict=True))]
@@ -69,18 +79,56 @@ class Function:
         sides = [(ctypes.c_uint * 3)(*side, *(1,) * (3 - len(side))) for side in (grid, block)]
         if np.prod(block) > 1024 or min(*grid, *block) < 1:
             raise ValueError(f"kernel {self.name}: grid {grid}, block {block}: out of range")
-        line = self.launch(*sides, pointers, ctypes.c_bool(reversed_order))
-        if line:
-            raise RuntimeError(f"kernel {self.name}: not all threads of a block reached the barrier in line {line}")
+
+        def run() -> None:
+            line = self.launch(*sides, pointers, ctypes.c_bool(reversed_order))
+            if line:
+                raise RuntimeError(f"kernel {self.name}: not all threads of a block reached the barrier in line {line}")
+
+        run.held = held, args  # what the pointers point to
+        return run
 
     def _argument(self, i, arg, size):
         """The argument as an array of its bytes."""
         if size < 0:
-            if not hasattr(arg, "address"):
+            if arg is not None and not hasattr(arg, "address"):
                 raise TypeError(f"kernel {self.name}: argument {i} is a pointer, got {type(arg).__name__}")
-            return np.array([arg.address], np.uintp)
+            return np.array([0 if arg is None else arg.address], np.uintp)
         if isinstance(arg, bool | int | float):  # as CuPy passes them
             arg = np.bool_(arg) if isinstance(arg, bool) else np.int64(arg) if isinstance(arg, int) else np.float64(arg)
         if not isinstance(arg, np.generic | np.ndarray) or arg.nbytes != size:
             raise TypeError(f"kernel {self.name}: argument {i} has {size} bytes, got {type(arg).__name__} {arg!r}")
         return np.array(arg, copy=True)
+
+
+class RawModule:
+    """A CUDA source, compiled when its first kernel is asked for."""
+
+    def __init__(self, *, code=None, path=None, options=(), backend="nvrtc", name_expressions=None) -> None:
+        self.code, self.options = code, tuple(options)
+
+    def get_function(self, name: str) -> "RawKernel":
+        return RawKernel(Function(compiled(self.code, self.options), name))
+
+
+class RawKernel:
+    """A kernel of a source: arrays of the device go as their addresses, and so must be contiguous."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+
+    def __call__(self, grid, block, args, *, shared_mem=0, stream=None) -> None:
+        given, blocks = [], []
+        for i, arg in enumerate(args):
+            if isinstance(arg, ndarray):
+                if not arg.flags.c_contiguous:
+                    raise ValueError(
+                        f"kernel {self.function.name}: argument {i} of shape {arg.shape} has strides {arg.strides}, "
+                        "which a kernel knows nothing of"
+                    )
+                operand(arg)
+                blocks.append(arg._memory.block)
+                arg = SimpleNamespace(address=arg.data.ptr, array=arg._host)  # the array: so that it stays
+            given.append(arg)
+        with stream or cuda.get_current_stream():
+            cuda.submit(self.function.bound(grid, block, given), blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tinyconv.backend import device_name
 from tinyconv.bench import record
 
 app = typer.Typer(help="Measure, beside other libraries where they are installed.", no_args_is_help=True)
@@ -18,6 +19,7 @@ app = typer.Typer(help="Measure, beside other libraries where they are installed
 Out = Annotated[Path | None, typer.Option(help="The record (default: benchmarks/records in a checkout, else here).")]
 AsJson = Annotated[bool, typer.Option("--json", help="The record on standard output, and nothing else there.")]
 Threads = Annotated[list[int] | None, typer.Option(min=1, help="1 and 2 unless given; may be given again.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; on a GPU there are other parts and libraries.")]
 
 
 @app.command()
@@ -51,12 +53,18 @@ def conv(
 
 @app.command()
 def lenet(
-    part: Annotated[list[str] | None, typer.Option(help="step, inference, scaling, memory or process; all.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="step, inference, scaling, memory or process; with --device cuda step or training; all."),
+    ] = None,
     library: Annotated[list[str] | None, typer.Option(help="One of those compared; may be given again; all.")] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes of the training step.")] = None,
-    steps: Annotated[int, typer.Option(min=8, help="Steps of each library, up to batch 512.")] = 200,
+    steps: Annotated[
+        int | None, typer.Option(min=8, help="Steps of each library: 200, up to batch 512; with --device cuda 2000.")
+    ] = None,
     threads: Threads = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with MNIST, for `process`.")] = None,
+    device: Device = "cpu",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with MNIST, for `process` and `training`.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the training steps into this PNG or SVG file.")] = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -65,17 +73,22 @@ def lenet(
     from tinyconv.bench import lenet as bench
     from tinyconv.bench.libraries import LIBRARIES
 
-    for wanted, known, what in ((part, bench.PARTS, "part"), (library, LIBRARIES, "library")):
-        for name in wanted or ():
-            if name not in known:
-                raise typer.BadParameter(f"no {what} {name!r}; there are {', '.join(known)}")
+    if _on_gpu(device, {"--threads": threads, "--plot": plot}):
+        _lenet_on_gpu(device, part, library, batch, steps, data_dir, out, as_json)
+        return
+    _check_known("part", part, bench.PARTS)
+    _check_known("library", library, LIBRARIES)
     parts = bench.run(
-        part or bench.PARTS, threads or (1, 2), batch or bench.BATCHES, library or tuple(LIBRARIES), steps, data_dir
+        part or bench.PARTS,
+        threads or (1, 2),
+        batch or bench.BATCHES,
+        library or tuple(LIBRARIES),
+        steps or 200,
+        data_dir,
     )
     path = _finish("lenet", parts, out, as_json)
     if not as_json:
-        for name, measured in parts.items():
-            _show_part(name, measured)
+        _show_parts(parts)
     if plot is not None:
         from tinyconv.bench.plots import lenet_plot
 
@@ -84,20 +97,31 @@ def lenet(
 
 @app.command()
 def cifar(
-    batch: Annotated[int, typer.Option(min=2)] = 128,
-    steps: Annotated[int, typer.Option(min=4)] = 200,
+    batch: Annotated[int | None, typer.Option(min=2, help="128; with --device cuda 512.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=4, help="Steps of each library: 200; with --device cuda 2000.")
+    ] = None,
     threads: Threads = None,
+    device: Device = "cpu",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """A training step of a 3x3 network with batch normalisation, beside PyTorch."""
+    """A training step of a 3x3 network with batch normalisation, beside PyTorch; on a GPU also beside others."""
     from tinyconv.bench import cifar as bench
 
-    parts = bench.run(threads or (1, 2), batch, steps)
+    if _on_gpu(device, {"--threads": threads}):
+        from tinyconv.bench import gpu
+
+        batches = (batch,) if batch else gpu.BATCHES["cifar"]
+        parts = gpu.run("cifar", device, batches, tuple(gpu.LIBRARIES["cifar"]), steps or gpu.STEPS)
+        _finish("cifar-cuda", parts, out, as_json)
+        if not as_json:
+            _show_parts(parts)
+        return
+    parts = bench.run(threads or (1, 2), batch or 128, steps or 200)
     _finish("cifar", parts, out, as_json)
     if not as_json:
-        for name, measured in parts.items():
-            _show_part(name, {"batches": [measured]})
+        _show_parts({name: {"batches": [measured]} for name, measured in parts.items()})
 
 
 @app.command()
@@ -109,9 +133,7 @@ def ops(
     """What one small operation costs, how long tapes scale, how long importing takes, and a summary of VGG-16."""
     from tinyconv.bench import ops as bench
 
-    for name in part or ():
-        if name not in bench.PARTS:
-            raise typer.BadParameter(f"no part {name!r}; there are {', '.join(bench.PARTS)}")
+    _check_known("part", part, bench.PARTS)
     parts = bench.run(part or bench.PARTS)
     _finish("ops", parts, out, as_json)
     if not as_json:
@@ -121,6 +143,49 @@ def ops(
             print(f"{what:16s} {ms:7.1f} ms")
         for row in parts.get("summary", {}).get("models", ()):
             print(f"{'summary of ' + row['model']:21s} {row['median_ms']:7.1f} ms, {row['peak_mib']:.2f} MiB")
+
+
+def _on_gpu(device: str, of_the_cpu: Mapping[str, Any]) -> bool:
+    """Whether `device` is a GPU; wrong usage where an option that means nothing there is given."""
+    if not device_name(device).startswith("cuda"):
+        if device_name(device) != "cpu":
+            raise typer.BadParameter(f"nothing can be timed on device {device!r}")
+        return False
+    for option, value in of_the_cpu.items():
+        if value is not None:
+            raise typer.BadParameter(f"{option} is for the CPU; leave it out with --device {device}")
+    return True
+
+
+def _lenet_on_gpu(
+    device: str,
+    part: Sequence[str] | None,
+    library: Sequence[str] | None,
+    batch: Sequence[int] | None,
+    steps: int | None,
+    data_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from tinyconv.bench import gpu, training
+
+    _check_known("part", part, gpu.PARTS)
+    _check_known("library", library, gpu.LIBRARIES["lenet"])
+    parts: dict[str, Any] = {}
+    if "step" in (part or gpu.PARTS):
+        names = library or tuple(gpu.LIBRARIES["lenet"])
+        parts |= gpu.run("lenet", device, batch or gpu.BATCHES["lenet"], names, steps or gpu.STEPS)
+    if "training" in (part or gpu.PARTS):
+        parts |= training.run(device, data_dir)
+    _finish("lenet-cuda", parts, out, as_json)
+    if not as_json:
+        _show_parts(parts)
+
+
+def _check_known(what: str, names: Sequence[str] | None, known: Iterable[str]) -> None:
+    for name in names or ():
+        if name not in known:
+            raise typer.BadParameter(f"no {what} {name!r}; there are {', '.join(known)}")
 
 
 def _finish(name: str, parts: dict[str, Any], out: Path | None, as_json: bool) -> Path:
@@ -145,30 +210,37 @@ def _show_conv(title: str, measured: Any, peak: float) -> None:
     Console().print(table)
 
 
-def _show_part(name: str, measured: Any) -> None:
-    """A part of a record as a table: libraries beside PyTorch, or one line a figure."""
-    if "batches" not in measured:
-        for key, value in measured.items():
-            if not key.startswith("samples"):
-                print(f"{name}: {key}: {value}")
-        return
-    for one in measured["batches"]:
-        table = _table(
-            f"{name}, batch {one['batch']}", ["", "ms", "middle half", "calls", "of PyTorch's", "middle half"]
-        )
-        for library, row in one["summary"].items():
-            ratio = row["ratio"]
-            table.add_row(
-                library,
-                f"{row['median_ms']:.3f}",
-                _range(row["quartiles_ms"], 3),
-                str(row["calls"]),
-                "" if ratio is None else f"{ratio:.2f}",
-                "" if ratio is None else _range(row["ratio_quartiles"], 2),
-            )
-        for library, reason in one["missing"].items():
-            table.add_row(library, reason)
-        Console().print(table)
+def _show_parts(parts: Mapping[str, Any]) -> None:
+    """Parts of a record as tables: libraries beside PyTorch, or one line a figure."""
+    for name, measured in parts.items():
+        for one in measured.get("batches", ()):
+            _show_step(f"{name}, batch {one['batch']}", one)
+        if "batches" not in measured:
+            for key, value in measured.items():
+                if not key.startswith("samples"):
+                    print(f"{name}: {key}: {value}")
+
+
+def _show_step(title: str, one: Mapping[str, Any]) -> None:
+    launches = one.get("launches")  # on a GPU
+    heads = ["", "ms", "middle half", "samples", "of PyTorch's", "middle half"]
+    table = _table(title, heads if launches is None else [*heads, "kernels"])
+    for library, row in one["summary"].items():
+        ratio = row["ratio"]
+        cells = [
+            library,
+            f"{row['median_ms']:.3f}",
+            _range(row["quartiles_ms"], 3),
+            str(row["calls"]),
+            "" if ratio is None else f"{ratio:.2f}",
+            "" if ratio is None else _range(row["ratio_quartiles"], 2),
+        ]
+        if launches is not None:
+            cells.append(str(launches[library].get("kernels", "")))
+        table.add_row(*cells)
+    for library, reason in one["missing"].items():
+        table.add_row(library, reason)
+    Console().print(table)
 
 
 def _range(pair: Sequence[float], digits: int) -> str:

@@ -6,19 +6,16 @@ scaled to the batch by the number of images, which is exact for loops.
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv import loops, ops
-from tinyconv.bench.lenet import bind, in_process
+from tinyconv.bench.processes import bind, in_process, reply, variables_for
 from tinyconv.bench.timing import in_turns, middle_half, rounded
 from tinyconv.shapes import conv_output_size
 from tinyconv.variants import variants_of
@@ -92,7 +89,7 @@ def run(threads: Sequence[int] = (1, 2), batch: int = 128, layers: Sequence[int]
     found = {}
     for count in threads:
         question = {"threads": count, "batch": batch, "layers": list(layers or range(len(LAYERS)))}
-        found[f"{count} thread{'s' * (count > 1)}"] = in_process(question, count, "tinyconv.bench.conv")
+        found[f"{count} thread{'s' * (count > 1)}"] = in_process("tinyconv.bench.conv", question, variables_for(count))
     return found
 
 
@@ -237,4 +234,4 @@ def figures(seconds: Sequence[float], layer: Layer, batch: int, half: str) -> di
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(answer(json.loads(sys.argv[1]))), encoding="utf-8")
+    reply(answer)

@@ -15,20 +15,22 @@ from typing import Any
 
 import numpy as np
 
-import tinyconv as tc
 from tinyconv import data
 from tinyconv.bench import bare
-from tinyconv.bench.libraries import LIBRARIES, REFERENCE, Disagreement, Missing, compare_losses, lenet_weights
+from tinyconv.bench.libraries import LIBRARIES, OURS, REFERENCE, ready
+from tinyconv.bench.library import Missing
+from tinyconv.bench.processes import bind, in_process, reply, variables_for
+from tinyconv.bench.tasks import LENET
 from tinyconv.bench.timing import in_turns, rounded, summary, timed
 from tinyconv.threads import VARIABLES
 
+MODULE = "tinyconv.bench.lenet"
 PARTS = ("step", "inference", "scaling", "memory", "process")
 BATCHES = (1, 32, 128, 512, 4096)
 INFERENCE = (1, 128, 10_000)
 SCALING = (128, 512, 2048, 8192)
 BURST, LARGE_BURST = 20, 4  # calls a turn, and above 512 images
 TIMES_SLOWER = 10  # than PyTorch: from there on a library takes part in fewer turns
-OURS = "tinyconv"
 
 
 def run(
@@ -49,49 +51,12 @@ def run(
         if part in ("step", "inference", "scaling"):
             for count in threads:
                 question = {"part": part, "batches": batches, "libraries": libraries, "steps": steps, "threads": count}
-                found[f"{part}, {count} thread{'s' * (count > 1)}"] = in_process(question, count)
+                found[f"{part}, {count} thread{'s' * (count > 1)}"] = in_process(MODULE, question, variables_for(count))
         elif part == "memory":
             found[part] = memory(libraries)
         else:
             found[part] = whole_process(max(threads), repeats=max(1, steps // 40), root=root)
     return found
-
-
-# --- in a process of its own ----------------------------------------------------------------------------------------
-
-
-def in_process(question: Mapping[str, Any], threads: int, command: str = "tinyconv.bench.lenet") -> Any:
-    """The answer of `python -m COMMAND` to a question, bound to so many cores, with libraries told of so many threads.
-
-    Bound, because not every library can be told.
-    """
-    environment = os.environ | dict.fromkeys(VARIABLES, str(threads)) | {"CPU_COUNT": str(threads)}
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder, "answer.json")
-        subprocess.run(
-            [sys.executable, "-m", command, json.dumps(question), str(answer)],
-            env=environment,
-            check=True,
-            stdout=sys.stderr,  # what libraries have to say is not the result
-        )
-        return json.loads(answer.read_text(encoding="utf-8"))
-
-
-def bind(threads: int) -> None:
-    """Use so many of the cores, here and in the libraries."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    tc.set_num_threads(threads)
-    if "torch" in sys.modules or _installed("torch"):
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def answer(question: Mapping[str, Any]) -> Any:
@@ -105,34 +70,6 @@ def answer(question: Mapping[str, Any]) -> Any:
     return scaling(question)
 
 
-def batch_of(n: int, seed: int = 0) -> tuple[Any, Any]:
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, 1, 28, 28), np.float32), rng.integers(0, 10, n)
-
-
-def ready(names: Iterable[str], batch: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """The libraries that are here and whose first three losses are ours, their batches, and why others are not."""
-    weights, arrays = lenet_weights(), [batch_of(batch, seed) for seed in range(3)]
-    made: dict[str, Any] = {}
-    batches: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    expected: list[float] = []
-    for name in dict.fromkeys([OURS, *names]):
-        try:
-            library = LIBRARIES[name](weights)
-            prepared = [library.prepare(*pair) for pair in arrays]
-            losses = [library.step(one) for one in prepared]
-            expected = expected or losses
-            compare_losses(name, expected, losses)
-        except (Missing, Disagreement, ImportError) as error:
-            reasons[name] = str(error)
-        except Exception as error:  # of another library: its business, and to be told
-            reasons[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        else:
-            made[name], batches[name] = library, prepared[0]
-    return made, batches, reasons
-
-
 def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
     """Of the functions that are much slower than the reference: in every how-manieth turn they take part."""
     took = {name: min(timed(function) for _ in range(2)) for name, function in functions.items()}
@@ -143,8 +80,8 @@ def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
 
 def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
     """Training steps at one batch size, the libraries in turns; a fifth as many above 512 images."""
-    made, batches, reasons = ready(question["libraries"], batch)
-    functions = {name: lambda name=name: made[name].step(batches[name]) for name in made}
+    made, batches, reasons = ready(LENET, question["libraries"], batch)
+    functions = {name: lambda name=name: float(made[name].step(batches[name])) for name in made}
     burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
     turns = max(2, question["steps"] // BURST)
     samples = in_turns(functions, turns, burst, patience(functions, turns))
@@ -153,11 +90,11 @@ def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
 
 def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
     """The logits of a batch, nothing recorded, compared before they are timed."""
-    made, _, reasons = ready(question["libraries"], 8)
-    weights, (x, y) = lenet_weights(), batch_of(batch)
+    made, _, reasons = ready(LENET, question["libraries"], 8)
+    x, y = LENET.batch(batch)
     functions, expected = {}, None
     for name in list(made):
-        library = LIBRARIES[name](weights)
+        library = LIBRARIES[name](LENET)
         prepared = library.prepare(x, y)
         logits = np.asarray(library.infer(prepared))
         expected = logits if expected is None else expected
@@ -177,9 +114,9 @@ def scaling(question: Mapping[str, Any]) -> dict[str, Any]:
     functions: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     for batch in SCALING:
-        made, batches, reasons = ready(names, batch)
+        made, batches, reasons = ready(LENET, names, batch)
         for name, library in made.items():
-            functions[f"{name}, {batch}"] = lambda library=library, b=batches[name]: library.step(b)
+            functions[f"{name}, {batch}"] = lambda library=library, b=batches[name]: float(library.step(b))
     samples = in_turns(functions, max(3, question["steps"] // 20), 2)
     each = {
         key: 1e6 * median(s for turn in turns for s in turn) / int(key.rpartition(", ")[2])
@@ -204,7 +141,7 @@ def memory(libraries: Iterable[str]) -> dict[str, Any]:
     found, reasons = {}, {}
     for name in libraries:
         try:
-            result = in_process({"part": "peak", "library": name}, 2)
+            result = in_process(MODULE, {"part": "peak", "library": name}, variables_for(2))
         except subprocess.CalledProcessError as error:
             reasons[name] = f"its process ended with {error.returncode}"
             continue
@@ -220,10 +157,10 @@ def peak_memory(name: str) -> float | str:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, 1, 28, 28), np.uint8)
     try:
-        library = LIBRARIES[name](lenet_weights())
+        library = LIBRARIES[name](LENET)
         for _ in range(MEMORY_STEPS):
             chosen = rng.integers(0, IMAGES, 128)
-            library.step(library.prepare(images[chosen].astype(np.float32) / 255, rng.integers(0, 10, 128)))
+            float(library.step(library.prepare(images[chosen].astype(np.float32) / 255, rng.integers(0, 10, 128))))
     except (Missing, ImportError) as error:
         return str(error)
     return bare.peak_mib()
@@ -285,4 +222,4 @@ def one_process(command: Sequence[str], environment: Mapping[str, str]) -> dict[
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(answer(json.loads(sys.argv[1]))), encoding="utf-8")
+    reply(answer)

@@ -18,10 +18,11 @@ def in_turns(
     turns: int,
     burst: int = 4,
     rarely: Mapping[str, int] | None = None,
+    warm: int = WARM,
 ) -> dict[str, list[list[float]]]:
     """Seconds each call took: of each function a list of turns, each of `burst` calls.
 
-    Before them is a pause, for the threads of the one before go on looking for work for a while, and some calls that
+    Before them is a pause, for the threads of the one before go on looking for work for a while, and `warm` calls that
     are not measured, until caches, clocks and threads are as they are in a long loop. A function in `rarely` takes part
     in every so-manieth turn, with one call.
     """
@@ -32,10 +33,15 @@ def in_turns(
             if turn % every:
                 continue
             time.sleep(PAUSE)
-            for _ in range(WARM if every == 1 else 1):
+            for _ in range(warm if every == 1 else 1):
                 function()
             samples[name].append([timed(function) for _ in range(burst if every == 1 else 1)])
     return samples
+
+
+def shared(samples: Mapping[str, list[list[float]]], steps: int) -> dict[str, list[list[float]]]:
+    """Of samples that are so many steps each, what one step took."""
+    return {name: [[seconds / steps for seconds in turn] for turn in turns] for name, turns in samples.items()}
 
 
 def timed(function: Callable[[], Any]) -> float:

@@ -3,13 +3,16 @@
 `images` is (N, C, H, W) of any dtype and is not changed; what comes back has its dtype, and the same `rng` state gives
 the same images. `DataLoader` augments uint8 images before it normalises them, so a `fill` of 0 there is black; on
 images that are normalised already, give the normalised black instead, for MNIST `(0 - 0.1307) / 0.3081`.
+
+The augmentations here only move pixels. They say apart what they draw, a few numbers an image, and what that does to
+the images (`moved`): the numbers can then be drawn on the host, and the images be moved where they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -19,8 +22,62 @@ from tinyconv.errors import DataError
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
 
+class Move(NamedTuple):
+    """One way to move the pixels of an image, by numbers that are drawn for each.
+
+    "flip" mirrors it left to right, or not: one number, 1 or 0. The others cut a window of its own size, at a row and a
+    column that are drawn, out of the image with `padding` pixels around it: "constant" ones of value `fill`, "edge",
+    its border repeated, or "reflect", the image mirrored at its border.
+    """
+
+    kind: Literal["flip", "constant", "edge", "reflect"]
+    padding: int = 0
+    fill: float = 0
+
+    @property
+    def numbers(self) -> int:
+        """How many are drawn for an image."""
+        return 1 if self.kind == "flip" else 2
+
+
+def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> Any:
+    """New images (N, C, H, W), each moved by all of `moves` in turn; arrays of `xp`, here and there.
+
+    `drawn` has the arrays (N,) of numbers that the moves take, one after another.
+    """
+    numbers = iter(drawn)
+    for move in moves:
+        if move.kind == "flip":
+            images = xp.where((next(numbers) != 0)[:, None, None, None], images[..., ::-1], images)
+        else:
+            n, c, h, w = images.shape
+            border = ((0, 0), (0, 0), (move.padding, move.padding), (move.padding, move.padding))
+            options = {"constant_values": move.fill} if move.kind == "constant" else {}
+            padded = xp.pad(images, border, mode=move.kind, **options)
+            places, strides = 2 * move.padding + 1, padded.strides
+            # A view of every window: (N, C, rows, columns, H, W)
+            windows = xp.lib.stride_tricks.as_strided(padded, (n, c, places, places, h, w), strides + strides[2:])
+            images = windows[xp.arange(n), :, next(numbers), next(numbers)]  # (N, C, H, W)
+    return images
+
+
+class Moving:
+    """An augmentation that moves pixels: `moves`, and the numbers they take, which `draw` draws."""
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        raise NotImplementedError
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        """What the moves of images of `shape` (N, C, H, W) take, in their order: arrays (N,)."""
+        raise NotImplementedError
+
+    def __call__(self, images: Array, rng: np.random.Generator) -> Array:
+        return moved(np, images, self.moves, self.draw(_checked(images).shape, rng))
+
+
 @dataclass(frozen=True)
-class RandomShift:
+class RandomShift(Moving):
     """Move each image by -`pixels` to `pixels` whole pixels along each axis; `fill` (a pixel value) comes in behind.
 
     Raises DataError when `pixels` is negative.
@@ -33,13 +90,16 @@ class RandomShift:
         if self.pixels < 0:
             raise DataError(f"RandomShift takes pixels >= 0, got {self.pixels}")
 
-    def __call__(self, images: Array, rng: np.random.Generator) -> Array:
-        border = ((0, 0), (0, 0), (self.pixels, self.pixels), (self.pixels, self.pixels))
-        return _random_windows(np.pad(_checked(images), border, constant_values=self.fill), images.shape, rng)
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("constant", self.pixels, self.fill),)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        return _places(self.pixels, shape, rng)
 
 
 @dataclass(frozen=True)
-class RandomCrop:
+class RandomCrop(Moving):
     """Pad each image by `padding` pixels on all sides and cut a window of its old size out at a random place.
 
     `padding_mode` is "reflect" (the image mirrored at its border, good for photographs), "edge" (the border repeated)
@@ -54,15 +114,18 @@ class RandomCrop:
         if self.padding < 0 or self.padding_mode not in ("reflect", "edge", "constant"):
             raise DataError(f"RandomCrop takes padding >= 0 and mode reflect, edge or constant, got {self}")
 
-    def __call__(self, images: Array, rng: np.random.Generator) -> Array:
-        if self.padding_mode == "reflect" and self.padding >= min(_checked(images).shape[2:]):
-            raise DataError(f"RandomCrop cannot mirror {self.padding} pixels of images of {images.shape[2:]}")
-        border = ((0, 0), (0, 0), (self.padding, self.padding), (self.padding, self.padding))
-        return _random_windows(np.pad(_checked(images), border, mode=self.padding_mode), images.shape, rng)
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return (Move(self.padding_mode, self.padding),)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        if self.padding_mode == "reflect" and self.padding >= min(shape[2:]):
+            raise DataError(f"RandomCrop cannot mirror {self.padding} pixels of images of {shape[2:]}")
+        return _places(self.padding, shape, rng)
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip:
+class RandomHorizontalFlip(Moving):
     """Mirror each image left to right with probability `p`; DataError when `p` is outside [0, 1]."""
 
     p: float = 0.5
@@ -71,14 +134,17 @@ class RandomHorizontalFlip:
         if not 0 <= self.p <= 1:
             raise DataError(f"RandomHorizontalFlip takes a probability p in [0, 1], got {self.p}")
 
-    def __call__(self, images: Array, rng: np.random.Generator) -> Array:
-        flip = rng.random(len(_checked(images))) < self.p
-        return np.where(flip[:, None, None, None], images[..., ::-1], images)
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("flip"),)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        return [rng.random(shape[0]) < self.p]
 
 
 @dataclass(frozen=True)
 class Compose:
-    """Several augmentations, one after the other."""
+    """Several augmentations, one after the other; where all of them only move pixels, so does this."""
 
     transforms: tuple[Augment, ...]
 
@@ -88,6 +154,21 @@ class Compose:
         return images
 
 
+def parts_that_move(augment: Augment | None) -> list[Moving] | None:
+    """The augmentations that `augment` consists of, in turn, if all of them only move pixels; else None."""
+    if augment is None:
+        return []
+    if isinstance(augment, Compose):
+        parts = [parts_that_move(transform) for transform in augment.transforms]
+        return None if None in parts else [part for found in parts if found for part in found]
+    return [augment] if _only_moves(augment) else None
+
+
+def _only_moves(augment: Augment) -> TypeGuard[Moving]:
+    # One that was derived from another and does more says so by a __call__ of its own.
+    return isinstance(augment, Moving) and type(augment).__call__ is Moving.__call__
+
+
 def _checked(images: Array) -> Array:
     if images.ndim != 4:
         hint = "; add the channel dimension: images[:, None]" if images.ndim == 3 else ""
@@ -95,9 +176,6 @@ def _checked(images: Array) -> Array:
     return images
 
 
-def _random_windows(padded: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """One window of the last two sizes of `shape` out of each padded image, every place equally likely."""
-    n, _, h, w = shape
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w), axis=(2, 3))  # (N, C, rows, cols, H, W), a view
-    top, left = (rng.integers(0, places, n) for places in windows.shape[2:4])
-    return windows[np.arange(n), :, top, left]  # (N, C, H, W)
+def _places(padding: int, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+    """The row and the column of each image's window, every place equally likely."""
+    return [rng.integers(0, 2 * padding + 1, shape[0]) for _ in ("row", "column")]

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.data.augment import Augment
+from tinyconv.backend import META, NUMPY, Backend, backend_for, backend_of, device_name
+from tinyconv.data.augment import Augment, Move, moved, parts_that_move
 from tinyconv.data.datasets import Dataset, normalize
 from tinyconv.data.idx import Array
-from tinyconv.errors import DataError
+from tinyconv.errors import CaptureError, DataError
+from tinyconv.modes import mode
+from tinyconv.staging import each_step, staged
+from tinyconv.variants import form_of
 
 if TYPE_CHECKING:
     from tinyconv.tensor import Tensor
+
+
+def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], values: Any) -> tuple[Any, Any]:
+    """A batch made of all images on a device: picked, moved, scaled; new arrays, float32 (n, C, H, W) and int64 (n,).
+
+    Args:
+        images: uint8 or float32 (N, C, H, W).
+        labels: int64 (N,).
+        drawn: int32 (1 + numbers, n): the indices of the images, and then for each what the moves take, see `moved`.
+        moves: of which each `fill` is a value that a pixel of `images` can have.
+        values: float32 (C, 256), what a byte stands for in each channel; None for images that are float32.
+
+    A kernel for all of it may be registered as the form "batch", with these arguments (`variants.register_form`). A
+    table instead of a formula, so that a batch has the same bits whatever makes it.
+    """
+    x = moved(xp, images[drawn[0]], moves, drawn[1:])
+    if values is not None:
+        x = values[xp.arange(len(values))[:, None, None], x.astype(np.int32)]
+    return x, labels[drawn[0]]
 
 
 class DataLoader:
@@ -26,6 +50,10 @@ class DataLoader:
     The order of an epoch is a pure function of `(seed, epoch)`, and what `augment` draws is one of `(seed, epoch,
     batch)`: nothing is carried from batch to batch, so `batches(epoch, start)` resumes bit for bit what was stopped.
     `augment` is called as `augment(images, rng)` on the images as they are stored, before any scaling (see `augment`).
+
+    On a GPU the images are copied to its memory once, when the first batch is asked for, and stay there; of a batch
+    only the indices and what augmentation draws go over, and its bits are those of the CPU's. An augmentation of one's
+    own works on the host, and its batches are copied.
 
     `epoch` is the one the next `iter` goes through; each `iter` advances it, `set_epoch` sets it. Raises DataError when
     batch_size < 1, the lengths differ, the images are not 4-D, a dtype is not one of these, or there is no batch.
@@ -63,6 +91,9 @@ class DataLoader:
         self.augment = augment
         self.device = device
         self.epoch = 0
+        self._number = 0  # of the batch in `epoch` that `next` gives next
+        self._resident: dict[str, tuple[Any, ...]] = {}  # device -> images, labels and values there, see `batch`
+        self._order: tuple[Any, Array] | None = None  # the last one that was made, and of what
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -70,35 +101,131 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
+        epoch = self.epoch
+        self.set_epoch(epoch + 1)
         return self.batches(epoch)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the one the next `iter` goes through; DataError when it is negative."""
-        self.epoch = _checked_epoch(epoch)
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Make `epoch` the one the next `iter` goes through, and its batch number `start` what `next` gives next.
+
+        Raises DataError when `epoch` is negative or `start` is not the number of one of its batches.
+        """
+        self.epoch, self._number = _checked_epoch(epoch), self._checked_start(start, len(self) - 1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` from number `start` on, as Tensors on the loader's device. Errors are `arrays`'."""
-        from tinyconv.creation import tensor  # here, so that the data can be had without the tensors
+        _checked_epoch(epoch)
+        for number in range(self._checked_start(start, len(self)), len(self)):
+            yield self.batch_at(repeat((epoch, number)).__next__)
 
-        for x, y in self.arrays(epoch, start):
-            yield tensor(x, device=self.device), tensor(y, device=self.device)
+    def next(self) -> tuple[Tensor, Tensor]:
+        """The next batch of `epoch`, and after its last the first of the next one, as Tensors on the loader's device.
+
+        For a step that is captured: called inside it, this gives every replay a batch of its own.
+
+            @tc.capture
+            def train_step():
+                x, y = loader.next()
+                ...
+
+        Such a step has one shape: CaptureError in one when the last batch of an epoch is smaller than the others.
+        """
+        if mode.get().recorder is not None and not self.drop_last and len(self.images) % self.batch_size:
+            raise CaptureError(
+                f"DataLoader.next: the last batch of an epoch has {len(self.images) % self.batch_size} images, the "
+                f"others {self.batch_size}, and a captured step has one shape; make the loader with drop_last=True"
+            )
+        return self.batch_at(self._advance)
+
+    def _advance(self) -> tuple[int, int]:
+        """The epoch and the number of the next batch, which is the one after it from now on."""
+        place = self.epoch, self._number
+        last = self._number == len(self) - 1
+        self.set_epoch(*((self.epoch + 1, 0) if last else (self.epoch, self._number + 1)))
+        return place
+
+    def batch_at(self, place: Callable[[], tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The batch whose epoch and number `place()` says, as Tensors; each replay of a captured step asks anew."""
+        from tinyconv.creation import tensor  # here, so that the data can be had without the tensors
+        from tinyconv.tensor import wrap
+
+        backend = backend_for(self.device)
+        on_host = backend in (NUMPY, META)
+        moves = None if on_host else self._moves()
+        if moves is not None:
+            images, labels, values = self._on_device(backend)
+            xp = backend_of(images).xp  # their device is the current one from here on
+            drawn = staged(xp, lambda: self._drawn(*place()))
+            make = form_of("batch", backend.name, images, moves) or batch
+            x, y = make(xp, images, labels, drawn, moves, values)
+        elif on_host or mode.get().recorder is None:
+            x, y = self._array(*place())
+            return tensor(x, device=self.device), tensor(y, device=self.device)
+        else:
+            x, y = self._copied_anew(backend.xp, place)
+        return wrap(x), wrap(y)
+
+    def _copied_anew(self, xp: Any, place: Callable[[], tuple[int, int]]) -> tuple[Any, Any]:
+        """A batch that the host makes for each replay of a captured step."""
+        made: list[Array] = []
+
+        def make() -> None:
+            made[:] = self._array(*place())
+
+        each_step(make)
+        return staged(xp, lambda: made[0]), staged(xp, lambda: made[1])
+
+    def _moves(self) -> tuple[Move, ...] | None:
+        """The moves of the augmentation, with values of `fill` that a stored pixel has; None if there is more to it."""
+        parts = parts_that_move(self.augment)
+        if parts is None:
+            return None
+        moves = (move for part in parts for move in part.moves)
+        return tuple(
+            move._replace(fill=float(np.full((), float(move.fill), self.images.dtype).item())) for move in moves
+        )
+
+    def _on_device(self, backend: Backend) -> tuple[Any, Any, Any]:
+        """`images`, `labels` and `values` of `batch`, on the loader's device."""
+        device = device_name(self.device)
+        if device not in self._resident:
+            images, values = self.images, None
+            if images.dtype == np.uint8:
+                every = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, len(self.mean), 1, 256))  # an image of all
+                values = normalize(every, self.mean, self.std)[0, :, 0]  # (C, 256)
+            else:
+                images = images.astype(np.float32)
+            held = (images, self.labels.astype(np.int64), values)
+            self._resident[device] = tuple(
+                None if array is None else backend.asarray(np.ascontiguousarray(array), device) for array in held
+            )
+        return self._resident[device]
 
     def arrays(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
         """The batches of `epoch` from number `start` on, as new NumPy arrays; those before `start` are not computed.
 
         Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
         """
-        order = self.order(epoch)
-        if not 0 <= start <= len(self):
-            raise DataError(f"an epoch here has {len(self)} batches, cannot start from number {start}")
-        for batch in range(start, len(self)):
-            index = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = self.images[index]
-            if self.augment is not None:
-                images = self.augment(images, np.random.default_rng(self._stream(epoch, batch)))
-            x = normalize(images, self.mean, self.std) if images.dtype == np.uint8 else images.astype(np.float32)
-            yield x, self.labels[index].astype(np.int64)
+        _checked_epoch(epoch)
+        for number in range(self._checked_start(start, len(self)), len(self)):
+            yield self._array(epoch, number)
+
+    def _array(self, epoch: int, number: int) -> tuple[Array, Array]:
+        """One batch, made on the host."""
+        index = self._index(epoch, number)
+        images = self.images[index]
+        if self.augment is not None:
+            images = self.augment(images, np.random.default_rng(self._stream(epoch, number)))
+        x = normalize(images, self.mean, self.std) if images.dtype == np.uint8 else images.astype(np.float32)
+        return x, self.labels[index].astype(np.int64)
+
+    def _drawn(self, epoch: int, number: int) -> Array:
+        """What has to be known of one batch to make it elsewhere: `drawn` of `batch`."""
+        index = self._index(epoch, number)
+        rng = np.random.default_rng(self._stream(epoch, number))
+        shape = (len(index), *self.images.shape[1:])
+        rows = [row for part in parts_that_move(self.augment) or [] for row in part.draw(shape, rng)]
+        return np.array([index, *rows], np.int32)
 
     def order(self, epoch: int) -> Array:
         """The indices of the images in the order of `epoch`, int64 (N,): 0 to N-1, shuffled if the loader shuffles."""
@@ -107,9 +234,21 @@ class DataLoader:
             return np.arange(len(self.images))
         return np.random.default_rng(self._stream(epoch)).permutation(len(self.images))
 
+    def _index(self, epoch: int, number: int) -> Array:
+        """The indices of the images in one batch."""
+        of = self.seed, self.shuffle, epoch
+        if self._order is None or self._order[0] != of:
+            self._order = of, self.order(epoch)
+        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+
     def _stream(self, *place: int) -> np.random.SeedSequence:
         # As a spawn key, not as entropy: entropy is padded with zeros, and (seed, epoch) would be (seed, epoch, 0).
         return np.random.SeedSequence(self.seed, spawn_key=place)
+
+    def _checked_start(self, start: int, most: int) -> int:
+        if not 0 <= start <= most:
+            raise DataError(f"an epoch here has {len(self)} batches, cannot start from number {start}")
+        return start
 
 
 def _check_pair(images: Array, labels: Array) -> None:

@@ -1,9 +1,9 @@
-"""Fast pairs for NumPy: the same ops in other words, for the sake of speed. Delete this folder and all still works.
+"""Fast pairs: the same ops in other words, for the sake of speed. Delete this folder and all still works.
 
-Every pair here must give what the readable one gives, to rounding, on every geometry: `tests/fast` compares them. They
-run where NumPy does and nothing else is chosen; `TINYCONV_FAST=0` in the environment, or `tinyconv.using("readable")`,
-leaves the ops as they are written. The compiled pairs (`native`) run only where they are asked for, by
-`tinyconv.using("native")` or `TINYCONV_FAST=native`.
+Every pair here must give what the readable one gives, to rounding, on every geometry: `tests/fast` compares them. Those
+for NumPy (`tiled`) and for CuPy (`cuda`) run where nothing else is chosen; `TINYCONV_FAST=0` in the environment, or
+`tinyconv.using("readable")`, leaves the ops as they are written. The compiled pairs for NumPy (`native`) run only where
+they are asked for, by `tinyconv.using("native")` or `TINYCONV_FAST=native`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,14 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast import conv, dense, native, norm, pool
-from tinyconv.variants import automatic, op_name, register
+from tinyconv.fast import conv, cuda, dense, native, norm, pool
+from tinyconv.variants import automatic, op_name, register, register_form
 
 CHOICE = os.environ.get("TINYCONV_FAST", "1")
 
 # glibc gives blocks above a threshold back to the system when they are freed, and each is then paged in again at its
 # first touch: half of the time of a training step. The threshold grows to the largest block ever freed, up to 32 MiB.
 np.empty(31 << 20, np.uint8)
-
-
-def _register(op: Any, name: str, pair: Any, applies: Any, runs_by_itself: bool) -> None:
-    register(op_name(op), name, pair, backend="numpy", applies=applies)
-    if runs_by_itself:
-        automatic[op] = [*automatic.get(op, []), name]
 
 
 TILED: tuple[tuple[Any, Any, Any], ...] = (
@@ -44,6 +38,15 @@ TILED: tuple[tuple[Any, Any, Any], ...] = (
     (ops.CrossEntropy, dense.CrossEntropy, dense.cross_entropy_applies),
 )
 
-for _name, _pairs, _itself in (("native", native.PAIRS, CHOICE == "native"), ("tiled", TILED, CHOICE != "0")):
+for _name, _backend, _pairs, _itself in (
+    ("native", "numpy", native.PAIRS, CHOICE == "native"),
+    ("tiled", "numpy", TILED, CHOICE != "0"),
+    ("cuda", "cupy", cuda.PAIRS, CHOICE != "0"),
+):
     for _op, _pair, _applies in _pairs:
-        _register(_op, _name, _pair, _applies, _itself)
+        register(op_name(_op), _name, _pair, backend=_backend, applies=_applies)
+        if _itself:
+            automatic[_op] = [*automatic.get(_op, []), _name]
+
+for _name, _form in cuda.FORMS.items():
+    register_form(_name, "cuda", _form, backend="cupy", by_itself=CHOICE != "0")

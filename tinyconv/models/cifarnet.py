@@ -12,7 +12,7 @@ from tinyconv.creation import tensor
 from tinyconv.modes import no_grad
 
 FILTERS = 24
-"""Of the first layer, at most: a whitening of 3x3 patches of three channels has twice 27, the last of which see noise."""
+"""Of the first layer, at most: 3x3 patches of three channels have twice 27, the last of which show noise."""
 
 
 class CifarNet(nn.Sequential):

@@ -13,7 +13,7 @@ from tinyconv.caller import warn
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
 from tinyconv.modes import Layer, mode
 from tinyconv.storage import Storage
-from tinyconv.tensor import Tensor, destination, to_array, wrap
+from tinyconv.tensor import Tensor, cuda_name, destination, to_array, wrap
 
 Self = TypeVar("Self", bound="Module")
 
@@ -236,10 +236,10 @@ class Module:
         function(self)
         return self
 
-    def to(self: Self, *args: Any, device: str | None = None, dtype: Any = None) -> Self:
+    def to(self: Self, *args: Any, device: str | None = None, dtype: Any = None, non_blocking: bool = False) -> Self:
         """Move all parameters and buffers, in place: `model.to("cuda")`, `model.to(tinyconv.float64)`.
 
-        A dtype changes floating-point tensors only.
+        A dtype changes floating-point tensors only. `non_blocking`: see `Tensor.to`.
         """
         device, dtype = destination(args, device, dtype)
         if dtype is not None and dtype.kind != "f":
@@ -257,8 +257,9 @@ class Module:
     def cpu(self: Self) -> Self:
         return self.to("cpu")
 
-    def cuda(self: Self) -> Self:
-        return self.to("cuda")
+    def cuda(self: Self, device: Any = None) -> Self:
+        """On a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`."""
+        return self.to(cuda_name(device))
 
     def float(self: Self) -> Self:
         return self.to(np.float32)

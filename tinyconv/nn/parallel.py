@@ -26,9 +26,10 @@ class DataParallel(Module):
     """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
 
     Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (256 unless given), of sizes as equal
-    as can be; everything else is given to each. Where one is enough `module` itself runs. It returns one tensor with
-    the batch first. What it computes for an image must not depend on the others: the outputs, and the gradients, are
-    then those of `module` itself, up to the rounding of sums. `threads` is `get_num_threads()` unless given.
+    as can be; everything else is given to each. Where one is enough, and on a GPU, which has threads of its own,
+    `module` itself runs. It returns one tensor with the batch first. What it computes for an image must not depend on
+    the others: the outputs, and the gradients, are then those of `module` itself, up to the rounding of sums. `threads`
+    is `get_num_threads()` unless given.
 
     To the outside it is one node of the tape; inside each tile has its own, and in backward the tiles are walked in
     parallel too and the gradients summed in the order of the tiles. So the result depends on `tile`, which fixes what
@@ -52,7 +53,7 @@ class DataParallel(Module):
         given = [*inputs, *options.values()]
         cut = [i for i, value in enumerate(given) if isinstance(value, Tensor)]
         bounds = _bounds([given[i] for i in cut], self.tile or TILE)
-        if len(bounds) == 1:
+        if len(bounds) == 1 or not backend_of(*(given[i].array for i in cut)).on_host:
             joined: Tensor = self.module(*inputs, **options)
             return joined
         begun, now, streams = number(), mode.get(), Streams()

@@ -78,6 +78,14 @@ class BatchNorm:
         )
 
 
+def move_statistics(xp, running_mean, running_var, mean, var, momentum, unbiased):
+    """Move running statistics (C,), in place, by `momentum` towards those of a batch, the variance times `unbiased`,
+    n / (n - 1). A kernel may be registered in its place (`variants.register_form`)."""
+    for running, found in ((running_mean, mean), (running_var, var * unbiased)):
+        running *= 1 - momentum
+        running += momentum * found
+
+
 class LayerNorm:
     """Standardise each example over its last axes, those of `shape` (Ba, Kiros & Hinton, arXiv:1607.06450)."""
 

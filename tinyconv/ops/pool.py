@@ -118,12 +118,14 @@ class AvgPool2d:
         rims = [rim(*axis) for axis in zip(size[2:], out, kernel, stride, padding, (1, 1), strict=True)]
         if any(any(widths) for widths in rims):
             x = xp.pad(x, ((0, 0), (0, 0), *rims))
-        if divisor is None:
+        if divisor is None and not any(any(widths) for widths in rims):
+            divisor = kernel[0] * kernel[1]
+        elif divisor is None:
             rows, columns = (
-                [counted(i * s - p, k, n, p if count_include_pad else 0) for i in range(o)]
+                counted(xp, xp.arange(o) * s - p, k, n, p if count_include_pad else 0)
                 for o, k, s, p, n in zip(out, kernel, stride, padding, size[2:], strict=True)
             )
-            divisor = xp.asarray([[row * column for column in columns] for row in rows], dtype=x.dtype)
+            divisor = (rows[:, None] * columns).astype(x.dtype)
         y = sum(x[window] for window in window_slices(kernel, stride, (1, 1), out)) / divisor
         return y, (divisor, size, rims)
 
@@ -137,9 +139,9 @@ class AvgPool2d:
         return (dx[:, :, top : top + h, left : left + w],)
 
 
-def counted(start, kernel, size, padding):
-    """How many elements a window from `start` covers on one axis, counting `padding` at both ends."""
-    return min(start + kernel, size + padding) - max(start, -padding)
+def counted(xp, start, kernel, size, padding):
+    """How many elements windows from `start` cover on one axis, counting `padding` at both ends."""
+    return xp.minimum(start + kernel, size + padding) - xp.maximum(start, -padding)
 
 
 class AdaptiveAvgPool2d:

@@ -84,6 +84,7 @@ class Adam(Optimizer):
 
     rule = staticmethod(adam)
     elementwise = True
+    form = "adam"
     checks: ClassVar = {
         "lr": non_negative,
         "betas": two_decays,
@@ -126,6 +127,7 @@ class AdamW(Adam):
 
     rule = staticmethod(adamw)
     elementwise = True
+    form = "adamw"
     implied: ClassVar = {"decoupled_weight_decay": True}
 
     def __init__(

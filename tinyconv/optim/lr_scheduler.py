@@ -20,6 +20,7 @@ from typing import Any
 from tinyconv.errors import CheckpointError
 from tinyconv.optim.optimizer import Optimizer, ParameterError
 from tinyconv.optim.options import OptionError, count, flag, fraction, non_negative, positive
+from tinyconv.staging import each_step
 
 
 class LRScheduler:
@@ -66,7 +67,13 @@ class LRScheduler:
         return list(self._last_lr)
 
     def step(self) -> None:
-        """Go on by one epoch and set the rates. OptionError if the optimiser has got a group since this was made."""
+        """Go on by one epoch and set the rates; each replay of a captured step that calls this does the same.
+
+        OptionError if the optimiser has got a group since this was made.
+        """
+        each_step(self._advance)
+
+    def _advance(self) -> None:
         if len(self.optimizer.param_groups) != len(self.base_lrs):
             raise OptionError(
                 f"{type(self).__name__}: made for {len(self.base_lrs)} parameter groups, the optimiser now has "
@@ -269,14 +276,13 @@ class OneCycleLR(LRScheduler):
             group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
 
-    def step(self) -> None:
-        """Go on by one batch. OptionError past `total_steps`."""
+    def _advance(self) -> None:
         if self.last_epoch >= self.total_steps:
             raise OptionError(
                 f"OneCycleLR: the cycle of total_steps={self.total_steps} is over; "
                 "make it as long as the run: epochs * len(loader), and step it once a batch"
             )
-        super().step()
+        super()._advance()
 
     def get_lr(self) -> list[float]:
         return self._between(self.lr_points)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import partial
 from operator import is_
 from typing import Any, ClassVar, TypeAlias
 
@@ -12,11 +14,14 @@ import numpy as np
 
 from tinyconv.backend import Array, backend_of
 from tinyconv.caller import warn
-from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.errors import CaptureError, CheckpointError, TinyconvError
 from tinyconv.modes import enable_grad, mode
 from tinyconv.optim.flat import Flat, together
 from tinyconv.optim.options import OptionError
+from tinyconv.staging import each_step
+from tinyconv.storage import base_of
 from tinyconv.tensor import Tensor
+from tinyconv.variants import form_of
 
 # What PyTorch's optimisers save besides: how they compute.
 _HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
@@ -40,7 +45,14 @@ class Optimizer:
         rule(xp, param, grad, state, **options) -> None
 
     that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
-    keeps to the parameter's dtype and never reads an array's values on the host.
+    keeps to the parameter's dtype and never reads an array's values on the host. Where it has a form for a device
+    (`variants.register_form`), that runs there instead, once for many parameters:
+
+        form(xp, params, grads, states, options) -> None
+
+    with lists of arrays and of their states, each {} before its first step, and `options()` the options as they are
+    now. What depends on them or on the number of steps a form takes through `staged`, so that a step can be captured;
+    with the rule itself it cannot, as its numbers would stay those of the first.
 
     Attributes:
         defaults: options for groups that do not set them.
@@ -53,6 +65,7 @@ class Optimizer:
     rule: ClassVar[staticmethod[..., None]]
     elementwise: ClassVar[bool] = False  # whether the rule works on each element by itself, so that small parameters
     # can be updated as one array; what a class says of its own rule holds for that rule only
+    form: ClassVar[str | None] = None  # the name under which forms of the rule are registered; they make the state too
     checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> what it must pass, see options.py
     implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that are settled by the choice of the class
 
@@ -60,6 +73,8 @@ class Optimizer:
         super().__init_subclass__(**options)
         if "rule" in cls.__dict__ and "elementwise" not in cls.__dict__:
             cls.elementwise = False
+        if {"rule", "new_state"} & cls.__dict__.keys() and "form" not in cls.__dict__:
+            cls.form = None
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = self.check(defaults)
@@ -194,6 +209,8 @@ class Optimizer:
 
     def _update(self, number: int, grads: dict[Tensor, Array], options: Mapping[str, Any]) -> None:
         """Apply the rule to the parameters of a group, small ones together where it is elementwise."""
+        if not all(type(param.array) is np.ndarray for param in grads):
+            grads = self._update_by_form(number, grads)
         for param, grad in grads.items():
             if param not in self.state:
                 self.state[param] = self.new_state(backend_of(param.array, grad).xp, param.array, options)
@@ -209,6 +226,50 @@ class Optimizer:
             grad = grads[param]
             self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
             param.storage.wrote(param.array)
+
+    def _update_by_form(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
+        """Update the parameters that a form of the rule takes, and return the others."""
+        memory = Counter(id(base_of(param.array)) for param in grads)
+        taken: dict[Any, list[Tensor]] = {}  # (form, device) -> its parameters
+        others: dict[Tensor, Array] = {}
+        for param, grad in grads.items():
+            backend, form = backend_of(param.array), None
+            if self.form is not None and memory[id(base_of(param.array))] == 1:  # see `together`
+                form = form_of(self.form, backend.name, param.array, self.state.get(param, {}))
+            if form is None:
+                others[param] = grad
+            else:
+                taken.setdefault((form, backend.device_of(param.array)), []).append(param)
+        if others and mode.get().recorder is not None:
+            raise CaptureError(
+                f"{type(self).__name__}.step: in a captured step every parameter must be updated by a kernel of the "
+                f"library's own; {len(others)} of this group cannot, for example {self._names[next(iter(others))]}. "
+                "Those take contiguous float32 and float64 and no rule of your own, and do not run where "
+                "TINYCONV_FAST=0 or using('readable') says so"
+            )
+        for (form, _), params in taken.items():
+            arrays = [param.array for param in params]
+            states = [self.state.setdefault(param, {}) for param in params]
+            options = self._options_of_now(number, params, arrays)
+            form(backend_of(*arrays).xp, arrays, [grads[param] for param in params], states, options)
+            each_step(partial(_note_writes, params))
+        return others
+
+    def _options_of_now(
+        self, number: int, params: list[Tensor], arrays: list[Array]
+    ) -> Callable[[], Mapping[str, Any]]:
+        """A function that returns the options of a group as they are when it is called, maybe in a captured step."""
+        state = self.state
+
+        def options() -> Mapping[str, Any]:
+            if self.state is not state or not all(param.array is a for param, a in zip(params, arrays, strict=True)):
+                raise CaptureError(
+                    f"{type(self).__name__}.step: since this step was captured, the optimiser has loaded a state or a "
+                    "parameter was given another array; the step works on those it was captured with: capture it again"
+                )
+            return self._options(number, self.param_groups[number])
+
+        return options
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as copies, in PyTorch's structure.
@@ -292,9 +353,10 @@ class Optimizer:
             if hasattr(value, "detach"):
                 value = value.detach().cpu().double().numpy()  # PyTorch's: exact, whatever its precision
             like: Any = fresh.get(name, param.array)
-            if np.shape(value) != np.shape(like):
+            shape, needed = getattr(value, "shape", ()), getattr(like, "shape", ())
+            if shape != needed:
                 raise CheckpointError(
-                    f"{what}: the saved {name!r} has shape {np.shape(value)}, needed {np.shape(like)}: "
+                    f"{what}: the saved {name!r} has shape {shape}, needed {needed}: "
                     "saved from another model, or with the parameters in another order"
                 )
             if isinstance(like, int):
@@ -339,6 +401,11 @@ def _listed(params: Any, owner: str) -> list[Any]:
 
 def _options_of(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
+
+
+def _note_writes(params: list[Tensor]) -> None:
+    for param in params:
+        param.storage.wrote(param.array)
 
 
 def _saved(value: Any) -> Any:

@@ -79,6 +79,7 @@ class RMSprop(Optimizer):
 
     rule = staticmethod(rmsprop)
     elementwise = True
+    form = "rmsprop"
     checks: ClassVar = {
         "lr": non_negative,
         "alpha": decay,

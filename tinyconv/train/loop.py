@@ -5,22 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
 from tinyconv import functional as F
-from tinyconv.backend import Array
-from tinyconv.creation import get_rng_state, set_rng_state, tensor
+from tinyconv.backend import Array, backend_for
+from tinyconv.capture import capture
+from tinyconv.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.errors import TinyconvError
 from tinyconv.modes import no_grad
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
-from tinyconv.tensor import Tensor
 from tinyconv.train.fields import check_types
+
+READ = 50
+"""Steps from one to the next after which the losses that a GPU has summed are read. To read each would let it wait."""
+TESTED = 1000
+"""Images of the test set at a time."""
 
 
 class DivergedError(TinyconvError, ArithmeticError):
@@ -41,7 +46,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepReport:
-    """After one optimiser step: `epoch` and `step` count from 1, `loss` is that of its batch."""
+    """After one optimiser step: `epoch` and `step` count from 1, `loss` is that of its batch.
+
+    On a GPU, which is not made to wait, it is the mean since the losses were last read: at the first step, at every
+    50th after it, and at the last.
+    """
 
     epoch: int
     step: int
@@ -67,6 +76,9 @@ class Trainer:
 
     One optimiser step is taken between two reports, and stopping there loses nothing: a trainer that is given the
     weights, the optimiser's state and `state_dict()` continues bit for bit.
+
+    On a GPU the images stay there, steps are captured (`tinyconv.capture`), but for an epoch's last batch where that is
+    smaller, and losses are summed there and read now and then.
     """
 
     def __init__(
@@ -80,8 +92,15 @@ class Trainer:
         label_smoothing: float = 0.0,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.loader, self.test, self.epochs, self.label_smoothing = loader, test, epochs, label_smoothing
+        self.loader, self.epochs, self.label_smoothing = loader, epochs, label_smoothing
+        self.test = DataLoader(test, TESTED, device=loader.device)
         self.progress = Progress()
+        self._loss = nan  # for reports
+        self._read_at = 0  # examples
+        self._replayed = capture(self._step, loader.device)
+        on_host = backend_for(loader.device).on_host
+        # What the losses of the epoch sum to on the device, of which progress has what was read.
+        self._sum = None if on_host else zeros((), dtype="float64", device=loader.device)
 
     @property
     def finished(self) -> bool:
@@ -93,40 +112,70 @@ class Trainer:
             yield from self._epoch()
 
     def _epoch(self) -> Iterator[StepReport | EpochReport]:
-        at = self.progress
+        at, steps = self.progress, len(self.loader)
         self.model.train()
+        self._begin()
         started = time.perf_counter()
-        for x, y in self.loader.batches(at.epoch, at.step):
-            loss = self._step(x, y)
+        while at.step < steps:
+            examples = min(self.loader.batch_size, len(self.loader.images) - at.step * self.loader.batch_size)
+            if examples == self.loader.batch_size:
+                self._replayed()
+            else:  # captured steps have one shape
+                self._step()
             at.step += 1
-            at.loss_sum += loss * len(y)
-            at.examples += len(y)
+            at.examples += examples
+            if (at.step - 1) % READ == 0 or at.step == steps:
+                self._read()
             at.seconds += time.perf_counter() - started
-            yield StepReport(at.epoch + 1, at.step, len(self.loader), loss)
+            yield StepReport(at.epoch + 1, at.step, steps, self._loss)
             started = time.perf_counter()  # what the reader of the report did is not ours
-        accuracy = evaluate(self.model, self.test, device=self.loader.device)
+        accuracy = evaluate(self.model, self.test)
         at.seconds += time.perf_counter() - started
         report = EpochReport(at.epoch + 1, at.loss_sum / at.examples, accuracy, at.seconds)
         self.progress = Progress(epoch=at.epoch + 1, history=[*at.history, asdict(report)])
         yield report
 
-    def _step(self, x: Tensor, y: Tensor) -> float:
+    def _step(self) -> None:
+        x, y = self.loader.batch_at(lambda: (self.progress.epoch, self.progress.step))
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(x), y, label_smoothing=self.label_smoothing)
-        value = float(loss)
-        if not isfinite(value):
-            raise DivergedError(
-                f"the loss is {value} at epoch {self.progress.epoch + 1}, step {self.progress.step + 1}; "
-                "the learning rate is likely too high (--lr), or the data hold infinities"
-            )
+        if self._sum is None:
+            self._loss = float(loss)
+            self._check(self.progress.step + 1)
+            self.progress.loss_sum += self._loss * len(y)
+        else:
+            self._sum += loss.detach().double() * len(y)
         loss.backward()
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
-        return value
+
+    def _begin(self) -> None:
+        """Go on summing the losses of the epoch where its progress is."""
+        if self._sum is not None:
+            self._sum[...] = self.progress.loss_sum
+            self._read_at = self.progress.examples
+
+    def _read(self) -> None:
+        """Bring progress up to what the device has summed."""
+        at = self.progress
+        if self._sum is None or at.examples == self._read_at:
+            return
+        total = self._sum.item()
+        self._loss = (total - at.loss_sum) / (at.examples - self._read_at)
+        at.loss_sum, self._read_at = total, at.examples
+        self._check(at.step)
+
+    def _check(self, step: int) -> None:
+        if not isfinite(self._loss):
+            raise DivergedError(
+                f"the loss is {self._loss} at epoch {self.progress.epoch + 1}, step {step}; "
+                "the learning rate is likely too high (--lr), or the data hold infinities"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Progress, schedule and random numbers, of plain Python values that JSON keeps exactly."""
+        self._read()
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
         return {"progress": asdict(self.progress), "schedule": schedule, "rng": get_rng_state()}
 
@@ -159,7 +208,20 @@ def predict(model: Module, images: Array, batch_size: int = 1000, device: str | 
     return np.concatenate(parts)
 
 
-def evaluate(model: Module, dataset: Dataset, batch_size: int = 1000, device: str | None = None) -> float:
-    """The share of `dataset` that `model`, in evaluation mode, classifies right."""
-    chosen = predict(model, dataset.normalized(), batch_size, device).argmax(1)
-    return float((chosen == dataset.labels).mean())
+@no_grad()
+def evaluate(model: Module, data: Dataset | DataLoader, batch_size: int = TESTED, device: str | None = None) -> float:
+    """The share of the images that `model`, in evaluation mode, classifies right.
+
+    They are counted on the device, and one number is read. Of a loader, which may keep its images there from one call
+    to the next, the batches of its first epoch are taken.
+    """
+    loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
+    right = zeros((), dtype="int64", device=loader.device)
+    training = model.training
+    model.eval()
+    try:
+        for x, y in loader.batches(0):
+            right += (model(x).argmax(1) == y).sum()
+    finally:
+        model.train(training)
+    return right.item() / len(loader.images)

@@ -4,3 +4,8 @@ Every kernel gathers: one thread makes one result, of everything that goes into 
 fixes. There are no atomics, so two runs give the same bits. Nothing here reads a value on the host, so a step made of
 these pairs can be captured (`tinyconv.capture`). CuPy is not imported here: it comes with the arrays, as `xp`.
 """
+
+from tinyconv.fast.cuda import batch, conv, dense, loss, norm, optim, pool, relu
+
+PAIRS = (*conv.PAIRS, *pool.PAIRS, *norm.PAIRS, *relu.PAIRS, *dense.PAIRS, *loss.PAIRS)
+FORMS = {**optim.FORMS, **batch.FORMS, **norm.FORMS}

@@ -11,6 +11,8 @@ import numpy as np
 
 REAL = {"f": "float", "d": "double"}
 """What the sources call REAL, by the character of a dtype."""
+MOST = 1 << 30
+"""Elements of an array that kernels take: they count with ints, and some way past the end."""
 INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
@@ -20,27 +22,39 @@ def source(name: str) -> str:
     return INCLUDE.sub(lambda found: source(found[1]), text)
 
 
-@cache
-def _function(xp: Any, name: str, kernel: str, char: str) -> Any:
-    return _module(xp, name, char).get_function(kernel)
+def options(real: str, **names: str) -> tuple[str, ...]:
+    """What the compiler is told besides the source: what REAL is there, and other names."""
+    return ("-std=c++17", f"-DREAL={real}", *(f"-D{name}={value}" for name, value in names.items()))
 
 
 @cache
-def _module(xp: Any, name: str, char: str) -> Any:
-    return xp.RawModule(code=source(name), options=("-std=c++17", f"-DREAL={REAL[char]}"))
+def _function(xp: Any, name: str, kernel: str, char: str, **names: str) -> Any:
+    return _module(xp, name, char, **names).get_function(kernel)
+
+
+@cache
+def _module(xp: Any, name: str, char: str, **names: str) -> Any:
+    return xp.RawModule(code=source(name), options=options(REAL[char], **names))
 
 
 def launch(
-    xp: Any, place: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *args: Any, shared: int = 0
+    xp: Any,
+    place: str,
+    dtype: Any,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    *args: Any,
+    shared: int = 0,
+    **names: str,
 ) -> None:
     """Run a kernel: `launch(xp, "pool.cu:max_pool", x.dtype, (blocks,), (threads,), x, y, n, ...)`.
 
     Arrays go as their addresses (they must be contiguous), None as a null pointer, a Python int as `int`, a float as
-    REAL, and a NumPy array of one element, such as a struct, by value.
+    REAL, and a NumPy array of one element, such as a struct, by value. `names` are what else the source leaves open.
     """
     name, _, kernel = place.partition(":")
     dtype = np.dtype(dtype)
-    function = _function(xp, name, kernel, dtype.char)
+    function = _function(xp, name, kernel, dtype.char, **names)
     given = tuple(
         np.int32(arg) if isinstance(arg, int) else dtype.type(arg) if isinstance(arg, float) else arg for arg in args
     )

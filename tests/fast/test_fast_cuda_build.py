@@ -1,0 +1,54 @@
+"""The CUDA sources as nvcc sees them: for an old GPU and a new one, without a warning, all in registers."""
+
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
+
+from tinyconv.fast.cuda import build, product
+
+SOURCES = sorted(path.name for path in build.files(build.__package__).iterdir() if path.name.endswith(".cu"))
+SHAPES = [{"SHAPE": tile.name} for tile in (product.NARROW, product.WIDE)]
+CHOICES = [(name, names) for name in SOURCES for names in (SHAPES if "SHAPE" in build.source(name) else [{}])]
+STRICT = ("-Werror", "all-warnings", "-Xptxas", "-Werror,-warn-spills,-warn-lmem-usage")
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc, NVIDIA's compiler, is not on this machine")
+
+
+def complaints(folder, text, arch, options):
+    """What nvcc says of a source that it refuses; "" of one that it takes."""
+    (folder / "kernel.cu").write_text(text)
+    command = ["nvcc", "-cubin", f"-arch={arch}", *STRICT, *options, "kernel.cu", "-o", "kernel.cubin"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.stdout + done.stderr + f"exit code {done.returncode}" if done.returncode else ""
+
+
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("real", build.REAL.values())
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
+@pytest.mark.parametrize(("name", "names"), CHOICES, ids=lambda choice: choice if isinstance(choice, str) else "")
+def test_every_source_compiles(tmp_path, name, names, arch, real):
+    assert not complaints(tmp_path, build.source(name), arch, build.options(real, **names))
+
+
+@needs_nvcc
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("x[0] = y;", "undefined"),
+        ("int unused;", "never referenced"),
+        ("REAL held[99]; for (int i = 0; i < 99; i++) held[i] = x[i]; x[0] = held[int(x[99])];", "Local memory"),
+    ],
+)
+def test_what_is_wrong_is_seen(tmp_path, body, said):
+    text = f'extern "C" __global__ void wrong(REAL* x) {{ {body} }}'
+    assert said in complaints(tmp_path, text, "sm_90", build.options("float"))
+
+
+def test_what_a_source_includes_stands_in_its_place():
+    text = build.source("conv.cu")
+    assert "#include" not in text
+    assert text.index("struct __align__(16) tile") < text.index("struct windows")

@@ -1,0 +1,55 @@
+"""A batch made by one kernel of images that are on the device (`batch.cu`): the form "batch" of `tinyconv.data`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinyconv.fast.cuda.build import blocks, launch
+
+Array: TypeAlias = Any
+
+MOVES, THREADS = 8, 256
+KINDS = ("flip", "constant", "edge", "reflect")  # by their numbers in the kernel
+TABLE = np.dtype(
+    [
+        ("n", np.int32),
+        ("kind", np.int32, MOVES),
+        ("padding", np.int32, MOVES),
+        ("first", np.int32, MOVES),
+        ("fill", np.float32, MOVES),
+    ]
+)
+
+
+class Batch:
+    """See `tinyconv.data.loader.batch`."""
+
+    @staticmethod
+    def applies(images: Array, moves: Sequence[Any]) -> bool:
+        # Along the second axis of the grid there may be 65535 blocks.
+        _, c, h, w = images.shape
+        return len(moves) <= MOVES and 0 < c * h * w <= THREADS * 65535
+
+    def __call__(
+        self, xp: Any, images: Array, labels: Array, drawn: Array, moves: Sequence[Any], values: Array
+    ) -> tuple[Array, Array]:
+        n, (_, c, h, w) = drawn.shape[1], images.shape
+        table = np.zeros((), TABLE)
+        table["n"], row = len(moves), 1
+        for k, move in enumerate(moves):
+            table["kind"][k], table["padding"][k], table["fill"][k] = KINDS.index(move.kind), move.padding, move.fill
+            table["first"][k] = row
+            row += move.numbers
+        x, y = xp.empty((n, c, h, w), np.float32), xp.empty(n, np.int64)
+        kernel = "bytes" if images.dtype == np.uint8 else "reals"
+        grid = n, blocks(c * h * w, THREADS)
+        launch(
+            xp, f"batch.cu:{kernel}", x.dtype, grid, (THREADS,), images, labels, drawn, table, values, x, y, n, c, h, w
+        )
+        return x, y
+
+
+FORMS = {"batch": Batch()}

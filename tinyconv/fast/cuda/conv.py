@@ -1,0 +1,172 @@
+"""Convolutions without columns: products that find the elements of a window where they lie (conv.cu).
+
+Forward is one launch, with bias, ReLU and 2x2 max-pooling in it if they follow; maps that are pooled are never written.
+Backward is one or two, and sometimes one more (product.py): what followed is undone where dy is read.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyconv import ops
+from tinyconv.fast.cuda import pool as pooling
+from tinyconv.fast.cuda.build import MOST, REAL
+from tinyconv.fast.cuda.product import gradients, multiply, product
+from tinyconv.ops.pool import output_size
+from tinyconv.shapes import Pair, Shape, conv_output_size
+from tinyconv.shapes import product as elements
+
+Array = Any
+
+DIVISOR = np.dtype([("by", np.int32), ("multiplier", np.uint32), ("shift", np.int32)])
+"""`divisor` in product.cuh."""
+GEOMETRY = np.dtype(
+    [(name, np.int32) for name in ("n", "groups", "c", "f", "h", "oh", "ph", "pw", "sh", "sw", "dh", "dw", "pooled")]
+    + [(name, DIVISOR) for name in ("image", "w", "map", "ow", "kernel", "kw", "by_sh", "by_sw")]
+)
+"""`conv` in conv.cu."""
+WINDOWS = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
+"""Of the pooling that the product itself does."""
+
+
+def divisor(by: int) -> tuple[int, int, int]:
+    """A number to divide by, from 1 on, with the multiplication and the shift that do it."""
+    shift = (by - 1).bit_length()
+    return by, -(-(1 << 31 + shift) // by), shift
+
+
+class Plan(NamedTuple):
+    """What a geometry comes to."""
+
+    conv: np.ndarray[Any, Any]  # as kernels take it
+    y: Shape
+    positions: int  # that a filter lies at, over all images
+
+
+@cache
+def plan(x: Shape, weight: Shape, pooled: bool, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Plan:
+    (n, c, h, w), (f, _, kh, kw) = x, weight
+    oh, ow = maps_of(x, weight, stride=stride, padding=padding, dilation=dilation)[2:]
+    if pooled:
+        oh, ow = oh // 2, ow // 2
+    sizes = n, groups, c // groups, f // groups, h, oh, *padding, *stride, *dilation, pooled
+    divisors = (divisor(by) for by in (h * w, w, oh * ow, ow, kh * kw, kw, *stride))
+    return Plan(np.array((*sizes, *divisors), GEOMETRY), (n, f, oh, ow), n * oh * ow * (4 if pooled else 1))
+
+
+def maps_of(x: Shape, weight: Shape, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1) -> Shape:
+    """The shape of what the convolution itself makes."""
+    axes = zip(x[2:], weight[2:], stride, padding, dilation, strict=True)
+    return x[0], weight[0], *(conv_output_size(*axis) for axis in axes)
+
+
+def applies(x: Array, weight: Array, bias: Any, **geometry: Any) -> bool:
+    """float32 and float64, any geometry; not where there are no weights, nor where an int cannot count the elements."""
+    most = max(x.size, weight.size, elements(maps_of(x.shape, weight.shape, **geometry)))
+    return x.dtype.char in REAL and weight.size > 0 and most <= MOST
+
+
+def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
+    """Where the convolution does; and windows of any but 2x2 are left to a kernel of their own, if that takes them."""
+    if not applies(x, weight, bias, **geometry):
+        return False
+    maps = maps_of(x.shape, weight.shape, **geometry)
+    return pools_itself(maps, **pool) or (
+        len(x) > 0 and elements(pool["kernel"]) <= pooling.NUMBERS and elements(output_size(maps, **pool)) <= MOST
+    )
+
+
+def pools_itself(maps: Shape, *, ceil_mode: bool, **windows: Pair) -> bool:
+    """Whether windows are 2x2, side by side, and none hangs over the edge."""
+    return windows == WINDOWS and not (ceil_mode and (maps[2] % 2 or maps[3] % 2))
+
+
+def correlate(
+    xp: Any, x: Array, weight: Array, bias: Any, geometry: dict[str, Any], relu: bool = False, pooled: bool = False
+) -> tuple[Any, Any, tuple[Array, Array]]:
+    """y; the places of the maxima, a byte each, if it is `pooled`; and x and weight without holes."""
+    x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
+    conv, size, positions = plan(x.shape, weight.shape, pooled, **geometry)
+    y, groups = xp.empty(size, x.dtype), geometry["groups"]
+    place = xp.empty(size, xp.uint8) if pooled else None
+    made = product(len(weight) // groups, positions, groups)
+    multiply(xp, "conv.cu:forward", y, made, x, weight, bias, y, place, conv, relu)
+    return y, place, (x, weight)
+
+
+def backward(
+    xp: Any, x: Array, weight: Array, dy: Array, needs: Any, geometry: dict[str, Any], y: Any = None, place: Any = None
+) -> tuple[Any, Any, Any]:
+    """(dx, dweight, dbias) from the gradient of what followed the convolution: a ReLU, if there is its output `y`, or a
+    ReLU and a pooling, if there are the places of the maxima."""
+    conv, _, positions = plan(x.shape, weight.shape, place is not None, **geometry)
+    (n, c, h, w), groups = x.shape, geometry["groups"]
+    arrays = xp.ascontiguousarray(dy), y, place, x, weight
+    of_x = product(c // groups, n * h * w, groups)
+    return gradients(xp, "conv.cu:backward", arrays, (conv,), needs, of_x, positions, groups)
+
+
+class Conv2d:
+    """See `ops.Conv2d`."""
+
+    gives = True
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
+        y, _, saved = correlate(xp, x, weight, bias, geometry)
+        return y, saved
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        x, weight = saved
+        return backward(xp, x, weight, dy, needs, geometry)
+
+
+class Conv2dRelu:
+    """See `ops.Conv2dRelu`."""
+
+    gives = True
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
+        y, _, saved = correlate(xp, x, weight, bias, geometry, relu=True)
+        return y, (*saved, y)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        x, weight, y = saved
+        return backward(xp, x, weight, dy, needs, geometry, y=y)
+
+
+class Conv2dReluMaxPool2d:
+    """See `ops.Conv2dReluMaxPool2d`. Saves a byte for each maximum, and neither maps nor y."""
+
+    gives = True
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
+        if pools_itself(maps_of(x.shape, weight.shape, **geometry), **pool):
+            y, place, saved = correlate(xp, x, weight, bias, geometry, relu=True, pooled=True)
+            return y, (*saved, place)
+        maps, _, saved = correlate(xp, x, weight, bias, geometry)
+        y, from_pool = pooling.ReluMaxPool2d.forward(xp, maps, **pool)
+        return y, (*saved, *from_pool)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
+        x, weight, place, *size = saved
+        if not size:
+            return backward(xp, x, weight, dy, needs, geometry, place=place)
+        (dmaps,) = pooling.ReluMaxPool2d.backward(xp, (place, *size), dy, (True,), **pool)
+        return backward(xp, x, weight, dmaps, needs, geometry)
+
+
+PAIRS = (
+    (ops.Conv2d, Conv2d, applies),
+    (ops.Conv2dRelu, Conv2dRelu, applies),
+    (ops.Conv2dReluMaxPool2d, Conv2dReluMaxPool2d, applies_with_pool),
+)

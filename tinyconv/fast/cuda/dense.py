@@ -1,0 +1,69 @@
+"""Linear layers, in the kernels of linear.cu: one launch forward, one or two or three back (product.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinyconv import ops
+from tinyconv.fast.cuda.build import MOST, REAL
+from tinyconv.fast.cuda.product import gradients, multiply, product
+from tinyconv.shapes import product as elements
+
+Array = Any
+
+
+def applies(x: Array, weight: Array, bias: Any) -> bool:
+    """float32 and float64; not where there are no weights, nor where an int cannot count the elements."""
+    y = elements(x.shape[:-1]) * len(weight)
+    return x.dtype.char in REAL and weight.size > 0 and max(x.size, weight.size, y) <= MOST
+
+
+def forward(xp: Any, x: Array, weight: Array, bias: Any, relu: bool) -> tuple[Any, tuple[Array, Array]]:
+    """y, with a ReLU or without; and x and weight without holes."""
+    x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
+    (*lead, i), o = x.shape, len(weight)
+    n, y = elements(lead), xp.empty((*lead, o), x.dtype)
+    multiply(xp, "linear.cu:forward", y, product(n, o), x, weight, bias, y, n, i, o, relu)
+    return y, (x, weight)
+
+
+def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = None) -> tuple[Any, Any, Any]:
+    """(dx, dweight, dbias), through the ReLU if there is its output `y`."""
+    n, (o, i) = elements(x.shape[:-1]), weight.shape
+    arrays = xp.ascontiguousarray(dy), y, x, weight
+    return gradients(xp, "linear.cu:backward", arrays, (n, i, o), needs, product(n, i), n)
+
+
+class Linear:
+    """See `ops.Linear`."""
+
+    gives = True
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
+        return forward(xp, x, weight, bias, relu=False)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
+        x, weight = saved
+        return backward(xp, x, weight, dy, needs)
+
+
+class LinearRelu:
+    """See `ops.LinearRelu`."""
+
+    gives = True
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
+        y, saved = forward(xp, x, weight, bias, relu=True)
+        return y, (*saved, y)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
+        x, weight, y = saved
+        return backward(xp, x, weight, dy, needs, y)
+
+
+PAIRS = ((ops.Linear, Linear, applies), (ops.LinearRelu, LinearRelu, applies))

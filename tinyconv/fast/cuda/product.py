@@ -1,0 +1,120 @@
+"""Into how many tiles the products of conv.py and dense.py are cut, and in how many launches they run (product.cuh).
+
+A layer takes one launch forward. Backward it takes one for all its gradients, or two where their tiles differ, and one
+more where dweight and dbias were summed in parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tinyconv.fast.cuda.build import blocks, launch
+
+
+class Tile(NamedTuple):
+    """`shape` in product.cuh."""
+
+    name: str
+    rows: int
+    threads: int
+
+
+NARROW, WIDE = Tile("narrow", 16, 256), Tile("wide", 64, 128)
+COLUMNS = 64
+"""Of either."""
+STEP = 32
+"""Terms of a sum that a narrow tile takes at a time; half as many is what a wide one takes."""
+HALF = 32
+"""Rows that fill half of a wide tile. Of fewer, narrow ones waste less."""
+FEW = 128
+"""Blocks that leave some of a large GPU's multiprocessors idle: narrow tiles are more."""
+MANY = 1024
+"""Blocks that keep all of them busy: no sum is cut for the sake of more."""
+PART = 256
+"""Terms of a sum that are not worth cutting in two."""
+PARTS = 256
+"""Into which a sum is cut at most, for they have to be added up."""
+
+
+class Product(NamedTuple):
+    """The tiles that cover a product, or several alike, and the parts of its sums, of `part` terms each."""
+
+    tile: Tile
+    tiles: int
+    parts: int = 1
+    part: int = 0
+
+    @property
+    def blocks(self) -> int:
+        return self.tiles * self.parts
+
+
+NOTHING = Product(NARROW, 0)
+
+
+def product(rows: int, columns: int, products: int = 1, terms: int = 0) -> Product:
+    """How to make so many products of `rows` x `columns`; sums of so many terms may be cut.
+
+    The sizes alone decide, and not which GPU it is: they fix the order of every sum.
+    """
+    narrow, wide = (
+        cut(tile, products * blocks(rows, tile.rows) * blocks(columns, COLUMNS), terms) for tile in (NARROW, WIDE)
+    )
+    return wide if rows >= HALF and wide.blocks >= FEW else narrow
+
+
+def cut(tile: Tile, tiles: int, terms: int) -> Product:
+    """Parts of about the same length, whole steps each; at least one, though there may be nothing to sum."""
+    parts = max(1, min(terms // PART, MANY // max(1, tiles), PARTS))
+    part = max(STEP, STEP * blocks(terms, STEP * parts))
+    return Product(tile, tiles, max(1, blocks(terms, part)), part)
+
+
+def multiply(xp: Any, place: str, y: Any, made: Product, *args: Any) -> None:
+    """Run a kernel that makes the product `y`."""
+    if made.blocks:
+        launch(xp, place, y.dtype, (made.blocks,), (made.tile.threads,), *args, SHAPE=made.tile.name)
+
+
+def gradients(
+    xp: Any,
+    place: str,
+    arrays: tuple[Any, ...],
+    sizes: tuple[Any, ...],
+    needs: Any,
+    of_x: Product,
+    terms: int,
+    groups: int = 1,
+) -> tuple[Any, Any, Any]:
+    """Run a `backward` kernel: (dx, dweight, dbias), with None for what `needs` does not ask for.
+
+    `arrays` are those that it reads, x and weight the last, and `sizes` its next arguments. `of_x` is the product that
+    dx is; each element of dweight and dbias, which are one product, is a sum of so many terms.
+    """
+    *_, x, weight = arrays
+    f, k = len(weight), weight.size // len(weight) * bool(needs[1])
+    elements = k + bool(needs[2])
+    of_x = of_x if needs[0] else NOTHING
+    of_weight = product(f // groups, elements, groups, terms) if elements else NOTHING
+    dx = xp.empty(x.shape, x.dtype) if needs[0] else None
+    sums = xp.empty((of_weight.parts, f * elements), x.dtype)
+    for tile in (WIDE, NARROW):
+        dx_blocks, others = (made.blocks if made.tile is tile else 0 for made in (of_x, of_weight))
+        if dx_blocks + others:
+            launch(
+                xp, place, x.dtype, (dx_blocks + others,), (tile.threads,),
+                *arrays, dx, sums, *sizes, dx_blocks, k, elements, of_weight.part, SHAPE=tile.name,
+            )  # fmt: skip
+    if of_weight.parts > 1:
+        sums = added(xp, sums)
+    dweight, dbias = sums[0, : f * k].reshape(weight.shape) if needs[1] else None, sums[0, f * k :]
+    return dx, dweight, dbias if needs[2] else None
+
+
+def added(xp: Any, parts: Any) -> Any:
+    """(parts, size) -> (1, size)."""
+    count, size = parts.shape
+    across, down = 32, 16  # as in parts.cu
+    total = xp.empty((1, size), parts.dtype)
+    launch(xp, "parts.cu:add", parts.dtype, (blocks(size, across),), (across, down), parts, total, count, size)
+    return total
