@@ -1,11 +1,13 @@
 # make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
 # make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
 # make test-gpu  run the tests that need a GPU, on the one that CuPy finds
+# make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
 # make check   lint, formatting, types, layering
 # make bench   measure, beside other libraries, for three quarters of an hour
 # make oracle  compare every op with PyTorch for an hour, and write docs/coverage.md
 
 PYTHON ?= python3
+CUDA ?= 13
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -18,6 +20,10 @@ test: .venv/.test
 	$(BIN)/python -m pytest
 
 test-gpu: .venv/.test
+	$(BIN)/python -m pytest -m gpu
+
+test-gpu: .venv/.test
+	$(PIP) --editable '.[train,cuda$(CUDA)]'
 	$(BIN)/python -m pytest -m gpu
 
 check: .venv/.test

@@ -147,9 +147,9 @@ class CupyBackend(Backend):
             made_for, driver = runtime.runtimeGetVersion(), runtime.driverGetVersion()
             if 0 < driver < made_for:  # 0: there is none
                 raise DeviceError(
-                    f"device {device!r}: CuPy is made for CUDA {cuda_version(made_for)} and the driver knows CUDA up to "
-                    f"{cuda_version(driver)}: update the driver, or pip install 'tinyconv[cuda{driver // 1000}]' in place "
-                    "of that CuPy; or use device='cpu'"
+                    f"device {device!r}: CuPy is made for CUDA {cuda_version(made_for)} and the driver knows CUDA up "
+                    f"to {cuda_version(driver)}: update the driver, or pip install 'tinyconv[cuda{driver // 1000}]' in "
+                    "place of that CuPy; or use device='cpu'"
                 ) from error
             raise DeviceError(
                 f"device {device!r}: no CUDA driver or GPU was found ({error}); use device='cpu'"

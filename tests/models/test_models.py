@@ -26,8 +26,8 @@ def parameters(model):
         ("lenet5_1998", {"size": 32}, (1, 32, 32), 60_000),
         ("mlp", {"hidden": 128}, (1, 28, 28), 784 * 128 + 128 + 128 * 10 + 10),
         ("mlp", {"hidden": [300, 100]}, (1, 28, 28), 266_610),
-        ("cifarnet", {}, (3, 32, 32), 935_786),
-        ("cifarnet", {"widths": [32, 64, 160]}, (3, 32, 32), 390_570),
+        ("cifarnet", {}, (3, 32, 32), 828_970),
+        ("cifarnet", {"widths": [32, 64, 160]}, (3, 32, 32), 397_290),
         ("lenet_gap", {}, (1, 28, 28), 21_182),
         ("lenet_gap", {"in_channels": 3}, (3, 40, 56), 21_182 + 300),
         ("lenet_vgg", {}, (1, 28, 28), 45_444),
@@ -35,7 +35,7 @@ def parameters(model):
         ("lenet_bn", {}, (1, 28, 28), 44_652),
         ("resnet", {}, (1, 28, 28), 77_562),
         ("resnet", {"widths": [4], "blocks": 2}, (1, 9, 9), 36 + 8 + 4 * (144 + 8) + 50),
-        ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 8 * 9 + 64 * 9 + 32 + 36),
+        ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 18 * 10 + 8 * 26 * 9 + 32 + 36),
     ],
 )
 def test_parameters_and_shapes(name, options, shape, count):
@@ -90,6 +90,41 @@ def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_whitened_patches_are_not_correlated():
+    tc.manual_seed(0)
+    model = models.cifarnet(widths=[8])
+    rng = np.random.default_rng(0)
+    # Images as smooth as photographs are: neighbouring pixels, and the channels, are nearly equal.
+    noise = rng.standard_normal((60, 3, 40, 40))
+    smooth = sum(noise[:, :, i : i + 32, j : j + 32] for i in range(8) for j in range(8)) / 8
+    x = (smooth + 2 * smooth.mean(1, keepdims=True)).astype(np.float32)
+    model.whiten(x)
+    first = model[0]
+    assert not first.weight.requires_grad
+    assert first.bias.requires_grad
+    y = (first(tc.tensor(x)) - first.bias.reshape(1, -1, 1, 1)).numpy()[:, :, 1:-1, 1:-1]
+    np.testing.assert_allclose(y[:, 12:], -y[:, :12], rtol=1e-4, atol=1e-4)
+    found = np.cov(y[:, :12].transpose(1, 0, 2, 3).reshape(12, -1))
+    before = np.corrcoef(x[:, 0, :, :-1].ravel(), x[:, 0, :, 1:].ravel())[0, 1]
+    assert before > 0.8, "or there would be nothing to show"
+    off = found - np.diag(np.diag(found))
+    assert abs(off).max() < 0.1
+    assert np.diag(found)[:6] == pytest.approx(1, abs=0.1)
+    assert np.all(np.diag(found) < 1.1), "what has next to no variance is not blown up to noise"
+
+
+def test_whitening_keeps_its_filters_in_a_training():
+    model = models.cifarnet(widths=[8])
+    x = tc.randn(16, 3, 16, 16)
+    model.whiten(x.numpy())
+    before = model[0].weight.numpy().copy()
+    optimizer = tc.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    cross_entropy(model(x), tc.tensor(np.arange(16) % 10)).backward()
+    optimizer.step()
+    np.testing.assert_array_equal(model[0].weight.numpy(), before)
+    assert model[0].bias.grad is not None
 
 
 def test_a_cake_is_a_model():
