@@ -42,6 +42,17 @@ def test_maps_are_the_outputs_of_the_layers(model):
     assert found["relu#2"].filters is None
 
 
+def test_a_model_on_a_gpu_is_looked_at_there(model, cuda):
+    here = tc.feature_maps(model, image(), ["conv1", "pool#2"])
+    there = tc.feature_maps(model.to(cuda), image(), ["conv1", "pool#2"])
+    assert there.winner == here.winner
+    np.testing.assert_allclose(there.gradient, here.gradient, rtol=1e-4, atol=1e-5)
+    for name in ("conv1", "pool#2"):
+        np.testing.assert_allclose(there[name].maps, here[name].maps, rtol=1e-4, atol=1e-5)
+    summary = str(tc.summary(model, (1, 28, 28)))
+    assert summary == str(tc.summary(model.cpu(), (1, 28, 28)))
+
+
 def test_the_gradient_is_that_of_the_winning_score(model):
     found = tc.feature_maps(model, image(3))
     x = tc.tensor(image(3)[None], requires_grad=True)

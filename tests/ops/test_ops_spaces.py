@@ -136,7 +136,7 @@ NOT_OPS = {
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
     "it chooses what runs and where, or waits for it": [
-        "register", "using", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads",
+        "register", "using", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads", "capture",
     ],
     "it reads an argument": ["conv_padding"],
 }  # fmt: skip
