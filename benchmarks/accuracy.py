@@ -40,7 +40,13 @@ MEASURED = {
         "without augmentation; the lesson expects about 65%. The recipe was chosen out of four by the test accuracy of "
         "seed 0 (Adam, 1e-3 throughout, 10 epochs: 62%).",
     ),
-    "cifarnet": Measured("cifarnet", "cifar10", "cifar", range(1)),
+    "cifarnet": Measured(
+        *("cifarnet", "cifar10", "cifar", range(1)),
+        "short of the 90% that were aimed at; `tinyconv eval --mirrored`, the mean over each image and its mirror "
+        "image, gives 89.61%. Before its first layer was whitened and pooling moved in front of the normalisation, "
+        "935,786 parameters reached 87.94% in as many epochs. Other programs ran beside it: alone, 50 steps take 50 to "
+        "52 s, and the 16 epochs just under an hour.",
+    ),
 }
 COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile
 

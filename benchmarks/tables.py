@@ -318,7 +318,11 @@ def cifar_accuracy():
             f"| {found['median_seconds'] / 60:.0f} min, {found['threads']} thread{'s' * (found['threads'] > 1)} |"
         )
         # Where CIFAR-10 could not be had, its images came out of JPEG files.
-        original = "" if found["files"] == ["ok"] else " The images had been encoded as JPEG once."
+        original = (
+            ""
+            if found["files"] == ["ok"]
+            else " The images had been encoded as JPEG once, of quality 75, which halves the colours' resolution."
+        )
         on = f"{machine(found)}; commit {found['commit']}, {found['date']}"
         notes.append(f"`{found['model']}`: {found['note']}{original} {on}.")
     return "\n".join([*lines, "", *notes]) if notes else NOT_YET

@@ -162,6 +162,17 @@ def test_prediction_leaves_the_mode_alone_and_records_nothing():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_images_are_shown_mirrored_too():
+    tc.manual_seed(0)
+    model, images = net().eval(), synthetic_digits(40)
+    x = images.normalized()
+    p = predict(model, x) + predict(model, np.ascontiguousarray(x[:, :, :, ::-1]))
+    assert evaluate(model, images, mirrored=True) == (p.argmax(1) == images.labels).mean()
+    assert evaluate(model, replace(images, images=images.images[..., ::-1]), mirrored=True) == pytest.approx(
+        evaluate(model, images, mirrored=True)
+    )
+
+
 def test_ten_steps_follow_torch_in_float64():
     """From the same weights, on the same batches, with Adam: losses equal to 1e-5 relative, and far closer."""
     torch = pytest.importorskip("torch")

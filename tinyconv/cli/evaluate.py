@@ -19,6 +19,9 @@ from tinyconv.train import evaluate, load_checkpoint, predict
 def eval_(
     checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
     data_name: Annotated[str | None, typer.Option("--data", help="Another dataset than it was trained on.")] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="Show each image also left to right, and let the mean count.")
+    ] = False,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = None,
@@ -30,7 +33,7 @@ def eval_(
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     with threads_of(threads):
-        accuracy = evaluate(nn.DataParallel(model), dataset, device=device)
+        accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored)
     if as_json:
         print(json.dumps({"model": found.run.model, "test_accuracy": accuracy, "images": len(dataset)}), flush=True)
     else:

@@ -209,11 +209,18 @@ def predict(model: Module, images: Array, batch_size: int = 1000, device: str | 
 
 
 @no_grad()
-def evaluate(model: Module, data: Dataset | DataLoader, batch_size: int = TESTED, device: str | None = None) -> float:
+def evaluate(
+    model: Module,
+    data: Dataset | DataLoader,
+    batch_size: int = TESTED,
+    device: str | None = None,
+    mirrored: bool = False,
+) -> float:
     """The share of the images that `model`, in evaluation mode, classifies right.
 
-    They are counted on the device, and one number is read. Of a loader, which may keep its images there from one call
-    to the next, the batches of its first epoch are taken.
+    With `mirrored` it is shown each image as it is and left to right, and the mean of its probabilities counts. The
+    right ones are counted on the device, and one number is read. Of a loader, which may keep its images there from one
+    call to the next, the batches of its first epoch are taken.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
     right = zeros((), dtype="int64", device=loader.device)
@@ -221,7 +228,10 @@ def evaluate(model: Module, data: Dataset | DataLoader, batch_size: int = TESTED
     model.eval()
     try:
         for x, y in loader.batches(0):
-            right += (model(x).argmax(1) == y).sum()
+            scores = model(x)
+            if mirrored:
+                scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
+            right += (scores.argmax(1) == y).sum()
     finally:
         model.train(training)
     return right.item() / len(loader.images)
