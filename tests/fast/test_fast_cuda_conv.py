@@ -65,6 +65,17 @@ def test_groups_of_several_tiles(wide):
         compare_pairs(conv.Conv2d, ops.Conv2d, arrays, dy, closely, **geometry)
 
 
+def test_what_a_pooling_leaves_over_takes_part_in_backward():
+    """With a gradient of zero, and zero times infinity is NaN, as it is in the readable op."""
+    x, weight, _ = arrays = *normal((1, 2, 3, 3), (2, 2, 3, 3), dtype=np.float32), None
+    x[0, 1, 2, 2] = np.inf
+    geometry = PLAIN | {"padding": (1, 1), "pool": POOL}
+    dy = cotangent(ops.Conv2dReluMaxPool2d, arrays, geometry)
+    compare_pairs(
+        conv.Conv2dReluMaxPool2d, ops.Conv2dReluMaxPool2d, arrays, dy, closely, (True, True, False), **geometry
+    )
+
+
 @pytest.mark.parametrize("values", [(0.0, -0.0, 1.0, -1.0), SPECIAL, (-np.inf,), (np.nan,)])
 @pytest.mark.parametrize(
     "pool", [{}, {"ceil_mode": True}, {"kernel": (3, 2), "stride": (1, 2), "padding": (1, 1)}, {"dilation": (2, 3)}]

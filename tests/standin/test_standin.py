@@ -98,7 +98,7 @@ def test_what_cupys_functions_do_not_take_is_refused(call):
         call(on_device())
 
 
-def test_the_arguments_are_those_of_cupy(gpu):
+def test_the_arguments_are_those_of_cupy():
     real = pytest.importorskip("cupy")
     for text in (functions.KERNELS, functions.VIEWS):
         for name, signature in functions.signatures(text).items():

@@ -85,12 +85,12 @@ class Torch(Library):
     @contextmanager
     def settings(self) -> Iterator[None]:
         products, convolutions = self.torch.backends.cuda.matmul, self.torch.backends.cudnn
-        before = products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark
-        products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark = self.tf32, self.tf32, True
+        before, products.allow_tf32 = products.allow_tf32, self.tf32
         try:
-            yield
+            with convolutions.flags(enabled=convolutions.enabled, benchmark=True, allow_tf32=self.tf32):
+                yield
         finally:
-            products.allow_tf32, convolutions.allow_tf32, convolutions.benchmark = before
+            products.allow_tf32 = before
 
     def wait(self) -> None:
         self.torch.get_device_module(self.device).synchronize()
