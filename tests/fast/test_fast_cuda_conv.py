@@ -67,8 +67,9 @@ def test_groups_of_several_tiles(wide):
 
 def test_what_a_pooling_leaves_over_takes_part_in_backward():
     """With a gradient of zero, and zero times infinity is NaN, as it is in the readable op."""
-    x, weight, _ = arrays = *normal((1, 2, 3, 3), (2, 2, 3, 3), dtype=np.float32), None
+    x, weight = normal((1, 2, 3, 3), (2, 2, 3, 3), dtype=np.float32)
     x[0, 1, 2, 2] = np.inf
+    arrays = x, weight, None
     geometry = PLAIN | {"padding": (1, 1), "pool": POOL}
     dy = cotangent(ops.Conv2dReluMaxPool2d, arrays, geometry)
     compare_pairs(

@@ -80,8 +80,8 @@ def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any
 
 
 def pools_itself(maps: Shape, *, ceil_mode: bool, **windows: Pair) -> bool:
-    """Whether windows are 2x2, side by side, and cover the maps. What they left over would take no part in backward, and
-    in the readable op it does, with a gradient of zero, which makes NaN of an infinite image."""
+    """Whether windows are 2x2, side by side, and cover the maps. What they left over would take no part in backward; in
+    the readable op it does, with a gradient of zero, which makes NaN of an infinite image."""
     return windows == WINDOWS and maps[2] % 2 == 0 == maps[3] % 2
 
 
