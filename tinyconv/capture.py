@@ -89,6 +89,7 @@ class _Graph:
         self.place = self.cupy.cuda.Device(int(device.partition(":")[2]))
         with self.place:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
+            self.asked, self.done = (self.cupy.cuda.Event(disable_timing=True) for _ in range(2))
             # Memory that nobody else is given: a replay writes to where the captured call did, long after the arrays
             # of that call are gone.
             self.pool = self.cupy.cuda.MemoryPool()
@@ -118,12 +119,12 @@ class _Graph:
         """What is done inside comes after what the caller has asked for, and before what it asks for next."""
         with self.place:
             callers = self.cupy.cuda.get_current_stream()
-            self.stream.wait_event(callers.record())
+            self.stream.wait_event(callers.record(self.asked))
             try:
                 with self.stream:
                     yield
             finally:
-                callers.wait_event(self.stream.record())
+                callers.wait_event(self.stream.record(self.done))
 
     def _capture(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Record the step, of copies of its arguments; nothing of it is executed."""
