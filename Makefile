@@ -1,6 +1,5 @@
 # make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
 # make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
-# make test-gpu  run the tests that need a GPU, on the one that CuPy finds
 # make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
 # make check   lint, formatting, types, layering
 # make bench   measure, beside other libraries, for three quarters of an hour
@@ -18,9 +17,6 @@ lenet: .venv/.train
 
 test: .venv/.test
 	$(BIN)/python -m pytest
-
-test-gpu: .venv/.test
-	$(BIN)/python -m pytest -m gpu
 
 test-gpu: .venv/.test
 	$(PIP) --editable '.[train,cuda$(CUDA)]'

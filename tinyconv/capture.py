@@ -143,6 +143,7 @@ class _Graph:
             try:
                 result = self.step(*self.taken[0], **self.taken[1])
                 self.result = _mapped(result, lambda tensor: wrap(tensor.array))
+                self.graph = self.stream.end_capture()
             except TinyconvError:
                 self._give_up()
                 raise
@@ -153,7 +154,6 @@ class _Graph:
                 ) from error
             finally:
                 mode.set(now)
-            self.graph = self.stream.end_capture()
 
     def _give_up(self) -> None:
         # CUDA may have ended the capture already, and says so; the error that is on its way says more.

@@ -397,18 +397,22 @@ def test_clipping_waits_for_nothing(standin_cuda, norm_type):
 
 
 def test_clipping_is_captured(standin_cuda):
-    ours, theirs = parameters("cuda", shapes=[(7,)]), parameters("cpu", shapes=[(7,)])
+    """Also of more gradients than CuPy joins without the host."""
+    shapes = [(7,), (2, 3)] * 5
+    ours, theirs = parameters("cuda", shapes=shapes), parameters("cpu", shapes=shapes)
 
     @capture
-    def clipped(grad):
-        ours[0].grad = grad
-        return clip_grad_norm_(ours, 0.5), ours[0].grad
+    def clipped(grads):
+        for param, grad in zip(ours, grads, strict=True):
+            param.grad = grad
+        return [clip_grad_norm_(ours, 0.5), *(param.grad for param in ours)]
 
     for number in range(5):
-        (grad,) = gradients(number, theirs)
-        theirs[0].grad = tc.tensor(grad)
-        expected = clip_grad_norm_(theirs, 0.5), theirs[0].grad
-        for a, b in zip(clipped(tc.tensor(grad, device="cuda")), expected, strict=True):
+        grads = gradients(number, theirs)
+        for param, grad in zip(theirs, grads, strict=True):
+            param.grad = tc.tensor(grad)
+        expected = [clip_grad_norm_(theirs, 0.5), *(param.grad for param in theirs)]
+        for a, b in zip(clipped([tc.tensor(grad, device="cuda") for grad in grads]), expected, strict=True):
             np.testing.assert_allclose(on_host(a), on_host(b), rtol=1e-6)
 
 

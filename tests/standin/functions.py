@@ -126,6 +126,8 @@ def _function(name, signature, run):
         if name in ("concatenate", "stack"):
             first[0] = list(first[0])
             _checked(name, first[0])
+            if len(first[0]) > 8 and cuda.capturing():
+                cuda.transfer("to_device")  # CuPy's kernel for many takes a table of their addresses
         elif name == "where":
             _checked(name, first[:1])
         else:

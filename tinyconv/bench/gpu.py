@@ -103,14 +103,19 @@ def launches(library: Library, batch: Any) -> dict[str, Any]:
 def kernels_of(graph: Any) -> int:
     """How many kernels CUDA's own description of a graph has: nodes of a label that begins with KERNEL."""
     verbose = 1  # cudaGraphDebugDotFlagsVerbose: without it the labels do not say what a node is
-    return graph.debug_dot_str(verbose).count('label="{KERNEL')
+    found: int = graph.debug_dot_str(verbose).count('label="{KERNEL')
+    if not found:
+        raise Missing("CUDA's description of the graph names no kernel")
+    return found
 
 
 def profiled(function: Callable[[], Any]) -> Iterable[Any]:
     """What PyTorch's profiler sees on the device while `function` runs; it sees all of the process, whoever asked."""
     from torch.autograd import DeviceType
-    from torch.profiler import ProfilerActivity, profile
+    from torch.profiler import ProfilerActivity, profile, supported_activities
 
+    if ProfilerActivity.CUDA not in supported_activities():
+        raise Missing("PyTorch's profiler sees no GPU")
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         function()
     events = [event for event in found.events() if event.device_type == DeviceType.CUDA]

@@ -127,23 +127,26 @@ class TorchGraph(Torch):
         # SGD keeps nothing on the host that a graph would have to change; Adam counts its steps, and is told.
         options = {"capturable": True} if task.optimizer == "Adam" else {}
         super().__init__(task, device, fused=True, **options)
-        if not self.torch.cuda.is_available():
+        if not self.possible():
             raise Missing("a CUDA graph needs a GPU")
-        self.stream, self.calls = self.torch.cuda.Stream(), 0
+        self.stream, self.calls = self.torch.cuda.Stream(self.device), 0
+
+    def possible(self) -> bool:
+        return self.device.type == "cuda" and self.torch.cuda.is_available()
 
     def step(self, batch: Any) -> Any:
         cuda = self.torch.cuda
         self.calls += 1
         if self.calls <= self.FIRST:
-            self.stream.wait_stream(cuda.current_stream())
+            self.stream.wait_stream(cuda.current_stream(self.device))
             with cuda.stream(self.stream):
                 loss = super().step(batch)
-            cuda.current_stream().wait_stream(self.stream)
+            cuda.current_stream(self.device).wait_stream(self.stream)
             return loss
         if self.calls == self.FIRST + 1:
             self.taken = [tensor.clone() for tensor in batch]
             self.graph = cuda.CUDAGraph()
-            with cuda.graph(self.graph):
+            with cuda.device(self.device), cuda.graph(self.graph):
                 self.left = super().step(self.taken)
         for taken, given in zip(self.taken, batch, strict=True):
             taken.copy_(given)

@@ -47,8 +47,10 @@ def clip_grad_norm_(
     xp = backend_of(*(grad.array for grad in grads)).xp
     # A norm does not ask in which order the elements come, so ravel need not copy.
     with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
-        norms = [xp.linalg.norm(grad.array.ravel(order="K"), p) for grad in grads]
-        total = xp.linalg.norm(xp.stack(norms), p)
+        norms = xp.empty(len(grads), np.result_type(*(grad.dtype for grad in grads)))
+        for i, grad in enumerate(grads):  # not stacked: of many arrays CuPy brings the addresses from the host
+            norms[i] = xp.linalg.norm(grad.array.ravel(order="K"), p)
+        total = xp.linalg.norm(norms, p)
     if error_if_nonfinite and not isfinite(total):
         raise NonFiniteError(
             f"clip_grad_norm_: the norm of the gradients is {float(total)}, so no factor can bring it to {max_norm}; "

@@ -1,5 +1,6 @@
 // The rules of tinyconv/optim for many tensors in one launch: a block works on a part of one of them, a thread on every
-// 256th element of that part. The formulas are those of the readable rules, in their order of operations.
+// 256th element of that part. The formulas are those of the readable rules, in their order of operations, though a GPU
+// makes one of a product and a sum.
 
 const int TENSORS = 64;  // in a launch: the table goes by value, and all arguments together may have 4 KB
 const int STATES = 3;    // arrays that a rule remembers of a tensor, at most
