@@ -69,9 +69,7 @@ def register(
             raise VariantError(f"register({op!r}, {name!r}): {pair!r} has no {half}; a variant is a whole pair")
     if name == READABLE:
         raise VariantError(f"register({op!r}, {name!r}): that name is the op's own; choose another")
-    rows = _table.setdefault(op, {})
-    others = [variant for variant in rows.get(name, []) if variant.backend != backend]
-    rows[name] = [*others, Variant(name, pair, backend, applies)]
+    _add(op, Variant(name, pair, backend, applies))
 
 
 def register_form(name: str, variant: str, form: Any, *, backend: str, by_itself: bool = True) -> None:
@@ -80,11 +78,15 @@ def register_form(name: str, variant: str, form: Any, *, backend: str, by_itself
     What the form takes and does is between it and its caller. It runs where `using` chooses it and, with `by_itself`,
     where nothing is chosen; else, and where it has `applies(*args)` and that is false, the readable one does.
     """
-    rows = _table.setdefault(name, {})
-    others = [found for found in rows.get(variant, []) if found.backend != backend]
-    rows[variant] = [*others, Variant(variant, form, backend, getattr(form, "applies", None))]
+    _add(name, Variant(variant, form, backend, getattr(form, "applies", None)))
     if by_itself:
         automatic[name] = [variant]
+
+
+def _add(op: str, new: Variant) -> None:
+    """Put a variant into the table, in place of the one of its name and backend."""
+    rows = _table.setdefault(op, {})
+    rows[new.name] = [*(variant for variant in rows.get(new.name, []) if variant.backend != new.backend), new]
 
 
 def form_of(name: str, backend: str, *args: Any) -> Any:
