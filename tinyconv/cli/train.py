@@ -54,7 +54,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate; the peak of a one-cycle schedule.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="onecycle or constant.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="onecycle, triangle or constant.")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
     shift: Annotated[int | None, typer.Option(min=0, help="Shift training images by up to so many pixels.")] = None,
     crop: Annotated[
@@ -63,6 +63,7 @@ def train(
     flip: Annotated[bool | None, typer.Option(help="Mirror every other training image.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
+    layer_rates: Annotated[bool | None, typer.Option(help="With sgd: another rate for biases and the head.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order of the images and their shifts.")] = 0,
     out: Annotated[
@@ -106,6 +107,7 @@ def train(
                 "flip": flip,
                 "label_smoothing": label_smoothing,
                 "optimizer": optimizer,
+                "layer_rates": layer_rates,
             }
             options = options_of(option or [])
             if ";" in model or " " in model:

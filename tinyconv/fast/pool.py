@@ -21,9 +21,14 @@ GEOMETRY = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (
 
 
 def applies(x: Array, **geometry: Any) -> bool:
-    """For 2x2 windows side by side, and images of even size, so that nothing is left over."""
-    h, w = x.shape[2:]
-    return geometry == GEOMETRY and h % 2 == 0 == w % 2 and x.dtype.char in "fd" and x.size > 0
+    """For 2x2 windows side by side. A last row or column of images of odd size is in none of them."""
+    return geometry == GEOMETRY and x.dtype.char in "fd" and x.size > 0
+
+
+def windowed(x: Array) -> Array:
+    """What the windows cover of images (H, C, W, N): all of it, but for a last row or column that is left over."""
+    h, _, w, _ = x.shape
+    return x[: h // 2 * 2, :, : w // 2 * 2]
 
 
 def pooled(h: int, c: int, w: int, n: int, dtype: Any) -> tuple[Array, Array, Array]:
@@ -70,7 +75,7 @@ class MaxPool2d:
 
     @staticmethod
     def forward(xp: Any, x: Array, **geometry: Any) -> Any:
-        x = rows(x)
+        size, x = x.shape[2:], windowed(rows(x))
         h, c, w, n = x.shape
         y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
         place = np.empty(y.shape, np.int32)
@@ -82,7 +87,7 @@ class MaxPool2d:
             np.add(right, 2 * lower.view(np.int8), out=place[first:last])
 
         in_parts(part, h // 2, x.size / POOLED_A_US)
-        return (images(y), images(place)), (is_right, is_low)
+        return (images(y), images(place)), (is_right, is_low, size)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
@@ -94,7 +99,7 @@ class ReluMaxPool2d:
 
     @staticmethod
     def forward(xp: Any, x: Array, **geometry: Any) -> Any:
-        x = rows(x)
+        size, x = x.shape[2:], windowed(rows(x))
         h, c, w, n = x.shape
         y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
 
@@ -103,22 +108,24 @@ class ReluMaxPool2d:
             relu_in_place(y[first:last])
 
         in_parts(part, h // 2, x.size / POOLED_A_US)
-        return images(y), (images(y), is_right, is_low)
+        return images(y), (images(y), is_right, is_low, size)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
         return (spread_in_parts(dy, *saved),)
 
 
-def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array) -> Array:
-    """The gradient of images (N, C, 2 H, 2 W), of dy (N, C, H, W); and of a ReLU, where y is what it made."""
+def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, size: tuple[int, int]) -> Array:
+    """The gradient of images (N, C, *size), of dy (N, C, H, W); and of a ReLU, where y is what it made."""
     dy, y = rows(dy), None if y is None else rows(y)
     h, c, w, n = dy.shape
-    dx = np.empty((2 * h, c, 2 * w, n), dy.dtype)
+    dx = np.empty((size[0], c, size[1], n), dy.dtype)
+    dx[2 * h :], dx[:, :, 2 * w :] = 0, 0
+    covered = windowed(dx)
 
     def part(first: int, last: int) -> None:
         grad = dy[first:last] if y is None else relu_backward(y[first:last], dy[first:last])
-        spread(grad, is_right[first:last], is_low[first:last], dx[2 * first : 2 * last])
+        spread(grad, is_right[first:last], is_low[first:last], covered[2 * first : 2 * last])
 
     in_parts(part, h, dx.size / POOLED_A_US)
     return images(dx)

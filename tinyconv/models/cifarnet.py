@@ -11,37 +11,44 @@ from tinyconv import nn
 from tinyconv.creation import tensor
 from tinyconv.modes import no_grad
 
-FILTERS = 24
-"""Of the first layer, at most: 3x3 patches of three channels have twice 27, the last of which show noise."""
+PATCH = 2
+"""Height and width of the first layer's filters."""
+FIRST_LOGITS = 1 / 9
+"""How large the head's weights are made, of what is usual: the maxima that it sees are larger than other inputs."""
 
 
 class CifarNet(nn.Sequential):
-    """A first layer of 3x3 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
-    same without the pooling; the maximum over all positions, and one linear layer: images of any size from 8x8 on.
+    """A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
+    same without the pooling; the maximum over all positions, and one linear layer: images of any size from 9x9 on.
 
-    828,970 parameters for widths 64, 128 and 192, three channels and ten classes. The convolutions are padded to keep
-    the size. Those before a normalisation have no bias, which it would take off again.
+    1,972,802 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
+    keep the size. They have no bias, which the normalisation would take off again. As far as a layer has a filter for
+    each channel, it begins by letting the channels pass, so that images come through from the first step on.
 
     `whiten` gives the first layer filters made from images, which are not trained: the training then begins with
-    inputs that do not repeat each other.
+    inputs that do not repeat each other. Order and beginnings are those of Jordan, arXiv:2404.00498.
     """
 
-    def __init__(self, widths: Sequence[int] = (64, 128, 192), in_channels: int = 3, num_classes: int = 10) -> None:
-        channels = min(FILTERS, 2 * in_channels * 9)
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU()]
+    def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
+        channels = 2 * in_channels * PATCH**2
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.ReLU()]
         for width in widths:
             for pooling in ([nn.MaxPool2d(2)], []):
-                layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), *pooling]
-                layers += [nn.BatchNorm2d(width), nn.ReLU()]
+                conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                with no_grad():
+                    nn.init.dirac_(conv.weight[:channels])
+                layers += [conv, *pooling, nn.BatchNorm2d(width), nn.ReLU()]
                 channels = width
-        layers += [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
-        super().__init__(*layers)
+        head = nn.Linear(channels, num_classes)
+        for parameter in head.parameters():
+            parameter.data *= FIRST_LOGITS
+        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), head)
 
     @no_grad()
     def whiten(self, images: Any) -> None:
         """Make the first layer's filters of normalised images, a NumPy array (N, C, H, W), and train them no more.
 
-        With the covariance of the C x 3 x 3 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + eps), largest first,
+        With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + eps), largest first,
         and beside it its negative, for what ReLU takes away: outputs of unit variance that are not correlated.
         Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
         arXiv:2404.00498.
@@ -52,6 +59,6 @@ class CifarNet(nn.Sequential):
         patches = windows[:, :, ::3, ::3].transpose(0, 2, 3, 1, 4, 5).reshape(-1, np.prod(size)).astype(np.float64)
         patches -= patches.mean(0)
         variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))  # the smallest first
-        filters = (directions / np.sqrt(variances + 5e-4)).T[::-1][: len(weight) // 2].reshape(-1, *size)
+        filters = (directions / np.sqrt(variances + 5e-4)).T[::-1].reshape(-1, *size)
         weight[...] = tensor(np.concatenate([filters, -filters]), dtype=weight.dtype, device=weight.device)
         weight.requires_grad_(False)

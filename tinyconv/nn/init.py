@@ -68,6 +68,25 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1)
 
 
+@no_grad()
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Filters (F, C, ...) that let their input pass: in each of `groups`, filter k is 1 at the middle of channel k.
+
+    What is left is 0: other channels, and filters for which there is no channel (Zagoruyko & Komodakis,
+    arXiv:1706.00388). Raises ShapeError for what are not the filters of one to three dimensions, and where F is not a
+    multiple of groups.
+    """
+    if not 3 <= tensor.ndim <= 5:
+        raise ShapeError(f"dirac_ needs filters (F, C, ...) with 1 to 3 more axes, got shape {tensor.shape}")
+    if groups < 1 or len(tensor) % groups:
+        raise ShapeError(f"dirac_ needs groups that divide its {len(tensor)} filters, got groups={groups}")
+    filters, middle = len(tensor) // groups, tuple(n // 2 for n in tensor.shape[2:])
+    tensor.zero_()
+    for k in range(min(filters, tensor.shape[1])):
+        tensor[(slice(k, None, filters), k, *middle)] = 1
+    return tensor
+
+
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Uniform on +-gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio, 2010)."""
     bound = gain * sqrt(6 / sum(fans(tensor)))

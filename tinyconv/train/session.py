@@ -17,7 +17,7 @@ from tinyconv.train.loop import Trainer
 from tinyconv.train.recipes import Recipe
 
 WHITENED = 5000
-"""Images that the first layer of a CifarNet is made of: half a million patches for 24 filters."""
+"""Images that the first layer of a CifarNet is made of: half a million patches for twelve directions."""
 
 
 @dataclass(frozen=True)
