@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 from messages import message
 
@@ -46,6 +47,16 @@ def test_slices_share_the_modules_and_keep_their_names_as_in_torch(part):
     assert [name for name, _ in piece.named_children()] == [name for name, _ in theirs[part].named_children()]
     assert list(piece.state_dict()) == list(theirs[part].state_dict())
     assert list(nn.ModuleList(ours)[part].state_dict()) == list(torch.nn.ModuleList(theirs)[part].state_dict())
+
+
+@pytest.mark.parametrize("name", ["mlp", "cifarnet", "lenet_bn", "resnet"])
+def test_a_slice_of_a_model_is_the_layers(name):
+    """A model of a class of its own, whose __init__ takes widths, gives its features by [:-1] all the same."""
+    model = tc.models.create(name).eval()
+    x = tc.randn(2, 3 if name == "cifarnet" else 1, 28, 28)
+    features = model[:-1]
+    assert type(features) is nn.Sequential
+    np.testing.assert_array_equal(model[-1](features(x)).numpy(), model(x).numpy())
 
 
 def test_replacing_the_head():

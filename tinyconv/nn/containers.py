@@ -46,7 +46,8 @@ class Sequential(_Ordered):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):  # the modules keep their names, and so the keys of their state
-            return type(self)(dict(list(self._modules.items())[index]))
+            # Not type(self): a subclass has an __init__ of its own, which takes widths and not modules.
+            return Sequential(dict(list(self._modules.items())[index]))
         return super().__getitem__(index)
 
     def forward(self, x: Any) -> Any:
