@@ -82,7 +82,7 @@ def test_conv2d(sizes, dtype, innermost):
 
 
 @pytest.mark.parametrize("workspace", [1, 3000, 8 << 20])
-@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (64, 40, 3, 3), (150, 120, 3, 3)])
+@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (64, 40, 3, 3), (150, 120, 3, 3), (150, 40, 3, 3)])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
 def test_conv2d_in_parts(monkeypatch, workspace, shape, stride):
     """Less workspace than one row needs, than all rows need, and enough."""
@@ -104,6 +104,7 @@ def test_conv2d_in_parts(monkeypatch, workspace, shape, stride):
         (conv.Conv2dReluMaxPool2d, (70, 2, 28, 28), (6, 2, 5, 5), {"padding": (0, 0), "pool": pool.GEOMETRY}),
         (pool.MaxPool2d, (70, 5, 10, 26), None, pool.GEOMETRY),
         (pool.ReluMaxPool2d, (70, 5, 10, 26), None, pool.GEOMETRY),
+        (pool.MaxPool2d, (70, 5, 11, 27), None, pool.GEOMETRY),
         (dense.Relu, (70, 5, 11, 26), None, {}),
         (norm.BatchNorm, (70, 5, 11, 26), (), {"eps": 1e-5}),
     ],
@@ -142,10 +143,11 @@ def test_a_mistake_in_a_pair_is_seen(monkeypatch):
 def test_pools_choose_the_same_elements(data):
     """Ties, infinities and NaN among values and gradients: equal to the bit."""
     n, c, h, w = (data.draw(st.integers(1, 4)) for _ in range(4))
+    over = data.draw(st.integers(0, 1)), data.draw(st.integers(0, 1))  # a row, a column that no window has
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     dtype = data.draw(st.sampled_from([np.float32, np.float64]))
     pools = [[-1.0, 0.0, 1.0, 2.0], SPECIAL, rng.standard_normal(50)]
-    x = rng.choice(pools[data.draw(st.integers(0, 2))], (n, c, 2 * h, 2 * w)).astype(dtype)
+    x = rng.choice(pools[data.draw(st.integers(0, 2))], (n, c, 2 * h + over[0], 2 * w + over[1])).astype(dtype)
     dy = rng.choice([[1.0, 2.0, -1.0, 0.5], SPECIAL][data.draw(st.integers(0, 1))], (n, c, h, w)).astype(dtype)
     for fast, readable in ((pool.MaxPool2d, ops.MaxPool2d), (pool.ReluMaxPool2d, ops.ReluMaxPool2d)):
         y, saved = readable.forward(np, x, **pool.GEOMETRY)

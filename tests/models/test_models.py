@@ -26,8 +26,8 @@ def parameters(model):
         ("lenet5_1998", {"size": 32}, (1, 32, 32), 60_000),
         ("mlp", {"hidden": 128}, (1, 28, 28), 784 * 128 + 128 + 128 * 10 + 10),
         ("mlp", {"hidden": [300, 100]}, (1, 28, 28), 266_610),
-        ("cifarnet", {}, (3, 32, 32), 828_970),
-        ("cifarnet", {"widths": [32, 64, 160]}, (3, 32, 32), 397_290),
+        ("cifarnet", {}, (3, 32, 32), 1_972_802),
+        ("cifarnet", {"widths": [32, 64, 160]}, (3, 32, 32), 396_930),
         ("lenet_gap", {}, (1, 28, 28), 21_182),
         ("lenet_gap", {"in_channels": 3}, (3, 40, 56), 21_182 + 300),
         ("lenet_vgg", {}, (1, 28, 28), 45_444),
@@ -35,7 +35,7 @@ def parameters(model):
         ("lenet_bn", {}, (1, 28, 28), 44_652),
         ("resnet", {}, (1, 28, 28), 77_562),
         ("resnet", {"widths": [4], "blocks": 2}, (1, 9, 9), 36 + 8 + 4 * (144 + 8) + 50),
-        ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 18 * 10 + 8 * 26 * 9 + 32 + 36),
+        ("cifarnet", {"widths": [8], "in_channels": 1, "num_classes": 4}, (1, 9, 17), 8 * 5 + 8 * 16 * 9 + 32 + 36),
     ],
 )
 def test_parameters_and_shapes(name, options, shape, count):
@@ -90,6 +90,18 @@ def test_every_parameter_gets_a_gradient_and_the_loss_falls(name):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_channels_pass_where_the_cifar_net_begins():
+    tc.manual_seed(0)
+    model = models.cifarnet(widths=[40, 20])
+    for place, channels, filters in ((2, 24, 40), (6, 40, 40), (9, 40, 20), (13, 20, 20)):
+        weight, passing = model[place].weight.numpy(), min(channels, filters)
+        assert weight.shape == (filters, channels, 3, 3)
+        x = tc.randn(2, channels, 5, 5)
+        np.testing.assert_array_equal(model[place](x).numpy()[:, :passing], x.numpy()[:, :passing])
+        assert np.count_nonzero(weight[passing:]) == weight[passing:].size  # the others are drawn
+    assert abs(model[-1].weight.numpy()).max() < 1 / 9 / 20**0.5
 
 
 def test_whitened_patches_are_not_correlated():

@@ -79,6 +79,23 @@ def test_constants_and_float64():
     assert nn.init.normal_(x).dtype == tc.float64
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("shape", [(6, 4, 3), (4, 6, 3, 3), (8, 3, 2, 4), (6, 6, 3, 1, 5)])
+def test_dirac_is_torchs(shape, groups):
+    ours, theirs = tc.randn(*shape), torch.randn(*shape)
+    assert nn.init.dirac_(ours, groups) is ours
+    np.testing.assert_array_equal(ours.numpy(), torch.nn.init.dirac_(theirs, groups).numpy())
+
+
+def test_what_dirac_cannot_fill():
+    expected = "dirac_ needs filters (F, C, ...) with 1 to 3 more axes, got shape (3, 3)"
+    assert message(tc.ShapeError, nn.init.dirac_, tc.ones(3, 3)) == expected
+    x = tc.ones(6, 2, 3)
+    expected = "dirac_ needs groups that divide its 6 filters, got groups=4"
+    assert message(tc.ShapeError, nn.init.dirac_, x, 4) == expected
+    assert x.tolist() == tc.ones(6, 2, 3).tolist(), "nothing is lost"
+
+
 def test_parameters_are_filled_unrecorded():
     p = nn.Parameter(tc.zeros(3, 3))
     nn.init.kaiming_normal_(p)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv import models
+from tinyconv import models, nn
 from tinyconv.data import Compose, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.optim import SGD, Adam, AdamW
 from tinyconv.train import RECIPES, Recipe, new_run, start, usual_recipe
@@ -36,6 +36,69 @@ def test_optimisers(changes, kind, options):
     assert {name: group[name] for name in options} == options
 
 
+def test_rates_by_layer():
+    """Every parameter is in one group, but for the scales of normalisations; every group decays alike."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2, affine=False), nn.Flatten(),
+        nn.Linear(8, 5), nn.BatchNorm1d(5), nn.Linear(5, 3),
+    )  # fmt: skip
+    optimizer = Recipe(optimizer="sgd", lr=0.5, weight_decay=0.01, layer_rates=True).optimizer_of(model)
+    rest, biases, head = optimizer.param_groups
+    assert rest["params"] == [*model[0].parameters(), *model[2].parameters(), *model[5].parameters()]
+    assert biases["params"] == [model[1].bias, model[6].bias]
+    assert head["params"] == list(model[7].parameters())
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 32, 0.5 / 81]
+    for group in optimizer.param_groups:
+        assert group["lr"] * group["weight_decay"] == pytest.approx(0.005)
+        assert group["nesterov"]
+    (rest, head) = Recipe(optimizer="sgd", layer_rates=True).optimizer_of(models.lenet5()).param_groups
+    assert (len(rest["params"]), len(head["params"])) == (8, 2)
+
+
+def test_a_slow_head_is_one_whose_logits_are_divided():
+    """The rate 1/81 of weights 1/9 as large does what dividing the logits by 9 does, to the last bits."""
+    tc.manual_seed(0)
+    slow, divided = (models.cifarnet(widths=[4]).double() for _ in range(2))
+    divided.load_state_dict(slow.state_dict())
+    with tc.no_grad():
+        for parameter in divided[-1].parameters():
+            parameter *= 9
+    x, y = tc.randn(6, 3, 9, 9, dtype=tc.float64), tc.tensor(np.arange(6))
+    recipe = Recipe(optimizer="sgd", lr=0.1, weight_decay=0.01, layer_rates=True)
+    optimizers = [recipe.optimizer_of(model) for model in (slow, divided)]
+    optimizers[1].param_groups[2].update(lr=0.1, weight_decay=0.01)
+    for _ in range(5):
+        for optimizer, model, scale in zip(optimizers, (slow, divided), (1, 1 / 9), strict=True):
+            optimizer.zero_grad()
+            tc.functional.cross_entropy(scale * model(x), y).backward()
+            optimizer.step()
+    for ours, theirs in zip(slow[:-1].parameters(), divided[:-1].parameters(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
+    for ours, theirs in zip(slow[-1].parameters(), divided[-1].parameters(), strict=True):
+        np.testing.assert_allclose(9 * ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at"),
+    [("onecycle", {0: 1 / 25, 29: 1, 99: 4e-6}), ("triangle", {0: 0.2, 11: 0.6, 22: 1, 99: 0.05}), ("constant", {})],
+)
+def test_schedules(schedule, at):
+    recipe = Recipe(optimizer="sgd", schedule=schedule, lr=2.0, layer_rates=True)
+    model = models.cifarnet(widths=[4])
+    for parameter in model.parameters():
+        parameter.grad = tc.zeros_like(parameter)
+    optimizer = recipe.optimizer_of(model)
+    scheduler = recipe.scheduler(optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        if scheduler is not None:
+            optimizer.step()
+            scheduler.step()
+    for step, share in at.items() or {0: 1, 99: 1}.items():
+        assert rates[step] == pytest.approx([2 * share, 2 * share * 64, 2 * share / 81], rel=1e-6)
+
+
 def test_which_recipe_trains_what():
     assert usual_recipe("cifarnet", "cifar10") == "cifar"
     assert usual_recipe("lenet5", "cifar10") == "cifar-lenet"
@@ -46,6 +109,8 @@ def test_which_recipe_trains_what():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("schedule", "square", "schedule must be 'onecycle' or 'triangle' or 'constant', got 'square'"),
+        ("layer_rates", True, "layer_rates are for optimizer='sgd'; 'adam' scales each step by itself"),
         ("crop", -1, "crop must be at least 0, got -1"),
         ("optimizer", "lion", "optimizer must be 'adam' or 'sgd', got 'lion'"),
         ("flip", 1, "flip must be of type bool, got 1"),
