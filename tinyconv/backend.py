@@ -51,8 +51,8 @@ class Backend(ABC):
         """The array on the host; NumPy's own arrays are returned as they are."""
 
     @abstractmethod
-    def synchronize(self) -> None:
-        """Wait until everything asked of the device is done (for timing)."""
+    def synchronize(self, device: str) -> None:
+        """Wait until everything asked of `device` is done (for timing)."""
 
     def out_of_memory(self, what: str, error: MemoryError) -> None:
         """Raise what there is more to say of `what` (an op's name) having found no memory; return if there is not."""
@@ -79,7 +79,7 @@ class NumpyBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
 
-    def synchronize(self) -> None:
+    def synchronize(self, device: str) -> None:
         pass
 
 
@@ -177,8 +177,9 @@ class CupyBackend(Backend):
         host: np.ndarray[Any, Any] = self.xp.asnumpy(array)
         return host
 
-    def synchronize(self) -> None:
+    def synchronize(self, device: str) -> None:
         not_captured("waits for the device", "wait after it")
+        self.use(self.check_device(device))
         self.xp.cuda.get_current_stream().synchronize()
 
 
@@ -210,7 +211,7 @@ class MetaBackend(Backend):
         host: np.ndarray[Any, Any] = array.item()  # which says why not
         return host
 
-    def synchronize(self) -> None:
+    def synchronize(self, device: str) -> None:
         pass
 
 

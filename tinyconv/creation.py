@@ -251,4 +251,4 @@ def is_tensor(value: Any) -> bool:
 
 def synchronize(device: str | None = None) -> None:
     """Wait until everything asked of the device is done; on the CPU it always is."""
-    backend_for(device).synchronize()
+    backend_for(device).synchronize(device_name(device))

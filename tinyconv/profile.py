@@ -224,7 +224,7 @@ def _now(arrays: Iterable[Any]) -> int:
     """The time, when all that was asked of the device is done."""
     known = [array for array in arrays if hasattr(array, "strides")]
     if known:
-        backend_of(known[0]).synchronize()
+        (backend := backend_of(known[0])).synchronize(backend.device_of(known[0]))
     return time.perf_counter_ns()
 
 

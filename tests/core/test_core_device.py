@@ -218,6 +218,18 @@ def test_two_gpus():
         assert repr(x).startswith("tensor([5., 1.]")
 
 
+def test_a_wait_is_for_the_device_that_is_named(standin_cuda, monkeypatch):
+    waited = []
+    stream = standin_cuda.cuda.Stream
+    monkeypatch.setattr(stream, "synchronize", lambda self: waited.append(standin_cuda.cuda.runtime.getDevice()))
+    tc.ones(1, device="cuda:0")  # now the current one
+    for name in ("cuda:1", "cuda:0", "cuda", "cpu"):
+        tc.synchronize(name)
+    assert waited == [1, 0, 0]
+    with pytest.raises(tc.DeviceError, match=r"device 'cuda:7': this machine has 2 GPU\(s\)"):
+        tc.synchronize("cuda:7")
+
+
 @pytest.mark.usefixtures("standin_cuda")
 def test_a_model_on_two_gpus():
     tc.manual_seed(0)
@@ -352,6 +364,15 @@ def test_no_memory_left():
     model = nn.Sequential(nn.Linear(4000, 1, bias=False))
     with pytest.raises(tc.OutOfMemoryError, match="no memory left on cuda:0"):
         model.to("cuda")
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_no_memory_left_for_what_an_optimiser_remembers():
+    model = nn.Linear(5000, 1, bias=False, device="cuda")  # 20 kB; its gradient and Adam's two moments make 80
+    optimizer = tc.optim.Adam(model.parameters())
+    model.weight.grad = tc.ones_like(model.weight)
+    with pytest.raises(tc.OutOfMemoryError, match=short_of_memory(r"Adam\.step")):
+        optimizer.step()
 
 
 def test_memory_of_the_host_is_numpys_affair():

@@ -10,7 +10,6 @@ from typing import Any
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, variants
-from tinyconv.backend import backend_for
 from tinyconv.bench.jax_library import Jax
 from tinyconv.bench.library import Library, Missing
 from tinyconv.bench.others import Autograd, MyGrad, Tinygrad
@@ -65,7 +64,7 @@ class Tinyconv(Library):
             return self.model(batch[0]).array
 
     def wait(self) -> None:
-        backend_for(self.device).synchronize()
+        tc.synchronize(self.device)
 
     def graph(self) -> Any:
         """The CUDA graph of a captured step, once there is one."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from tinyconv.backend import backend_for
 from tinyconv.bench.libraries import compare_losses
 from tinyconv.bench.processes import in_process, reply
+from tinyconv.creation import synchronize
 from tinyconv.environment import device_details
 from tinyconv.nn import Module
 from tinyconv.train import RECIPES, Session, StepReport, new_run, start
@@ -95,17 +95,16 @@ def first_losses(question: Mapping[str, Any]) -> list[float]:
 def one_run(question: Mapping[str, Any]) -> dict[str, Any]:
     """The three times, the epochs, the accuracy after the last, and a hash of all weights."""
     session = session_of(question)
-    wait = backend_for(question["device"]).synchronize
-    wait()
+    synchronize(question["device"])
     ready = time.time()  # the clock that the parent's start was read from
     reports = session.trainer.run()
     for _ in islice(reports, FIRST):
         pass
-    wait()
+    synchronize(question["device"])
     running = time.time()
     for _ in reports:
         pass
-    wait()
+    synchronize(question["device"])
     ended = time.time()
     history = session.trainer.progress.history
     return {

@@ -175,7 +175,11 @@ class Optimizer:
                         found[param] = grad.array
                     elif param.requires_grad and param not in self.state and param not in self._told:
                         forgotten.append(param)
-                self._update(number, found, options)
+                try:
+                    self._update(number, found, options)
+                except MemoryError as error:
+                    backend_of(next(iter(found.values()))).out_of_memory(f"{type(self).__name__}.step", error)
+                    raise
         if forgotten:
             self._warn_of(forgotten)
         return loss
@@ -259,13 +263,15 @@ class Optimizer:
         self, number: int, params: list[Tensor], arrays: list[Array]
     ) -> Callable[[], Mapping[str, Any]]:
         """A function that returns the options of a group as they are when it is called, maybe in a captured step."""
-        state = self.state
+        state, groups = self.state, len(self.param_groups)
 
         def options() -> Mapping[str, Any]:
-            if self.state is not state or not all(param.array is a for param, a in zip(params, arrays, strict=True)):
+            same = all(param.array is array for param, array in zip(params, arrays, strict=True))
+            if not same or self.state is not state or len(self.param_groups) != groups:
                 raise CaptureError(
-                    f"{type(self).__name__}.step: since this step was captured, the optimiser has loaded a state or a "
-                    "parameter was given another array; the step works on those it was captured with: capture it again"
+                    f"{type(self).__name__}.step: since this step was captured, the optimiser has loaded a state or "
+                    "got a group, or a parameter was given another array; the step works on those it was captured "
+                    "with: capture it again"
                 )
             return self._options(number, self.param_groups[number])
 
