@@ -18,7 +18,7 @@ class Recipe:
 
     "adam" is AdamW where there is weight decay; "sgd" is stochastic gradient descent with Nesterov momentum. Of the
     cycles "onecycle" rises and falls as a cosine does and ends at nothing; "triangle" goes straight up from a fifth of
-    the rate in the first 23 % of the steps, and straight down to a twentieth.
+    the rate in the first 23 % of the steps, and straight down to nothing.
     """
 
     epochs: int = 5
@@ -65,7 +65,7 @@ class Recipe:
             return None
         shape: dict[str, Any] = {"cycle_momentum": self.optimizer != "sgd"}  # which keeps its 0.9
         if self.schedule == "triangle":
-            shape |= {"pct_start": 0.23, "anneal_strategy": "linear", "div_factor": 5, "final_div_factor": 4}
+            shape |= {"pct_start": 0.23, "anneal_strategy": "linear", "div_factor": 5}
         return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], steps, **shape)
 
 
@@ -106,7 +106,7 @@ RECIPES = {
         weight_decay=1.3e-3,
         label_smoothing=0.2,
         optimizer="sgd",
-        crop=2,
+        crop=4,
         flip=True,
         layer_rates=True,
     ),
