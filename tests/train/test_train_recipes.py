@@ -48,6 +48,8 @@ def test_rates_by_layer():
     assert biases["params"] == [model[1].bias, model[6].bias]
     assert head["params"] == list(model[7].parameters())
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 32, 0.5 / 81]
+    assert not model[1].weight.requires_grad
+    assert not model[6].weight.requires_grad
     for group in optimizer.param_groups:
         assert group["lr"] * group["weight_decay"] == pytest.approx(0.005)
         assert group["nesterov"]

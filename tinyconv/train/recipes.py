@@ -76,12 +76,14 @@ NORM_BIASES, HEAD = 64, 1 / 81
 def layer_groups(model: Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups for SGD, for networks of convolutions, normalisations and one linear layer at the end.
 
-    The biases of normalisations learn faster, for their gradients are small. Their scales stay what they are: the
-    filters behind them scale as well. The last layer learns slower, as one would whose logits are divided by 9. Each
-    step takes the same share, lr * weight_decay, off the parameters of every group. From Jordan, arXiv:2404.00498.
+    The biases of normalisations learn faster, for their gradients are small. Their scales are frozen here: the filters
+    behind them scale as well. The last layer learns slower, as one would whose logits are divided by 9. Each step takes
+    the same share, lr * weight_decay, off the parameters of every group. From Jordan, arXiv:2404.00498.
     """
     norms = [module for module in model.modules() if isinstance(module, BatchNorm1d | BatchNorm2d) and module.affine]
     linear = [module for module in model.modules() if isinstance(module, Linear)][-1:]
+    for norm in norms:
+        norm.weight.requires_grad_(False)
     biases = [norm.bias for norm in norms]
     head = [parameter for layer in linear for parameter in layer.parameters()]
     apart = {id(parameter) for parameter in (*biases, *head, *(norm.weight for norm in norms))}
