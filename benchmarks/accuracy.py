@@ -42,10 +42,10 @@ MEASURED = {
     ),
     "cifarnet": Measured(
         *("cifarnet", "cifar10", "cifar", range(1)),
-        "short of the 90% that were aimed at; `tinyconv eval --mirrored`, the mean over each image and its mirror "
-        "image, gives 89.61%. Before its first layer was whitened and pooling moved in front of the normalisation, "
-        "935,786 parameters reached 87.94% in as many epochs. Other programs ran beside it: alone, 50 steps take 50 to "
-        "52 s, and the 16 epochs just under an hour.",
+        "short of the 90% that were aimed at, but for the mean over each image and its mirror image (`tinyconv eval "
+        '--mirrored`, the column "both ways"). With crops of 2 pixels, faint directions of patches at full strength '
+        "and a last rate of a twentieth of the peak it was 88.98%, and 96.3% on the images it was trained on: what is "
+        "short is not learning.",
     ),
 }
 COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile
@@ -58,8 +58,16 @@ def run(what, seed, root, threads):
     for report in session.trainer.run():
         if isinstance(report, train.EpochReport):
             print(f"{what.model}, {what.recipe}, seed {seed}: {asdict(report)}", flush=True)
+    return result(what, seed, session)
+
+
+def result(what, seed, session):
+    """What came out of a session at its end; where the recipe mirrors images, also by the mean over both ways."""
     history = session.trainer.progress.history
-    return {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
+    found = {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
+    if train.RECIPES[what.recipe].flip:
+        found["mirrored_accuracy"] = train.evaluate(session.model, session.trainer.test, mirrored=True)
+    return found
 
 
 def measure(what, root=None, jobs=1):

@@ -301,8 +301,8 @@ def experiment(name):
 def cifar_accuracy():
     """What is reached on CIFAR-10, a row a recipe."""
     lines = [
-        "| model | parameters | `--recipe` | epochs | seeds | test accuracy, mean | sd | time of a seed |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| model | parameters | `--recipe` | epochs | seeds | test accuracy, mean | sd | both ways | time of a seed |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     notes = []
     for name in ("cifar-lenet", "cifarnet"):
@@ -312,9 +312,11 @@ def cifar_accuracy():
         found = json.loads(path.read_text(encoding="utf-8"))
         seeds = final_accuracies(found)
         sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
+        both_ways = [run["mirrored_accuracy"] for run in found["runs"] if "mirrored_accuracy" in run]
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "
             f"| {', '.join(map(str, seeds))} | **{found['mean_accuracy']:.2%}** | {sd} "
+            f"| {f'{statistics.mean(both_ways):.2%}' if both_ways else ''} "
             f"| {found['median_seconds'] / 60:.0f} min, {found['threads']} thread{'s' * (found['threads'] > 1)} |"
         )
         # Where CIFAR-10 could not be had, its images came out of JPEG files.
