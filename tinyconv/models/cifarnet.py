@@ -51,8 +51,9 @@ class CifarNet(nn.Sequential):
     def whiten(self, images: Any) -> None:
         """Make the first layer's filters of normalised images, a NumPy array (N, C, H, W), and train them no more.
 
-        With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest first,
-        and beside it its negative, for what ReLU takes away: outputs of unit variance that are not correlated.
+        With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest
+        first, and beside it its negative, for what ReLU takes away: outputs that are not correlated, of unit variance
+        but for the faint ones.
         Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
         arXiv:2404.00498.
         """
