@@ -80,13 +80,14 @@ def layer_groups(model: Module, lr: float, weight_decay: float) -> list[dict[str
     behind them scale as well. The last layer learns slower, as one would whose logits are divided by 9. Each step takes
     the same share, lr * weight_decay, off the parameters of every group. From Jordan, arXiv:2404.00498.
     """
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm1d | BatchNorm2d) and module.affine]
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm1d | BatchNorm2d)]
     linear = [module for module in model.modules() if isinstance(module, Linear)][-1:]
-    for norm in norms:
-        norm.weight.requires_grad_(False)
-    biases = [norm.bias for norm in norms]
+    biases = [norm.bias for norm in norms if norm.bias is not None]
+    scales = [norm.weight for norm in norms if norm.weight is not None]
+    for scale in scales:
+        scale.requires_grad_(False)
     head = [parameter for layer in linear for parameter in layer.parameters()]
-    apart = {id(parameter) for parameter in (*biases, *head, *(norm.weight for norm in norms))}
+    apart = {id(parameter) for parameter in (*biases, *scales, *head)}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in apart]
     return [
         {"params": parameters, "lr": factor * lr, "weight_decay": weight_decay / factor}
