@@ -210,7 +210,11 @@ def test_resuming_what_is_finished_reports_it_again(trained):
         (["train", "flatten; fc 9", "--data", "synthetic"], 1, "there are 10 classes: end it in 'fc 10'"),
         (["train", "lenet5", "--optimizer", "lion"], 2, "optimizer must be 'adam' or 'sgd', got 'lion'"),
         (["train", "lenet5", "--epochs", "0"], 2, "Invalid value for '--epochs'"),
-        (["train", "lenet5", "--schedule", "cosine"], 2, "schedule must be 'onecycle' or 'triangle' or 'constant', got 'cosine'"),
+        (
+            ["train", "lenet5", "--schedule", "cosine"],
+            2,
+            "schedule must be 'onecycle' or 'triangle' or 'constant', got 'cosine'",
+        ),
         (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE, got 'padding'"),
         (["train", "lenet5", "--data", "svhn"], 1, "no dataset is called 'svhn'"),
         (["train", "--resume", "nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),
