@@ -1,6 +1,6 @@
 """Datasets: found or fetched, verified, augmented, and served in batches."""
 
-from tinyconv.data.augment import Augment, Compose, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data.augment import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.data.cifar import read_cifar10
 from tinyconv.data.datasets import Dataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
 from tinyconv.data.idx import read_idx, write_idx
@@ -12,6 +12,7 @@ from tinyconv.files import cache_dir
 __all__ = [
     "Augment",
     "Compose",
+    "Cutout",
     "DataLoader",
     "Dataset",
     "FileStatus",

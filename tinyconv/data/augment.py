@@ -25,14 +25,16 @@ Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 class Move(NamedTuple):
     """One way to move the pixels of an image, by numbers that are drawn for each.
 
-    "flip" mirrors it left to right, or not: one number, 1 or 0. The others cut a window of its own size, at a row and a
-    column that are drawn, out of the image with `padding` pixels around it: "constant" ones of value `fill`, "edge",
-    its border repeated, or "reflect", the image mirrored at its border.
+    "flip" mirrors it left to right, or not: one number, 1 or 0. "cover" puts a square of `size` pixels on it, of value
+    `fill`, whose first row and column are drawn and may lie outside. The others cut a window of `size` pixels, 0 for as
+    large as the image, at a row and a column that are drawn, out of the image with `padding` pixels around it:
+    "constant" ones of value `fill`, "edge", its border repeated, or "reflect", the image mirrored at its border.
     """
 
-    kind: Literal["flip", "constant", "edge", "reflect"]
+    kind: Literal["flip", "cover", "constant", "edge", "reflect"]
     padding: int = 0
     fill: float = 0
+    size: int = 0
 
     @property
     def numbers(self) -> int:
@@ -49,14 +51,23 @@ def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> 
     for move in moves:
         if move.kind == "flip":
             images = xp.where((next(numbers) != 0)[:, None, None, None], images[..., ::-1], images)
+        elif move.kind == "cover":
+            down, across = (
+                (first[:, None] <= at) & (at < first[:, None] + move.size)
+                for first, at in zip((next(numbers), next(numbers)), map(xp.arange, images.shape[2:]), strict=True)
+            )
+            covered = down[:, None, :, None] & across[:, None, None, :]
+            images = xp.where(covered, xp.full((), move.fill, images.dtype), images)
         else:
-            n, c, h, w = images.shape
+            n, c, *sides = images.shape
+            h, w = (move.size or side for side in sides)
             border = ((0, 0), (0, 0), (move.padding, move.padding), (move.padding, move.padding))
             options = {"constant_values": move.fill} if move.kind == "constant" else {}
             padded = xp.pad(images, border, mode=move.kind, **options)
-            places, strides = 2 * move.padding + 1, padded.strides
+            rows, columns = padded.shape[2] - h + 1, padded.shape[3] - w + 1
             # A view of every window: (N, C, rows, columns, H, W)
-            windows = xp.lib.stride_tricks.as_strided(padded, (n, c, places, places, h, w), strides + strides[2:])
+            strides = padded.strides + padded.strides[2:]
+            windows = xp.lib.stride_tricks.as_strided(padded, (n, c, rows, columns, h, w), strides)
             images = windows[xp.arange(n), :, next(numbers), next(numbers)]  # (N, C, H, W)
     return images
 
@@ -95,33 +106,45 @@ class RandomShift(Moving):
         return (Move("constant", self.pixels, self.fill),)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
-        return _places(self.pixels, shape, rng)
+        return _places(shape, 2 * self.pixels, rng)
 
 
 @dataclass(frozen=True)
 class RandomCrop(Moving):
-    """Pad each image by `padding` pixels on all sides and cut a window of its old size out at a random place.
+    """Pad each image by `padding` pixels on all sides and cut a window out of it at a random place.
 
-    `padding_mode` is "reflect" (the image mirrored at its border, good for photographs), "edge" (the border repeated)
-    or "constant" (zeros: `RandomShift`). Raises DataError when `padding` is negative, the mode is unknown, or the
-    padding is too wide to be mirrored.
+    The window is `size` pixels high and wide, or as large as the image where `size` is None. `padding_mode` is
+    "reflect" (the image mirrored at its border, good for photographs), "edge" (the border repeated) or "constant"
+    (zeros: `RandomShift`). Raises DataError when `padding` is negative, the mode is unknown, the padding is too wide to
+    be mirrored, or the window is larger than the padded image.
     """
 
     padding: int
     padding_mode: Literal["reflect", "edge", "constant"] = "reflect"
+    size: int | None = None
 
     def __post_init__(self) -> None:
         if self.padding < 0 or self.padding_mode not in ("reflect", "edge", "constant"):
             raise DataError(f"RandomCrop takes padding >= 0 and mode reflect, edge or constant, got {self}")
+        if self.size is not None and self.size < 1:
+            raise DataError(f"RandomCrop takes a size of at least 1, or None, got {self.size}")
 
     @property
     def moves(self) -> tuple[Move, ...]:
-        return (Move(self.padding_mode, self.padding),)
+        return (Move(self.padding_mode, self.padding, size=self.size or 0),)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
         if self.padding_mode == "reflect" and self.padding >= min(shape[2:]):
             raise DataError(f"RandomCrop cannot mirror {self.padding} pixels of images of {shape[2:]}")
-        return _places(self.padding, shape, rng)
+        spare = 2 * self.padding
+        if self.size is None:
+            return _places(shape, spare, rng)
+        if self.size > min(shape[2:]) + spare:
+            raise DataError(
+                f"RandomCrop cannot cut {self.size}x{self.size} pixels out of images of {shape[2:]}, padded by "
+                f"{self.padding}; take a smaller size or more padding"
+            )
+        return [rng.integers(0, side + spare - self.size + 1, shape[0]) for side in shape[2:]]
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,29 @@ class RandomHorizontalFlip(Moving):
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
         return [rng.random(shape[0]) < self.p]
+
+
+@dataclass(frozen=True)
+class Cutout(Moving):
+    """Cover a square of `size` pixels of each image, around a pixel drawn at random, with the pixel value `fill`.
+
+    At the border less of the image is covered. DeVries & Taylor, "Improved regularization of convolutional neural
+    networks with cutout", arXiv:1708.04552. Raises DataError when `size` is negative.
+    """
+
+    size: int
+    fill: float = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise DataError(f"Cutout takes a size >= 0, got {self.size}")
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("cover", fill=self.fill, size=self.size),)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        return [rng.integers(0, side, shape[0]) - self.size // 2 for side in shape[2:]]
 
 
 @dataclass(frozen=True)
@@ -176,6 +222,6 @@ def _checked(images: Array) -> Array:
     return images
 
 
-def _places(padding: int, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
-    """The row and the column of each image's window, every place equally likely."""
-    return [rng.integers(0, 2 * padding + 1, shape[0]) for _ in ("row", "column")]
+def _places(shape: tuple[int, ...], spare: int, rng: np.random.Generator) -> list[Array]:
+    """The row and the column of each image's window, with `spare` pixels to move in, every place equally likely."""
+    return [rng.integers(0, spare + 1, shape[0]) for _ in ("row", "column")]

@@ -31,7 +31,8 @@ class Batch:
     def applies(images: Array, moves: Sequence[Any]) -> bool:
         # Along the second axis of the grid there may be 65535 blocks.
         _, c, h, w = images.shape
-        return len(moves) <= MOVES and 0 < c * h * w <= THREADS * 65535
+        known = all(move.kind in KINDS and not move.size for move in moves)
+        return known and len(moves) <= MOVES and 0 < c * h * w <= THREADS * 65535
 
     def __call__(
         self, xp: Any, images: Array, labels: Array, drawn: Array, moves: Sequence[Any], values: Array
