@@ -61,6 +61,15 @@ def train(
         int | None, typer.Option(min=0, help="Crop training images at random, mirrored by so many pixels around.")
     ] = None,
     flip: Annotated[bool | None, typer.Option(help="Mirror every other training image.")] = None,
+    cutout: Annotated[
+        int | None, typer.Option(min=0, help="Cover a grey square of so many pixels on each training image.")
+    ] = None,
+    small: Annotated[
+        int | None, typer.Option(min=0, help="Windows of so many pixels, at random places, for the first epochs.")
+    ] = None,
+    small_part: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The part of all epochs that those are.")
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
     layer_rates: Annotated[bool | None, typer.Option(help="With sgd: another rate for biases and the head.")] = None,
@@ -105,6 +114,9 @@ def train(
                 "shift": shift,
                 "crop": crop,
                 "flip": flip,
+                "cutout": cutout,
+                "small": small,
+                "small_part": small_part,
                 "label_smoothing": label_smoothing,
                 "optimizer": optimizer,
                 "layer_rates": layer_rates,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinyconv.data import Augment, Compose, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.nn import BatchNorm1d, BatchNorm2d, Linear, Module
 from tinyconv.optim import SGD, Adam, AdamW, Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tinyconv.train.fields import check_types
+
+GREY = 120
+"""The value of a byte about which those of photographs lie."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Recipe:
     crop: int = 0  # augmentation: random crops of the image mirrored at its border by so many pixels
     flip: bool = False  # augmentation: every other image mirrored, left to right
     layer_rates: bool = False  # with "sgd": not one rate for all layers, but those of `layer_groups`
+    small: int = 0  # the first epochs see only windows of so many pixels, at random places, which are quicker
+    small_part: float = 0.6  # the part of all epochs that those are
+    cutout: int = 0  # augmentation: a grey square of so many pixels on each image, but for those epochs
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, least in {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0}.items():
+        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "small": 0, "cutout": 0}
+        for name, least in fields.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         kinds = {"schedule": ("onecycle", "triangle", "constant"), "optimizer": ("adam", "sgd")}
@@ -44,11 +51,19 @@ class Recipe:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {getattr(self, name)!r}")
         if self.layer_rates and self.optimizer != "sgd":
             raise ValueError(f"layer_rates are for optimizer='sgd'; {self.optimizer!r} scales each step by itself")
+        if not 0 <= self.small_part <= 1:
+            raise ValueError(f"small_part is a part of all epochs, from 0 to 1, got {self.small_part}")
 
-    def augmentation(self) -> Augment | None:
+    def augmentation(self, epoch: int = 0) -> Augment | None:
+        """What is done to the images of `epoch`, which counts from 0."""
+        small = self.small > 0 and epoch < round(self.small_part * self.epochs)
         steps: list[Augment] = [RandomShift(self.shift)] if self.shift else []
-        steps += [RandomCrop(self.crop)] if self.crop else []
+        if small:
+            steps += [RandomCrop(0, size=self.small)]
+        elif self.crop:
+            steps += [RandomCrop(self.crop)]
         steps += [RandomHorizontalFlip()] if self.flip else []
+        steps += [Cutout(self.cutout, GREY)] if self.cutout and not small else []
         return Compose(tuple(steps)) if len(steps) > 1 else next(iter(steps), None)
 
     def optimizer_of(self, model: Module) -> Optimizer:
@@ -102,7 +117,7 @@ RECIPES = {
     "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
     "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
     "cifar": Recipe(
-        epochs=12,
+        epochs=17,
         batch_size=256,
         lr=0.25,
         schedule="triangle",
@@ -112,6 +127,8 @@ RECIPES = {
         crop=4,
         flip=True,
         layer_rates=True,
+        small=24,
+        cutout=8,
     ),
 }
 

@@ -45,12 +45,13 @@ def start(
         images, _ = next(data.DataLoader(train, WHITENED).arrays(0))
         model.whiten(images)
     model = model.to(device=device)
-    loader = data.DataLoader(
-        train, recipe.batch_size, shuffle=True, seed=run.seed, augment=recipe.augmentation(), device=device
-    )
+    loader = data.DataLoader(train, recipe.batch_size, shuffle=True, seed=run.seed, device=device)
     optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    trainer = Trainer(DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
+    trainer = Trainer(
+        DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing,
+        recipe.augmentation,
+    )  # fmt: skip
     return Session(run, model, trainer)
 
 
