@@ -7,39 +7,59 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from tinyconv.data import Compose, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.errors import DataError
 
 IMAGES = np.arange(200 * 2 * 5 * 6, dtype=np.uint16).reshape(200, 2, 5, 6) + 1  # no two pixels alike, none is 0
 ALL = [RandomShift(2), RandomShift(0), RandomCrop(2), RandomHorizontalFlip(0.5), RandomCrop(3, "edge"),
-       Compose((RandomShift(1), RandomHorizontalFlip()))]  # fmt: skip
+       Cutout(3), Cutout(0), Compose((RandomShift(1), RandomHorizontalFlip(), Cutout(2, 9)))]  # fmt: skip
 
 
-def windows(image, padding, **pad):
-    """Every window of its own size in one padded image, by the shift that gives it."""
+def windows(image, padding, size=None, **pad):
+    """Every window in one padded image, of its own size or of another, by the shift that gives it."""
     padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), **pad)
-    h, w = image.shape[1:]
-    places = range(2 * padding + 1)
-    return {(top, left): padded[:, top : top + h, left : left + w] for top in places for left in places}
+    h, w = image.shape[1:] if size is None else (size, size)
+    rows, columns = padded.shape[1] - h + 1, padded.shape[2] - w + 1
+    return {(i, j): padded[:, i : i + h, j : j + w] for i in range(rows) for j in range(columns)}
 
 
 @pytest.mark.parametrize(
-    ("augment", "padding", "pad"),
+    ("augment", "padding", "options"),
     [
         (RandomShift(2, fill=7), 2, {"constant_values": 7}),
         (RandomCrop(2), 2, {"mode": "reflect"}),
         (RandomCrop(1, "edge"), 1, {"mode": "edge"}),
         (RandomCrop(1, "constant"), 1, {}),
+        (RandomCrop(0, size=4), 0, {"size": 4}),
+        (RandomCrop(0, size=1), 0, {"size": 1}),
+        (RandomCrop(1, size=3), 1, {"size": 3, "mode": "reflect"}),
+        (RandomCrop(1, "constant", size=6), 1, {"size": 6}),
     ],
     ids=str,
 )
-def test_windows(augment, padding, pad):
+def test_windows(augment, padding, options):
     chosen = []
     for image, out in zip(IMAGES, augment(IMAGES, np.random.default_rng(0)), strict=True):
-        chosen += [place for place, window in windows(image, padding, **pad).items() if np.array_equal(window, out)]
+        places = windows(image, padding, **options)
+        chosen += [place for place, window in places.items() if np.array_equal(window, out)][:1]
     assert len(chosen) == len(IMAGES)
-    assert len(set(chosen)) == (2 * padding + 1) ** 2  # every place, both axes independent
+    assert len(set(chosen)) == len(places)  # every place, both axes independent
     assert len({top - left for top, left in chosen}) > 1
+
+
+def test_cutout():
+    """A square around every pixel of the image, of which only what lies within is covered."""
+    for size, before, after in ((3, 1, 2), (4, 2, 2)):
+        centres = set()
+        for image, out in zip(IMAGES, Cutout(size, fill=7)(IMAGES, np.random.default_rng(0)), strict=True):
+            found = []
+            for row, column in np.ndindex(5, 6):
+                expected = image.copy()
+                expected[:, max(0, row - before) : row + after, max(0, column - before) : column + after] = 7
+                found += [(row, column)] if np.array_equal(expected, out) else []
+            assert found
+            centres.update(found)
+        assert len(centres) == 5 * 6
 
 
 def test_flip():
@@ -65,6 +85,8 @@ def test_compose_is_one_after_the_other():
         (RandomShift(3, fill=7.9), "7b07859fae73f4de"),
         (RandomCrop(3, "edge"), "3d29e9e2517710af"),
         (RandomHorizontalFlip(0.3), "31d182c7ea1afdb1"),
+        (RandomCrop(1, size=4), "ae9403cc16c8a50b"),
+        (Cutout(3, fill=7.9), "88b1f77430749dc9"),
         (Compose((RandomShift(1, fill=-1), RandomHorizontalFlip(), RandomCrop(2))), "de87cf563e39267f"),
     ],
     ids=str,
@@ -100,6 +122,12 @@ def test_images_without_channels_are_refused(augment):
         (lambda: RandomShift(-1), "RandomShift takes pixels >= 0, got -1"),
         (lambda: RandomCrop(-1), "RandomCrop takes padding >= 0"),
         (lambda: RandomCrop(1, "wrap"), "mode reflect, edge or constant, got .*wrap"),
+        (lambda: RandomCrop(1, size=0), "RandomCrop takes a size of at least 1, or None, got 0"),
+        (
+            lambda: RandomCrop(1, size=8)(IMAGES, np.random.default_rng(0)),
+            r"cannot cut 8x8 pixels out of images of \(5, 6\), padded by 1; take a smaller size or more padding",
+        ),
+        (lambda: Cutout(-1), "Cutout takes a size >= 0, got -1"),
         (lambda: RandomHorizontalFlip(1.5), r"probability p in \[0, 1\], got 1.5"),
         (lambda: RandomHorizontalFlip(float("nan")), "got nan"),
         (lambda: RandomCrop(5)(IMAGES, np.random.default_rng(0)), r"cannot mirror 5 pixels of images of \(5, 6\)"),

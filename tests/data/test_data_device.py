@@ -6,7 +6,7 @@ from standin import counted, kernels
 
 import tinyconv as tc
 from tinyconv.capture import capture
-from tinyconv.data import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import Compose, Cutout, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.errors import CaptureError, DataError
 
 N, C, H, W = 23, 3, 9, 14  # of images: more pixels in one than threads in a block
@@ -44,6 +44,10 @@ AUGMENTATIONS = [
     Compose((RandomCrop(4), RandomHorizontalFlip())),
     Compose((RandomHorizontalFlip(), RandomShift(3, fill=255), RandomCrop(12, "edge"), RandomHorizontalFlip())),
     Compose((RandomShift(1), Compose((RandomCrop(2), RandomShift(2, fill=9))))),
+    RandomCrop(0, size=7),
+    Cutout(4, fill=9.9),
+    Compose((RandomCrop(0, size=7), RandomHorizontalFlip(), RandomCrop(2), Cutout(5), RandomCrop(1, "edge"))),
+    Compose((Cutout(4), RandomHorizontalFlip(), RandomCrop(3, "constant", size=13), RandomCrop(2, size=15))),
     Compose((RandomHorizontalFlip(),) * 9),  # more than the kernel takes
 ]
 ON_HOST = [invert, DimmedShift(2), Compose((RandomShift(1), invert))]

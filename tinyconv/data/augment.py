@@ -41,6 +41,10 @@ class Move(NamedTuple):
         """How many are drawn for an image."""
         return 1 if self.kind == "flip" else 2
 
+    def shape(self, h: int, w: int) -> tuple[int, int]:
+        """Height and width of what it makes of an image of `h` x `w` pixels."""
+        return (self.size, self.size) if self.size and self.kind != "cover" else (h, w)
+
 
 def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> Any:
     """New images (N, C, H, W), each moved by all of `moves` in turn; arrays of `xp`, here and there.
@@ -59,8 +63,8 @@ def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> 
             covered = down[:, None, :, None] & across[:, None, None, :]
             images = xp.where(covered, xp.full((), move.fill, images.dtype), images)
         else:
-            n, c, *sides = images.shape
-            h, w = (move.size or side for side in sides)
+            n, c = images.shape[:2]
+            h, w = move.shape(*images.shape[2:])
             border = ((0, 0), (0, 0), (move.padding, move.padding), (move.padding, move.padding))
             options = {"constant_values": move.fill} if move.kind == "constant" else {}
             padded = xp.pad(images, border, mode=move.kind, **options)

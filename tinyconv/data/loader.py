@@ -224,7 +224,11 @@ class DataLoader:
         index = self._index(epoch, number)
         rng = np.random.default_rng(self._stream(epoch, number))
         shape = (len(index), *self.images.shape[1:])
-        rows = [row for part in parts_that_move(self.augment) or [] for row in part.draw(shape, rng)]
+        rows = []
+        for part in parts_that_move(self.augment) or []:
+            rows += part.draw(shape, rng)
+            for move in part.moves:
+                shape = (*shape[:2], *move.shape(*shape[2:]))
         return np.array([index, *rows], np.int32)
 
     def order(self, epoch: int) -> Array:
