@@ -152,7 +152,7 @@ def test_a_model_is_made_to_fit_the_dataset():
 def test_the_recipe_of_cifar_learns():
     """On drawn digits, which are there without a download; all its parts at once."""
     tc.manual_seed(0)
-    recipe = replace(RECIPES["cifar"], epochs=2, batch_size=250)
+    recipe = replace(RECIPES["cifar"], epochs=4, batch_size=250)
     session = start(new_run("cifarnet", "synthetic", 0, recipe, widths=[8]))
     reports = [report for report in session.trainer.run() if hasattr(report, "test_accuracy")]
     assert reports[-1].train_loss < reports[0].train_loss

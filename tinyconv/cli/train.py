@@ -70,6 +70,9 @@ def train(
     small_part: Annotated[
         float | None, typer.Option(min=0, max=1, help="The part of all epochs that those are.")
     ] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=0, help="Images a tile, which batch norm normalises by itself.")
+    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
     layer_rates: Annotated[bool | None, typer.Option(help="With sgd: another rate for biases and the head.")] = None,
@@ -114,6 +117,7 @@ def train(
                 "shift": shift,
                 "crop": crop,
                 "flip": flip,
+                "tile": tile,
                 "cutout": cutout,
                 "small": small,
                 "small_part": small_part,

@@ -16,6 +16,8 @@ PATCH = 2
 FAINT = 1e-2
 """Variance, of normalised images, below which a direction of patches is noise more than image, and is not blown up: in
 CIFAR-10 brightness varies by 0.05 and more in each direction, the colours within a patch by less than 0.006."""
+AVERAGED = 0.05
+"""By how much running statistics move at a step: about the mean over the last 40 tiles, which may be small."""
 FIRST_LOGITS = 1 / 9
 """How large the head's weights are made, of what is usual: the maxima that it sees are larger than other inputs."""
 
@@ -33,14 +35,14 @@ class CifarNet(nn.Sequential):
     """
 
     def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
-        channels = 2 * in_channels * PATCH**2
+        channels = in_channels * PATCH**2
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.ReLU()]
         for width in widths:
             for pooling in ([nn.MaxPool2d(2)], []):
                 conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 with no_grad():
                     nn.init.dirac_(conv.weight[:channels])
-                layers += [conv, *pooling, nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [conv, *pooling, nn.BatchNorm2d(width, momentum=AVERAGED), nn.ReLU()]
                 channels = width
         head = nn.Linear(channels, num_classes)
         for parameter in head.parameters():
@@ -53,7 +55,8 @@ class CifarNet(nn.Sequential):
 
         With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest
         first, and beside it its negative, for what ReLU takes away: outputs that are not correlated, of unit variance
-        but for the faint ones.
+        but for the faint ones. There is one for the half of the directions with the larger variances: the other half
+        holds how colours differ between neighbours, which formats for pictures keep at half resolution or less.
         Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
         arXiv:2404.00498.
         """
@@ -63,6 +66,6 @@ class CifarNet(nn.Sequential):
         patches = windows[:, :, ::3, ::3].transpose(0, 2, 3, 1, 4, 5).reshape(-1, np.prod(size)).astype(np.float64)
         patches -= patches.mean(0)
         variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))  # the smallest first
-        filters = (directions / np.sqrt(variances + FAINT)).T[::-1].reshape(-1, *size)
+        filters = (directions / np.sqrt(variances + FAINT)).T[::-1][: len(weight) // 2].reshape(-1, *size)
         weight[...] = tensor(np.concatenate([filters, -filters]), dtype=weight.dtype, device=weight.device)
         weight.requires_grad_(False)

@@ -35,13 +35,14 @@ class Recipe:
     crop: int = 0  # augmentation: random crops of the image mirrored at its border by so many pixels
     flip: bool = False  # augmentation: every other image mirrored, left to right
     layer_rates: bool = False  # with "sgd": not one rate for all layers, but those of `layer_groups`
+    tile: int = 0  # images a tile (`nn.DataParallel`, whose own size where it is 0), each normalised by itself
     small: int = 0  # the first epochs see only windows of so many pixels, at random places, which are quicker
     small_part: float = 0.6  # the part of all epochs that those are
     cutout: int = 0  # augmentation: a grey square of so many pixels on each image, but for those epochs
 
     def __post_init__(self) -> None:
         check_types(self)
-        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "small": 0, "cutout": 0}
+        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "small": 0, "cutout": 0, "tile": 0}
         for name, least in fields.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -117,7 +118,7 @@ RECIPES = {
     "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
     "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
     "cifar": Recipe(
-        epochs=17,
+        epochs=13,
         batch_size=256,
         lr=0.25,
         schedule="triangle",
@@ -127,8 +128,7 @@ RECIPES = {
         crop=4,
         flip=True,
         layer_rates=True,
-        small=24,
-        cutout=8,
+        tile=32,
     ),
 }
 

@@ -48,10 +48,9 @@ def start(
     loader = data.DataLoader(train, recipe.batch_size, shuffle=True, seed=run.seed, device=device)
     optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    trainer = Trainer(
-        DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing,
-        recipe.augmentation,
-    )  # fmt: skip
+    tiled = DataParallel(model, tile=recipe.tile or None)
+    smoothing, augmentation = recipe.label_smoothing, recipe.augmentation
+    trainer = Trainer(tiled, optimizer, scheduler, loader, test, recipe.epochs, smoothing, augmentation)
     return Session(run, model, trainer)
 
 
