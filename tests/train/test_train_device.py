@@ -6,8 +6,8 @@ from standin import counted
 from test_train_loop import BATCH, IMAGES, advance, bits, net
 
 import tinyconv as tc
-from tinyconv import models, nn, optim
-from tinyconv.data import DataLoader, RandomCrop, RandomShift, synthetic_digits
+from tinyconv import nn, optim
+from tinyconv.data import DataLoader, RandomShift, synthetic_digits
 from tinyconv.optim.lr_scheduler import OneCycleLR
 from tinyconv.train import DivergedError, Session, StepReport, Trainer, evaluate, load_checkpoint, loop
 from tinyconv.train.checkpoint import Run
@@ -51,43 +51,6 @@ def test_it_follows_the_cpu(whole):
 def test_the_same_seed_gives_the_same_bits(cuda, whole):
     session = build(cuda)
     assert (advance(session), on_host(session)) == whole
-
-
-def small_first(epoch):
-    return RandomCrop(0, size=20) if epoch == 0 else RandomShift(1)
-
-
-def build_small_first(device):
-    tc.manual_seed(0)
-    model = models.cifarnet(widths=[4], in_channels=1).to(device)
-    loader = DataLoader(synthetic_digits(IMAGES + LAST), BATCH, shuffle=True, device=device)
-    optimizer = optim.Adam(model.parameters(), lr=1e-3)
-    test = synthetic_digits(40, seed=1)
-    return Session(
-        Run("not among the models"), model, Trainer(model, optimizer, None, loader, test, EPOCHS, 0.0, small_first)
-    )
-
-
-def test_images_of_another_size_in_the_first_epoch(cuda, tmp_path, monkeypatch):
-    """Each size has a captured step of its own, and a stop within either changes no bit."""
-    whole, on_cpu = build_small_first(cuda), build_small_first("cpu")
-    sizes, forward = [], models.CifarNet.forward
-    monkeypatch.setattr(models.CifarNet, "forward", lambda self, x: sizes.append(x.shape[-1]) or forward(self, x))
-    advance(on_cpu)
-    assert sizes == [20] * 6 + [28] + [28] * 6 + [28]  # a test after each epoch
-    advance(whole)
-    expected = on_host(whole)
-    np.testing.assert_allclose(expected[3], bits(on_cpu)[3], rtol=1e-4)
-    for device, bits_of_whole in ((cuda, expected), ("cpu", bits(on_cpu))):
-        for stop in (4, 6, 9):
-            stopped, resumed = build_small_first(device), build_small_first(device)
-            advance(stopped, stop)
-            found = load_checkpoint(stopped.save(tmp_path / f"{device}-{stop}.safetensors"))
-            resumed.model.load_state_dict(found.model_state)
-            resumed.trainer.optimizer.load_state_dict(found.optimizer_state)
-            resumed.trainer.load_state_dict(found.trainer)
-            advance(resumed)
-            assert on_host(resumed)[:3] == bits_of_whole[:3]
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 6, 8])

@@ -18,15 +18,8 @@ def test_augmentation():
     assert Recipe(crop=4).augmentation() == RandomCrop(4)
     both = Recipe(crop=4, flip=True).augmentation()
     assert both == Compose((RandomCrop(4), RandomHorizontalFlip()))
-
-
-def test_small_windows_in_the_first_epochs():
-    small, later = RandomCrop(0, size=24), Compose((RandomCrop(4), Cutout(8, fill=120)))
-    recipe = Recipe(epochs=5, crop=4, small=24, cutout=8)
-    assert [recipe.augmentation(epoch) for epoch in range(5)] == [small] * 3 + [later] * 2
-    assert [replace(recipe, epochs=1, small_part=part).augmentation() for part in (0.4, 0.6)] == [later, small]
-    assert replace(recipe, small_part=0.0).augmentation() == later
-    assert Recipe(cutout=8).augmentation() == Cutout(8, fill=120)
+    covered = Recipe(shift=1, cutout=8).augmentation()
+    assert covered == Compose((RandomShift(1), Cutout(8, fill=120)))
 
 
 @pytest.mark.parametrize(
@@ -123,9 +116,8 @@ def test_which_recipe_trains_what():
         ("schedule", "square", "schedule must be 'onecycle' or 'triangle' or 'constant', got 'square'"),
         ("layer_rates", True, "layer_rates are for optimizer='sgd'; 'adam' scales each step by itself"),
         ("crop", -1, "crop must be at least 0, got -1"),
-        ("small", -1, "small must be at least 0, got -1"),
-        ("small_part", 1.5, "small_part is a part of all epochs, from 0 to 1, got 1.5"),
-        ("small_part", float("nan"), "from 0 to 1, got nan"),
+        ("cutout", -1, "cutout must be at least 0, got -1"),
+        ("tile", -1, "tile must be at least 0, got -1"),
         ("optimizer", "lion", "optimizer must be 'adam' or 'sgd', got 'lion'"),
         ("flip", 1, "flip must be of type bool, got 1"),
         ("epochs", True, "epochs must be of type int, got True"),

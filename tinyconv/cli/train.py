@@ -64,12 +64,6 @@ def train(
     cutout: Annotated[
         int | None, typer.Option(min=0, help="Cover a grey square of so many pixels on each training image.")
     ] = None,
-    small: Annotated[
-        int | None, typer.Option(min=0, help="Windows of so many pixels, at random places, for the first epochs.")
-    ] = None,
-    small_part: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The part of all epochs that those are.")
-    ] = None,
     tile: Annotated[
         int | None, typer.Option(min=0, help="Images a tile, which batch norm normalises by itself.")
     ] = None,
@@ -119,8 +113,6 @@ def train(
                 "flip": flip,
                 "tile": tile,
                 "cutout": cutout,
-                "small": small,
-                "small_part": small_part,
                 "label_smoothing": label_smoothing,
                 "optimizer": optimizer,
                 "layer_rates": layer_rates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite, nan
 from typing import Any
@@ -14,7 +14,7 @@ from tinyconv import functional as F
 from tinyconv.backend import Array, backend_for
 from tinyconv.capture import capture
 from tinyconv.creation import get_rng_state, set_rng_state, tensor, zeros
-from tinyconv.data import Augment, DataLoader, Dataset
+from tinyconv.data import DataLoader, Dataset
 from tinyconv.errors import TinyconvError
 from tinyconv.modes import no_grad
 from tinyconv.nn import Module
@@ -77,9 +77,6 @@ class Trainer:
     One optimiser step is taken between two reports, and stopping there loses nothing: a trainer that is given the
     weights, the optimiser's state and `state_dict()` continues bit for bit.
 
-    `augmentation(epoch)`, where it is given, is the loader's `augment` for the epoch, which counts from 0; the size of
-    the images may change with it.
-
     On a GPU the images stay there, steps are captured (`tinyconv.capture`), but for an epoch's last batch where that is
     smaller, and losses are summed there and read now and then.
     """
@@ -93,11 +90,9 @@ class Trainer:
         test: Dataset,
         epochs: int,
         label_smoothing: float = 0.0,
-        augmentation: Callable[[int], Augment | None] | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.loader, self.epochs, self.label_smoothing = loader, epochs, label_smoothing
-        self.augmentation = augmentation
         self.test = DataLoader(test, TESTED, device=loader.device)
         self.progress = Progress()
         self._loss = nan  # for reports
@@ -156,12 +151,7 @@ class Trainer:
             self.scheduler.step()
 
     def _begin(self) -> None:
-        """Take up the epoch where its progress is: its augmentation, and the sum of its losses."""
-        if self.augmentation is not None:
-            augment = self.augmentation(self.progress.epoch)
-            if augment != self.loader.augment:
-                self.loader.augment = augment
-                self._replayed = capture(self._step, self.loader.device)  # images may have another size
+        """Go on summing the losses of the epoch where its progress is."""
         if self._sum is not None:
             self._sum[...] = self.progress.loss_sum
             self._read_at = self.progress.examples

@@ -35,14 +35,12 @@ class Recipe:
     crop: int = 0  # augmentation: random crops of the image mirrored at its border by so many pixels
     flip: bool = False  # augmentation: every other image mirrored, left to right
     layer_rates: bool = False  # with "sgd": not one rate for all layers, but those of `layer_groups`
-    tile: int = 0  # images a tile (`nn.DataParallel`, whose own size where it is 0), each normalised by itself
-    small: int = 0  # the first epochs see only windows of so many pixels, at random places, which are quicker
-    small_part: float = 0.6  # the part of all epochs that those are
-    cutout: int = 0  # augmentation: a grey square of so many pixels on each image, but for those epochs
+    tile: int = 0  # images a tile, each normalised by itself; 0 leaves it to `nn.DataParallel`, and so does a GPU
+    cutout: int = 0  # augmentation: a grey square of so many pixels on each image
 
     def __post_init__(self) -> None:
         check_types(self)
-        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "small": 0, "cutout": 0, "tile": 0}
+        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0, "tile": 0}
         for name, least in fields.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -52,19 +50,12 @@ class Recipe:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {getattr(self, name)!r}")
         if self.layer_rates and self.optimizer != "sgd":
             raise ValueError(f"layer_rates are for optimizer='sgd'; {self.optimizer!r} scales each step by itself")
-        if not 0 <= self.small_part <= 1:
-            raise ValueError(f"small_part is a part of all epochs, from 0 to 1, got {self.small_part}")
 
-    def augmentation(self, epoch: int = 0) -> Augment | None:
-        """What is done to the images of `epoch`, which counts from 0."""
-        small = self.small > 0 and epoch < round(self.small_part * self.epochs)
+    def augmentation(self) -> Augment | None:
         steps: list[Augment] = [RandomShift(self.shift)] if self.shift else []
-        if small:
-            steps += [RandomCrop(0, size=self.small)]
-        elif self.crop:
-            steps += [RandomCrop(self.crop)]
+        steps += [RandomCrop(self.crop)] if self.crop else []
         steps += [RandomHorizontalFlip()] if self.flip else []
-        steps += [Cutout(self.cutout, GREY)] if self.cutout and not small else []
+        steps += [Cutout(self.cutout, GREY)] if self.cutout else []
         return Compose(tuple(steps)) if len(steps) > 1 else next(iter(steps), None)
 
     def optimizer_of(self, model: Module) -> Optimizer:

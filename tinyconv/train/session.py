@@ -45,12 +45,13 @@ def start(
         images, _ = next(data.DataLoader(train, WHITENED).arrays(0))
         model.whiten(images)
     model = model.to(device=device)
-    loader = data.DataLoader(train, recipe.batch_size, shuffle=True, seed=run.seed, device=device)
+    loader = data.DataLoader(
+        train, recipe.batch_size, shuffle=True, seed=run.seed, augment=recipe.augmentation(), device=device
+    )
     optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
     tiled = DataParallel(model, tile=recipe.tile or None)
-    smoothing, augmentation = recipe.label_smoothing, recipe.augmentation
-    trainer = Trainer(tiled, optimizer, scheduler, loader, test, recipe.epochs, smoothing, augmentation)
+    trainer = Trainer(tiled, optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
     return Session(run, model, trainer)
 
 
