@@ -26,7 +26,7 @@ class CifarNet(nn.Sequential):
     """A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
     same without the pooling; the maximum over all positions, and one linear layer: images of any size from 9x9 on.
 
-    1,972,802 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
+    1,965,734 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
     keep the size. They have no bias, which the normalisation would take off again. As far as a layer has a filter for
     each channel, it begins by letting the channels pass, so that images come through from the first step on.
 
@@ -35,7 +35,7 @@ class CifarNet(nn.Sequential):
     """
 
     def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
-        channels = in_channels * PATCH**2
+        channels = 2 * (PATCH**2 + in_channels - 1)
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.ReLU()]
         for width in widths:
             for pooling in ([nn.MaxPool2d(2)], []):
@@ -55,8 +55,8 @@ class CifarNet(nn.Sequential):
 
         With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest
         first, and beside it its negative, for what ReLU takes away: outputs that are not correlated, of unit variance
-        but for the faint ones. There is one for the half of the directions with the larger variances: the other half
-        holds how colours differ between neighbours, which formats for pictures keep at half resolution or less.
+        but for the faint ones. The 2 x 2 + C - 1 directions of the largest variances have filters. They are enough for
+        brightness pixel by pixel and the mean colour; of colours within a patch formats like JPEG keep little.
         Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
         arXiv:2404.00498.
         """
