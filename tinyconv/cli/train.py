@@ -64,9 +64,6 @@ def train(
     cutout: Annotated[
         int | None, typer.Option(min=0, help="Cover a grey square of so many pixels on each training image.")
     ] = None,
-    tile: Annotated[
-        int | None, typer.Option(min=0, help="Images a tile, which batch norm normalises by itself.")
-    ] = None,
     label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
     layer_rates: Annotated[bool | None, typer.Option(help="With sgd: another rate for biases and the head.")] = None,
@@ -111,7 +108,6 @@ def train(
                 "shift": shift,
                 "crop": crop,
                 "flip": flip,
-                "tile": tile,
                 "cutout": cutout,
                 "label_smoothing": label_smoothing,
                 "optimizer": optimizer,

@@ -16,8 +16,6 @@ PATCH = 2
 FAINT = 1e-2
 """Variance, of normalised images, below which a direction of patches is noise more than image, and is not blown up: in
 CIFAR-10 brightness varies by 0.05 and more in each direction, the colours within a patch by less than 0.006."""
-AVERAGED = 0.05
-"""By how much running statistics move at a step: about the mean over the last 40 tiles, which may be small."""
 FIRST_LOGITS = 1 / 9
 """How large the head's weights are made, of what is usual: the maxima that it sees are larger than other inputs."""
 
@@ -26,7 +24,7 @@ class CifarNet(nn.Sequential):
     """A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
     same without the pooling; the maximum over all positions, and one linear layer: images of any size from 9x9 on.
 
-    1,965,734 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
+    1,972,802 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
     keep the size. They have no bias, which the normalisation would take off again. As far as a layer has a filter for
     each channel, it begins by letting the channels pass, so that images come through from the first step on.
 
@@ -35,14 +33,14 @@ class CifarNet(nn.Sequential):
     """
 
     def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
-        channels = 2 * (PATCH**2 + in_channels - 1)
+        channels = 2 * in_channels * PATCH**2
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.ReLU()]
         for width in widths:
             for pooling in ([nn.MaxPool2d(2)], []):
                 conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 with no_grad():
                     nn.init.dirac_(conv.weight[:channels])
-                layers += [conv, *pooling, nn.BatchNorm2d(width, momentum=AVERAGED), nn.ReLU()]
+                layers += [conv, *pooling, nn.BatchNorm2d(width), nn.ReLU()]
                 channels = width
         head = nn.Linear(channels, num_classes)
         for parameter in head.parameters():
@@ -55,8 +53,7 @@ class CifarNet(nn.Sequential):
 
         With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest
         first, and beside it its negative, for what ReLU takes away: outputs that are not correlated, of unit variance
-        but for the faint ones. The 2 x 2 + C - 1 directions of the largest variances have filters. They are enough for
-        brightness pixel by pixel and the mean colour; of colours within a patch formats like JPEG keep little.
+        but for the faint ones.
         Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
         arXiv:2404.00498.
         """
@@ -66,6 +63,6 @@ class CifarNet(nn.Sequential):
         patches = windows[:, :, ::3, ::3].transpose(0, 2, 3, 1, 4, 5).reshape(-1, np.prod(size)).astype(np.float64)
         patches -= patches.mean(0)
         variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))  # the smallest first
-        filters = (directions / np.sqrt(variances + FAINT)).T[::-1][: len(weight) // 2].reshape(-1, *size)
+        filters = (directions / np.sqrt(variances + FAINT)).T[::-1].reshape(-1, *size)
         weight[...] = tensor(np.concatenate([filters, -filters]), dtype=weight.dtype, device=weight.device)
         weight.requires_grad_(False)

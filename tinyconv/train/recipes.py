@@ -35,12 +35,11 @@ class Recipe:
     crop: int = 0  # augmentation: random crops of the image mirrored at its border by so many pixels
     flip: bool = False  # augmentation: every other image mirrored, left to right
     layer_rates: bool = False  # with "sgd": not one rate for all layers, but those of `layer_groups`
-    tile: int = 0  # images a tile, each normalised by itself; 0 leaves it to `nn.DataParallel`, and so does a GPU
     cutout: int = 0  # augmentation: a grey square of so many pixels on each image
 
     def __post_init__(self) -> None:
         check_types(self)
-        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0, "tile": 0}
+        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0}
         for name, least in fields.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -109,7 +108,7 @@ RECIPES = {
     "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
     "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
     "cifar": Recipe(
-        epochs=13,
+        epochs=12,
         batch_size=256,
         lr=0.25,
         schedule="triangle",
@@ -119,7 +118,6 @@ RECIPES = {
         crop=4,
         flip=True,
         layer_rates=True,
-        tile=32,
     ),
 }
 

@@ -50,8 +50,7 @@ def start(
     )
     optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    tiled = DataParallel(model, tile=recipe.tile or None)
-    trainer = Trainer(tiled, optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
+    trainer = Trainer(DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
     return Session(run, model, trainer)
 
 
