@@ -56,10 +56,10 @@ def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> 
         if move.kind == "flip":
             images = xp.where((next(numbers) != 0)[:, None, None, None], images[..., ::-1], images)
         elif move.kind == "cover":
-            down, across = (
-                (first[:, None] <= at) & (at < first[:, None] + move.size)
-                for first, at in zip((next(numbers), next(numbers)), map(xp.arange, images.shape[2:]), strict=True)
-            )
+            top, left = next(numbers)[:, None], next(numbers)[:, None]
+            i, j = map(xp.arange, images.shape[2:])
+            down = (top <= i) & (i < top + move.size)  # (N, H)
+            across = (left <= j) & (j < left + move.size)  # (N, W)
             covered = down[:, None, :, None] & across[:, None, None, :]
             images = xp.where(covered, xp.full((), move.fill, images.dtype), images)
         else:
@@ -110,7 +110,7 @@ class RandomShift(Moving):
         return (Move("constant", self.pixels, self.fill),)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
-        return _places(shape, 2 * self.pixels, rng)
+        return _places(self.moves[0], shape, rng)
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,12 @@ class RandomCrop(Moving):
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
         if self.padding_mode == "reflect" and self.padding >= min(shape[2:]):
             raise DataError(f"RandomCrop cannot mirror {self.padding} pixels of images of {shape[2:]}")
-        spare = 2 * self.padding
-        if self.size is None:
-            return _places(shape, spare, rng)
-        if self.size > min(shape[2:]) + spare:
+        if self.size is not None and self.size > min(shape[2:]) + 2 * self.padding:
             raise DataError(
                 f"RandomCrop cannot cut {self.size}x{self.size} pixels out of images of {shape[2:]}, padded by "
                 f"{self.padding}; take a smaller size or more padding"
             )
-        return [rng.integers(0, side + spare - self.size + 1, shape[0]) for side in shape[2:]]
+        return _places(self.moves[0], shape, rng)
 
 
 @dataclass(frozen=True)
@@ -226,6 +223,8 @@ def _checked(images: Array) -> Array:
     return images
 
 
-def _places(shape: tuple[int, ...], spare: int, rng: np.random.Generator) -> list[Array]:
-    """The row and the column of each image's window, with `spare` pixels to move in, every place equally likely."""
-    return [rng.integers(0, spare + 1, shape[0]) for _ in ("row", "column")]
+def _places(move: Move, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+    """The row and the column of the window that `move` cuts out of each image, every place equally likely."""
+    n, _, *sides = shape
+    spare = [side + 2 * move.padding - window for side, window in zip(sides, move.shape(*sides), strict=True)]
+    return [rng.integers(0, pixels + 1, n) for pixels in spare]

@@ -39,8 +39,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        fields = {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0}
-        for name, least in fields.items():
+        for name, least in {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         kinds = {"schedule": ("onecycle", "triangle", "constant"), "optimizer": ("adam", "sgd")}
