@@ -13,9 +13,9 @@ from tinyconv.modes import no_grad
 
 PATCH = 2
 """Height and width of the first layer's filters."""
-FAINT = 1e-2
-"""Variance, of normalised images, below which a direction of patches is noise more than image, and is not blown up: in
-CIFAR-10 brightness varies by 0.05 and more in each direction, the colours within a patch by less than 0.006."""
+FAINT = 5e-4
+"""Variance, of normalised images, below which a direction of patches is noise more than image, and is not blown up. In
+CIFAR-10 the directions of a 2x2 patch have 10 (its brightness) to 0.0006 (changes of colour within it)."""
 FIRST_LOGITS = 1 / 9
 """How large the head's weights are made, of what is usual: the maxima that it sees are larger than other inputs."""
 

@@ -107,7 +107,7 @@ RECIPES = {
     "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
     "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
     "cifar": Recipe(
-        epochs=12,
+        epochs=10,
         batch_size=256,
         lr=0.25,
         schedule="triangle",
