@@ -1,7 +1,9 @@
 """The CUDA sources as nvcc sees them: for an old GPU and a new one, without a warning, all in registers."""
 
+import itertools
 import shutil
 import subprocess
+from typing import get_args
 
 import pytest
 
@@ -10,8 +12,24 @@ pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and no
 from tinyconv.fast.cuda import build, product
 
 SOURCES = sorted(path.name for path in build.files(build.__package__).iterdir() if path.name.endswith(".cu"))
-SHAPES = [{"SHAPE": tile.name} for tile in (product.NARROW, product.WIDE)]
-CHOICES = [(name, names) for name in SOURCES for names in (SHAPES if "SHAPE" in build.source(name) else [{}])]
+OPEN = {
+    "conv.cu": {"after": get_args(product.After), "channels": (1, product.STEP)},
+    "linear.cu": {"after": ("NOTHING", "RELU"), "channels": (1,)},
+}
+"""What the sources of products leave open; they are of either tile besides."""
+CHOICES = [
+    (name, names)
+    for name in SOURCES
+    for names in (
+        [
+            tile.names(*choice)
+            for tile in (product.NARROW, product.WIDE)
+            for choice in itertools.product(*OPEN[name].values())
+        ]
+        if name in OPEN
+        else [{}]
+    )
+]
 STRICT = ("-Werror", "all-warnings", "-Xptxas", "-Werror,-warn-spills,-warn-lmem-usage")
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc, NVIDIA's compiler, is not on this machine")

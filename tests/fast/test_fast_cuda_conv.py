@@ -65,6 +65,30 @@ def test_groups_of_several_tiles(wide):
         compare_pairs(conv.Conv2d, ops.Conv2d, arrays, dy, closely, **geometry)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(("wide", "depth"), [(False, product.NARROW.depth), (True, product.WIDE.depth)])
+@pytest.mark.parametrize(
+    ("steps", "kernel", "geometry"),
+    [
+        ((1, 1), (3, 3), {"padding": (1, 1)}),
+        ((2, 3), (2, 2), {}),
+        ((3, 2), (1, 3), {"stride": (2, 1), "padding": (0, 2), "dilation": (1, 2)}),
+        ((2, 1), (3, 2), {"groups": 2, "padding": (1, 1)}),
+    ],
+)
+def test_channels_in_whole_steps(name, wide, depth, steps, kernel, geometry):
+    """Channels and filters that are whole steps: terms go in another order, and only the rounding may tell."""
+    op, pair, _ = PAIRS[name]
+    geometry = PLAIN | geometry | ({"pool": POOL} if "pool" in name else {})
+    channels, filters = (depth * count for count in steps)
+    shapes = (2, channels * geometry["groups"], 6, 7), (filters * geometry["groups"], channels, *kernel)
+    arrays = normal(*shapes, shapes[1][:1], dtype=np.float32)
+    dy = cotangent(op, arrays, geometry)
+    judge = terms(op, arrays, dy, (True, True, True), geometry)
+    with tiles(wide, part=20):
+        compare_pairs(pair, op, arrays, dy, judge, **geometry)
+
+
 def test_what_a_pooling_leaves_over_takes_part_in_backward():
     """With a gradient of zero, and zero times infinity is NaN, as it is in the readable op."""
     x, weight = normal((1, 2, 3, 3), (2, 2, 3, 3), dtype=np.float32)

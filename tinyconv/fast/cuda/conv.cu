@@ -9,6 +9,10 @@
 // A position is that of an image, a row and a column. In the last product there is a window element more, which is
 // always one: its gradient is that of the bias.
 //
+// The terms of the first two sums go as the filters lie, channel by channel. Where the channels are a whole number of
+// steps (IN_STEPS), a step is DEPTH channels at one (u, v) instead, with the (u, v) of the same channels one after
+// another, so that their images stay near: what lies where is then worked out once a step instead of once a term.
+//
 // With a pooling the positions of the maps are numbered window by window, four in a row: a thread, which has four
 // columns, then has all that a maximum is taken of, and the maps are never written. The place of a maximum is 2 u + v,
 // or NOWHERE if ReLU stops the gradient there. (OH, OW) are the sizes of y, half of those of the maps.
@@ -17,84 +21,117 @@
 
 enum { NOWHERE = 4 };
 
+#ifndef IN_STEPS
+#define IN_STEPS false
+#endif
+
 struct conv {  // `GEOMETRY` in conv.py
-    int n, groups, c, f, h, oh, ph, pw, sh, sw, dh, dw, pooled;
+    int n, groups, c, f, h, oh, ph, pw, sh, sw, dh, dw;
     divisor image, w, map, ow, kernel, kw, by_sh, by_sw;  // image: h w, map: oh ow, kernel: kh kw
 };
 
-// Element k = (c, u, v) of the window at position p.
+// Term first + d of a sum over channels and (u, v): which it is.
+struct term {
+    int channel, uv, u, v;
+
+    __device__ term(const conv& g, int first, int d) {
+        const int k = first + d, step = first / SHAPE::DEPTH;
+        channel = IN_STEPS ? g.kernel.quotient(step) * SHAPE::DEPTH + d : g.kernel.quotient(k);
+        uv = IN_STEPS ? step - g.kernel.quotient(step) * g.kernel.by : k - channel * g.kernel.by;
+        u = g.kw.quotient(uv), v = uv - u * g.kw.by;
+    }
+};
+
+// The windows of x at positions.
 struct windows {
     const REAL* x;
     conv g;
     int group;
 
-    __device__ REAL read(int p, int k) const {
-        const int window = g.pooled ? p / 4 : p;
+    __device__ REAL read(int p, int c, int u, int v) const {
+        const int window = AFTER == POOL ? p / 4 : p;
         const int n = g.map.quotient(window), ij = window - n * g.map.by;
         int i = g.ow.quotient(ij), j = ij - i * g.ow.by;
-        if (g.pooled) i = 2 * i + p / 2 % 2, j = 2 * j + p % 2;
-        const int c = g.kernel.quotient(k), uv = k - c * g.kernel.by;
-        const int u = g.kw.quotient(uv), v = uv - u * g.kw.by;
+        if (AFTER == POOL) i = 2 * i + p / 2 % 2, j = 2 * j + p % 2;
         const int row = i * g.sh + u * g.dh - g.ph, column = j * g.sw + v * g.dw - g.pw;
-        const bool inside = row >= 0 && row < g.h && column >= 0 && column < g.w.by;
-        return inside ? x[((n * g.groups + group) * g.c + c) * g.image.by + row * g.w.by + column] : REAL(0);
+        if (row < 0 || row >= g.h || column < 0 || column >= g.w.by) return 0;
+        return x[((n * g.groups + group) * g.c + c) * g.image.by + row * g.w.by + column];
     }
 };
 
 struct windows_by_position : windows {
-    static constexpr bool ALONG_K = false;
-    __device__ REAL at(int p, int k) const { return read(p, k); }
+    static constexpr bool ALONG_K = false, WHOLE = IN_STEPS;
+    __device__ REAL at(int p, int first, int d) const {
+        const term k(g, first, d);
+        return read(p, k.channel, k.u, k.v);
+    }
 };
 
 struct windows_by_element : windows {
-    static constexpr bool ALONG_K = true;
+    static constexpr bool ALONG_K = true, WHOLE = false;
     int k;  // how many elements a window has, or 0 if only the one after them is asked for
-    __device__ REAL at(int element, int p) const { return element < k ? read(p, element) : REAL(1); }
+    __device__ REAL at(int element, int first, int d) const {
+        const int c = g.kernel.quotient(element), uv = element - c * g.kernel.by, u = g.kw.quotient(uv);
+        return element < k ? read(first + d, c, u, uv - u * g.kw.by) : REAL(1);
+    }
 };
 
 // dy (filter, position), for dweight.
 struct gradient_by_filter : gradient {
-    static constexpr bool ALONG_K = true;
+    static constexpr bool ALONG_K = true, WHOLE = false;
     conv g;
     int group;
 
-    __device__ REAL at(int f, int p) const {
-        const int window = g.pooled ? p / 4 : p;
+    __device__ REAL at(int f, int first, int d) const {
+        const int p = first + d, window = AFTER == POOL ? p / 4 : p;
         const int n = g.map.quotient(window), ij = window - n * g.map.by;
         return read(((n * g.groups + group) * g.f + f) * g.map.by + ij, p % 4);
     }
 };
 
-// What reached position p of x from element k = (f, u, v) of the filters: dy[f, i, j] with i SH + u DH - PH the row of
-// p, and the same for its column; zero if no window lies so. (At strides above one, most of them.)
+// What reached position p of x from terms (f, u, v) of the filters: dy[f, i, j] with i SH + u DH - PH the row of p, and
+// the same for its column; zero if no window lies so. (At strides above one, most of them.)
 struct gradient_by_position : gradient {
-    static constexpr bool ALONG_K = false;
+    static constexpr bool ALONG_K = false, WHOLE = IN_STEPS;
     conv g;
     int group;
 
-    __device__ REAL at(int p, int k) const {
-        const int n = g.image.quotient(p), within = p - n * g.image.by;
-        const int f = g.kernel.quotient(k), uv = k - f * g.kernel.by;
-        const int u = g.kw.quotient(uv), v = uv - u * g.kw.by;
-        const int y = g.w.quotient(within), row = y + g.ph - u * g.dh, column = within - y * g.w.by + g.pw - v * g.dw;
+    __device__ REAL at(int p, int first, int d) const {
+        const term k(g, first, d);
+        const int n = g.image.quotient(p), within = p - n * g.image.by, y = g.w.quotient(within);
+        const int row = y + g.ph - k.u * g.dh, column = within - y * g.w.by + g.pw - k.v * g.dw;
         if (row < 0 || column < 0) return 0;
         int i = g.by_sh.quotient(row), j = g.by_sw.quotient(column), way = 0;
         if (i * g.sh != row || j * g.sw != column) return 0;
-        if (g.pooled) way = i % 2 * 2 + j % 2, i /= 2, j /= 2;
+        if (AFTER == POOL) way = i % 2 * 2 + j % 2, i /= 2, j /= 2;
         if (i >= g.oh || j >= g.ow.by) return 0;
-        return read(((n * g.groups + group) * g.f + f) * g.map.by + i * g.ow.by + j, way);
+        return read(((n * g.groups + group) * g.f + k.channel) * g.map.by + i * g.ow.by + j, way);
     }
 };
 
-// The weights as dx meets them: row c, element k = (f, u, v).
-struct weight_by_channel {
-    static constexpr bool ALONG_K = true;
+// The weights as y meets them: row f, terms (c, u, v).
+struct weight_by_filter {
+    static constexpr bool ALONG_K = true, WHOLE = IN_STEPS;
     const REAL* weight;
     conv g;
+    int group;
 
-    __device__ REAL at(int c, int k) const {
-        const int f = g.kernel.quotient(k), uv = k - f * g.kernel.by;
-        return weight[(f * g.c + c) * g.kernel.by + uv];
+    __device__ REAL at(int f, int first, int d) const {
+        const term k(g, first, d);
+        return weight[((group * g.f + f) * g.c + k.channel) * g.kernel.by + k.uv];
+    }
+};
+
+// The weights as dx meets them: row c, terms (f, u, v).
+struct weight_by_channel {
+    static constexpr bool ALONG_K = !IN_STEPS, WHOLE = IN_STEPS;
+    const REAL* weight;
+    conv g;
+    int group;
+
+    __device__ REAL at(int c, int first, int d) const {
+        const term k(g, first, d);
+        return weight[((group * g.f + k.channel) * g.c + c) * g.kernel.by + k.uv];
     }
 };
 
@@ -118,14 +155,13 @@ struct to_images {
 struct to_maps {
     to_images maps;
     const REAL* bias;
-    int with_relu;
-    unsigned char* place;  // null without pooling
+    unsigned char* place;
 
     __device__ void operator()(int f, int p, REAL (&sums)[4]) const {
         const REAL shift = bias ? bias[maps.first + f] : REAL(0);
 #pragma unroll
-        for (int j = 0; j < 4; j++) sums[j] = with_relu ? relu(sums[j] + shift) : sums[j] + shift;
-        if (!place) return maps(f, p, sums);
+        for (int j = 0; j < 4; j++) sums[j] = AFTER == NOTHING ? sums[j] + shift : relu(sums[j] + shift);
+        if (AFTER != POOL) return maps(f, p, sums);
         if (p >= maps.positions) return;
         REAL most = sums[0];
         int best = 0;
@@ -141,14 +177,14 @@ struct to_maps {
 
 // Blocks: one a tile of (F, positions) and group.
 extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
-    forward(const REAL* x, const REAL* weight, const REAL* bias, REAL* y, unsigned char* place, conv g, int with_relu) {
+    forward(const REAL* x, const REAL* weight, const REAL* bias, REAL* y, unsigned char* place, conv g) {
     __shared__ tile<SHAPE> shared;
-    const int positions = g.n * g.map.by * (g.pooled ? 4 : 1), k = g.c * g.kernel.by;
+    const int positions = g.n * g.map.by * (AFTER == POOL ? 4 : 1), k = g.c * g.kernel.by;
     const assignment<SHAPE> mine(blockIdx.x, g.f, positions);
     const int group = mine.product;
-    const matrix_rows filters{weight + group * g.f * k, k};
+    const weight_by_filter filters{weight, g, group};
     const windows_by_position seen{{x, g, group}};
-    const to_maps out{{y, g.map, g.groups * g.f, group * g.f, positions}, bias, with_relu, place};
+    const to_maps out{{y, g.map, g.groups * g.f, group * g.f, positions}, bias, place};
     multiply<SHAPE>(shared, filters, seen, out, mine.row, g.f, mine.column, positions, 0, k);
 }
 
@@ -164,13 +200,13 @@ extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
         const int positions = g.n * g.image.by;
         const assignment<SHAPE> mine(blockIdx.x, g.c, positions);
         const int group = mine.product;
-        const weight_by_channel filters{weight + group * g.f * g.c * g.kernel.by, g};
+        const weight_by_channel filters{weight, g, group};
         const gradient_by_position reached{grad, g, group};
         const to_images out{dx, g.image, g.groups * g.c, group * g.c, positions};
         const int depth = g.f * g.kernel.by;
         multiply<SHAPE>(shared, filters, reached, out, mine.row, g.c, mine.column, positions, 0, depth);
     } else {
-        const int positions = g.n * g.map.by * (g.pooled ? 4 : 1), all = g.groups * g.f;
+        const int positions = g.n * g.map.by * (AFTER == POOL ? 4 : 1), all = g.groups * g.f;
         const assignment<SHAPE> mine(blockIdx.x - dx_blocks, g.f, elements);
         const int group = mine.product % g.groups, number = mine.product / g.groups;
         const gradient_by_filter reached{grad, g, group};

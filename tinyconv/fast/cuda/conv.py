@@ -14,7 +14,7 @@ import numpy as np
 from tinyconv import ops
 from tinyconv.fast.cuda import pool as pooling
 from tinyconv.fast.cuda.build import MOST, REAL
-from tinyconv.fast.cuda.product import gradients, multiply, product
+from tinyconv.fast.cuda.product import After, gradients, multiply, product
 from tinyconv.ops.pool import output_size
 from tinyconv.shapes import Pair, Shape, conv_output_size
 from tinyconv.shapes import product as elements
@@ -24,7 +24,7 @@ Array = Any
 DIVISOR = np.dtype([("by", np.int32), ("multiplier", np.uint32), ("shift", np.int32)])
 """`divisor` in product.cuh."""
 GEOMETRY = np.dtype(
-    [(name, np.int32) for name in ("n", "groups", "c", "f", "h", "oh", "ph", "pw", "sh", "sw", "dh", "dw", "pooled")]
+    [(name, np.int32) for name in ("n", "groups", "c", "f", "h", "oh", "ph", "pw", "sh", "sw", "dh", "dw")]
     + [(name, DIVISOR) for name in ("image", "w", "map", "ow", "kernel", "kw", "by_sh", "by_sw")]
 )
 """`conv` in conv.cu."""
@@ -52,7 +52,7 @@ def plan(x: Shape, weight: Shape, pooled: bool, *, stride: Pair, padding: Pair, 
     oh, ow = maps_of(x, weight, stride=stride, padding=padding, dilation=dilation)[2:]
     if pooled:
         oh, ow = oh // 2, ow // 2
-    sizes = n, groups, c // groups, f // groups, h, oh, *padding, *stride, *dilation, pooled
+    sizes = n, groups, c // groups, f // groups, h, oh, *padding, *stride, *dilation
     divisors = (divisor(by) for by in (h * w, w, oh * ow, ow, kh * kw, kw, *stride))
     return Plan(np.array((*sizes, *divisors), GEOMETRY), (n, f, oh, ow), n * oh * ow * (4 if pooled else 1))
 
@@ -86,16 +86,16 @@ def pools_itself(maps: Shape, *, ceil_mode: bool, **windows: Pair) -> bool:
 
 
 def correlate(
-    xp: Any, x: Array, weight: Array, bias: Any, geometry: dict[str, Any], relu: bool = False, pooled: bool = False
+    xp: Any, x: Array, weight: Array, bias: Any, geometry: dict[str, Any], after: After = "NOTHING"
 ) -> tuple[Any, Any, tuple[Array, Array]]:
-    """y; the places of the maxima, a byte each, if it is `pooled`; and x and weight without holes."""
+    """y; the places of the maxima, a byte each, if it is a POOL that comes after; and x and weight without holes."""
     x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
     bias = None if bias is None else xp.ascontiguousarray(bias)
-    conv, size, positions = plan(x.shape, weight.shape, pooled, **geometry)
+    conv, size, positions = plan(x.shape, weight.shape, after == "POOL", **geometry)
     y, groups = xp.empty(size, x.dtype), geometry["groups"]
-    place = xp.empty(size, xp.uint8) if pooled else None
-    made = product(len(weight) // groups, positions, groups)
-    multiply(xp, "conv.cu:forward", y, made, x, weight, bias, y, place, conv, relu)
+    place = xp.empty(size, xp.uint8) if after == "POOL" else None
+    made, channels = product(len(weight) // groups, positions, groups), weight.shape[1]
+    multiply(xp, "conv.cu:forward", y, made, x, weight, bias, y, place, conv, after=after, channels=channels)
     return y, place, (x, weight)
 
 
@@ -107,8 +107,11 @@ def backward(
     conv, _, positions = plan(x.shape, weight.shape, place is not None, **geometry)
     (n, c, h, w), groups = x.shape, geometry["groups"]
     arrays = xp.ascontiguousarray(dy), y, place, x, weight
-    of_x = product(c // groups, n * h * w, groups)
-    return gradients(xp, "conv.cu:backward", arrays, (conv,), needs, of_x, positions, groups)
+    of_x, filters = product(c // groups, n * h * w, groups), len(weight) // groups
+    after: After = "NOTHING" if y is None and place is None else "RELU" if place is None else "POOL"
+    return gradients(
+        xp, "conv.cu:backward", arrays, (conv,), needs, of_x, positions, groups, after=after, channels=filters
+    )
 
 
 class Conv2d:
@@ -134,7 +137,7 @@ class Conv2dRelu:
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
-        y, _, saved = correlate(xp, x, weight, bias, geometry, relu=True)
+        y, _, saved = correlate(xp, x, weight, bias, geometry, "RELU")
         return y, (*saved, y)
 
     @staticmethod
@@ -151,7 +154,7 @@ class Conv2dReluMaxPool2d:
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:
         if pools_itself(maps_of(x.shape, weight.shape, **geometry), **pool):
-            y, place, saved = correlate(xp, x, weight, bias, geometry, relu=True, pooled=True)
+            y, place, saved = correlate(xp, x, weight, bias, geometry, "POOL")
             return y, (*saved, place)
         maps, _, saved = correlate(xp, x, weight, bias, geometry)
         y, from_pool = pooling.ReluMaxPool2d.forward(xp, maps, **pool)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinyconv import ops
 from tinyconv.fast.cuda.build import MOST, REAL
-from tinyconv.fast.cuda.product import gradients, multiply, product
+from tinyconv.fast.cuda.product import After, gradients, multiply, product
 from tinyconv.shapes import product as elements
 
 Array = Any
@@ -24,7 +24,9 @@ def forward(xp: Any, x: Array, weight: Array, bias: Any, relu: bool) -> tuple[An
     bias = None if bias is None else xp.ascontiguousarray(bias)
     (*lead, i), o = x.shape, len(weight)
     n, y = elements(lead), xp.empty((*lead, o), x.dtype)
-    multiply(xp, "linear.cu:forward", y, product(n, o), x, weight, bias, y, n, i, o, relu)
+    multiply(
+        xp, "linear.cu:forward", y, product(n, o), x, weight, bias, y, n, i, o, after="RELU" if relu else "NOTHING"
+    )
     return y, (x, weight)
 
 
@@ -32,7 +34,8 @@ def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = N
     """(dx, dweight, dbias), through the ReLU if there is its output `y`."""
     n, (o, i) = elements(x.shape[:-1]), weight.shape
     arrays = xp.ascontiguousarray(dy), y, x, weight
-    return gradients(xp, "linear.cu:backward", arrays, (n, i, o), needs, product(n, i), n)
+    after: After = "NOTHING" if y is None else "RELU"
+    return gradients(xp, "linear.cu:backward", arrays, (n, i, o), needs, product(n, i), n, after=after)
 
 
 class Linear:

@@ -9,27 +9,30 @@
 #include "product.cuh"
 
 struct gradient_rows : gradient {
-    static constexpr bool ALONG_K = true;
+    static constexpr bool ALONG_K = true, WHOLE = false;
     int o;
-    __device__ REAL at(int n, int k) const { return read(n * o + k); }
+    __device__ REAL at(int n, int first, int d) const { return read(n * o + first + d); }
 };
 
 struct gradient_columns : gradient {
-    static constexpr bool ALONG_K = false;
+    static constexpr bool ALONG_K = false, WHOLE = false;
     int o;
-    __device__ REAL at(int i, int n) const { return read(n * o + i); }
+    __device__ REAL at(int i, int first, int d) const { return read((first + d) * o + i); }
 };
 
 // The columns of x, or only that after them where `count` is 0.
 struct inputs : matrix_columns {
     int count;
-    __device__ REAL at(int i, int n) const { return i < count ? matrix_columns::at(i, n) : REAL(1); }
+    __device__ REAL at(int i, int first, int d) const {
+        return i < count ? matrix_columns::at(i, first, d) : REAL(1);
+    }
 };
 
 struct to_rows {
     REAL* y;
     const REAL* bias;
-    int columns, with_relu;
+    int columns;
+    bool with_relu;
 
     __device__ void operator()(int n, int o, const REAL (&sums)[4]) const {
 #pragma unroll
@@ -43,11 +46,11 @@ struct to_rows {
 
 // Blocks: one a tile of (N, O).
 extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
-    forward(const REAL* x, const REAL* weight, const REAL* bias, REAL* y, int n, int i, int o, int with_relu) {
+    forward(const REAL* x, const REAL* weight, const REAL* bias, REAL* y, int n, int i, int o) {
     __shared__ tile<SHAPE> shared;
     const assignment<SHAPE> mine(blockIdx.x, n, o);
     const matrix_rows rows{x, i}, columns{weight, i};
-    const to_rows out{y, bias, o, with_relu};
+    const to_rows out{y, bias, o, AFTER == RELU};
     multiply<SHAPE>(shared, rows, columns, out, mine.row, n, mine.column, o, 0, i);
 }
 
@@ -62,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
         const assignment<SHAPE> mine(blockIdx.x, n, i);
         const gradient_rows rows{grad, o};
         const matrix_columns columns{weight, i};
-        const to_rows out{dx, nullptr, i, 0};
+        const to_rows out{dx, nullptr, i, false};
         multiply<SHAPE>(shared, rows, columns, out, mine.row, n, mine.column, i, 0, o);
     } else {
         const assignment<SHAPE> mine(blockIdx.x - dx_blocks, o, elements);

@@ -2,8 +2,9 @@
 //
 //     out(i, j) = sum_k a(i, k) b(j, k),    i < rows, j < columns, first <= k < last
 //
-// What a and b are, the caller says: each is an object whose `at(i, k)` reads or works out one number. No matrix of
-// windows is ever written: a convolution is this product with a `b` that knows where the windows lie.
+// What a and b are, the caller says: each is an object whose `at(i, first, d)` reads or works out one number, that of
+// k = first + d. No matrix of windows is ever written: a convolution is this product with a `b` that knows where the
+// windows lie.
 //
 // A block makes one tile of the sums, S::ROWS x S::COLUMNS of them. The sums go in steps of S::DEPTH elements: the
 // threads fetch those of all rows of a and of all columns of b into shared memory, and then each multiplies its own
@@ -34,6 +35,11 @@ using wide = shape<64, 8, 16>;    // 32 products for every 12 elements read from
 #define SHAPE wide
 #endif
 
+enum { NOTHING, RELU, POOL };  // what follows a product: RELU a ReLU, POOL a ReLU and a 2x2 max-pooling
+#ifndef AFTER
+#define AFTER NOTHING
+#endif
+
 // Rows are four elements longer than the tile: threads that store along k then meet in fewer banks, and four elements
 // that lie together can still be read at once.
 template <class S> struct __align__(16) tile {
@@ -41,7 +47,12 @@ template <class S> struct __align__(16) tile {
 };
 
 // The elements of a step that this thread fetches, into registers: SIZE x DEPTH among all threads. Neighbouring threads
-// take neighbours in memory, along k or along i as the side says. What lies outside counts as zero.
+// take neighbours in memory, along k or along i as the side says. What lies outside counts as zero. A side's sums may be
+// of WHOLE steps: then no element of one that begins is outside.
+//
+// The addresses cost as much as the products where each element works out its own. So a thread's elements have either
+// the same i or the same k, `first` is the same for all threads, and what depends on these alone the compiler works out
+// once a step, or once and for all.
 template <class S, int SIZE, class SIDE> struct fetched {
     static constexpr int COUNT = SIZE * S::DEPTH / S::THREADS;
     REAL held[COUNT];
@@ -54,8 +65,8 @@ template <class S, int SIZE, class SIDE> struct fetched {
     __device__ void load(const SIDE& side, int first_i, int end_i, int first_k, int end_k) {
 #pragma unroll
         for (int e = 0; e < COUNT; e++) {
-            const bool inside = first_i + i(e) < end_i && first_k + k(e) < end_k;
-            held[e] = inside ? side.at(first_i + i(e), first_k + k(e)) : REAL(0);
+            const bool inside = first_i + i(e) < end_i && first_k + (SIDE::WHOLE ? 0 : k(e)) < end_k;
+            held[e] = inside ? side.at(first_i + i(e), first_k, k(e)) : REAL(0);
         }
     }
 
@@ -131,30 +142,31 @@ struct divisor {
 // max(x, 0); NaN passes.
 static __device__ REAL relu(REAL x) { return x <= 0 ? REAL(0) : x; }
 
-// dy with what followed the sums undone: a ReLU, if there is its output y; a ReLU and a pooling, if there are the
-// places of the maxima.
+// dy with what followed the sums undone: a ReLU, of which y is the output; a ReLU and a pooling, of whose maxima `place`
+// has the places.
 struct gradient {
     const REAL *dy, *y;
     const unsigned char* place;
 
     __device__ REAL read(int at, int way = 0) const {
-        const bool passes = place ? place[at] == way : !(y && y[at] <= 0);
-        return passes ? dy[at] : REAL(0);
+        if (AFTER == POOL && place[at] != way) return 0;
+        if (AFTER == RELU && y[at] <= 0) return 0;
+        return dy[at];
     }
 };
 
-// A matrix of so many numbers a row: at(i, k) is element k of row i, or, of `columns`, element k of column i.
+// A matrix of so many numbers a row: the elements of its rows, or of its columns.
 struct matrix_rows {
-    static constexpr bool ALONG_K = true;
+    static constexpr bool ALONG_K = true, WHOLE = false;
     const REAL* data;
     int pitch;
-    __device__ REAL at(int i, int k) const { return data[i * pitch + k]; }
+    __device__ REAL at(int i, int first, int d) const { return data[i * pitch + first + d]; }
 };
 struct matrix_columns {
-    static constexpr bool ALONG_K = false;
+    static constexpr bool ALONG_K = false, WHOLE = false;
     const REAL* data;
     int pitch;
-    __device__ REAL at(int i, int k) const { return data[k * pitch + i]; }
+    __device__ REAL at(int i, int first, int d) const { return data[(first + d) * pitch + i]; }
 };
 
 // Sums (filter, window element) to dweight, and those of the element after the last to dbias.

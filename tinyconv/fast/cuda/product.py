@@ -6,9 +6,12 @@ more where dweight and dbias were summed in parts.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tinyconv.fast.cuda.build import blocks, launch
+
+After: TypeAlias = Literal["NOTHING", "RELU", "POOL"]
+"""What follows a product, in product.cuh: POOL is a ReLU and a 2x2 max-pooling."""
 
 
 class Tile(NamedTuple):
@@ -17,13 +20,18 @@ class Tile(NamedTuple):
     name: str
     rows: int
     threads: int
+    depth: int
+
+    def names(self, after: After, channels: int) -> dict[str, str]:
+        """What the sources leave open; `channels` are those that a convolution sums over, in whole steps or not."""
+        return {"SHAPE": self.name, "AFTER": after, "IN_STEPS": "false" if channels % self.depth else "true"}
 
 
-NARROW, WIDE = Tile("narrow", 16, 256), Tile("wide", 64, 128)
+NARROW, WIDE = Tile("narrow", 16, 256, 32), Tile("wide", 64, 128, 16)
 COLUMNS = 64
 """Of either."""
-STEP = 32
-"""Terms of a sum that a narrow tile takes at a time; half as many is what a wide one takes."""
+STEP = NARROW.depth
+"""Terms of a sum that either takes in whole steps."""
 HALF = 32
 """Rows that fill half of a wide tile. Of fewer, narrow ones waste less."""
 FEW = 128
@@ -70,10 +78,13 @@ def cut(tile: Tile, tiles: int, terms: int) -> Product:
     return Product(tile, tiles, max(1, blocks(terms, part)), part)
 
 
-def multiply(xp: Any, place: str, y: Any, made: Product, *args: Any) -> None:
-    """Run a kernel that makes the product `y`."""
+def multiply(
+    xp: Any, place: str, y: Any, made: Product, *args: Any, after: After = "NOTHING", channels: int = 1
+) -> None:
+    """Run a kernel that makes the product `y` and what comes `after` it; a convolution sums over so many channels."""
     if made.blocks:
-        launch(xp, place, y.dtype, (made.blocks,), (made.tile.threads,), *args, SHAPE=made.tile.name)
+        names = made.tile.names(after, channels)
+        launch(xp, place, y.dtype, (made.blocks,), (made.tile.threads,), *args, **names)
 
 
 def gradients(
@@ -85,11 +96,15 @@ def gradients(
     of_x: Product,
     terms: int,
     groups: int = 1,
+    *,
+    after: After,
+    channels: int = 1,
 ) -> tuple[Any, Any, Any]:
     """Run a `backward` kernel: (dx, dweight, dbias), with None for what `needs` does not ask for.
 
     `arrays` are those that it reads, x and weight the last, and `sizes` its next arguments. `of_x` is the product that
-    dx is; each element of dweight and dbias, which are one product, is a sum of so many terms.
+    dx is; each element of dweight and dbias, which are one product, is a sum of so many terms. `after` and `channels`
+    are those of `multiply`, where the product was y and is dx.
     """
     *_, x, weight = arrays
     f, k = len(weight), weight.size // len(weight) * bool(needs[1])
@@ -103,7 +118,7 @@ def gradients(
         if dx_blocks + others:
             launch(
                 xp, place, x.dtype, (dx_blocks + others,), (tile.threads,),
-                *arrays, dx, sums, *sizes, dx_blocks, k, elements, of_weight.part, SHAPE=tile.name,
+                *arrays, dx, sums, *sizes, dx_blocks, k, elements, of_weight.part, **tile.names(after, channels),
             )  # fmt: skip
     if of_weight.parts > 1:
         sums = added(xp, sums)
