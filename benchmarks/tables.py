@@ -305,28 +305,25 @@ def cifar_accuracy():
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     notes = []
-    for name in ("cifar-lenet", "cifarnet"):
+    for name in ("cifar-lenet", "cifarnet", "cifarnet-full"):
         path = HERE / "records" / f"accuracy-{name}.json"
         if not path.exists():
             continue
         found = json.loads(path.read_text(encoding="utf-8"))
         seeds = final_accuracies(found)
         sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
+        threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+        where = threads if found.get("device", "cpu") == "cpu" else found["environment"]["gpu"]
         both_ways = [run["mirrored_accuracy"] for run in found["runs"] if "mirrored_accuracy" in run]
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "
             f"| {', '.join(map(str, seeds))} | **{found['mean_accuracy']:.2%}** | {sd} "
             f"| {f'{statistics.mean(both_ways):.2%}' if both_ways else ''} "
-            f"| {found['median_seconds'] / 60:.0f} min, {found['threads']} thread{'s' * (found['threads'] > 1)} |"
+            f"| {found['median_seconds'] / 60:.0f} min, {where} |"
         )
-        # Where CIFAR-10 could not be had, its images came out of JPEG files.
-        original = (
-            ""
-            if found["files"] == ["ok"]
-            else " The images had been encoded as JPEG once, of quality 75, which halves the colours' resolution."
-        )
+        original = "" if found["files"] == ["ok"] else " Not of the original files."
         on = f"{machine(found)}; commit {found['commit']}, {found['date']}"
-        notes.append(f"`{found['model']}`: {found['note']}{original} {on}.")
+        notes.append(f"`{found['recipe_name']}`: {found['note']}{original} {on}.")
     return "\n".join([*lines, "", *notes]) if notes else NOT_YET
 
 
