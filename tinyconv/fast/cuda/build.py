@@ -44,7 +44,6 @@ def launch(
     grid: tuple[int, ...],
     block: tuple[int, ...],
     *args: Any,
-    shared: int = 0,
     **names: str,
 ) -> None:
     """Run a kernel: `launch(xp, "pool.cu:max_pool", x.dtype, (blocks,), (threads,), x, y, n, ...)`.
@@ -58,7 +57,7 @@ def launch(
     given = tuple(
         np.int32(arg) if isinstance(arg, int) else dtype.type(arg) if isinstance(arg, float) else arg for arg in args
     )
-    function(grid, block, given, shared_mem=shared) if shared else function(grid, block, given)
+    function(grid, block, given)
 
 
 def blocks(n: int, threads: int) -> int:
