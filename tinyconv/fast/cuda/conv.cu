@@ -11,7 +11,8 @@
 //
 // The terms of the first two sums go as the filters lie, channel by channel. Where the channels are a whole number of
 // steps (IN_STEPS), a step is DEPTH channels at one (u, v) instead, with the (u, v) of the same channels one after
-// another, so that their images stay near: what lies where is then worked out once a step instead of once a term.
+// another, so that their images stay near: what lies where is then worked out once a step instead of once a term. The
+// weights come in that order too, (KH, KW, C, F) for y and (KH, KW, F, C) for dx, so that threads read neighbours.
 //
 // With a pooling the positions of the maps are numbered window by window, four in a row: a thread, which has four
 // columns, then has all that a maximum is taken of, and the maps are never written. The place of a maximum is 2 u + v,
@@ -111,14 +112,16 @@ struct gradient_by_position : gradient {
 
 // The weights as y meets them: row f, terms (c, u, v).
 struct weight_by_filter {
-    static constexpr bool ALONG_K = true, WHOLE = IN_STEPS;
+    static constexpr bool ALONG_K = !IN_STEPS, WHOLE = IN_STEPS;
     const REAL* weight;
     conv g;
     int group;
 
     __device__ REAL at(int f, int first, int d) const {
         const term k(g, first, d);
-        return weight[((group * g.f + f) * g.c + k.channel) * g.kernel.by + k.uv];
+        const int filter = group * g.f + f, all = g.groups * g.f;
+        if (IN_STEPS) return weight[(k.uv * g.c + k.channel) * all + filter];
+        return weight[(filter * g.c + k.channel) * g.kernel.by + k.uv];
     }
 };
 
@@ -131,7 +134,9 @@ struct weight_by_channel {
 
     __device__ REAL at(int c, int first, int d) const {
         const term k(g, first, d);
-        return weight[((group * g.f + k.channel) * g.c + c) * g.kernel.by + k.uv];
+        const int filter = group * g.f + k.channel, all = g.groups * g.f;
+        if (IN_STEPS) return weight[(k.uv * all + filter) * g.c + c];
+        return weight[(filter * g.c + c) * g.kernel.by + k.uv];
     }
 };
 

@@ -1,7 +1,8 @@
 """Convolutions without columns: products that find the elements of a window where they lie (conv.cu).
 
 Forward is one launch, with bias, ReLU and 2x2 max-pooling in it if they follow; maps that are pooled are never written.
-Backward is one or two, and sometimes one more (product.py): what followed is undone where dy is read.
+Backward is one or two, and sometimes one more (product.py): what followed is undone where dy is read. Where channels
+are whole steps, either puts the weights into the order in which it reads them first, another launch.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def correlate(
     y, groups = xp.empty(size, x.dtype), geometry["groups"]
     place = xp.empty(size, xp.uint8) if after == "POOL" else None
     made, channels = product(len(weight) // groups, positions, groups), weight.shape[1]
-    multiply(xp, "conv.cu:forward", y, made, x, weight, bias, y, place, conv, after=after, channels=channels)
+    filters = xp.ascontiguousarray(weight.transpose(2, 3, 1, 0)) if made.tile.in_steps(channels) else weight
+    multiply(xp, "conv.cu:forward", y, made, x, filters, bias, y, place, conv, after=after, channels=channels)
     return y, place, (x, weight)
 
 
@@ -105,12 +107,14 @@ def backward(
     """(dx, dweight, dbias) from the gradient of what followed the convolution: a ReLU, if there is its output `y`, or a
     ReLU and a pooling, if there are the places of the maxima."""
     conv, _, positions = plan(x.shape, weight.shape, place is not None, **geometry)
-    (n, c, h, w), groups = x.shape, geometry["groups"]
+    (n, c, h, w), groups, size = x.shape, geometry["groups"], weight.shape
+    of_x, channels = product(c // groups, n * h * w, groups), len(weight) // groups
+    if needs[0] and of_x.tile.in_steps(channels):
+        weight = xp.ascontiguousarray(weight.transpose(2, 3, 0, 1))
     arrays = xp.ascontiguousarray(dy), y, place, x, weight
-    of_x, filters = product(c // groups, n * h * w, groups), len(weight) // groups
     after: After = "NOTHING" if y is None and place is None else "RELU" if place is None else "POOL"
     return gradients(
-        xp, "conv.cu:backward", arrays, (conv,), needs, of_x, positions, groups, after=after, channels=filters
+        xp, "conv.cu:backward", arrays, (conv,), size, needs, of_x, positions, groups, after=after, channels=channels
     )
 
 

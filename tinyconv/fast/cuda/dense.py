@@ -35,7 +35,7 @@ def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = N
     n, (o, i) = elements(x.shape[:-1]), weight.shape
     arrays = xp.ascontiguousarray(dy), y, x, weight
     after: After = "NOTHING" if y is None else "RELU"
-    return gradients(xp, "linear.cu:backward", arrays, (n, i, o), needs, product(n, i), n, after=after)
+    return gradients(xp, "linear.cu:backward", arrays, (n, i, o), weight.shape, needs, product(n, i), n, after=after)
 
 
 class Linear:

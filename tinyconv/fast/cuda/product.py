@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tinyconv.fast.cuda.build import blocks, launch
+from tinyconv.shapes import Shape
+from tinyconv.shapes import product as elements_of
 
 After: TypeAlias = Literal["NOTHING", "RELU", "POOL"]
 """What follows a product, in product.cuh: POOL is a ReLU and a 2x2 max-pooling."""
@@ -22,9 +24,13 @@ class Tile(NamedTuple):
     threads: int
     depth: int
 
+    def in_steps(self, channels: int) -> bool:
+        """Whether so many channels, which a convolution sums over, are whole steps."""
+        return channels % self.depth == 0
+
     def names(self, after: After, channels: int) -> dict[str, str]:
-        """What the sources leave open; `channels` are those that a convolution sums over, in whole steps or not."""
-        return {"SHAPE": self.name, "AFTER": after, "IN_STEPS": "false" if channels % self.depth else "true"}
+        """What the sources leave open."""
+        return {"SHAPE": self.name, "AFTER": after, "IN_STEPS": str(self.in_steps(channels)).lower()}
 
 
 NARROW, WIDE = Tile("narrow", 16, 256, 32), Tile("wide", 64, 128, 16)
@@ -92,6 +98,7 @@ def gradients(
     place: str,
     arrays: tuple[Any, ...],
     sizes: tuple[Any, ...],
+    weight: Shape,
     needs: Any,
     of_x: Product,
     terms: int,
@@ -102,12 +109,12 @@ def gradients(
 ) -> tuple[Any, Any, Any]:
     """Run a `backward` kernel: (dx, dweight, dbias), with None for what `needs` does not ask for.
 
-    `arrays` are those that it reads, x and weight the last, and `sizes` its next arguments. `of_x` is the product that
-    dx is; each element of dweight and dbias, which are one product, is a sum of so many terms. `after` and `channels`
-    are those of `multiply`, where the product was y and is dx.
+    `arrays` are those that it reads, x and the weights the last, and `sizes` its next arguments. `of_x` is the product
+    that dx is; each element of dweight, of the shape `weight`, and dbias, which are one product, is a sum of so many
+    terms. `after` and `channels` are those of `multiply`, where the product was y and is dx.
     """
-    *_, x, weight = arrays
-    f, k = len(weight), weight.size // len(weight) * bool(needs[1])
+    *_, x, _ = arrays
+    f, k = weight[0], elements_of(weight[1:]) * bool(needs[1])
     elements = k + bool(needs[2])
     of_x = of_x if needs[0] else NOTHING
     of_weight = product(f // groups, elements, groups, terms) if elements else NOTHING
@@ -122,7 +129,7 @@ def gradients(
             )  # fmt: skip
     if of_weight.parts > 1:
         sums = added(xp, sums)
-    dweight, dbias = sums[0, : f * k].reshape(weight.shape) if needs[1] else None, sums[0, f * k :]
+    dweight, dbias = sums[0, : f * k].reshape(weight) if needs[1] else None, sums[0, f * k :]
     return dx, dweight, dbias if needs[2] else None
 
 
