@@ -211,6 +211,22 @@ def test_curves_of_several_runs():
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["a: 93.00 %", "b: 91.00 %"]
 
 
+@pytest.mark.parametrize(("first", "last"), [(1.69, 0.99), (2.3, 0.004), (2.0, 0.45), (0.4, 0.39)])
+def test_the_losses_can_be_read_off(first, last):
+    history = [{"epoch": e, "train_loss": x, "test_accuracy": 0.9} for e, x in enumerate((first, last), 1)]
+    loss, _ = pictures.curves({"a": history}).axes
+    low, high = loss.get_ylim()
+    assert sum(low <= tick <= high for tick in loss.yaxis.get_majorticklocs()) >= 3
+
+
+def test_nothing_is_cut_off_at_the_edges(tmp_path):
+    from PIL import Image
+
+    x = np.random.default_rng(0).standard_normal((3, 32, 32)).astype(np.float32)
+    path = tc.feature_maps(tc.models.create("cifarnet"), x).save(tmp_path / "maps.png")
+    assert (np.asarray(Image.open(path).convert("L"))[:, [0, -1]] == 255).all()
+
+
 def test_a_format_that_there_is_not(model, tmp_path):
     with pytest.raises(DataError, match=r"cannot write the picture .*maps\.docx: Format 'docx' is not supported"):
         tc.feature_maps(model, image()).save(tmp_path / "maps.docx")

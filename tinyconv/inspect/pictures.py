@@ -78,7 +78,7 @@ def _layer(subfigure: Any, layer: Any, colour: str) -> None:
         of = f"{shown} of {layer.filters.shape[1]}" if shown < layer.filters.shape[1] else str(shown)
         kernel = "x".join(map(str, layer.filters.shape[2:]))
         left.set_title(
-            f"filters {kernel}: a column each, {of} channel{'s' * (shown > 1)} down (red +, blue −)", fontsize=9
+            f"filters {kernel}: a column each,\n{of} channel{'s' * (shown > 1)} down (red +, blue −)", fontsize=9
         )
     columns = _columns(len(order))
     sheet = _sheet(layer.maps[order], columns)
@@ -189,7 +189,9 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     loss.set_yscale("log")
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-    loss.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    values = np.concatenate([line.get_ydata() for line in loss.lines])
+    near = values.max() < 5 * values.min()  # of 1, 2, 5, 10 an axis might have one, or none
+    loss.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
     loss.yaxis.set_major_formatter(ScalarFormatter())
     loss.yaxis.set_minor_formatter(NullFormatter())
     accuracy.set_title("test accuracy after the epoch, %", loc="left", fontsize=11)
