@@ -313,7 +313,7 @@ def cifar_accuracy():
         seeds = final_accuracies(found)
         sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
         threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
-        where = threads if found.get("device", "cpu") == "cpu" else found["environment"]["gpu"]
+        where = threads if found.get("device", "cpu") == "cpu" else found["device_name"]
         both_ways = [run["mirrored_accuracy"] for run in found["runs"] if "mirrored_accuracy" in run]
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "

@@ -151,11 +151,13 @@ def test_launches(shape, filters, needs, launches):
     )
 
 
-def test_gradients_of_different_tiles_take_a_launch_each():
-    arrays = normal((4, 3, 8, 8), (40, 3, 3, 3), (40,))
+@pytest.mark.parametrize("filters", [40, 48, 64])  # whole steps of neither tile, of the wide one, of both
+def test_gradients_of_different_tiles_take_a_launch_each(filters):
+    arrays = normal((4, 3, 8, 8), (filters, 3, 3, 3), (filters,))
     dy = cotangent(ops.Conv2d, arrays, PLAIN)
+    reordered = product.NARROW.in_steps(filters)  # the tile of dx, which has three rows
     with mock.patch.object(product, "FEW", 0):
-        compare_pairs(conv.Conv2d, ops.Conv2d, arrays, dy, closely, launches=1 + 2 * 2, **PLAIN)
+        compare_pairs(conv.Conv2d, ops.Conv2d, arrays, dy, closely, launches=1 + 2 * (2 + reordered), **PLAIN)
 
 
 @pytest.mark.parametrize("name", PAIRS)

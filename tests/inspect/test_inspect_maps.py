@@ -211,9 +211,9 @@ def test_curves_of_several_runs():
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["a: 93.00 %", "b: 91.00 %"]
 
 
-@pytest.mark.parametrize(("first", "last"), [(1.69, 0.99), (2.3, 0.004), (2.0, 0.45), (0.4, 0.39)])
-def test_the_losses_can_be_read_off(first, last):
-    history = [{"epoch": e, "train_loss": x, "test_accuracy": 0.9} for e, x in enumerate((first, last), 1)]
+@pytest.mark.parametrize("losses", [(1.69, 0.99), (2.3, 0.004), (2.0, 0.45), (0.4, 0.39), (9.0, 1.3), (1.0,)])
+def test_the_losses_can_be_read_off(losses):
+    history = [{"epoch": e, "train_loss": x, "test_accuracy": 0.9} for e, x in enumerate(losses, 1)]
     loss, _ = pictures.curves({"a": history}).axes
     low, high = loss.get_ylim()
     assert sum(low <= tick <= high for tick in loss.yaxis.get_majorticklocs()) >= 3

