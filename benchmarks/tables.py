@@ -31,6 +31,10 @@ def final_accuracies(found):
     return {run["seed"]: run["history"][-1]["test_accuracy"] for run in found["runs"]}
 
 
+def threads_of(found):
+    return f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
+
+
 def machine(found):
     """What a record was measured on; the BLAS without its threads, which differ between recipes and have a column."""
     where = found["environment"]
@@ -49,11 +53,10 @@ def accuracy():
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, found in records.items():
-        threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
         lines.append(
             f"| `{name}` | {RECIPES[name]} | {found['recipe']['epochs']} | **{found['mean_accuracy']:.2%}** "
             f"| {found['sd_accuracy']:.2%} | {min(final_accuracies(found).values()):.2%} "
-            f"| {found['median_seconds']:.0f} s, {threads} |"
+            f"| {found['median_seconds']:.0f} s, {threads_of(found)} |"
         )
     notes = "".join(f"`{name}`: {found['note']} " for name, found in records.items() if "note" in found)
     unseen = [found for seed, found in final_accuracies(records["best"]).items() if seed != 0]
@@ -312,8 +315,7 @@ def cifar_accuracy():
         found = json.loads(path.read_text(encoding="utf-8"))
         seeds = final_accuracies(found)
         sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
-        threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
-        where = threads if found.get("device", "cpu") == "cpu" else found["device_name"]
+        where = threads_of(found) if found.get("device", "cpu") == "cpu" else found["device_name"]
         both_ways = [run["mirrored_accuracy"] for run in found["runs"] if "mirrored_accuracy" in run]
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "

@@ -12,23 +12,12 @@ pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and no
 from tinyconv.fast.cuda import build, product
 
 SOURCES = sorted(path.name for path in build.files(build.__package__).iterdir() if path.name.endswith(".cu"))
-OPEN = {
-    "conv.cu": {"after": get_args(product.After), "channels": (1, product.STEP)},
-    "linear.cu": {"after": ("NOTHING", "RELU"), "channels": (1,)},
-}
-"""What the sources of products leave open; they are of either tile besides."""
-CHOICES = [
-    (name, names)
-    for name in SOURCES
-    for names in (
-        [
-            tile.names(*choice)
-            for tile in (product.NARROW, product.WIDE)
-            for choice in itertools.product(*OPEN[name].values())
-        ]
-        if name in OPEN
-        else [{}]
-    )
+PRODUCTS = {"conv.cu": (get_args(product.After), (1, product.STEP)), "linear.cu": (("NOTHING", "RELU"), (1,))}
+"""What may come after them, and channels that are not whole steps and that are."""
+CHOICES = [(name, {}) for name in SOURCES if name not in PRODUCTS] + [
+    (name, tile.names(after, channels))
+    for name, choices in PRODUCTS.items()
+    for tile, after, channels in itertools.product((product.NARROW, product.WIDE), *choices)
 ]
 GPUS = ("-gencode=arch=compute_75,code=sm_75", "-gencode=arch=compute_90,code=sm_90", "--threads=2")
 STRICT = ("-Werror", "all-warnings", "-Xptxas", "-Werror,-warn-spills,-warn-lmem-usage")

@@ -12,8 +12,7 @@
 // The terms of the first two sums go as the filters lie, channel by channel. Where the channels are a whole number of
 // steps (IN_STEPS), a step is DEPTH channels at one (u, v) instead, with the (u, v) of the same channels one after
 // another, so that their images stay near: what lies where is then worked out once a step instead of once a term. The
-// weights come in that order too, (KH, KW, C, F) for y and (KH, KW, F, C) for dx, F here of all groups, so that threads
-// read neighbours.
+// weights then lie as (KH, KW, C, F), F here of all groups, so that threads read neighbours.
 //
 // With a pooling the positions of the maps are numbered window by window, four in a row: a thread, which has four
 // columns, then has all that a maximum is taken of, and the maps are never written. The place of a maximum is 2 u + v,
@@ -32,15 +31,23 @@ struct conv {  // `GEOMETRY` in conv.py
     divisor image, w, map, ow, kernel, kw, by_sh, by_sw;  // image: h w, map: oh ow, kernel: kh kw
 };
 
-// Term first + d of a sum over channels and (u, v): which it is.
-struct term {
+// An element of a filter, and so of a window.
+struct element {
     int channel, uv, u, v;
 
-    __device__ term(const conv& g, int first, int d) {
-        const int k = first + d, step = first / SHAPE::DEPTH;
-        channel = IN_STEPS ? g.kernel.quotient(step) * SHAPE::DEPTH + d : g.kernel.quotient(k);
-        uv = IN_STEPS ? step - g.kernel.quotient(step) * g.kernel.by : k - channel * g.kernel.by;
+    __device__ element(const conv& g, int channel, int uv) : channel(channel), uv(uv) {
         u = g.kw.quotient(uv), v = uv - u * g.kw.by;
+    }
+
+    // Number k as they lie.
+    __device__ element(const conv& g, int k)
+        : element(g, g.kernel.quotient(k), k - g.kernel.quotient(k) * g.kernel.by) {}
+
+    // That which term first + d of a sum is of.
+    static __device__ element of_term(const conv& g, int first, int d) {
+        if (!IN_STEPS) return element(g, first + d);
+        const int step = first / SHAPE::DEPTH, before = g.kernel.quotient(step);
+        return element(g, before * SHAPE::DEPTH + d, step - before * g.kernel.by);
     }
 };
 
@@ -50,32 +57,26 @@ struct windows {
     conv g;
     int group;
 
-    __device__ REAL read(int p, int c, int u, int v) const {
+    __device__ REAL read(int p, const element& k) const {
         const int window = AFTER == POOL ? p / 4 : p;
         const int n = g.map.quotient(window), ij = window - n * g.map.by;
         int i = g.ow.quotient(ij), j = ij - i * g.ow.by;
         if (AFTER == POOL) i = 2 * i + p / 2 % 2, j = 2 * j + p % 2;
-        const int row = i * g.sh + u * g.dh - g.ph, column = j * g.sw + v * g.dw - g.pw;
+        const int row = i * g.sh + k.u * g.dh - g.ph, column = j * g.sw + k.v * g.dw - g.pw;
         if (row < 0 || row >= g.h || column < 0 || column >= g.w.by) return 0;
-        return x[((n * g.groups + group) * g.c + c) * g.image.by + row * g.w.by + column];
+        return x[((n * g.groups + group) * g.c + k.channel) * g.image.by + row * g.w.by + column];
     }
 };
 
 struct windows_by_position : windows {
     static constexpr bool ALONG_K = false, WHOLE = IN_STEPS;
-    __device__ REAL at(int p, int first, int d) const {
-        const term k(g, first, d);
-        return read(p, k.channel, k.u, k.v);
-    }
+    __device__ REAL at(int p, int first, int d) const { return read(p, element::of_term(g, first, d)); }
 };
 
 struct windows_by_element : windows {
     static constexpr bool ALONG_K = true, WHOLE = false;
     int k;  // how many elements a window has, or 0 if only the one after them is asked for
-    __device__ REAL at(int element, int first, int d) const {
-        const int c = g.kernel.quotient(element), uv = element - c * g.kernel.by, u = g.kw.quotient(uv);
-        return element < k ? read(first + d, c, u, uv - u * g.kw.by) : REAL(1);
-    }
+    __device__ REAL at(int i, int first, int d) const { return i < k ? read(first + d, element(g, i)) : REAL(1); }
 };
 
 // dy (filter, position), for dweight.
@@ -99,7 +100,7 @@ struct gradient_by_position : gradient {
     int group;
 
     __device__ REAL at(int p, int first, int d) const {
-        const term k(g, first, d);
+        const element k = element::of_term(g, first, d);
         const int n = g.image.quotient(p), within = p - n * g.image.by, y = g.w.quotient(within);
         const int row = y + g.ph - k.u * g.dh, column = within - y * g.w.by + g.pw - k.v * g.dw;
         if (row < 0 || column < 0) return 0;
@@ -111,33 +112,33 @@ struct gradient_by_position : gradient {
     }
 };
 
-// The weights as y meets them: row f, terms (c, u, v).
-struct weight_by_filter {
-    static constexpr bool ALONG_K = !IN_STEPS, WHOLE = IN_STEPS;
+// The weights, as y meets them: row f, terms (c, u, v); and as dx does: row c, terms (f, u, v).
+struct weights {
+    static constexpr bool WHOLE = IN_STEPS;
     const REAL* weight;
     conv g;
     int group;
 
-    __device__ REAL at(int f, int first, int d) const {
-        const term k(g, first, d);
-        const int filter = group * g.f + f, all = g.groups * g.f;
-        if (IN_STEPS) return weight[(k.uv * g.c + k.channel) * all + filter];
-        return weight[(filter * g.c + k.channel) * g.kernel.by + k.uv];
+    __device__ REAL read(int f, int c, int uv) const {
+        const int filter = group * g.f + f;
+        if (IN_STEPS) return weight[(uv * g.c + c) * (g.groups * g.f) + filter];
+        return weight[(filter * g.c + c) * g.kernel.by + uv];
     }
 };
 
-// The weights as dx meets them: row c, terms (f, u, v).
-struct weight_by_channel {
-    static constexpr bool ALONG_K = !IN_STEPS, WHOLE = IN_STEPS;
-    const REAL* weight;
-    conv g;
-    int group;
+struct weights_by_filter : weights {
+    static constexpr bool ALONG_K = !IN_STEPS;
+    __device__ REAL at(int f, int first, int d) const {
+        const element k = element::of_term(g, first, d);
+        return read(f, k.channel, k.uv);
+    }
+};
 
+struct weights_by_channel : weights {
+    static constexpr bool ALONG_K = true;
     __device__ REAL at(int c, int first, int d) const {
-        const term k(g, first, d);
-        const int filter = group * g.f + k.channel, all = g.groups * g.f;
-        if (IN_STEPS) return weight[(k.uv * all + filter) * g.c + c];
-        return weight[(filter * g.c + c) * g.kernel.by + k.uv];
+        const element k = element::of_term(g, first, d);
+        return read(k.channel, c, k.uv);
     }
 };
 
@@ -188,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
     const int positions = g.n * g.map.by * (AFTER == POOL ? 4 : 1), k = g.c * g.kernel.by;
     const assignment<SHAPE> mine(blockIdx.x, g.f, positions);
     const int group = mine.product;
-    const weight_by_filter filters{weight, g, group};
+    const weights_by_filter filters{{weight, g, group}};
     const windows_by_position seen{{x, g, group}};
     const to_maps out{{y, g.map, g.groups * g.f, group * g.f, positions}, bias, place};
     multiply<SHAPE>(shared, filters, seen, out, mine.row, g.f, mine.column, positions, 0, k);
@@ -206,7 +207,7 @@ extern "C" __global__ void __launch_bounds__(SHAPE::THREADS, SHAPE::BLOCKS)
         const int positions = g.n * g.image.by;
         const assignment<SHAPE> mine(blockIdx.x, g.c, positions);
         const int group = mine.product;
-        const weight_by_channel filters{weight, g, group};
+        const weights_by_channel filters{{weight, g, group}};
         const gradient_by_position reached{grad, g, group};
         const to_images out{dx, g.image, g.groups * g.c, group * g.c, positions};
         const int depth = g.f * g.kernel.by;

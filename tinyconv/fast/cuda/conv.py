@@ -1,8 +1,8 @@
 """Convolutions without columns: products that find the elements of a window where they lie (conv.cu).
 
 Bias, ReLU and 2x2 max-pooling, if they follow, are in the same launch, and maps that are pooled are never written;
-backward undoes what followed where it reads dy. Where channels are whole steps, either puts the weights into the order
-in which it reads them first. product.py counts the launches.
+backward undoes what followed where it reads dy. Where channels are whole steps, either puts the weights into another
+order first. product.py counts the launches.
 """
 
 from __future__ import annotations
@@ -96,9 +96,14 @@ def correlate(
     y, groups = xp.empty(size, x.dtype), geometry["groups"]
     place = xp.empty(size, xp.uint8) if after == "POOL" else None
     made, channels = product(len(weight) // groups, positions, groups), weight.shape[1]
-    filters = xp.ascontiguousarray(weight.transpose(2, 3, 1, 0)) if made.tile.in_steps(channels) else weight
+    filters = in_steps(xp, weight) if made.tile.in_steps(channels) else weight
     multiply(xp, "conv.cu:forward", y, made, x, filters, bias, y, place, conv, after=after, channels=channels)
     return y, place, (x, weight)
+
+
+def in_steps(xp: Any, weight: Array) -> Array:
+    """The weights as (KH, KW, C, F), where sums go in steps of channels (conv.cu)."""
+    return xp.ascontiguousarray(weight.transpose(2, 3, 1, 0))
 
 
 def backward(
@@ -110,7 +115,7 @@ def backward(
     (n, c, h, w), groups, size = x.shape, geometry["groups"], weight.shape
     of_x, channels = product(c // groups, n * h * w, groups), len(weight) // groups
     if needs[0] and of_x.tile.in_steps(channels):
-        weight = xp.ascontiguousarray(weight.transpose(2, 3, 0, 1))
+        weight = in_steps(xp, weight)
     arrays = xp.ascontiguousarray(dy), y, place, x, weight
     after: After = "NOTHING" if y is None and place is None else "RELU" if place is None else "POOL"
     return gradients(

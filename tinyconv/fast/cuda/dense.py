@@ -18,15 +18,13 @@ def applies(x: Array, weight: Array, bias: Any) -> bool:
     return x.dtype.char in REAL and weight.size > 0 and max(x.size, weight.size, y) <= MOST
 
 
-def forward(xp: Any, x: Array, weight: Array, bias: Any, relu: bool) -> tuple[Any, tuple[Array, Array]]:
-    """y, with a ReLU or without; and x and weight without holes."""
+def forward(xp: Any, x: Array, weight: Array, bias: Any, after: After) -> tuple[Any, tuple[Array, Array]]:
+    """y, with the ReLU that may come after; and x and weight without holes."""
     x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
     bias = None if bias is None else xp.ascontiguousarray(bias)
     (*lead, i), o = x.shape, len(weight)
     n, y = elements(lead), xp.empty((*lead, o), x.dtype)
-    multiply(
-        xp, "linear.cu:forward", y, product(n, o), x, weight, bias, y, n, i, o, after="RELU" if relu else "NOTHING"
-    )
+    multiply(xp, "linear.cu:forward", y, product(n, o), x, weight, bias, y, n, i, o, after=after)
     return y, (x, weight)
 
 
@@ -45,7 +43,7 @@ class Linear:
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        return forward(xp, x, weight, bias, relu=False)
+        return forward(xp, x, weight, bias, "NOTHING")
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
@@ -60,7 +58,7 @@ class LinearRelu:
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        y, saved = forward(xp, x, weight, bias, relu=True)
+        y, saved = forward(xp, x, weight, bias, "RELU")
         return y, (*saved, y)
 
     @staticmethod

@@ -85,9 +85,7 @@ def cut(tile: Tile, tiles: int, terms: int) -> Product:
     return Product(tile, tiles, max(1, blocks(terms, part)), part)
 
 
-def multiply(
-    xp: Any, place: str, y: Any, made: Product, *args: Any, after: After = "NOTHING", channels: int = 1
-) -> None:
+def multiply(xp: Any, place: str, y: Any, made: Product, *args: Any, after: After, channels: int = 1) -> None:
     """Run a kernel that makes the product `y` and what comes `after` it; a convolution sums over so many channels."""
     if made.blocks:
         names = made.tile.names(after, channels)
