@@ -17,8 +17,8 @@ from pathlib import Path
 
 import tinyconv
 from tinyconv import data, models, train
-from tinyconv.environment import commit, device_details, environment
-from tinyconv.files import check_writable
+from tinyconv.host.environment import commit, device_details, environment
+from tinyconv.host.files import check_writable
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -6,8 +6,8 @@ python benchmarks/coverage.py      # the page alone
 
 from tables import HERE, machine, record
 
-from tinyconv.check.decisions import DECISIONS
 from tinyconv.check.reference import ROUNDINGS, SECOND_ROUNDINGS
+from tinyconv.testing.decisions import DECISIONS
 
 RECORD, JUDGES = "oracle-deep", "judges"
 PAGE = HERE.parent / "docs" / "coverage.md"

@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from tinyconv.environment import commit, environment, version_of
+from tinyconv.host.environment import commit, environment, version_of
 
 HERE = Path(__file__).parent
 RECORD = HERE / "records" / "judges.json"

@@ -571,7 +571,7 @@ def filled(text):
 
 def main():
     if "--plots" in sys.argv:
-        from tinyconv.bench.plots import conv_plot, lenet_plot
+        from harness.plots import conv_plot, lenet_plot
 
         for name, draw in {"conv": conv_plot, "lenet": lenet_plot}.items():
             draw(record(name), HERE / "plots" / f"{name}.png")

@@ -23,8 +23,8 @@ import numpy as np
 
 import tinyconv as tc
 from tinyconv import data, nn
-from tinyconv.environment import stamp
-from tinyconv.files import check_writable
+from tinyconv.host.environment import stamp
+from tinyconv.host.files import check_writable
 from tinyconv.models import lenet5, lenet_bn
 from tinyconv.optim import SGD
 from tinyconv.train import DivergedError, StepReport, Trainer, evaluate

@@ -19,12 +19,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from harness.timing import in_turns, middle_half
 
 import tinyconv as tc
-from tinyconv import loops, ops
-from tinyconv.bench.timing import in_turns, middle_half
-from tinyconv.environment import stamp
-from tinyconv.files import check_writable
+from tinyconv import ops
+from tinyconv.host.environment import stamp
+from tinyconv.host.files import check_writable
+from tinyconv.ops import loops
 
 LAYERS = {"conv1": ((1, 28, 28), 6), "conv2": ((6, 12, 12), 16)}  # (C, H, W) of an image, filters; all are 5x5
 GEOMETRY = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}

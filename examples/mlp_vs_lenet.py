@@ -19,8 +19,8 @@ from pathlib import Path
 
 import tinyconv
 from tinyconv import data, models, train
-from tinyconv.environment import stamp
-from tinyconv.files import check_writable
+from tinyconv.host.environment import stamp
+from tinyconv.host.files import check_writable
 
 GOAL = 0.99
 

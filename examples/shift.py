@@ -23,8 +23,8 @@ import numpy as np
 
 import tinyconv
 from tinyconv import data, train
-from tinyconv.environment import stamp
-from tinyconv.files import check_writable
+from tinyconv.host.environment import stamp
+from tinyconv.host.files import check_writable
 
 
 def measure(reach, seeds, epochs, dataset, jobs):

@@ -7,7 +7,8 @@ import standin
 from hypothesis import HealthCheck, settings
 from record import Recorder
 
-from tinyconv import backend, data
+from tinyconv import data
+from tinyconv.arrays import backend
 
 # Three sizes of the same search, chosen by --hypothesis-profile:
 #   dev   a few seconds, other examples each time; what fails once is kept and tried again first

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 import tinyconv as tc
-from tinyconv.backend import backend_of
+from tinyconv.arrays.backend import backend_of
 from tinyconv.check.draw import FLOATS, LAYOUTS, Draw, arrange
 from tinyconv.check.reference import (
     Disagreement,

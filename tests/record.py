@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tinyconv.environment import commit, environment
+from tinyconv.host.environment import commit, environment
 
 ALL = "all"
 """The argument class of every example."""

@@ -4,8 +4,8 @@ from math import inf
 
 import pytest
 
-from tinyconv.environment import cores, cpu_limit, device_details, driver, processor
 from tinyconv.errors import DeviceError
+from tinyconv.host.environment import cores, cpu_limit, device_details, driver, processor
 
 
 def group(root, path, **files):

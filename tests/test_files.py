@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tinyconv.files import atomic, check_writable
+from tinyconv.host.files import atomic, check_writable
 
 
 def test_the_new_file_takes_the_place_of_the_old(tmp_path):

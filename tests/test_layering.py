@@ -1,4 +1,4 @@
-"""Imports go one way. A module may import those of its own layer and of the layers before it, and no others."""
+"""Imports go one way: a room imports from rooms below it, and from nowhere else."""
 
 import ast
 from pathlib import Path
@@ -7,63 +7,88 @@ import pytest
 
 import tinyconv
 
-LAYERS = [
-    {"errors", "caller"},
-    {"shapes", "tape", "files", "modes"},
-    {"meta", "staging"},
-    {"backend"},
-    {"ops", "environment", "storage", "cost"},
-    {"loops", "threads"},
-    {"variants", "lifted"},
-    {"fast"},
-    {"tensor"},
-    {"creation", "capture", "anomaly", "trace", "profile"},
-    {"data"},
-    {"functional"},
-    {"nn", "optim"},
+# From the ground up. A line is a floor; rooms on one floor do not know each other.
+FLOORS = [
+    {"errors"},
+    {"shapes"},
+    {"ops"},
+    {"arrays"},
+    {"host"},
+    {"engine"},
+    {"fast", "tensor"},
+    {"functional", "capture", "optim", "data"},
+    {"nn"},
     {"inspect"},
     {"models"},
     {"train", "check"},
-    {"bench"},
+    {"testing"},
     {"cli"},
     {"__main__"},
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 ROOT = Path(tinyconv.__file__).parent
-MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 
 
-def layer(path):
+def room(path):
     return path.parts[0].removesuffix(".py")
 
 
 def imports(tree):
-    """The layers of tinyconv that a module imports, anywhere in it."""
+    """The modules of tinyconv that a file imports, anywhere in it, without the `tinyconv.` in front."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "tinyconv":
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinyconv."):
-            names = [node.module.split(".")[1]]
+            module = node.module.removeprefix("tinyconv.")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("tinyconv.")]
-        else:
-            continue
-        yield from (name for name in names if name in RANK)
+            yield from (a.name.removeprefix("tinyconv.") for a in node.names if a.name.startswith("tinyconv."))
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if str(path) != "__init__.py"], ids=str)
-def test_imports_go_one_way(path):
-    own = layer(path)
-    assert own in RANK, f"{path}: give this module a layer"
-    for name in imports(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-        assert name == own or RANK[name] < RANK[own], f"{path} imports {name}, which is not below {own}"
+def tree_of(path):
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
-def test_layers_are_those_of_the_package():
-    assert {layer(path) for path in MODULES} - {"__init__"} == set(RANK)
+@pytest.mark.parametrize("path", [path for path in FILES if str(path) != "__init__.py"], ids=str)
+def test_imports_go_down(path):
+    own = room(path)
+    assert own in FLOOR, f"{path}: give this room a floor"
+    for name in {name.split(".")[0] for name in imports(tree_of(path))} & set(FLOOR):
+        assert name == own or FLOOR[name] < FLOOR[own], f"{path} imports {name}, which is not below {own}"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if layer(path) in ("ops", "loops")], ids=str)
+def test_floors_have_all_rooms():
+    assert {room(path) for path in FILES} - {"__init__"} == set(FLOOR)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """What is imported for its types alone is no import; the rest of a room's files have an order too."""
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    found = {}
+    for module, path in modules.items():
+        tree = tree_of(path)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                node.body = []
+        # A package's __init__ gathers its files, which is no circle.
+        inits = {name for name, at in modules.items() if at.name == "__init__.py"}
+        found[module] = {name for name in imports(tree) if name in modules} - inits if module not in inits else set()
+    done = set()
+
+    def visit(module, way):
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for name in found[module]:
+                visit(name, [*way, module])
+            done.add(module)
+
+    for module in found:
+        visit(module, [])
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room(path) == "ops"], ids=str)
 def test_ops_know_no_array_library(path):
     source = (ROOT / path).read_text(encoding="utf-8")
     assert "import numpy" not in source, f"{path} names an array library; it is given one as xp"
@@ -71,4 +96,29 @@ def test_ops_know_no_array_library(path):
 
 def test_a_wrong_import_is_seen():
     tree = ast.parse("def f():\n    from tinyconv.tensor import Tensor\nfrom tinyconv import nn\nimport tinyconv.cli")
-    assert set(imports(tree)) == {"tensor", "nn", "cli"}
+    assert {name.split(".")[0] for name in imports(tree)} == {"tensor", "nn", "cli"}
+
+
+LONGEST = 1100
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_file_is_too_long(path):
+    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+# The lines that a reader of the backward pass reads, and those of the whole package. README states both.
+BUDGET = {"book": 2200, "package": 25_500}
+
+
+def lines_of(paths):
+    return sum(len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def test_the_book_keeps_its_budget():
+    """The ops, the same as naked loops, and the tape."""
+    assert lines_of(path for path in FILES if room(path) == "ops" or path == Path("engine/tape.py")) <= BUDGET["book"]
+
+
+def test_the_package_keeps_its_budget():
+    assert lines_of(FILES) <= BUDGET["package"]

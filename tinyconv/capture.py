@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.backend import Array, backend_for, device_name
+from tinyconv.arrays.backend import Array, backend_for, captured_step, device_name
 from tinyconv.errors import CaptureError, TinyconvError
-from tinyconv.modes import mode
 from tinyconv.shapes import product
-from tinyconv.tensor import Tensor, wrap
+from tinyconv.tensor.tensor import Tensor, wrap
 
 SMALL = 1 << 16
 """Bytes: what a step takes from the host up to this size goes over in one transfer."""
@@ -65,7 +64,7 @@ class _Captured:
         self.graph: _Graph | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if mode.get().recorder is not None:  # inside another captured step, and a part of it
+        if captured_step.get() is not None:  # inside another captured step, and a part of it
             return self.step(*args, **options)
         if self.graph is not None:
             return self.graph(args, options)
@@ -137,9 +136,8 @@ class _Graph:
         with self.cupy.cuda.using_allocator(self.pool.malloc):
             self.taken = _mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
             self.recorder = Recorder(self.cupy)
-            now = mode.get()
             self.stream.begin_capture()
-            mode.set(now.but(recorder=self.recorder))
+            token = captured_step.set(self.recorder)
             try:
                 result = self.step(*self.taken[0], **self.taken[1])
                 self.result = _mapped(result, lambda tensor: wrap(tensor.array))
@@ -153,7 +151,7 @@ class _Graph:
                     f"capture: the step does what cannot be recorded: {type(error).__name__}: {error}"
                 ) from error
             finally:
-                mode.set(now)
+                captured_step.reset(token)
 
     def _give_up(self) -> None:
         # CUDA may have ended the capture already, and says so; the error that is on its way says more.

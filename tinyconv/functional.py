@@ -8,15 +8,17 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.backend import backend_of
-from tinyconv.caller import warn
-from tinyconv.creation import rand_like, tensor
+from tinyconv.arrays.backend import backend_of
+from tinyconv.engine.context import is_grad_enabled
+from tinyconv.engine.dtypes import Dtype
+from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import GraphError, ShapeError
-from tinyconv.modes import is_grad_enabled
+from tinyconv.host.user_frame import warn
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, pair, same_padding
-from tinyconv.tensor import Dtype, OpNode, Tensor, apply, unary, wrap
-from tinyconv.variants import form_of
+from tinyconv.tensor.creation import rand_like, tensor
+from tinyconv.tensor.tensor import Tensor, apply, unary, wrap
 
 Size: TypeAlias = int | Sequence[int]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
@@ -299,11 +301,11 @@ def batch_norm(
         n = input.numel() // input.shape[1]
         statistics = running_mean.array, running_var.array, mean.array, var.array
         backend = backend_of(y.array, *statistics)  # refuses two devices
-        move = form_of("running_statistics", backend.name, *statistics) or move_statistics
+        move = kernel_for("running_statistics", backend.name, *statistics) or move_statistics
         with np.errstate(all="ignore"):  # infinities and NaN go through here as they do through ops
             move(backend.xp, *statistics, momentum, n / (n - 1))
         for running in (running_mean, running_var):
-            running.storage.wrote(running.array)
+            running._storage.wrote(running.array)
     return y
 
 
@@ -413,7 +415,7 @@ def cross_entropy(
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
-    if isinstance(input.node, OpNode) and input.node.op is ops.Softmax:
+    if isinstance(input._node, OpNode) and input._node.op is ops.Softmax:
         warn(
             "cross_entropy: the input comes out of softmax, but cross_entropy takes logits and applies softmax itself; "
             "applied twice it flattens the gradients: remove the softmax from the model"

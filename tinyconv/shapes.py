@@ -105,6 +105,68 @@ def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
     return tuple(sizes)
 
 
+def sizes_of(args: tuple[object, ...]) -> list[int]:
+    """The sizes in `f(2, 3)` and `f((2, 3))` alike."""
+    given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args
+    return list(given)  # type: ignore[arg-type]
+
+
+def flattened(shape: Shape, start_dim: int, end_dim: int) -> Shape:
+    """The shape with the axes from `start_dim` to `end_dim` as one."""
+    start, end = axis_of(start_dim, len(shape), "flatten"), axis_of(end_dim, len(shape), "flatten")
+    if start > end:
+        raise ShapeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in {shape}")
+    return (*shape[:start], product(shape[start : end + 1]), *shape[end + 1 :])
+
+
+def expanded(shape: Shape, to: Sequence[int]) -> Shape:
+    """`to` with the sizes for its -1, if an array of `shape` can be repeated to it without copying."""
+    lead = len(to) - len(shape)
+    sizes = tuple(shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(to))
+    fits = lead >= 0 and min(sizes, default=0) >= 0
+    if not fits or any(n != m and n != 1 for n, m in zip(shape, sizes[lead:], strict=True)):
+        raise ShapeError(f"expand: {shape} cannot be repeated to {tuple(to)}")
+    return sizes
+
+
+def split_sizes(total: int, sizes: int | Sequence[int], axis: int) -> list[int]:
+    """The sizes of the pieces of an axis of size `total`: all of one size but perhaps the last, or those listed."""
+    if not isinstance(sizes, Sequence):
+        size = index(sizes)
+        if size < 1:
+            raise ShapeError(f"split: pieces must have at least size 1, got {size}")
+        sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
+    if sum(sizes) != total:
+        raise ShapeError(f"split: the sizes {list(sizes)} add up to {sum(sizes)}, and axis {axis} has {total}")
+    return list(sizes)
+
+
+def axes_or_none(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...] | None:
+    """What NumPy's reductions take; a 0-d tensor has no axis there, and one, as in torch, in `dim`."""
+    axes = axes_of(dim, ndim, what)
+    return axes if dim is not None and ndim else None
+
+
+def check_not_empty(what: str, shape: Shape, dim: int | Sequence[int] | None) -> None:
+    """ShapeError where a choice is to be made along an axis of size 0."""
+    if shape and any(shape[axis] == 0 for axis in axes_of(dim, len(shape), what)):
+        raise ShapeError(f"{what}: a tensor of shape {shape} has nothing to choose from along dim {dim}")
+
+
+def check_broadcast(what: str, *operands: object) -> None:
+    """ShapeError where these operands do not broadcast; one without a shape is a number."""
+    known: list[Shape] = [getattr(operand, "shape", ()) for operand in operands]
+    sizes = [1] * max(map(len, known))
+    for shape in known:
+        for i, n in enumerate(reversed(shape)):
+            if n == 1:
+                continue
+            if sizes[i] not in (1, n):
+                given = " and ".join(map(str, known)) if len(known) == 2 else ", ".join(map(str, known))
+                raise ShapeError(f"{what}: shapes {given} do not broadcast")
+            sizes[i] = n
+
+
 def product(sizes: Iterable[int]) -> int:
     """The number of elements of a shape."""
     total = 1

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness import conv, libraries, record, tasks, timing
 
 import tinyconv as tc
 from tinyconv import ops
-from tinyconv.bench import conv, libraries, record, tasks, timing
 
 ROOT = Path(tc.__file__).parents[1]
 

@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from harness import command, gpu, libraries, record, tasks, timing, training
+from harness.library import Library
+from harness.torch_library import Torch, TorchGraph
 from standin import counted
 from standin.cuda import Graph
 from typer.testing import CliRunner
 
 import tinyconv as tc
 from tinyconv import models
-from tinyconv.bench import command, gpu, libraries, record, tasks, timing, training
-from tinyconv.bench.library import Library
-from tinyconv.bench.torch_library import Torch, TorchGraph
 
 ROOT = Path(tc.__file__).parents[1]
 SMALL = replace(tasks.CIFAR, make=lambda: models.CifarNet((4, 8)))

@@ -10,7 +10,7 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import ops
-from tinyconv.check.table import check_public, options_of, public_ops
+from tinyconv.testing.table import check_public, options_of, public_ops
 
 MODULE = """
 from tinyconv import ops

@@ -11,7 +11,7 @@ import tinyconv as tc
 import tinyconv.functional as F
 from tinyconv import nn
 from tinyconv.data import DataLoader, synthetic_digits
-from tinyconv.modes import mode
+from tinyconv.engine.context import context
 
 INF, NAN = float("inf"), float("nan")
 
@@ -300,21 +300,21 @@ def test_a_parameter_whose_shares_overflow_is_named():
 
 
 def test_the_steps_of_a_recorded_backward_say_whose_they_are():
-    """`within` gives the watcher of those steps: it notes where they come from and checks nothing."""
+    """`within` gives the observer of those steps: it notes where they come from and checks nothing."""
     x = leaf(0, 1)
     with tc.detect_anomaly():
         y = x * 2.0
-        before = mode.get()
-        mode.set(before.but(watcher=before.watcher.within(y.node)))
+        before = context.get()
+        context.set(before.but(observer=before.observer.within(y.node)))
         step = x.log()
-        mode.set(before)
+        context.set(before)
         with pytest.raises(tc.AnomalyError) as caught:
             step.backward(tc.ones(2))
     assert step.node.line == f"{y.node.line} (in the backward of 'Mul')"
     assert f"\n  recorded at {step.node.line}\n" in str(caught.value)
     unknown = leaf(1).exp().node
     with tc.detect_anomaly():
-        assert mode.get().watcher.within(unknown).line == (
+        assert context.get().observer.within(unknown).line == (
             "an unknown line, for the forward ran outside detect_anomaly (in the backward of 'Exp')"
         )
 
@@ -341,10 +341,10 @@ def test_a_training_that_blows_up_is_told_where():
 
 
 def test_it_ends_with_its_block_also_on_an_error():
-    before = mode.get()
+    before = context.get()
     with pytest.raises(ValueError, match="mine"), tc.detect_anomaly():
         raise ValueError("mine")
-    assert mode.get() is before
+    assert context.get() is before
     assert tc.tensor([0.0]).log() == -INF
 
 
@@ -410,7 +410,7 @@ def test_what_a_module_calls_is_its_layer_and_is_over_afterwards():
 
     class Inner(nn.Module):
         def forward(self, x):
-            seen.append(mode.get().layer)
+            seen.append(context.get().layer)
             if x is None:
                 raise ValueError("mine")
             return x
@@ -422,5 +422,5 @@ def test_what_a_module_calls_is_its_layer_and_is_over_afterwards():
         model(None)
     assert [layer.path for layer in seen] == ["0.0", "0.0"]
     assert {layer.root for layer in seen} == {model}
-    assert mode.get().layer is None
+    assert context.get().layer is None
     assert np.array_equal(x.array, [1.0])

@@ -9,7 +9,7 @@ import pytest
 from messages import message
 
 import tinyconv as tc
-from tinyconv.backend import NUMPY, backend_of
+from tinyconv.arrays.backend import NUMPY, backend_of
 
 torch = pytest.importorskip("torch")
 
@@ -173,7 +173,7 @@ def test_is_tensor():
 @pytest.fixture
 def without_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # importing it then fails, as where it is not installed
-    monkeypatch.setattr("tinyconv.backend._cupy", None)
+    monkeypatch.setattr("tinyconv.arrays.backend._cupy", None)
 
 
 NO_CUPY = (

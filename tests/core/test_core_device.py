@@ -13,7 +13,7 @@ from standin import counted
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn
-from tinyconv.backend import backend_of
+from tinyconv.arrays.backend import backend_of
 
 # --- there and back -------------------------------------------------------------------------------------------------
 
@@ -319,7 +319,7 @@ def test_a_cupy_that_cannot_be_imported(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    monkeypatch.setattr("tinyconv.backend._cupy", None)
+    monkeypatch.setattr("tinyconv.arrays.backend._cupy", None)
     assert message(tc.DeviceError, tc.zeros, 2, device="cuda") == (
         "device 'cuda' needs CuPy, which is installed and cannot be imported (libnvrtc.so.13: no such file); "
         "`python -c 'import cupy'` may say more. Use device='cpu' meanwhile"

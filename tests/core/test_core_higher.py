@@ -412,11 +412,11 @@ class Methods:
 
 @on_the_host
 def test_methods_of_arrays_are_recorded_too():
-    from tinyconv.lifted import Library
+    from tinyconv.arrays.boxed import Library
 
     x = tc.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
     library = Library(np, tc.apply, tc.tensor, "Methods")
-    y, _ = Methods.forward(library, library.lift(x))
+    y, _ = Methods.forward(library, library.box(x))
     expected, _ = Methods.forward(np, x.detach().numpy())
     assert_allclose(y.tensor.array, expected)
     y.tensor.sum().backward()

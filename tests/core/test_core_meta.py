@@ -10,10 +10,10 @@ from messages import message
 import tinyconv as tc
 import tinyconv.functional as F
 from tinyconv import models, nn, optim
-from tinyconv.check import spaces
-from tinyconv.check.case import SPACES, draw_case
+from tinyconv.arrays.meta import MetaArray
+from tinyconv.testing import spaces
 from tinyconv.check.draw import RandomDraw
-from tinyconv.meta import MetaArray
+from tinyconv.testing.case import SPACES, draw_case
 
 assert spaces  # importing it fills SPACES
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv import cost, nn
 from tinyconv import functional as F
+from tinyconv import nn
+from tinyconv.inspect import flops
 
 STRIDED = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 1)}
 LENET_MACS = {"conv1": 86_400, "conv2": 153_600, "fc1": 30_720, "fc2": 10_080, "fc3": 840}
@@ -64,7 +65,7 @@ def test_a_frozen_weight_costs_nothing():
     ],
 )  # fmt: skip
 def test_multiplications(op, shapes, geometry, expected):
-    assert cost.macs(op, shapes, geometry) == expected
+    assert flops.macs(op, shapes, geometry) == expected
 
 
 def test_calls_bytes_and_variants():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinyconv.tape import Node, walk
+from tinyconv.engine.tape import Node, walk
 
 
 class Leaf(Node):

@@ -9,14 +9,14 @@ from messages import message
 import tinyconv as tc
 import tinyconv.functional as F
 from tinyconv import ops, variants
-from tinyconv.variants import op_name, select
+from tinyconv.engine.variants import op_name, select
 
 
 @pytest.fixture(autouse=True)
 def table_as_it_was(monkeypatch):
     monkeypatch.setattr(variants, "_table", {op: dict(rows) for op, rows in variants._table.items()})
-    for op in list(variants.automatic):
-        monkeypatch.delitem(variants.automatic, op)
+    for op in list(variants.defaults):
+        monkeypatch.delitem(variants.defaults, op)
 
 
 def in_use(op=ops.Conv2d, backend="numpy", arrays=(), **geometry):
@@ -279,18 +279,18 @@ def test_a_form_runs_where_it_is_registered_and_chosen(monkeypatch):
 
     quick, other = Form(), object()
     for name in ("rule", "other"):
-        monkeypatch.setitem(variants.automatic, name, [])
-    variants.register_form("rule", "quick", quick, backend="cupy")
-    variants.register_form("other", "quick", other, backend="cupy", by_itself=False)
-    assert variants.form_of("rule", "cupy", 9) is quick
-    assert [variants.form_of("rule", "cupy", 10), variants.form_of("rule", "numpy", 9)] == [None, None]
-    assert [variants.form_of("other", "cupy"), variants.form_of("unknown", "cupy")] == [None, None]
+        monkeypatch.setitem(variants.defaults, name, [])
+    variants.register_kernel("rule", "quick", quick, backend="cupy")
+    variants.register_kernel("other", "quick", other, backend="cupy", by_itself=False)
+    assert variants.kernel_for("rule", "cupy", 9) is quick
+    assert [variants.kernel_for("rule", "cupy", 10), variants.kernel_for("rule", "numpy", 9)] == [None, None]
+    assert [variants.kernel_for("other", "cupy"), variants.kernel_for("unknown", "cupy")] == [None, None]
     with tc.using("readable"):
-        assert variants.form_of("rule", "cupy", 9) is None
+        assert variants.kernel_for("rule", "cupy", 9) is None
     with tc.using("quick"):
-        assert variants.form_of("other", "cupy") is other
+        assert variants.kernel_for("other", "cupy") is other
         with tc.using(rule="readable"):
-            assert variants.form_of("rule", "cupy", 9) is None
+            assert variants.kernel_for("rule", "cupy", 9) is None
     with tc.using(other="quick"):
-        assert variants.form_of("other", "cupy") is other
-        assert variants.form_of("other", "numpy") is None
+        assert variants.kernel_for("other", "cupy") is other
+        assert variants.kernel_for("other", "numpy") is None

@@ -82,7 +82,7 @@ def test_a_batch_is_that_of_the_cpu(standin_cuda, data, augment, choice):
         assert_same(map(on_host, found.batches(0, start=3)), expected.arrays(0, start=3))
 
 
-@pytest.mark.parametrize("augment", ON_HOST, ids=str)
+@pytest.mark.parametrize("augment", ON_HOST, ids=["own", "derived", "composed"])
 def test_an_augmentation_of_ones_own_works_on_the_host(standin_cuda, augment):
     expected, found = loaders(augment=augment)
     assert_same(map(on_host, found), expected.arrays(0))
@@ -161,7 +161,7 @@ def test_next_of_nothing():
         loader.set_epoch(-1)
 
 
-@pytest.mark.parametrize("augment", [None, Compose((RandomCrop(4), RandomHorizontalFlip())), invert], ids=str)
+@pytest.mark.parametrize("augment", [None, Compose((RandomCrop(4), RandomHorizontalFlip())), invert], ids=["none", "crop and flip", "own"])
 def test_a_captured_step_takes_its_own_batch(standin_cuda, augment):
     loader = DataLoader(PHOTOGRAPHS, 5, shuffle=True, drop_last=True, augment=augment, device="cuda")
     expected = [batch for epoch in range(3) for batch in loader.arrays(epoch)]

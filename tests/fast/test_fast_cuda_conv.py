@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from oracle import HypothesisDraw
 
 from tinyconv import ops
-from tinyconv.check import spaces  # noqa: F401
-from tinyconv.check.case import draw_case
+from tinyconv.testing import spaces  # noqa: F401
+from tinyconv.testing.case import draw_case
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
 

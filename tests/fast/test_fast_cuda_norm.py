@@ -13,9 +13,9 @@ from standin import counted, cupy
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import ops
-from tinyconv.check import spaces  # noqa: F401
-from tinyconv.check.case import draw_case
+from tinyconv.testing import spaces  # noqa: F401
 from tinyconv.check.reference import largest
+from tinyconv.testing.case import draw_case
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
 
@@ -149,7 +149,7 @@ def test_running_statistics_move_as_without(momentum, dtype):
     with counted() as count:
         for _ in range(2):
             F.batch_norm(tc.tensor(x), *expected, training=True, momentum=momentum)
-            norm.FORMS["running_statistics"](cupy, *arrays, momentum, 6 / 5)
+            norm.KERNELS["running_statistics"](cupy, *arrays, momentum, 6 / 5)
     assert count.launches == 2
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(cupy.asnumpy(a), b.numpy(), rtol=1e-6 if dtype == np.float32 else 1e-14)

@@ -19,9 +19,10 @@ pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and no
 
 from tinyconv import functional as F
 from tinyconv import nn, ops
-from tinyconv.fast import native, pool
-from tinyconv.fast.layout import images, rows
+from tinyconv.fast import native
 from tinyconv.fast.native import build
+from tinyconv.fast.numpy import pool
+from tinyconv.fast.numpy.layout import images, rows
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, build.COMPILERS)), reason="there is no C compiler")
 
@@ -156,13 +157,13 @@ def test_what_it_does_not_take_runs_tiled():
         x = tc.randn(4, 4, 6, 6)
         assert F.conv2d(x, tc.randn(2, 4, 3, 3, requires_grad=True)).grad_fn.pair is native.Conv2d
         few = F.conv2d(x[:3], tc.randn(2, 4, 3, 3, requires_grad=True))
-        assert few.grad_fn.pair.__module__ == "tinyconv.fast.conv"
+        assert few.grad_fn.pair.__module__ == "tinyconv.fast.numpy.conv"
         strided = F.conv2d(x, tc.randn(2, 4, 3, 3, requires_grad=True), stride=2)
-        assert strided.grad_fn.pair.__module__ == "tinyconv.fast.conv"
+        assert strided.grad_fn.pair.__module__ == "tinyconv.fast.numpy.conv"
         grouped = F.conv2d(x, tc.randn(2, 2, 3, 3, requires_grad=True), groups=2)
         assert grouped.grad_fn.pair is ops.Conv2d
         double = F.conv2d(x.double(), tc.randn(2, 4, 3, 3, dtype=tc.float64, requires_grad=True))
-        assert double.grad_fn.pair.__module__ == "tinyconv.fast.conv"
+        assert double.grad_fn.pair.__module__ == "tinyconv.fast.numpy.conv"
 
 
 def test_a_training_follows_the_readable_one():
@@ -251,4 +252,4 @@ print(x.grad_fn.pair.__module__, y.grad_fn.pair.__module__)
         text=True,
         cwd=Path(tc.__file__).parents[1],
     )
-    assert run.stdout.split() == ["tinyconv.fast.native", "tinyconv.fast.conv"]
+    assert run.stdout.split() == ["tinyconv.fast.native", "tinyconv.fast.numpy.conv"]

@@ -20,7 +20,7 @@ from scope import DIFFERS, NOT_ASKED, Rule, Tally, rows
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv.check.reference import Disagreement, as_tuple, compare, largest
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -21,7 +21,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv.check.reference import Magnitude, compare, compare_values, compare_with_torch
 from tinyconv.errors import DtypeError
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 DTYPES = ("float32", "float64", "int64", "uint8", "bool")
 NUMPY_DTYPES = {getattr(torch, name): np.dtype(name) for name in ("float16", "int8", "int16", "int32", *DTYPES)}

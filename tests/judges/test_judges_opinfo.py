@@ -9,7 +9,7 @@ from opinfo import DTYPES, OURS, RANDOM, RULES, Ours, judge, judge_all, judge_op
 from scope import REFUSED, Rule, Tally, unused
 
 import tinyconv as tc
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 torch.set_num_threads(1)  # the samples are tiny
 

@@ -8,7 +8,8 @@ from messages import message
 
 import tinyconv as tc
 from tinyconv import functional as F
-from tinyconv import nn, threads
+from tinyconv import nn
+from tinyconv.host import threads
 
 
 def small_net():

@@ -11,8 +11,8 @@ from oracle import FLOATS, HypothesisDraw, arrange, check, compare
 
 import tinyconv as tc
 from tinyconv import functional as F
-from tinyconv.check.spaces.conv import window
 from tinyconv.ops import conv
+from tinyconv.testing.spaces.conv import window
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

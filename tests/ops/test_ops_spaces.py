@@ -14,10 +14,10 @@ from standin import counted
 
 import tinyconv as tc
 from tinyconv import functional, ops
-from tinyconv.check import spaces
-from tinyconv.check.case import SPACES, draw_case
+from tinyconv.testing import spaces
 from tinyconv.check.draw import RandomDraw
 from tinyconv.check.reference import as_tuple, compare_values, compare_with_torch
+from tinyconv.testing.case import SPACES, draw_case
 
 assert spaces  # importing it fills SPACES
 

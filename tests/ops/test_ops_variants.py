@@ -12,8 +12,8 @@ from oracle import Disagreement, HypothesisDraw, check, compare, normal
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import ops
-from tinyconv.check import spaces  # noqa: F401
-from tinyconv.check.case import draw_case
+from tinyconv.testing import spaces  # noqa: F401
+from tinyconv.testing.case import draw_case
 
 
 def results(function, inputs, change=np.asarray, **choice):

@@ -7,7 +7,7 @@ import pytest
 from oracle import assert_allclose, assert_array_equal, on_the_host
 
 from tinyconv.optim import NonFiniteError, OptionError, ParameterError, clip_grad_norm_, clip_grad_value_
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 torch = pytest.importorskip("torch")
 

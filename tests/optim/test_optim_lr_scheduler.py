@@ -13,7 +13,7 @@ from tinyconv.errors import CheckpointError
 from tinyconv.optim import SGD, Adam, Optimizer, OptionError, ParameterError, lr_scheduler
 from tinyconv.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, StepLR
 from tinyconv.optim.options import non_negative
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 torch = pytest.importorskip("torch")
 

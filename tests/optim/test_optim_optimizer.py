@@ -9,7 +9,7 @@ from oracle import assert_array_equal, host
 from tinyconv import optim
 from tinyconv.errors import CheckpointError, GraphError, TinyconvError
 from tinyconv.optim import SGD, Adam, AdamW, OptionError, ParameterError, RMSprop
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 # Some parameters have no gradient here, at some steps or at all of them, which `step` would warn of.
 pytestmark = [

@@ -10,9 +10,9 @@ import torch
 from trajectories import STEPS, assert_same_trajectory, groups, not_default, run_ours, run_torch
 
 from tinyconv import optim
-from tinyconv.modes import no_grad
+from tinyconv.engine.context import no_grad
 from tinyconv.optim.adam import adam
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 # Some parameters have no gradient here, at some steps or at all of them, which `step` would warn of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*never received a gradient")

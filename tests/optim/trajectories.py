@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from oracle import host
 
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 STEPS = 50
 TOLERANCE = 1e-10  # of the scale of an array: float64 has 2e-16, and fifty steps pile it up

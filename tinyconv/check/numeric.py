@@ -29,16 +29,16 @@ import numpy as np
 import tinyconv as tc
 from tinyconv.check.blame import raised
 from tinyconv.check.draw import arrange
+from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.variants import op_name
 from tinyconv.errors import TinyconvError
-from tinyconv.tensor import OpNode
-from tinyconv.variants import op_name
 
 ROUNDINGS = 64
 SHRINK = (1.0, 0.1, 0.01)  # of the step, until the one-sided differences agree
 FEW = 32  # elements that are looked at one by one to find the worst
 
 Array = np.ndarray[Any, Any]
-Mode: TypeAlias = Literal["directions", "jacobian"]
+Context: TypeAlias = Literal["directions", "jacobian"]
 Verdict: TypeAlias = Literal[
     "ok",
     "wrong gradient",
@@ -141,7 +141,7 @@ def gradcheck(
     eps: float = 1e-6,
     atol: float | None = None,
     rtol: float = 1e-4,
-    mode: Mode = "directions",
+    mode: Context = "directions",
     directions: int = 3,
     seed: int = 0,
     raise_exception: bool = True,
@@ -347,7 +347,7 @@ class _Check:
 
     # The check.
 
-    def run(self, mode: Mode, directions: int) -> None:
+    def run(self, mode: Context, directions: int) -> None:
         self.prepare()
         cotangents = [[self.dense(y.shape) for y in self.base] for _ in range(directions)]
         gradients = [self.gradients(dys, twice=k == 0) for k, dys in enumerate(cotangents)]
@@ -607,7 +607,7 @@ class _Check:
 def ops_on_tape(outputs: Sequence[Any]) -> list[str]:
     """The names of the ops that the outputs were computed by, in order; each once."""
     nodes = {}
-    pending = [y.node for y in outputs]
+    pending = [y._node for y in outputs]
     while pending:
         node = pending.pop()
         if node is not None and node.order not in nodes:

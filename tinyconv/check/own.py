@@ -22,12 +22,12 @@ from zlib import crc32
 import numpy as np
 
 import tinyconv as tc
-from tinyconv.caller import warn
 from tinyconv.check.blame import raised
 from tinyconv.check.draw import FLOATS, LAYOUTS, RandomDraw, arrange
 from tinyconv.check.numeric import Finding, GradcheckError, Report, Verdict, gradcheck, is_op
+from tinyconv.engine.variants import op_name
 from tinyconv.errors import ShapeError, TinyconvError
-from tinyconv.variants import op_name
+from tinyconv.host.user_frame import warn
 
 MOST_TRIED = 600
 EACH = 3  # cases of one first shape at most: ten ways to add two matrices are no better than three
@@ -251,7 +251,7 @@ class _Drawing:
             f"were refused, the first with {first}"
         )
 
-    def told(self) -> str:
+    def message(self) -> str:
         """The first refusal for each number of axes."""
         of_axes = {len(shape): (shape, why) for shape, why in reversed(self.refusals.items())}
         alike = len({why for _, why in of_axes.values()}) == 1
@@ -307,7 +307,7 @@ def _draw_cases(
     if all(case.empty for case in found):
         raise ShapeError(
             f"check_op: {name} takes none of the {drawing.tried} combinations of shapes that were tried:\n"
-            f"{drawing.told()}\nsay shapes=[(2, 3), ...], or give the arrays: inputs=[...]"
+            f"{drawing.message()}\nsay shapes=[(2, 3), ...], or give the arrays: inputs=[...]"
         )
     if (
         optional
@@ -318,7 +318,7 @@ def _draw_cases(
         if len(found) < cases:
             raise ShapeError(
                 f"check_op: {name}: {drawing.never_given}, so nothing is known about its gradient; refused was\n"
-                f"{drawing.told()}\nsay shapes=[(2, 3), ...] with one for it, or give the arrays: inputs=[...]"
+                f"{drawing.message()}\nsay shapes=[(2, 3), ...] with one for it, or give the arrays: inputs=[...]"
             )
     return drawing
 

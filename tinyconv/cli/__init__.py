@@ -18,9 +18,9 @@ try:
 except ImportError as error:  # `import tinyconv` needs NumPy alone; the command line needs more
     raise SystemExit(f"the tinyconv command needs {error.name}: pip install 'tinyconv[train]'") from None
 
+
 import tinyconv
-from tinyconv.bench.command import app as bench
-from tinyconv.cli import datasets, doctor, evaluate, gradcheck, look, train
+from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, train
 from tinyconv.errors import TinyconvError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,7 +30,9 @@ app.command("predict")(evaluate.predict_)
 for command in (look.summary, look.maps, look.report, look.curves):
     app.command()(command)
 app.command(context_settings={"ignore_unknown_options": True})(gradcheck.gradcheck)
-app.add_typer(bench, name="bench")
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bench.bench
+)
 data = typer.Typer(help="Fetch, list and verify datasets.", no_args_is_help=True)
 data.command("fetch")(datasets.fetch)
 data.command("list")(datasets.list_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tinyconv
 from tinyconv import data
-from tinyconv.environment import environment, version_of
+from tinyconv.host.environment import environment, version_of
 
 
 def doctor() -> None:

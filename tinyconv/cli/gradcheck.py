@@ -42,7 +42,7 @@ def gradcheck(
     """
     from tinyconv.check.blame import place_of, raised
     from tinyconv.check.own import OpArgumentError
-    from tinyconv.check.table import known
+    from tinyconv.testing.table import known
 
     names, options = _split_options(what or [])
     own = [name for name in names if ":" in name or "." in name]
@@ -83,7 +83,7 @@ def gradcheck(
 def _gradcheck_public(
     names: list[str], cases: int, seed: int, options: dict[str, Any], with_torch: bool, as_json: bool
 ) -> bool:
-    from tinyconv.check.table import check_public, public_ops
+    from tinyconv.testing.table import check_public, public_ops
 
     names = names or public_ops()
     stderr = Console(stderr=True)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from tinyconv.errors import DataError
-from tinyconv.files import atomic
+from tinyconv.host.files import atomic
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # NumPy's: data live on the host, batches may leave it
 

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.backend import META, NUMPY, Backend, backend_for, backend_of, device_name
+from tinyconv.arrays.backend import META, NUMPY, Backend, backend_for, backend_of, captured_step, device_name
 from tinyconv.data.augment import Augment, Move, moved, parts_that_move
 from tinyconv.data.datasets import Dataset, normalize
 from tinyconv.data.idx import Array
+from tinyconv.engine.each_step import each_step, staged
+from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import CaptureError, DataError
-from tinyconv.modes import mode
-from tinyconv.staging import each_step, staged
-from tinyconv.variants import form_of
 
 if TYPE_CHECKING:
-    from tinyconv.tensor import Tensor
+    from tinyconv.tensor.tensor import Tensor
 
 
 def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], values: Any) -> tuple[Any, Any]:
@@ -31,7 +30,7 @@ def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], 
         moves: of which each `fill` is a value that a pixel of `images` can have.
         values: float32 (C, 256), what a byte stands for in each channel; None for images that are float32.
 
-    A kernel for all of it may be registered as the form "batch", with these arguments (`variants.register_form`). A
+    A kernel for all of it may be registered as the form "batch", with these arguments (`variants.register_kernel`). A
     table instead of a formula, so that a batch has the same bits whatever makes it.
     """
     x = moved(xp, images[drawn[0]], moves, drawn[1:])
@@ -130,7 +129,7 @@ class DataLoader:
 
         Such a step has one shape: CaptureError in one when the last batch of an epoch is smaller than the others.
         """
-        if mode.get().recorder is not None and not self.drop_last and len(self.images) % self.batch_size:
+        if captured_step.get() is not None and not self.drop_last and len(self.images) % self.batch_size:
             raise CaptureError(
                 f"DataLoader.next: the last batch of an epoch has {len(self.images) % self.batch_size} images, the "
                 f"others {self.batch_size}, and a captured step has one shape; make the loader with drop_last=True"
@@ -146,8 +145,8 @@ class DataLoader:
 
     def batch_at(self, place: Callable[[], tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The batch whose epoch and number `place()` says, as Tensors; each replay of a captured step asks anew."""
-        from tinyconv.creation import tensor  # here, so that the data can be had without the tensors
-        from tinyconv.tensor import wrap
+        from tinyconv.tensor.creation import tensor  # here, so that the data can be had without the tensors
+        from tinyconv.tensor.tensor import wrap
 
         backend = backend_for(self.device)
         on_host = backend in (NUMPY, META)
@@ -156,9 +155,9 @@ class DataLoader:
             images, labels, values = self._on_device(backend)
             xp = backend_of(images).xp  # their device is the current one from here on
             drawn = staged(xp, lambda: self._drawn(*place()))
-            make = form_of("batch", backend.name, images, moves) or batch
+            make = kernel_for("batch", backend.name, images, moves) or batch
             x, y = make(xp, images, labels, drawn, moves, values)
-        elif on_host or mode.get().recorder is None:
+        elif on_host or captured_step.get() is None:
             x, y = self._array(*place())
             return tensor(x, device=self.device), tensor(y, device=self.device)
         else:

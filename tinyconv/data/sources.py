@@ -27,12 +27,12 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tinyconv.caller import warn
 from tinyconv.data import cifar, download
 from tinyconv.data.download import Progress
 from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx
 from tinyconv.errors import DataError
-from tinyconv.files import atomic, cache_dir, check_writable
+from tinyconv.host.files import atomic, cache_dir, check_writable
+from tinyconv.host.user_frame import warn
 
 Root: TypeAlias = str | os.PathLike[str] | None
 

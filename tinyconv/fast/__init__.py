@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast import conv, cuda, dense, native, norm, pool
-from tinyconv.variants import automatic, op_name, register, register_form
+from tinyconv.engine.variants import defaults, op_name, register, register_kernel
+from tinyconv.fast import cuda, native
+from tinyconv.fast.numpy import conv, dense, norm, pool
 
 CHOICE = os.environ.get("TINYCONV_FAST", "1")
 
@@ -46,7 +47,7 @@ for _name, _backend, _pairs, _itself in (
     for _op, _pair, _applies in _pairs:
         register(op_name(_op), _name, _pair, backend=_backend, applies=_applies)
         if _itself:
-            automatic[_op] = [*automatic.get(_op, []), _name]
+            defaults[_op] = [*defaults.get(_op, []), _name]
 
-for _name, _form in cuda.FORMS.items():
-    register_form(_name, "cuda", _form, backend="cupy", by_itself=CHOICE != "0")
+for _name, _kernel in cuda.KERNELS.items():
+    register_kernel(_name, "cuda", _kernel, backend="cupy", by_default=CHOICE != "0")

@@ -1,8 +1,24 @@
-"""What a model looks like from outside: shapes, costs, receptive fields, and the text form of a stack of layers."""
+"""Looking at models and at runs: shapes, costs, receptive fields, pictures, the tape, NaN, and where the time goes."""
 
+from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake
 from tinyconv.inspect.field import Field
 from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
+from tinyconv.inspect.profile import profile
 from tinyconv.inspect.summary import LayerSummary, Summary, summary
+from tinyconv.inspect.trace import Trace, trace
 
-__all__ = ["Cake", "FeatureMaps", "Field", "LayerMaps", "LayerSummary", "Summary", "feature_maps", "summary"]
+__all__ = [
+    "Cake",
+    "FeatureMaps",
+    "Field",
+    "LayerMaps",
+    "LayerSummary",
+    "Summary",
+    "Trace",
+    "detect_anomaly",
+    "feature_maps",
+    "profile",
+    "summary",
+    "trace",
+]

@@ -23,12 +23,12 @@ from math import isfinite
 from typing import Any, NoReturn
 
 from tinyconv import nn
-from tinyconv.backend import device
-from tinyconv.creation import zeros
+from tinyconv.arrays.backend import device
+from tinyconv.engine.context import no_grad
 from tinyconv.errors import CakeError, ShapeError
 from tinyconv.inspect.summary import sizes
-from tinyconv.modes import no_grad
 from tinyconv.shapes import Shape, product
+from tinyconv.tensor.creation import zeros
 
 _REQUIRED: Any = object()
 

@@ -13,7 +13,8 @@ from tinyconv.inspect import pictures
 from tinyconv.inspect.pictures import HostArray
 from tinyconv.inspect.tracer import Watcher, watched
 from tinyconv.nn import Conv2d, DataParallel, Module
-from tinyconv.tensor import Tensor, grad
+from tinyconv.tensor.gradients import grad
+from tinyconv.tensor.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ def feature_maps(
     if given.ndim != 4 or given.shape[0] != 1:
         raise ShapeError(f"feature_maps: expected one image, (C, H, W) or (1, C, H, W), got {given.shape}")
     x = (given if like is None else given.to(like.device).to(like.dtype)).clone().requires_grad_()
-    watcher = Watcher(model, x, {id(parameter) for parameter in parameters})
-    with watched(model, watcher):
+    observer = Watcher(model, x, {id(parameter) for parameter in parameters})
+    with watched(model, observer):
         scores = model(x)
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         found = f"{scores.shape}" if isinstance(scores, Tensor) else type(scores).__name__
@@ -103,7 +104,7 @@ def feature_maps(
     assert gradient is not None
     modules = dict(model.named_modules())
     found_layers = {}
-    for step, out in zip(watcher.steps, watcher.outputs, strict=True):
+    for step, out in zip(observer.steps, observer.outputs, strict=True):
         module = modules.get(step.name.partition("#")[0])
         convolution = module if isinstance(module, Conv2d) else None
         if out.ndim == 4 and step.fields is not None:

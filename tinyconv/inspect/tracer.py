@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tinyconv import cost
-from tinyconv.backend import constants_join, device
-from tinyconv.creation import zeros
+from tinyconv.arrays.backend import constants_join, device
+from tinyconv.engine.context import Layer, context, no_grad
+from tinyconv.engine.variants import op_name
+from tinyconv.inspect import flops
 from tinyconv.inspect.field import IMAGE, Fields, union
-from tinyconv.modes import Layer, mode, no_grad
 from tinyconv.nn import Module
 from tinyconv.nn.stateless import functional_call
 from tinyconv.shapes import Shape, adaptive_bounds, product
-from tinyconv.tensor import Tensor
-from tinyconv.variants import op_name
+from tinyconv.tensor.creation import zeros
+from tinyconv.tensor.tensor import Tensor
 
 
 @dataclass
@@ -47,23 +47,23 @@ def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]
     outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     x = zeros((1, *shape), dtype=dtype, device="meta")
-    watcher = Watcher(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
-    with device("meta"), constants_join(), no_grad(), watched(model, watcher):
+    observer = Watcher(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
+    with device("meta"), constants_join(), no_grad(), watched(model, observer):
         functional_call(model, outlines, (x, *extra))
-    return watcher.steps
+    return observer.steps
 
 
 @contextmanager
-def watched(model: Module, watcher: Watcher) -> Iterator[None]:
-    """The model in evaluation mode, and `watcher` seeing what runs."""
+def watched(model: Module, observer: Watcher) -> Iterator[None]:
+    """The model in evaluation mode, and `observer` seeing what runs."""
     before = [(module, module.training) for module in model.modules()]
-    now = mode.get()
+    now = context.get()
     model.eval()
-    mode.set(now.but(watcher=watcher))
+    context.set(now.but(observer=observer))
     try:
         yield
     finally:
-        mode.set(now)
+        context.set(now)
         for module, training in before:
             module.training = training
 
@@ -95,9 +95,9 @@ class Watcher:
             self._alive.append(out.array)
             self._fields[id(out.array)] = fields
         shapes = [getattr(t, "shape", None) for t in inputs]
-        self._macs += cost.macs(name, shapes, geometry) or 0
+        self._macs += flops.macs(name, shapes, geometry) or 0
         self._columns += _columns(name, shapes, outs[0])
-        layer = mode.get().layer
+        layer = context.get().layer
         if layer is None or next(layer.module.children(), None) is not None:
             path = "" if layer is None else self._path(layer)
             self._note(f"{path}.{name.lower()}".lstrip("."), name.lower(), outs[0])

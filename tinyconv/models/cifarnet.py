@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinyconv import nn
-from tinyconv.creation import tensor
-from tinyconv.modes import no_grad
+from tinyconv.engine.context import no_grad
+from tinyconv.tensor.creation import tensor
 
 PATCH = 2
 """Height and width of the first layer's filters."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tinyconv import nn
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 
 class AlexNet(nn.Sequential):

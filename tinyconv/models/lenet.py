@@ -6,10 +6,11 @@ from math import sqrt
 
 from tinyconv import functional as F
 from tinyconv import nn
-from tinyconv.creation import rand, tensor, zeros, zeros_like
 from tinyconv.errors import ShapeError
 from tinyconv.shapes import conv_output_size
-from tinyconv.tensor import Tensor, cat
+from tinyconv.tensor.creation import rand, tensor, zeros, zeros_like
+from tinyconv.tensor.joins import cat
+from tinyconv.tensor.tensor import Tensor
 
 
 class LeNet5(nn.Module):

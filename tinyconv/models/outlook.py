@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinyconv import nn
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 
 class LeNetGAP(nn.Sequential):

@@ -7,12 +7,12 @@ from typing import Any
 
 from tinyconv import functional as F
 from tinyconv import ops
+from tinyconv.engine.context import context
+from tinyconv.engine.variants import has_choice
 from tinyconv.errors import TinyconvError
-from tinyconv.modes import mode
 from tinyconv.nn.layers import Conv2d, Linear, MaxPool2d, ReLU
 from tinyconv.nn.module import Module
-from tinyconv.tensor import Tensor
-from tinyconv.variants import has_choice
+from tinyconv.tensor.tensor import Tensor
 
 
 def chain(x: Any, *modules: Module) -> Any:
@@ -22,7 +22,7 @@ def chain(x: Any, *modules: Module) -> Any:
     first of them, where that op has a variant that gains by it (see `tinyconv.using`). The types decide: a class
     derived from one of these layers runs by itself. Under `detect_anomaly` all of them do.
     """
-    apart = mode.get().watcher is not None or not isinstance(x, Tensor)
+    apart = context.get().observer is not None or not isinstance(x, Tensor)
     rest = list(modules)
     while rest:
         together, count = (None, 1) if apart else _together(rest)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from math import sqrt
 from typing import Literal
 
-from tinyconv.creation import rand_like, randn_like
+from tinyconv.engine.context import no_grad
 from tinyconv.errors import ShapeError
-from tinyconv.modes import no_grad
 from tinyconv.shapes import product
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.creation import rand_like, randn_like
+from tinyconv.tensor.tensor import Tensor
 
 Nonlinearity = Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu"]
 

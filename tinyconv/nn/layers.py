@@ -10,13 +10,13 @@ from math import sqrt
 from typing import Any, Literal
 
 from tinyconv import functional as F
-from tinyconv.creation import ones, zeros
 from tinyconv.errors import ShapeError
 from tinyconv.functional import Size
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
 from tinyconv.shapes import Shape, pair
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.creation import ones, zeros
+from tinyconv.tensor.tensor import Tensor
 
 
 class _Affine(Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tinyconv import functional as F
 from tinyconv.functional import Reduction
 from tinyconv.nn.module import Module
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 
 class _Loss(Module):

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from tinyconv.backend import backend_for
-from tinyconv.caller import warn
+from tinyconv.arrays.backend import backend_for
+from tinyconv.engine.context import Layer, context
+from tinyconv.engine.writes import Storage
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
-from tinyconv.modes import Layer, mode
-from tinyconv.storage import Storage
-from tinyconv.tensor import Tensor, cuda_name, destination, to_array, wrap
+from tinyconv.host.user_frame import warn
+from tinyconv.tensor.convert import cuda_name, destination, to_array
+from tinyconv.tensor.inplace import rebind
+from tinyconv.tensor.tensor import Tensor, wrap
 
 Self = TypeVar("Self", bound="Module")
 
@@ -70,19 +72,19 @@ class Module:
 
     def within(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
         """Run a function as this layer: what it records, and what goes wrong in it, carries the layer's path."""
-        now = mode.get()
+        now = context.get()
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
-        token = mode.set(now.inside(layer))  # the tape notes which layer ran an op
+        token = context.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
             output = function(*inputs, **options)
-            if now.watcher is not None:
-                now.watcher.left(layer, output)
+            if now.observer is not None:
+                now.observer.left(layer, output)
             return output
         except TinyconvError as error:
             layer.sign(error)
             raise
         finally:
-            mode.reset(token)
+            context.reset(token)
 
     # The tree.
 
@@ -251,7 +253,7 @@ class Module:
                     place = device or moving.device
                     moved = backend_for(place).asarray(moving.array, place).astype(wanted, copy=False)
                     if moved is not moving.array:
-                        moving.rebind(moved, Storage())
+                        rebind(moving, moved, Storage())
         return self
 
     def cpu(self: Self) -> Self:

@@ -7,14 +7,15 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-from tinyconv.backend import Array, backend_of
-from tinyconv.creation import Streams
+from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.engine.context import context
+from tinyconv.engine.nodes import Leaf, OpNode
+from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
 from tinyconv.errors import GraphError, ShapeError
-from tinyconv.modes import mode
+from tinyconv.host.threads import parallel
 from tinyconv.nn.module import Module
-from tinyconv.tape import Node, number, walk
-from tinyconv.tensor import Leaf, OpNode, Tensor, wrap
-from tinyconv.threads import parallel
+from tinyconv.tensor.creation import Streams
+from tinyconv.tensor.tensor import Tensor, wrap
 
 TILE = 256
 """Images a tile: few enough that what its ops hand on stays near a core, enough that their calls, at which threads
@@ -56,26 +57,26 @@ class DataParallel(Module):
         if len(bounds) == 1 or not backend_of(*(given[i].array for i in cut)).on_host:
             joined: Tensor = self.module(*inputs, **options)
             return joined
-        begun, now, streams = number(), mode.get(), Streams()
+        begun, now, streams = number(), context.get(), Streams()
         tiles = [[_part(given[i], *ends) if i in cut else given[i] for i in range(len(given))] for ends in bounds]
 
         def run(i: int) -> Tensor:
             module = self.module if i == 0 else _replica(self.module)
             args = tiles[i][: len(inputs)]
-            mode.set(now)
+            context.set(now)
             with streams.part(i):
                 return _checked(module(*args, **dict(zip(options, tiles[i][len(inputs) :], strict=True))), bounds[i])
 
         outputs = parallel(run, len(tiles), _threads(self.threads))
         xp = backend_of(*(out.array for out in outputs)).xp
         joined = wrap(xp.concatenate([out.array for out in outputs]))
-        if any(out.tracked for out in outputs):
-            cuttings = [[tile[i].node for tile in tiles] for i in cut if given[i].tracked]
-            shared = _reached((out.node for out in outputs), begun)
-            parents = [given[i].node for i in cut if given[i].tracked] + shared
-            saved = (_Tiles(outputs, bounds, cuttings, shared, self.threads),)
-            joined.node = OpNode(_Joined, _Joined, xp, parents, {}, {}, saved, joined, now.layer)
-            joined.tracked = True
+        if any(out._tracked for out in outputs):
+            cuttings = [[tile[i]._node for tile in tiles] for i in cut if given[i]._tracked]
+            shared = _reached((out._node for out in outputs), begun)
+            parents = [given[i]._node for i in cut if given[i]._tracked] + shared
+            saved = (_Tiles(outputs, bounds, cuttings, shared, begun, self.threads),)
+            node = OpNode(_Joined, _Joined, xp, parents, {}, {}, saved, joined.array, joined._storage, now.layer)
+            joined._node, joined._tracked = node, True
         return joined
 
     def extra_repr(self) -> str:
@@ -92,18 +93,27 @@ class _Tiles:
         bounds: list[tuple[int, int]],
         cuttings: list[list[Any]],
         shared: list[Any],
+        begun: int,
         threads: int | None,
     ) -> None:
         self.outputs, self.bounds, self.cuttings, self.shared = outputs, bounds, cuttings, shared
-        self.threads = threads
+        self.begun, self.threads = begun, threads
 
     def gradients(self, i: int, dy: Array, needs: tuple[bool, ...]) -> list[Any]:
         """What reaches the bottom of tile `i`: an array, or None, for each of its inputs and of the shared nodes."""
         bottom = [cutting[i] for cutting in self.cuttings] + self.shared
-        wanted = [node for node, needed in zip(bottom, needs, strict=True) if needed]
-        node = self.outputs[i].node
-        found = walk([(node, dy)], retain=True, capture=wanted, stop=True) if isinstance(node, Node) else {}
-        return [found.get(node) for node in bottom]
+        root = self.outputs[i]._node
+        if root is None:
+            return [None] * len(bottom)
+        # The walk ends at the bottom, whose own hooks and parents belong to the walk outside: it goes through mirrors,
+        # and those of the bottom have neither.
+        ends: dict[Node, Node] = {node: Mirror(node, ()) for node, needed in zip(bottom, needs, strict=True) if needed}
+        for end in ends.values():
+            end.hooks = None
+        inside = [node for node in below([root], self.begun) if node not in ends]
+        mirrors = mirrored(inside, ends)
+        found = walk([(mirrors[root], dy)], retain=True, wanted=ends.values()) if root in mirrors else {}
+        return [found.get(ends[node]) if node in ends else None for node in bottom]
 
 
 class _Joined:
@@ -133,7 +143,7 @@ class _Joined:
 
 def _threads(threads: int | None) -> int | None:
     """Who watches (`detect_anomaly`) looks for the user's line, and that is on the caller's thread."""
-    return threads if mode.get().watcher is None else 1
+    return threads if context.get().observer is None else 1
 
 
 def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
@@ -155,10 +165,9 @@ def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
 def _part(t: Tensor, start: int, stop: int) -> Tensor:
     """A part of the batch, a leaf of a tape of its own."""
     part = wrap(t.array[start:stop])
-    part.storage = t.storage
-    part.storage.recorded |= t.tracked
-    if t.tracked:
-        part.node, part.tracked = Leaf(part.array, part.storage), True
+    part._storage = t._storage
+    if t._tracked:
+        part._node, part._tracked = Leaf(part.array, part._storage), True
     return part
 
 
@@ -188,15 +197,13 @@ def _replica(module: Module) -> Module:
 
 def _reached(tops: Iterable[Node | None], begun: int) -> list[Node]:
     """The nodes made before `begun` that the tapes under `tops` end at, in the order they were made."""
-    seen: set[Node] = set()
-    pending = [node for node in tops if node is not None]
-    while pending:
-        node = pending.pop()
-        if node not in seen:
-            seen.add(node)
-            if node.order > begun:
-                pending += [parent for parent in node.parents if parent is not None]
-    return sorted((node for node in seen if node.order < begun), key=lambda node: node.order)
+    ends = {
+        parent
+        for node in below([node for node in tops if node is not None], begun)
+        for parent in [node, *node.parents]
+        if parent is not None and parent.order < begun
+    }
+    return sorted(ends, key=lambda node: node.order)
 
 
 def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyconv.errors import GraphError
 from tinyconv.nn.module import Module
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor
 
 
 def functional_call(module: Module, parameters: Mapping[str, Tensor], args: Any = (), kwargs: Any = None) -> Any:

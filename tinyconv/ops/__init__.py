@@ -7,9 +7,10 @@ An op is a class with two pure functions on arrays:
 
 `xp` is the array library (numpy, cupy). `saved` is all that forward leaves for backward: the memory a tape holds is
 what you see there. y may be a tuple, of which only the first takes part in differentiation (a maximum and its place).
-`check(*arrays, **geometry)`, where an op has one, finds mistakes before any arithmetic. `name` is what messages and
-`tinyconv.using` call the op; without it, the name of the class. Infinities and NaN are values like others: NumPy's
-warnings of them are off while an op runs.
+`check(*arrays, **geometry)`, where an op has one, finds mistakes of shape and dtype before any arithmetic;
+`check_values`, with the same arguments, finds mistakes of values, where a look at them costs no wait. `name` is what
+messages and `tinyconv.using` call the op; without it, the name of the class. `parts` lists the ops that a fused one
+stands for. Infinities and NaN are values like others: NumPy's warnings of them are off while an op runs.
 
 Operands may have any strides. The dtype of y, and of every gradient, is that of the inputs. No op knows of Tensor.
 """

@@ -18,6 +18,7 @@ class ReluMaxPool2d:
     """y = max_pool2d(relu(x)), without the places of the maxima."""
 
     name = "relu_max_pool2d"
+    parts = (Relu, MaxPool2d)
     check = MaxPool2d.check
 
     @staticmethod
@@ -37,6 +38,7 @@ class Conv2dRelu:
     """y = relu(conv2d(x, weight, bias))."""
 
     name = "conv2d_relu"
+    parts = (Conv2d, Relu)
     check = Conv2d.check
 
     @staticmethod
@@ -67,6 +69,7 @@ class Conv2dReluMaxPool2d:
     """y = max_pool2d(relu(conv2d(x, weight, bias))), the geometry of the pooling in the dict `pool`."""
 
     name = "conv2d_relu_max_pool2d"
+    parts = (Conv2d, Relu, MaxPool2d)
 
     @staticmethod
     def check(x, weight, bias, *, pool, stride, padding, dilation, groups):
@@ -92,6 +95,7 @@ class LinearRelu:
     """y = relu(x weight^T + bias)."""
 
     name = "linear_relu"
+    parts = (Linear, Relu)
     check = Linear.check
 
     @staticmethod

@@ -3,7 +3,6 @@
 Classes lie along axis 1: logits are (N, C) or (N, C, ...), and class indices have the same shape without C.
 """
 
-from tinyconv.backend import backend_of
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.ops.activation import log_softmax
 from tinyconv.ops.elementwise import unbroadcast
@@ -133,8 +132,8 @@ def check_scores(name, scores, weight):
         raise ShapeError(f"{name}: weight must hold one number a class, ({c},), got {weight.shape}")
 
 
-def check_classes(name, scores, target, weight, ignore_index):
-    """What cross_entropy and nll_loss need of class indices. Their range is looked at only where that costs no wait."""
+def check_classes(name, scores, target, weight):
+    """What cross_entropy and nll_loss need of class indices, besides their range."""
     check_scores(name, scores, weight)
     expected = scores.shape[:1] + scores.shape[2:]
     if target.dtype.kind not in "iu":
@@ -145,8 +144,6 @@ def check_classes(name, scores, target, weight, ignore_index):
         hint = ": one-hot targets? target.argmax(1)" if target.shape == scores.shape else ""
         raise ShapeError(f"{name}: scores are {scores.shape}, so targets must be {expected}, got {target.shape}{hint}")
     same_dtype(name, input=scores, weight=weight)
-    if backend_of(target).on_host:
-        check_range(name, target, scores.shape[1], ignore_index)
 
 
 def check_range(name, target, c, ignore_index):
@@ -178,7 +175,11 @@ class NllLoss:
 
     @staticmethod
     def check(x, target, weight, *, ignore_index, reduction):
-        check_classes("nll_loss", x, target, weight, ignore_index)
+        check_classes("nll_loss", x, target, weight)
+
+    @staticmethod
+    def check_values(x, target, weight, *, ignore_index, reduction):
+        check_range("nll_loss", target, x.shape[1], ignore_index)
 
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction):
@@ -205,7 +206,11 @@ class CrossEntropy:
 
     @staticmethod
     def check(x, target, weight, *, ignore_index, reduction, label_smoothing):
-        check_classes("cross_entropy", x, target, weight, ignore_index)
+        check_classes("cross_entropy", x, target, weight)
+
+    @staticmethod
+    def check_values(x, target, weight, *, ignore_index, reduction, label_smoothing):
+        check_range("cross_entropy", target, x.shape[1], ignore_index)
 
     @staticmethod
     def forward(xp, x, target, weight, *, ignore_index, reduction, label_smoothing):

@@ -80,7 +80,7 @@ class BatchNorm:
 
 def move_statistics(xp, running_mean, running_var, mean, var, momentum, unbiased):
     """Move running statistics (C,), in place, by `momentum` towards those of a batch, the variance times `unbiased`,
-    n / (n - 1). A kernel may be registered in its place (`variants.register_form`)."""
+    n / (n - 1). A kernel may be registered in its place (`variants.register_kernel`)."""
     for running, found in ((running_mean, mean), (running_var, var * unbiased)):
         running *= 1 - momentum
         running += momentum * found

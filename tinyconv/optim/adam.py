@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import sqrt
 from typing import Any, ClassVar
 
-from tinyconv.backend import Array
+from tinyconv.arrays.backend import Array
 from tinyconv.optim.optimizer import Optimizer, Parameters
 from tinyconv.optim.options import flag, non_negative, two_decays
 

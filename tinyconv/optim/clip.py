@@ -7,11 +7,11 @@ from math import inf, isfinite
 
 import numpy as np
 
-from tinyconv.backend import backend_of
+from tinyconv.arrays.backend import backend_of
 from tinyconv.errors import TinyconvError
 from tinyconv.optim.optimizer import ParameterError
 from tinyconv.optim.options import non_negative, positive
-from tinyconv.tensor import Tensor, wrap
+from tinyconv.tensor.tensor import Tensor, wrap
 
 
 class NonFiniteError(TinyconvError, RuntimeError):
@@ -61,7 +61,7 @@ def clip_grad_norm_(
             factor = xp.minimum(longest / (total + 1e-6), 1.0)
             for grad in grads:
                 grad.array *= factor
-                grad.storage.wrote(grad.array)
+                grad._storage.wrote(grad.array)
     return wrap(total)
 
 
@@ -71,7 +71,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     for grad in _grads("clip_grad_value_", parameters):
         xp = backend_of(grad.array).xp
         xp.clip(grad.array, -limit, limit, out=grad.array)
-        grad.storage.wrote(grad.array)
+        grad._storage.wrote(grad.array)
 
 
 def _grads(what: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import is_
 from typing import Any
 
-from tinyconv.backend import Array, backend_of
-from tinyconv.storage import base_of
-from tinyconv.tensor import Tensor
+from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.engine.writes import base_of
+from tinyconv.tensor.tensor import Tensor
 
 LARGEST = 1 << 15
 """The most elements of a parameter that is put with others. Copying one here and back costs as much as three of a
@@ -76,7 +76,7 @@ class Flat:
         rule(self.xp, self.param, self.grad, self.state, **options)
         for param, array, copy in zip(self.params, self.arrays, self.copies, strict=True):
             array[...] = copy
-            param.storage.wrote(array)
+            param._storage.wrote(array)
         arrays = [value for value in self.state.values() if _is_array(value)]
         if len(arrays) == len(self.long) and all(map(is_, arrays, self.long.values())):
             numbers = {name: value for name, value in self.state.items() if name not in self.long}

@@ -17,10 +17,10 @@ from copy import deepcopy
 from math import cos, pi
 from typing import Any
 
+from tinyconv.engine.each_step import each_step
 from tinyconv.errors import CheckpointError
 from tinyconv.optim.optimizer import Optimizer, ParameterError
 from tinyconv.optim.options import OptionError, count, flag, fraction, non_negative, positive
-from tinyconv.staging import each_step
 
 
 class LRScheduler:

@@ -12,16 +12,16 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tinyconv.backend import Array, backend_of
-from tinyconv.caller import warn
+from tinyconv.arrays.backend import Array, backend_of, captured_step
+from tinyconv.engine.context import context, enable_grad
+from tinyconv.engine.each_step import each_step
+from tinyconv.engine.variants import kernel_for
+from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError, CheckpointError, TinyconvError
-from tinyconv.modes import enable_grad, mode
+from tinyconv.host.user_frame import warn
 from tinyconv.optim.flat import Flat, together
 from tinyconv.optim.options import OptionError
-from tinyconv.staging import each_step
-from tinyconv.storage import base_of
-from tinyconv.tensor import Tensor
-from tinyconv.variants import form_of
+from tinyconv.tensor.tensor import Tensor
 
 # What PyTorch's optimisers save besides: how they compute.
 _HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
@@ -46,7 +46,7 @@ class Optimizer:
 
     that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
     keeps to the parameter's dtype and never reads an array's values on the host. Where it has a form for a device
-    (`variants.register_form`), that runs there instead, once for many parameters:
+    (`variants.register_kernel`), that runs there instead, once for many parameters:
 
         form(xp, params, grads, states, options) -> None
 
@@ -149,7 +149,7 @@ class Optimizer:
                 param.grad = None
             elif param.grad is not None:
                 param.grad.array[...] = 0
-                param.grad.storage.wrote(param.grad.array)
+                param.grad._storage.wrote(param.grad.array)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update, in place, every parameter whose `grad` is not None.
@@ -163,7 +163,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        profiler = mode.get().profiler
+        profiler = context.get().profiler
         region = nullcontext() if profiler is None else profiler.region(f"{type(self).__name__}.step")
         with region, np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
             for number, group in enumerate(self.param_groups):
@@ -229,7 +229,7 @@ class Optimizer:
         for param in alone:
             grad = grads[param]
             self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
-            param.storage.wrote(param.array)
+            param._storage.wrote(param.array)
 
     def _update_by_form(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
         """Update the parameters that a form of the rule takes, and return the others."""
@@ -239,12 +239,12 @@ class Optimizer:
         for param, grad in grads.items():
             backend, form = backend_of(param.array), None
             if self.form is not None and memory[id(base_of(param.array))] == 1:  # see `together`
-                form = form_of(self.form, backend.name, param.array, self.state.get(param, {}))
+                form = kernel_for(self.form, backend.name, param.array, self.state.get(param, {}))
             if form is None:
                 others[param] = grad
             else:
                 taken.setdefault((form, backend.device_of(param.array)), []).append(param)
-        if others and mode.get().recorder is not None:
+        if others and captured_step.get() is not None:
             raise CaptureError(
                 f"{type(self).__name__}.step: in a captured step every parameter must be updated by a kernel of the "
                 f"library's own; {len(others)} of this group cannot, for example {self._names[next(iter(others))]}. "
@@ -411,7 +411,7 @@ def _options_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _note_writes(params: list[Tensor]) -> None:
     for param in params:
-        param.storage.wrote(param.array)
+        param._storage.wrote(param.array)
 
 
 def _saved(value: Any) -> Any:

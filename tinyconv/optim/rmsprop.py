@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinyconv.backend import Array
+from tinyconv.arrays.backend import Array
 from tinyconv.optim.optimizer import Optimizer, Parameters
 from tinyconv.optim.options import decay, flag, non_negative
 

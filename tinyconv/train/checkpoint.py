@@ -2,7 +2,7 @@
 
 Tensors: the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too, can
 load it), and the optimiser's as `optimizer/INDEX/NAME`. Metadata: one JSON document under the key `tinyconv`.
-A checkpoint is always whole (`tinyconv.files.atomic`), and nothing in one is executed. A file of weights is the same
+A checkpoint is always whole (`host.files.atomic`), and nothing in one is executed. A file of weights is the same
 with the tensors of a model alone, as `safetensors.torch.save_file` writes them too.
 """
 
@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from tinyconv import models
-from tinyconv.backend import backend_of
-from tinyconv.creation import tensor
+from tinyconv.arrays.backend import backend_of
 from tinyconv.errors import CheckpointError, TinyconvError
-from tinyconv.files import atomic, check_writable
+from tinyconv.host.files import atomic, check_writable
 from tinyconv.nn import Module
 from tinyconv.nn.module import check_state, host_array
 from tinyconv.optim import Optimizer
-from tinyconv.tensor import Tensor
+from tinyconv.tensor.creation import tensor
+from tinyconv.tensor.tensor import Tensor
 from tinyconv.train.fields import check_types
 
 FORMAT = 1

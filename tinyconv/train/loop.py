@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from tinyconv import functional as F
-from tinyconv.backend import Array, backend_for
+from tinyconv.arrays.backend import Array, backend_for
 from tinyconv.capture import capture
-from tinyconv.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.data import DataLoader, Dataset
+from tinyconv.engine.context import no_grad
 from tinyconv.errors import TinyconvError
-from tinyconv.modes import no_grad
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
+from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.train.fields import check_types
 
 READ = 50

@@ -7,10 +7,10 @@ from os import PathLike
 from pathlib import Path
 
 from tinyconv import data, models
-from tinyconv.creation import manual_seed
 from tinyconv.data import describe
 from tinyconv.errors import CheckpointError, DataError
 from tinyconv.nn import DataParallel, Module
+from tinyconv.tensor.creation import manual_seed
 from tinyconv.train import checkpoint
 from tinyconv.train.checkpoint import Run
 from tinyconv.train.loop import Trainer

@@ -8,4 +8,4 @@ these pairs can be captured (`tinyconv.capture`). CuPy is not imported here: it 
 from tinyconv.fast.cuda import batch, conv, dense, loss, norm, optim, pool, relu
 
 PAIRS = (*conv.PAIRS, *pool.PAIRS, *norm.PAIRS, *relu.PAIRS, *dense.PAIRS, *loss.PAIRS)
-FORMS = {**optim.FORMS, **batch.FORMS, **norm.FORMS}
+KERNELS = {**optim.KERNELS, **batch.KERNELS, **norm.KERNELS}

@@ -58,4 +58,4 @@ class Batch:
         return x, y
 
 
-FORMS = {"batch": Batch()}
+KERNELS = {"batch": Batch()}

@@ -126,7 +126,7 @@ def backward(
 class Conv2d:
     """See `ops.Conv2d`."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
@@ -142,7 +142,7 @@ class Conv2d:
 class Conv2dRelu:
     """See `ops.Conv2dRelu`."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
@@ -158,7 +158,7 @@ class Conv2dRelu:
 class Conv2dReluMaxPool2d:
     """See `ops.Conv2dReluMaxPool2d`. Saves a byte for each maximum, and neither maps nor y."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> Any:

@@ -39,7 +39,7 @@ def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = N
 class Linear:
     """See `ops.Linear`."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
@@ -54,7 +54,7 @@ class Linear:
 class LinearRelu:
     """See `ops.LinearRelu`."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:

@@ -46,7 +46,7 @@ def contiguous(xp: Any, *arrays: Any) -> list[Any]:
 class BatchNorm:
     """See `ops.BatchNorm`."""
 
-    gives = True
+    returns_fresh = True
 
     @staticmethod
     def forward(xp: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, *, eps: float) -> Any:
@@ -96,4 +96,4 @@ class MoveStatistics:
 
 
 PAIRS = ((ops.BatchNorm, BatchNorm, applies),)
-FORMS = {"running_statistics": MoveStatistics()}
+KERNELS = {"running_statistics": MoveStatistics()}

@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyconv.engine.each_step import staged
 from tinyconv.errors import CaptureError
 from tinyconv.fast.cuda.build import blocks, launch
-from tinyconv.staging import staged
 
 Array: TypeAlias = Any
 State: TypeAlias = dict[str, Any]
@@ -180,7 +180,7 @@ def _rmsprop_numbers(options: Options, step: int, new: bool) -> list[float]:
     ]  # fmt: skip
 
 
-FORMS = {
+KERNELS = {
     "sgd": Rule("sgd", _sgd_keeps, _sgd_numbers, counts=False),
     "adam": Rule("adam", _adam_keeps, _adam_numbers),
     "adamw": Rule("adam", _adam_keeps, _adamw_numbers),

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast import conv as tiled
-from tinyconv.fast.layout import Array, images, rows
 from tinyconv.fast.native.build import library
-from tinyconv.fast.pool import relu_backward
+from tinyconv.fast.numpy import conv as tiled
+from tinyconv.fast.numpy.layout import Array, images, rows
+from tinyconv.fast.numpy.pool import relu_backward
+from tinyconv.host.threads import free_threads
 from tinyconv.shapes import Pair, conv_output_size
-from tinyconv.threads import free_threads
 
 LANES = 16
 WORTH_A_THREAD = 1_000_000

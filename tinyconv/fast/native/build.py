@@ -13,9 +13,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from tinyconv.environment import processor
 from tinyconv.errors import VariantError
-from tinyconv.files import cache_dir
+from tinyconv.host.environment import processor
+from tinyconv.host.files import cache_dir
 
 SOURCE = Path(__file__).with_name("conv.c")
 HEADER = Path(__file__).with_name("team.h")

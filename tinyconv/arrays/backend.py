@@ -1,0 +1,351 @@
+"""Array libraries: NumPy on the CPU, CuPy on an NVIDIA GPU, and arrays that have nothing but a shape.
+
+Ops are written against `xp`, the library's namespace, so a new library needs nothing here but a `Backend`. Which one
+an op runs on is decided from the types of its arrays; CuPy is imported only when somebody names a CUDA device.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinyconv.arrays import meta
+from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError
+from tinyconv.shapes import Shape
+
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: what the library is decides, not a type here
+
+
+captured_step: ContextVar[Any] = ContextVar("tinyconv_captured_step", default=None)
+"""The recorder of the step that is being captured (`tinyconv.capture`); None anywhere else."""
+
+
+def refuse_in_capture(what: str, instead: str) -> None:
+    """CaptureError inside a step that is captured: its replays could not do `what`."""
+    if captured_step.get() is not None:
+        raise CaptureError(f"capture: the step {what}, which a replay on the device cannot do; {instead}")
+
+
+class Backend(ABC):
+    """What an array library must offer."""
+
+    name: str
+    xp: Any
+    on_host: bool  # whether reading a value costs nothing: validators may then look at the data
+
+    @abstractmethod
+    def owns(self, array: Any) -> bool:
+        """Whether `array` is one of this library's."""
+
+    @abstractmethod
+    def device_of(self, array: Array) -> str:
+        """`cpu` or `cuda:0`."""
+
+    @abstractmethod
+    def asarray(self, array: Any, device: str) -> Array:
+        """`array`, from any backend, as one of this library's arrays on `device`; not copied if it is there already."""
+
+    @abstractmethod
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        """An array with one number everywhere, made on `device`."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The array on the host; NumPy's own arrays are returned as they are."""
+
+    @abstractmethod
+    def synchronize(self, device: str) -> None:
+        """Wait until everything asked of `device` is done (for timing)."""
+
+    def out_of_memory(self, what: str, error: MemoryError) -> None:
+        """Raise what there is more to say of `what` (an op's name) having found no memory; return if there is not."""
+        return
+
+
+class NumpyBackend(Backend):
+    name = "numpy"
+    xp = np
+    on_host = True
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray | np.generic)
+
+    def device_of(self, array: Array) -> str:
+        return "cpu"
+
+    def asarray(self, array: Any, device: str) -> Array:
+        return backend_of(array).to_numpy(array)
+
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return np.full(shape, value, dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(array)
+
+    def synchronize(self, device: str) -> None:
+        pass
+
+
+class CupyBackend(Backend):
+    """CuPy works on the device that is current in a thread, so that of the arrays is made current before they are used.
+
+    `backend_of` does it: who asks it what library to use may use it at once.
+    """
+
+    name = "cupy"
+    on_host = False
+
+    def __init__(self) -> None:
+        try:
+            import cupy
+        except ModuleNotFoundError as error:
+            raise DeviceError(
+                "device 'cuda' needs CuPy, which is not installed: pip install 'tinyconv[cuda13]' (CUDA 13) "
+                "or 'tinyconv[cuda12]' (CUDA 12), or use device='cpu'"
+            ) from error
+        except ImportError as error:
+            raise DeviceError(
+                f"device 'cuda' needs CuPy, which is installed and cannot be imported ({error.__cause__ or error}); "
+                "`python -c 'import cupy'` may say more. Use device='cpu' meanwhile"
+            ) from error
+        self.xp = cupy
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self.xp.ndarray)
+
+    def device_of(self, array: Array) -> str:
+        return f"cuda:{array.device.id}"
+
+    def asarray(self, array: Any, device: str) -> Array:
+        if not self.owns(array):
+            refuse_in_capture(
+                f"brings an array of shape {array.shape} from the host",
+                "give it as an argument, or make it before the step",
+            )
+        return self._made("to", device, self.xp.asarray, array)
+
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return self._made("full", device, self.xp.full, shape, value, dtype)
+
+    def _made(self, what: str, device: str, function: Any, *args: Any) -> Array:
+        self.use(self.check_device(device))
+        try:
+            return function(*args)
+        except MemoryError as error:
+            self.out_of_memory(what, error)
+            raise
+
+    def use(self, number: int) -> None:
+        """Make this the device that CuPy works on in this thread, from now on."""
+        if number != self.xp.cuda.runtime.getDevice():
+            self.xp.cuda.Device(number).use()
+
+    def check_device(self, device: str) -> int:
+        """The number of a device that is there; DeviceError, with the reason, for one that is not."""
+        runtime = self.xp.cuda.runtime
+        number = int(device.partition(":")[2] or 0)
+        try:
+            found = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
+            made_for, driver = runtime.runtimeGetVersion(), runtime.driverGetVersion()
+            if 0 < driver < made_for:  # 0: there is none
+                raise DeviceError(
+                    f"device {device!r}: CuPy is made for CUDA {cuda_version(made_for)} and the driver knows CUDA up "
+                    f"to {cuda_version(driver)}: update the driver, or pip install 'tinyconv[cuda{driver // 1000}]' in "
+                    "place of that CuPy; or use device='cpu'"
+                ) from error
+            raise DeviceError(
+                f"device {device!r}: no CUDA driver or GPU was found ({error}); use device='cpu'"
+            ) from error
+        if number >= found:
+            raise DeviceError(f"device {device!r}: this machine has {found} GPU(s), numbered from 0")
+        return number
+
+    def out_of_memory(self, what: str, error: MemoryError) -> None:
+        if isinstance(error, OutOfMemoryError):  # said already
+            return
+        number = self.xp.cuda.runtime.getDevice()
+        free, total = self.xp.cuda.runtime.memGetInfo()
+        raise OutOfMemoryError(
+            f"{what}: no memory left on cuda:{number}. {error} Of its {total / 2**30:.1f} GiB, "
+            f"{(total - free) / 2**30:.1f} are in use, by other programs too: use a smaller batch, or no_grad() where "
+            "nothing is to be trained"
+        ) from error
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        refuse_in_capture(
+            f"reads values of a tensor of shape {array.shape} on the host",
+            "return the tensor and read it after the step (.item(), float, if, print, .cpu())",
+        )
+        host: np.ndarray[Any, Any] = self.xp.asnumpy(array)
+        return host
+
+    def synchronize(self, device: str) -> None:
+        refuse_in_capture("waits for the device", "wait after it")
+        self.use(self.check_device(device))
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+def cuda_version(number: int) -> str:
+    """CUDA's number of a version, as people write it: 12040 is 12.4."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+class MetaBackend(Backend):
+    """Arrays without elements (`tinyconv.arrays.meta`)."""
+
+    name = "meta"
+    xp = meta.LIBRARY
+    on_host = False  # there is no value to look at
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, meta.MetaArray)
+
+    def device_of(self, array: Array) -> str:
+        return "meta"
+
+    def asarray(self, array: Any, device: str) -> Array:
+        return meta.MetaArray(array.shape, array.dtype)
+
+    def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
+        return meta.MetaArray(shape, dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        host: np.ndarray[Any, Any] = array.item()  # which says why not
+        return host
+
+    def synchronize(self, device: str) -> None:
+        pass
+
+
+NUMPY = NumpyBackend()
+META = MetaBackend()
+_cupy: CupyBackend | None = None
+
+
+def cupy_backend() -> CupyBackend:
+    """The CuPy backend, imported at the first call; DeviceError where there is no CuPy."""
+    global _cupy
+    if _cupy is None:
+        _cupy = CupyBackend()
+    return _cupy
+
+
+def backend_of(*arrays: Any) -> Backend:
+    """The one backend that all `arrays` belong to. Python numbers and None belong to any; with nothing else, NumPy.
+
+    A mixture raises DeviceError. With CuPy, the arrays' device is the current one from here on.
+    """
+    found: Backend | None = None
+    first: Any = None
+    for array in arrays:
+        if type(array) is np.ndarray or isinstance(array, np.generic):
+            backend: Backend = NUMPY
+        elif array is None or isinstance(array, int | float):
+            continue
+        elif META.owns(array):
+            backend = META
+        elif "cupy" in sys.modules and cupy_backend().owns(array):
+            backend = cupy_backend()
+        else:
+            raise DeviceError(f"expected a NumPy or CuPy array or a number, got {type(array).__name__}")
+        if found is None:
+            found, first = backend, array
+        elif {backend, found} == {NUMPY, META} and _joining.get():
+            found = META
+        elif backend is not found or backend.device_of(array) != found.device_of(first):
+            raise DeviceError(
+                f"arrays on two devices met: {_describe(found, first)} and {_describe(backend, array)}; "
+                "move one of them with .to(device), or the whole model with model.to(device)"
+            )
+    if found is _cupy and found is not None:
+        found.use(first.device.id)
+    return found or NUMPY
+
+
+def ready(array: Array) -> Array:
+    """The array, whose device is the current one from here on (see `backend_of`)."""
+    if type(array) is not np.ndarray:
+        backend_of(array)
+    return array
+
+
+def _describe(backend: Backend, array: Array) -> str:
+    return f"{array.dtype} {array.shape} on {backend.device_of(array)}"
+
+
+_joining: ContextVar[bool] = ContextVar("tinyconv_joining", default=False)
+
+
+@contextmanager
+def constants_join() -> Iterator[None]:
+    """Inside, arrays of the CPU may meet those without elements, of which the result has none either.
+
+    A model that is asked for its shapes alone may hold constants that are no buffers.
+    """
+    token = _joining.set(True)
+    try:
+        yield
+    finally:
+        _joining.reset(token)
+
+
+_default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
+
+
+class device:
+    """In a `with` block, tensors and parameters are made on this device where no other is named.
+
+    with tc.device("meta"):
+        model = models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
+    """
+
+    def __init__(self, name: str | device) -> None:
+        self.name = device_name(name)
+        self._before: list[str | None] = []
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"device({self.name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other) if isinstance(other, str | device) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __enter__(self) -> None:
+        self._before.append(_default.get())
+        _default.set(self.name)
+
+    def __exit__(self, *error: object) -> None:
+        _default.set(self._before.pop())
+
+
+def default_device() -> str | None:
+    """The device that a `with device(...)` block names; None outside of one."""
+    return _default.get()
+
+
+def device_name(device: Any) -> str:
+    """A device as it is written: None -> `cpu` or the default, `cuda` -> `cuda:0`."""
+    name, _, number = str(device or _default.get() or "cpu").partition(":")
+    if name in ("cpu", "meta") and not number:
+        return name
+    if name == "cuda" and (not number or number.isdigit()):
+        return f"cuda:{number or 0}"
+    raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda', 'cuda:N' or 'meta'")
+
+
+def backend_for(device: str | None) -> Backend:
+    """The backend that holds arrays of `device`."""
+    name = device_name(device)
+    return NUMPY if name == "cpu" else META if name == "meta" else cupy_backend()

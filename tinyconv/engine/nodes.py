@@ -1,0 +1,174 @@
+"""The two kinds of nodes on the tape of tensors: leaves, where gradients end up, and ops that were run."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from tinyconv.arrays.backend import Array, ready
+from tinyconv.engine.context import Layer, context
+from tinyconv.engine.tape import Node, number
+from tinyconv.engine.variants import place_of, shown
+from tinyconv.engine.writes import Storage
+from tinyconv.errors import GraphError
+
+RETAIN: Any = object()  # in OpNode.grad: the gradient that arrives is wanted
+FREED: Any = object()  # in OpNode.saved: the node was walked
+
+
+class Gradient:
+    """A gradient that a node keeps: the array, and the count of writes to it. `Tensor.grad` makes a Tensor of it."""
+
+    __slots__ = ("_storage", "array")
+
+    def __init__(self, array: Array) -> None:
+        self.array, self._storage = array, Storage()
+
+
+class Leaf(Node):
+    """Where gradients end up: the node of a tensor that requires grad and was not computed."""
+
+    __slots__ = ("array", "converted", "fresh", "grad", "storage")
+    is_leaf = True
+
+    def __init__(self, array: Array, storage: Storage) -> None:
+        super().__init__()
+        self.array, self.storage = array, storage
+        self.converted = False  # since a tensor asked for its gradient
+        self.grad: Any = None  # a Gradient; or a Tensor with that array, once somebody asked for it
+        self.fresh: Array = None  # the gradient on its way here that nobody else will hold
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        ready(grad)
+        owned = owned or (grad is self.fresh and not self.hooks)  # a hook may have kept it
+        self.fresh = None
+        if self.grad is None:
+            # A borrowed gradient may be a view of another one, or the caller's own array.
+            self.grad = Gradient(grad if owned else grad.copy())
+        else:
+            self.grad.array += grad
+            self.grad._storage.wrote(self.grad.array)
+        observer = context.get().observer
+        if observer is not None:
+            observer.gathered(self, self.grad.array)
+        return ()
+
+
+# The inputs that need no gradient, by number, each with its storage: nothing else could find them again.
+Constants: TypeAlias = dict[int, tuple[Any, Storage | None]]
+NONE: Constants = {}
+
+
+def constants_of(inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any]) -> Constants:
+    """The inputs that need no gradient; a number has no storage."""
+    return {i: (arrays[i], getattr(inputs[i], "_storage", None)) for i, parent in enumerate(parents) if parent is None}
+
+
+class OpNode(Node):
+    """One op that was run: its pair, what the pair saved, and the geometry it was called with.
+
+    Its repr says where the op is to be read, and which pair ran.
+    """
+
+    __slots__ = (
+        "constants", "dtype", "geometry", "grad", "layer", "line", "op", "others", "pair", "saved", "shape", "storage",
+        "xp",
+    )  # fmt: skip
+
+    def __init__(
+        self, op: Any, pair: Any, xp: Any, parents: list[Any], constants: Constants, geometry: dict[str, Any],
+        saved: Any, array: Array, storage: Storage, layer: Layer | None,
+    ) -> None:  # fmt: skip
+        self.order, self.parents, self.hooks = number(), parents, None  # super().__init__ would cost 0.1 us
+        self.op, self.pair, self.xp, self.geometry = op, pair, xp, geometry
+        self.constants, self.saved = constants, saved
+        self.shape, self.dtype, self.storage = array.shape, array.dtype, storage  # of the output
+        self.others: tuple[Storage, ...] = ()  # of its further outputs
+        self.layer = layer  # the module that ran it
+        self.line: str | None = None  # of the user's program; noted only under detect_anomaly
+        self.grad: Any = None  # as in a Leaf, for `retain_grad`
+
+    def __repr__(self) -> str:
+        ran = "" if self.pair is self.op else f"; ran {place_of(self.pair)}"
+        return f"<{shown(self.op, self.pair)}: {place_of(self.op)}{ran}>"
+
+    def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        self.check_saved()
+        if self.grad is not None:
+            self.grad = Gradient(grad.copy() if self.grad is RETAIN else self.grad.array + grad)
+        ready(grad)
+        grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        self.check_gradients(grads)
+        if getattr(self.pair, "returns_fresh", False):  # nobody else will hold them, so a leaf need not copy its own
+            for parent, parent_grad in zip(self.parents, grads, strict=True):
+                if parent is not None and parent.is_leaf:
+                    cast(Leaf, parent).fresh = parent_grad
+        observer = context.get().observer
+        if observer is not None:
+            observer.pulled(self, grad, grads)
+        return grads
+
+    def check_saved(self) -> None:
+        """GraphError unless what was saved is still there, and as it was."""
+        if self.saved is FREED:
+            raise GraphError(
+                f"backward: the graph through {shown(self.op, self.pair)!r} was walked before and what it saved is "
+                "freed; to walk it twice, call the first backward with retain_graph=True"
+            )
+        for i, parent in enumerate((*self.parents, self)):
+            storage = self.constants[i][1] if parent is None else cast(Any, parent).storage
+            if storage is not None and storage.changed_since(self.order):
+                self._refuse(i, storage.memory)
+        for storage in self.others:
+            if storage.changed_since(self.order):
+                self._refuse(len(self.parents), storage.memory)
+
+    def _refuse(self, i: int, memory: Array) -> None:
+        """GraphError if the pair saved a part of this memory."""
+        for array in self.saved:
+            if hasattr(array, "strides") and self.xp.may_share_memory(array, memory):
+                what = "an output" if i == len(self.parents) else f"input {i}"
+                raise GraphError(
+                    f"backward: {shown(self.op, self.pair)!r} saved {what} ({array.dtype}, shape {array.shape}) for "
+                    "its gradient, and it was written to in place since; write to a copy (x.clone()), or make a new "
+                    "tensor (x = x + 1 instead of x += 1)"
+                )
+
+    def check_gradients(self, grads: Any) -> None:
+        """GraphError unless the op's backward, which may be a user's, returned what it should."""
+        name = shown(self.op, self.pair)
+        if not isinstance(grads, tuple) or len(grads) != len(self.parents):
+            got = f"{len(grads)} of them" if isinstance(grads, tuple) else f"a {type(grads).__name__}"
+            raise GraphError(
+                f"backward: {name!r} has {len(self.parents)} inputs, and its backward must return a tuple with a "
+                f"gradient (or None) for each, got {got}: {place_of(self.pair)}"
+            )
+        for i, (parent, grad) in enumerate(zip(cast(Any, self.parents), grads, strict=True)):
+            if parent is None or grad is None:
+                continue
+            if grad.shape != parent.shape or grad.dtype != parent.dtype:
+                if parent.is_leaf and parent.converted:
+                    raise GraphError(
+                        f"backward: input {i} of {name!r} was converted to {parent.dtype} {parent.shape} after the "
+                        "forward (module.to, x.data = ...); convert before it"
+                    )
+                raise GraphError(
+                    f"backward: {name!r} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
+                    f"{parent.dtype} {parent.shape}: {place_of(self.pair)}"
+                )
+
+    def release(self) -> None:
+        self.saved = FREED
+        self.constants = NONE
+        self.layer = None  # a module may hold its output

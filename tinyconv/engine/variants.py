@@ -1,0 +1,223 @@
+"""Variants: other ways to compute the same op, chosen by name.
+
+    with tc.using(conv2d="loop"):
+        model(x)
+
+A variant replaces the whole (forward, backward) pair of an op, so what it saves is its own business; it must give what
+the readable pair gives. One table serves three ends: choosing an implementation, the axis of the benchmarks, and the
+matrix of the tests.
+
+Where nothing is chosen an op runs its default variant, if it has one that takes the inputs (`tinyconv.fast` registers
+those), else itself. `using("readable")` runs the ops themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import unwrap
+from pathlib import Path
+from typing import Any
+
+from tinyconv import ops
+from tinyconv.engine.context import context
+from tinyconv.errors import VariantError
+from tinyconv.ops import loops
+
+READABLE = "readable"
+"""The op itself: a name that every op has."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One pair for one op: where it runs, and for which inputs."""
+
+    name: str
+    pair: Any  # a class with forward and backward
+    backend: str | None = None  # "numpy", "cupy", or None for any
+    applies: Callable[..., bool] | None = None  # (*arrays, **geometry): whether the pair takes these; None: all
+
+    def takes(self, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> bool:
+        return self.backend in (None, backend) and (self.applies is None or self.applies(*arrays, **geometry))
+
+
+_table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
+defaults: dict[Any, list[str]] = {}
+"""The default variants of an op, best first: the first whose `applies` accepts the inputs runs.
+
+The key is the op itself and not its name, because a class derived from an op is another op. A kernel (see
+`register_kernel`) goes by its name."""
+
+
+def op_name(op: Any) -> str:
+    """What messages and `using` call an op."""
+    name: str = getattr(op, "name", None) or op.__name__
+    return name
+
+
+def shown(op: Any, pair: Any) -> str:
+    """An op and the variant of it that ran, as messages name them: `conv2d (tiled)`, `Mul (readable)`."""
+    return f"{op_name(op)} ({name_of(op, pair) or 'a variant no longer registered'})"
+
+
+def place_of(pair: Any) -> str:
+    """Where the backward of an op or of a variant is to be read: `tinyconv/ops/conv.py:97`."""
+    backward = unwrap(unwrap(pair).backward)
+    code = getattr(backward, "__code__", None)
+    if code is None:  # compiled, or a callable object
+        return f"{type(backward).__module__}.{type(backward).__qualname__}"
+    for root in (_ROOT, os.getcwd()):
+        if code.co_filename.startswith(root + os.sep):
+            return f"{Path(code.co_filename).relative_to(root).as_posix()}:{code.co_firstlineno}"
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+_ROOT = str(Path(__file__).parents[2])
+
+
+def register(
+    op: str,
+    name: str,
+    pair: Any,
+    *,
+    backend: str | None = None,
+    applies: Callable[..., bool] | None = None,
+) -> None:
+    """Add a variant of an op: another pair of functions that gives the same values and gradients.
+
+    Args:
+        op: The op's name, such as "conv2d".
+        name: What `using` and messages call the variant.
+        pair: A class with `forward` and `backward`, with the signatures of the op's own (see `tinyconv.ops`).
+        backend: "numpy" or "cupy" where the pair works on the arrays of one library only.
+        applies: `applies(*arrays, **geometry)` says whether the pair takes these inputs. Where it is false, or on
+            another backend, the pair that would run without the choice runs instead.
+
+    Raises VariantError where the pair lacks a half, or the name is "readable".
+
+        tc.register("Exp", "mine", MyExp)
+        with tc.using(Exp="mine"):
+            x.exp()
+    """
+    for half in ("forward", "backward"):
+        if not callable(getattr(pair, half, None)):
+            raise VariantError(f"register({op!r}, {name!r}): {pair!r} has no {half}; a variant is a whole pair")
+    if name == READABLE:
+        raise VariantError(f"register({op!r}, {name!r}): that name is the op's own; choose another")
+    _add(op, Variant(name, pair, backend, applies))
+
+
+def register_kernel(name: str, variant: str, kernel: Any, *, backend: str, by_default: bool = True) -> None:
+    """Add a variant of a function without a backward: an optimiser's rule, the making of a batch.
+
+    What the kernel takes and does is between it and its caller. It runs where `using` chooses it and, if `by_default`,
+    where nothing is chosen. Anywhere else, and where its `applies(*args)` is false, the readable function runs.
+    """
+    _add(name, Variant(variant, kernel, backend, getattr(kernel, "applies", None)))
+    if by_default:
+        defaults[name] = [variant]
+
+
+def _add(op: str, new: Variant) -> None:
+    """Put a variant into the table, in place of the one of its name and backend."""
+    rows = _table.setdefault(op, {})
+    rows[new.name] = [*(variant for variant in rows.get(new.name, []) if variant.backend != new.backend), new]
+
+
+def kernel_for(name: str, backend: str, *args: Any) -> Any:
+    """The kernel that runs in place of a readable function; None where the readable one is to run."""
+    choice = (context.get().variants or {}).get(name)
+    return None if choice == READABLE else _taking(name, choice, defaults.get(name, ()), backend, list(args), {})
+
+
+def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
+    """The names of the variants of `op`; without `op`, of every op that has some. Every op also has "readable".
+
+    Raises VariantError where the op has no variants.
+    """
+    if op is None:
+        return {name: list(rows) for name, rows in _table.items()}
+    return list(variants_of(op))
+
+
+def variants_of(op: str) -> dict[str, list[Variant]]:
+    """The rows of the table for one op; VariantError if it has none."""
+    if op not in _table:
+        raise VariantError(f"no op {op!r} has variants; these do: {', '.join(_table)}")
+    return _table[op]
+
+
+@contextmanager
+def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
+    """Choose variants within a `with` block (or a decorated function).
+
+    Args:
+        everywhere: A variant to choose for every op that has one of that name. `"readable"` lets every op run as it is
+            written in `tinyconv.ops`.
+        **choices: The variant for single ops: `conv2d="loop"`.
+
+    Nested blocks add up, and the innermost wins. Backward uses the pair that forward used, wherever it is called.
+    Raises VariantError for an op or a variant that does not exist.
+
+        with tc.using(conv2d="loop"):
+            y = model(x)
+    """
+    if everywhere is not None:
+        found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
+        if not found:
+            raise VariantError(f"no op has a variant {everywhere!r}; there are {available()}")
+        choices = found | choices
+    for op, name in choices.items():
+        if name not in variants_of(op) and name != READABLE:
+            raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
+    now = context.get()
+    context.set(now.but(variants=(now.variants or {}) | choices))
+    try:
+        yield
+    finally:
+        context.set(now)
+
+
+def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:
+    """The pair to run `op` with: the variant chosen for it, else a default one, else the op itself.
+
+    A variant that does not take these inputs is passed over.
+    """
+    now = context.get()
+    name = op_name(op)
+    choice = now.variants.get(name) if now.variants else None
+    pair = op if choice == READABLE else _taking(name, choice, defaults.get(op, ()), backend, arrays, geometry) or op
+    return pair if now.profiler is None else now.profiler.timed(op, pair, arrays, geometry, now.layer)
+
+
+def _taking(
+    name: str, choice: str | None, otherwise: Iterable[str], backend: str, arrays: list[Any], geometry: dict[str, Any]
+) -> Any:
+    """The pair of the first of these variants that takes the inputs; None if none does."""
+    for wanted in otherwise if choice is None else (choice, *otherwise):
+        for variant in _table[name][wanted]:
+            if variant.takes(backend, arrays, geometry):
+                return variant.pair
+    return None
+
+
+def name_of(op: Any, pair: Any) -> str:
+    """The name of the variant that `pair` is: "readable" for the op itself, "" for one no longer registered."""
+    pair = unwrap(pair)  # a profiler puts a clock around it
+    if pair is op:
+        return READABLE
+    rows = _table.get(op_name(op), {}).items()
+    return next((name for name, row in rows if any(variant.pair is pair for variant in row)), "")
+
+
+def has_choice(op: Any) -> bool:
+    """Whether another pair than the op itself may run here: a chosen variant, or a default one."""
+    choice = (context.get().variants or {}).get(op_name(op))
+    return op in defaults if choice is None else choice != READABLE
+
+
+for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):
+    register(_op.name, "im2col", _op)
+    register(_op.name, "loop", _loop, backend="numpy")

@@ -1,0 +1,370 @@
+"""Convolution in NumPy at the speed of BLAS: images with the batch innermost (see layout.py), one product a row.
+
+The letters are those of `ops.conv`; L = OW * N is what a row of the output holds for one filter. A row of the output is
+a product of the weights with the KH rows of images under it, which lie together in memory:
+
+    columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)
+    shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N), y[h, f, w] = sum_v parts[v, f, w + v - PW]
+
+The first copies its input KW times, the second adds its output up KW times; which is better is a matter of C and F.
+The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.
+The gradient of the filters is, for each kernel column, a product of rows of images with rows of gradients, and needs no
+copy at all. BLAS has one path for small products and one for large. Up to SMALL multiplications the first is faster,
+for it packs nothing: where the weights are few, a row is multiplied in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinyconv.fast.numpy.layout import Array, images, matrices, rows
+from tinyconv.fast.numpy.pool import (
+    GEOMETRY,
+    POOLED_A_US,
+    maxima,
+    pooled,
+    relu_backward,
+    relu_in_place,
+    spread,
+)
+from tinyconv.host.threads import in_parts, parallel, threads_for
+from tinyconv.shapes import Pair, conv_output_size
+
+SMALL = 1_000_000
+"""OpenBLAS multiplies without packing up to so many multiplications (M N K, on AVX-512)."""
+WORKSPACE = 8 << 20
+"""Bytes of columns, or of parts, made at a time; less is slower, more falls out of the cache."""
+ROWS = 8
+"""Rows that the gradient of the filters is summed over at a time, where the images are padded."""
+MULTIPLICATIONS_A_US = 45_000
+"""Of a core: 90 GFLOP/s."""
+GAP = 16
+"""Elements between the rows of columns. Rows of whole pages would all fall on the same places of the nearest cache: the
+first convolution of LeNet then runs at 58 GFLOP/s, with the gap at 78."""
+WIDENING = 2.5
+"""Up to so many filters a channel the sums of shifts are faster, for 3x3 kernels on two cores: with 256 images, 169
+against 71 GFLOP/s from 256 channels to 64, 179 against 156 from 256 to 256, 176 against 145 from 64 to 128; from 64 to
+256 it is 153 against 170."""
+
+
+def row_groups(oh: int, kh: int, sh: int, ph: int, h: int) -> Iterator[tuple[int, int, int, int]]:
+    """(first, last, top, bottom): rows first ... last - 1 of the output see rows top ... bottom - 1 of the kernel.
+
+    The rest of the kernel lies over padding. Rows that see the same are one group: the inner ones, which see it all,
+    and a few at either edge.
+    """
+    first = 0
+    while first < oh:
+        top, bottom = max(0, ph - first * sh), min(kh, h + ph - first * sh)
+        last = first + 1
+        while last < oh and (max(0, ph - last * sh), min(kh, h + ph - last * sh)) == (top, bottom):
+            last += 1
+        yield first, last, top, bottom
+        first = last
+
+
+def column_range(v: int, ow: int, sw: int, pw: int, w: int) -> tuple[int, int]:
+    """The columns of the output that see, in kernel column v, a column of the image and not padding."""
+    first = max(0, -((v - pw) // sw))
+    return first, max(first, min(ow, (w - 1 + pw - v) // sw + 1))
+
+
+def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int) -> Array:
+    """Rows first ... last - 1 of images (H, C, W, N), those beyond the edge too, as (rows, KW, C, OW N + GAP), flat."""
+    h, c, w, n = x.shape
+    pitch = ow * n + GAP
+    memory = np.empty((last - first) * kw * c * pitch, x.dtype)
+    cols = matrices(memory, 0, (last - first, kw * c * pitch), (kw, c * pitch), (c, pitch), (ow, n), (n, 1))
+    if first >= 0 and last <= h and pw == 0 and sw == 1:
+        # Nothing lies outside: all in one copy. Calls are what threads wait for each other at.
+        cols[...] = matrices(x, first * c * w * n, (last - first, c * w * n), (kw, n), (c, w * n), (ow, n), (n, 1))
+        return memory
+    top, bottom = max(first, 0) - first, max(min(last, h) - first, 0)
+    cols[:top], cols[max(bottom, top) :] = 0, 0
+    for v in range(kw):
+        a, b = column_range(v, ow, sw, pw, w)
+        cols[top:bottom, v, :, :a], cols[top:bottom, v, :, b:] = 0, 0
+        if b > a:
+            start = a * sw + v - pw
+            cols[top:bottom, v, :, a:b] = x[first + top : first + bottom, :, start : start + (b - a - 1) * sw + 1 : sw]
+    return memory
+
+
+Rows: TypeAlias = Callable[[int, int, Array], None]
+"""rows_of(first, last, out): works out rows first ... last - 1 into out (rows, F, OW, N)."""
+
+
+def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
+    """weight (F, C, KH, KW) over x (H, C, W, N)."""
+    (_, c, _, n), (f, _, kh, kw), ow = x.shape, weight.shape, size[1]
+    (sh, sw), (ph, pw), length, k = stride, padding, ow * n, c * kh * kw
+    weight_rows = weight.transpose(0, 2, 3, 1).reshape(f, k)
+    block = block_length(length, f * k)
+    direct = (kh, kw, sh, sw, ph, pw) == (1,) * 4 + (0, 0)  # 1x1: the images are the columns
+    pitch = length if direct else length + GAP
+    most = max(1, (WORKSPACE // max(1, kw * c * pitch * x.itemsize) - kh) // sh + 1)
+    row, blocks = kw * c * pitch, (length // block, block)
+
+    def rows_of(first: int, last: int, out: Array) -> None:
+        step = last - first if direct else most
+        for start in range(first, last, step):
+            stop = min(last, start + step)
+            top = start * sh - ph
+            cols = x[start:stop] if direct else columns(x, top, (stop - 1) * sh - ph + kh, kw, sw, pw, ow)
+            np.matmul(
+                weight_rows,
+                matrices(cols, 0, (stop - start, sh * row), blocks, (k, pitch), (block, 1)),
+                out=matrices(
+                    out, (start - first) * f * length, (stop - start, f * length), blocks, (f, length), (block, 1)
+                ),
+            )
+
+    return rows_of
+
+
+def block_length(length: int, others: int) -> int:
+    """The longest part of a row, at least 128, that divides it and keeps a product with `others` under SMALL."""
+    block = length
+    while block % 2 == 0 and block > 128 and block * others > SMALL:
+        block //= 2
+    return block if block * others <= SMALL else length
+
+
+def by_shifts(x: Array, weight: Array, padding: Pair, size: Pair) -> Rows:
+    """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
+    (h, c, w, n), (f, _, kh, kw), (oh, ow), (ph, pw) = x.shape, weight.shape, size, padding
+    if ph > 1:  # else edge rows are few, and are worked out by themselves
+        inner, x = x, np.zeros((h + 2 * ph, c, w, n), x.dtype)
+        x[ph : ph + h], ph, h = inner, 0, h + 2 * ph
+    length, row, margin = ow * n, c * w * n, pw * n
+    pitch = w * n + margin  # the zeros after one row of parts are those before the next
+    weight_rows = np.ascontiguousarray(weight.transpose(3, 0, 2, 1))  # (KW, F, KH, C)
+    step = max(1, WORKSPACE // 4 // max(1, kw * f * pitch * x.itemsize))
+
+    def rows_of(first: int, last: int, out: Array) -> None:
+        memory = np.empty(margin + min(step, last - first) * kw * f * pitch, x.dtype)
+        memory[:margin] = 0
+        parts = memory[margin:].reshape(-1, kw * f, pitch)
+        parts[:, :, w * n :] = 0
+        for group_first, group_last, top, bottom in row_groups(oh, kh, 1, ph, h):
+            group_first, group_last = max(first, group_first), min(last, group_last)
+            if bottom <= top:
+                out[max(0, group_first - first) : max(0, group_last - first)] = 0
+                continue
+            taps = weight_rows[:, :, top:bottom].reshape(kw * f, -1)
+            block = block_length(w * n, taps.size)
+            blocks = (w * n // block, block)
+            for start in range(group_first, group_last, step):
+                count = min(step, group_last - start)
+                np.matmul(
+                    taps,
+                    matrices(x, (start + top - ph) * row, (count, row), blocks, (taps.shape[1], w * n), (block, 1)),
+                    out=matrices(memory, margin, (count, kw * f * pitch), blocks, (kw * f, pitch), (block, 1)),
+                )
+                shifted = matrices(memory, 0, (count, kw * f * pitch), (kw, f * pitch + n), (f, pitch), (length, 1))
+                to = out[start - first : start - first + count].reshape(count, f, length)
+                np.add.reduce(shifted, axis=1, out=to)
+
+    return rows_of
+
+
+def correlation(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
+    """weight (F, C, KH, KW) over x (H, C, W, N), by whichever way is the faster."""
+    (f, c, _, kw) = weight.shape
+    many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
+    if stride == (1, 1) and kw > 1 and (f <= WIDENING * c if many else c > 2 * f):
+        return by_shifts(x, weight, padding, size)
+    return by_columns(x, weight, stride, padding, size)
+
+
+def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
+    """All of it: (OH, F, OW, N), of the size given."""
+    out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
+    rows_of = correlation(x, weight, stride, padding, size)
+    in_parts(lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight))
+    return out
+
+
+def product_us(out: Array, weight: Array) -> float:
+    """About how many microseconds a core takes for `out`, or for the gradient of the filters from it."""
+    return out.size * (weight.size // max(1, len(weight))) / MULTIPLICATIONS_A_US
+
+
+def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
+    """dx (H, C, W, N), of the size given, from dy (OH, F, OW, N)."""
+    (f, c, kh, kw), (oh, _, ow, n) = weight.shape, dy.shape
+    (sh, sw), (ph, pw) = stride, padding
+    if stride == (1, 1) and ph < kh and pw < kw:
+        turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        return correlate(dy, turned, stride, (kh - 1 - ph, kw - 1 - pw), size)
+    dx = np.zeros((size[0], c, size[1], n), dy.dtype)
+    taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * c, f)
+    step = max(1, WORKSPACE // max(1, taps.shape[0] * ow * n * dy.itemsize))
+    for first in range(0, oh, step):
+        part = dy[first : first + step]
+        parts = np.matmul(taps, part.reshape(len(part), f, -1)).reshape(len(part), kh, kw, c, ow, n)
+        for u in range(kh):
+            top, bottom = (min(max(row, first), first + len(part)) for row in column_range(u, oh, sh, ph, size[0]))
+            for v in range(kw):
+                a, b = column_range(v, ow, sw, pw, size[1])
+                if bottom > top and b > a:
+                    start, left = top * sh + u - ph, a * sw + v - pw
+                    to = dx[
+                        start : start + (bottom - top - 1) * sh + 1 : sh, :, left : left + (b - a - 1) * sw + 1 : sw
+                    ]
+                    to += parts[top - first : bottom - first, u, v, :, a:b]
+    return dx
+
+
+def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tuple[int, ...]) -> Array:
+    """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
+    (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
+    (sh, sw), (ph, pw), length = stride, padding, ow * n
+    us = dy.size * c * kh * kw / MULTIPLICATIONS_A_US
+    if stride == (1, 1) and padding == (0, 0):  # all kernel columns at once
+        run = (length, 1)
+        seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
+        grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
+        products = np.empty((oh, kw, kh * c, f), x.dtype)
+        in_parts(lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us)
+        return np.add.reduce(products, axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
+    if stride == (1, 1):
+        pieces = [
+            (v, start, min(last, start + ROWS), top, bottom)
+            for first, last, top, bottom in row_groups(oh, kh, 1, ph, h)
+            for start in range(first, last if bottom > top else first, ROWS)
+            for v in range(kw)
+            if (seen_by := column_range(v, ow, 1, pw, w))[1] > seen_by[0]
+        ]
+
+        def piece(i: int) -> Any:
+            v, first, last, top, bottom = pieces[i]
+            a, b = column_range(v, ow, 1, pw, w)
+            size, run, taps = last - first, ((b - a) * n, 1), (bottom - top) * c
+            start = (first + top - ph) * c * w * n + (a + v - pw) * n
+            seen = matrices(x, start, (size, c * w * n), (taps, w * n), run)
+            grad = matrices(dy, first * f * length + a * n, (size, f * length), run, (f, length))
+            return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(bottom - top, c, f)
+
+        total = np.zeros((kw, kh, c, f), x.dtype)
+        for (v, _, _, top, bottom), found in zip(pieces, parallel(piece, len(pieces), threads_for(us)), strict=True):
+            total[v, top:bottom] += found
+        return total.transpose(3, 2, 1, 0)
+    total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * (length + GAP)
+    step = max(1, (WORKSPACE // max(1, row * x.itemsize) - kh) // sh + 1)
+    for first in range(0, oh, step):
+        last = min(oh, first + step)
+        cols = columns(x, first * sh - ph, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
+        seen = matrices(cols, 0, (last - first, sh * row), (kh * kw * c, length + GAP), (length, 1))
+        products = np.matmul(seen, dy[first:last].reshape(last - first, f, length).transpose(0, 2, 1))
+        total += np.add.reduce(products, axis=0).reshape(total.shape)
+    return total.transpose(3, 2, 0, 1)
+
+
+def bias_gradient(dy: Array) -> Array:
+    """The sums over all but the channels of (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
+    oh, f, ow, n = dy.shape
+    return np.add.reduce(dy.reshape(oh, f, ow * n) @ np.ones(ow * n, dy.dtype), axis=0)
+
+
+def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
+    """Not for groups or dilation; nor for half precision, which BLAS does not have."""
+    return groups == 1 and dilation == (1, 1) and x.dtype.char in "fd" and x.size > 0 and weight.size > 0
+
+
+def applies_with_pool(
+    x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], stride: Pair, padding: Pair, **geometry: Any
+) -> bool:
+    """Where both do."""
+    size = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
+    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and all(n % 2 == 0 for n in size)
+
+
+class Conv2d:
+    """See `ops.Conv2d`. Saves x, with the batch innermost, and the weights."""
+
+    @staticmethod
+    def forward(
+        xp: Any, x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> Any:
+        (_, _, h, w), (f, _, kh, kw) = x.shape, weight.shape
+        size = conv_output_size(h, kh, stride[0], padding[0]), conv_output_size(w, kw, stride[1], padding[1])
+        x = rows(x)
+        y = correlate(x, weight, stride, padding, size)
+        if bias is not None:
+            y += bias.reshape(f, 1, 1)
+        return images(y), (images(x), weight)
+
+    @staticmethod
+    def backward(
+        xp: Any, saved: Any, dy: Array, needs: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    ) -> Any:
+        x, weight = saved
+        x, dy, size = rows(x), rows(dy), x.shape[2:]
+        return (
+            images(images_gradient(dy, weight, stride, padding, size)) if needs[0] else None,
+            filters_gradient(x, dy, stride, padding, weight.shape) if needs[1] else None,
+            bias_gradient(dy) if needs[2] else None,
+        )
+
+
+class Conv2dRelu:
+    """See `ops.Conv2dRelu`."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
+        y, saved = Conv2d.forward(xp, x, weight, bias, **geometry)
+        return relu_in_place(y), (*saved, y)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        x, weight, y = saved
+        return Conv2d.backward(xp, (x, weight), relu_backward(y, dy), needs, **geometry)
+
+
+class Conv2dReluMaxPool2d:
+    """See `ops.Conv2dReluMaxPool2d`. The bias is added to the maxima: the same, for rounding never changes an order.
+    Rows of maps are pooled as soon as they are there; the maps are never there as a whole."""
+
+    @staticmethod
+    def forward(
+        xp: Any, x: Array, weight: Array, bias: Any, *, pool: Any, stride: Pair, padding: Pair, **geometry: Any
+    ) -> Any:
+        n, f = len(x), len(weight)
+        oh, ow = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
+        x = rows(x)
+        y, is_right, is_low = pooled(oh // 2, f, ow // 2, n, x.dtype)
+        rows_of = correlation(x, weight, stride, padding, (oh, ow))
+
+        def part(first: int, last: int) -> None:
+            maps = np.empty((2 * (last - first), f, ow, n), x.dtype)
+            rows_of(2 * first, 2 * last, maps)
+            maxima(maps, y[first:last], is_right[first:last], is_low[first:last])
+            if bias is not None:
+                y[first:last] += bias.reshape(f, 1, 1)
+            relu_in_place(y[first:last])
+
+        in_parts(part, oh // 2, 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US)
+        return images(y), (images(x), weight, images(y), is_right, is_low)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: Any, **geometry: Any) -> Any:
+        x, weight, y, is_right, is_low = saved
+        y, dy, (h, f, w, n) = rows(y), rows(dy), rows(y).shape
+        dmaps, sums, ones = (
+            np.empty((2 * h, f, 2 * w, n), dy.dtype),
+            np.empty((h, f), dy.dtype),
+            np.ones(w * n, dy.dtype),
+        )
+
+        def part(first: int, last: int) -> None:
+            grad = relu_backward(y[first:last], dy[first:last])
+            np.matmul(grad.reshape(last - first, f, w * n), ones, out=sums[first:last])  # what is spread adds up to it
+            spread(grad, is_right[first:last], is_low[first:last], dmaps[2 * first : 2 * last])
+
+        in_parts(part, h, dmaps.size / POOLED_A_US)
+        dx, dweight, _ = Conv2d.backward(xp, (x, weight), images(dmaps), (*needs[:2], False), **geometry)
+        return dx, dweight, np.add.reduce(sums, axis=0) if needs[2] else None

@@ -1,0 +1,174 @@
+"""2x2 max-pooling, alone and after a ReLU, and ReLU itself: images with the batch innermost (see layout.py).
+
+The maximum of four is that of two maxima: of each column, and then of the columns. Two masks note which it was, and
+backward sends the gradient down the same two forks, a multiplication by a mask and a subtraction each. Those are right
+as long as nothing is infinite or NaN; else `where` is used, which is slower. ReLU after the pooling gives what ReLU
+before it does, on a quarter of the numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyconv.fast.numpy.layout import Array, images, in_rows, is_finite_sum, rows
+from tinyconv.host.threads import in_parts
+
+POOLED_A_US = 2000
+"""Numbers, of what is pooled, in a microsecond of a core."""
+GEOMETRY = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
+
+
+def applies(x: Array, **geometry: Any) -> bool:
+    """For 2x2 windows side by side. A last row or column of images of odd size is in none of them."""
+    return geometry == GEOMETRY and x.dtype.char in "fd" and x.size > 0
+
+
+def windowed(x: Array) -> Array:
+    """What the windows cover of images (H, C, W, N): all of it, but for a last row or column that is left over."""
+    h, _, w, _ = x.shape
+    return x[: h // 2 * 2, :, : w // 2 * 2]
+
+
+def pooled(h: int, c: int, w: int, n: int, dtype: Any) -> tuple[Array, Array, Array]:
+    """What `maxima` fills: the maxima (H, C, W, N) of 2x2 windows, and where they lie: `is_right` (H, C, W, N), which
+    of the columns, and `is_low` (H, C, 2 W, N), which of each column."""
+    return np.empty((h, c, w, n), dtype), np.empty((h, c, w, n), bool), np.empty((h, c, 2 * w, n), bool)
+
+
+def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
+    """The maxima of 2x2 windows of x (2 H, C, 2 W, N), into what `pooled` made, or some rows of it."""
+    upper, lower = x[0::2], x[1::2]
+    columns = np.maximum(upper, lower)
+    left, right = columns[:, :, 0::2], columns[:, :, 1::2]
+    np.maximum(left, right, out=y)
+    np.greater(lower, upper, out=is_low)
+    np.greater(right, left, out=is_right)
+    low_left, low_right = is_low[:, :, 0::2], is_low[:, :, 1::2]
+    equal = np.equal(left, right)
+    if equal.any():  # the first counts, row by row: the upper right one comes before the lower left one
+        is_right |= equal & low_left & ~low_right
+    if not is_finite_sum(y):  # NaN is larger than everything, and of several the last counts
+        is_low |= np.isnan(lower)
+        nan_left, nan_right = np.isnan(left), np.isnan(right)
+        is_right |= nan_right & (~nan_left | low_right | ~low_left)
+        is_right &= ~(nan_left & ~nan_right)
+
+
+def spread(dy: Array, is_right: Array, is_low: Array, dx: Array) -> None:
+    """The gradient dx (2 H, C, 2 W, N) of what `maxima` were taken of: dy (H, C, W, N) at their places, 0 elsewhere."""
+    dcolumns = np.empty(is_low.shape, dy.dtype)
+    left, right, upper, lower = dcolumns[:, :, 0::2], dcolumns[:, :, 1::2], dx[0::2], dx[1::2]
+    if is_finite_sum(dy):
+        np.multiply(dy, is_right, out=right)
+        np.subtract(dy, right, out=left)
+        np.multiply(dcolumns, is_low, out=lower)
+        np.subtract(dcolumns, lower, out=upper)
+    else:
+        right[...], left[...] = np.where(is_right, dy, 0), np.where(is_right, 0, dy)
+        lower[...], upper[...] = np.where(is_low, dcolumns, 0), np.where(is_low, 0, dcolumns)
+
+
+class MaxPool2d:
+    """See `ops.MaxPool2d`."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, **geometry: Any) -> Any:
+        size, x = x.shape[2:], windowed(rows(x))
+        h, c, w, n = x.shape
+        y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
+        place = np.empty(y.shape, np.int32)
+
+        def part(first: int, last: int) -> None:
+            right, low = is_right[first:last], is_low[first:last]
+            maxima(x[2 * first : 2 * last], y[first:last], right, low)
+            lower = np.where(right, low[:, :, 1::2], low[:, :, 0::2])
+            np.add(right, 2 * lower.view(np.int8), out=place[first:last])
+
+        in_parts(part, h // 2, x.size / POOLED_A_US)
+        return (images(y), images(place)), (is_right, is_low, size)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        return (spread_in_parts(dy, None, *saved),)
+
+
+class ReluMaxPool2d:
+    """See `ops.ReluMaxPool2d`. Where a maximum is not positive its window has no gradient."""
+
+    @staticmethod
+    def forward(xp: Any, x: Array, **geometry: Any) -> Any:
+        size, x = x.shape[2:], windowed(rows(x))
+        h, c, w, n = x.shape
+        y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
+
+        def part(first: int, last: int) -> None:
+            maxima(x[2 * first : 2 * last], y[first:last], is_right[first:last], is_low[first:last])
+            relu_in_place(y[first:last])
+
+        in_parts(part, h // 2, x.size / POOLED_A_US)
+        return images(y), (images(y), is_right, is_low, size)
+
+    @staticmethod
+    def backward(xp: Any, saved: Any, dy: Array, needs: Any, **geometry: Any) -> Any:
+        return (spread_in_parts(dy, *saved),)
+
+
+def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, size: tuple[int, int]) -> Array:
+    """The gradient of images (N, C, *size), of dy (N, C, H, W); and of a ReLU, where y is what it made."""
+    dy, y = rows(dy), None if y is None else rows(y)
+    h, c, w, n = dy.shape
+    dx = np.empty((size[0], c, size[1], n), dy.dtype)
+    dx[2 * h :], dx[:, :, 2 * w :] = 0, 0
+    covered = windowed(dx)
+
+    def part(first: int, last: int) -> None:
+        grad = dy[first:last] if y is None else relu_backward(y[first:last], dy[first:last])
+        spread(grad, is_right[first:last], is_low[first:last], covered[2 * first : 2 * last])
+
+    in_parts(part, h, dx.size / POOLED_A_US)
+    return images(dx)
+
+
+# --- ReLU -----------------------------------------------------------------------------------------------------------
+
+ROW = 2048
+"""Elements compared at a time: against as many zeros, which NumPy does with vectors, and not against one number, which
+it does one by one."""
+FEW = 1 << 15
+"""Elements of which a pass costs less than a call."""
+RELUS_A_US = 4000
+"""Numbers in a microsecond of a core."""
+
+
+def relu_in_place(x: Array) -> Array:
+    """max(x, 0), written over x, an array that was just made and has no holes."""
+    if x.size <= ROW:
+        return np.maximum(x, 0, out=x)
+    flat = x.reshape(-1) if x.flags.c_contiguous else rows(x).reshape(-1)
+    size = next((size for size in (ROW, ROW - ROW // 4, ROW // 2, ROW // 4, ROW // 8) if flat.size % size == 0), 1)
+    runs = flat.reshape(-1, size) if size > 1 else flat.reshape(1, -1)
+    zeros = np.zeros(runs.shape[1], x.dtype)
+    in_parts(lambda a, b: np.maximum(runs[a:b], zeros, out=runs[a:b]), len(runs), x.size / RELUS_A_US)
+    return x
+
+
+def relu_backward(y: Array, dy: Array) -> Array:
+    """dy where y > 0, or NaN."""
+    if dy.size <= FEW:
+        return np.where(np.less_equal(y, 0), 0, dy)
+    innermost = in_rows(y) and in_rows(dy)  # else in the order of NumPy, or in two orders
+    if innermost:
+        y, dy = rows(y), rows(dy)
+    dx = np.empty_like(dy)
+
+    def part(first: int, last: int) -> None:
+        some, grad = y[first:last], dy[first:last]
+        if is_finite_sum(grad) and is_finite_sum(some):
+            np.multiply(grad, some > 0, out=dx[first:last])
+        else:
+            dx[first:last] = np.where(np.less_equal(some, 0), 0, grad)
+
+    in_parts(part, len(dy), dy.size / RELUS_A_US)
+    return images(dx) if innermost else dx

@@ -1,0 +1,1 @@
+"""The machine: the user's line, files, the environment, threads."""

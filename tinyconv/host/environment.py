@@ -1,0 +1,156 @@
+"""What a program runs on: for `tinyconv doctor`, and for the records of benchmarks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyconv.arrays.backend import cuda_version, cupy_backend, device_name
+
+
+def environment() -> dict[str, Any]:
+    """Versions, processor, cores this process may use, BLAS libraries with their threads, and GPUs."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": cores(),
+        "blas": blas(),
+        "gpu": gpu(),
+    }
+
+
+def stamp() -> dict[str, Any]:
+    """What every record carries: the day, the code, and what it ran on."""
+    return {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def cores() -> int:
+    """How many processor cores this process may use: those it is bound to, and no more than a container's limit."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return bound if limit >= bound else max(1, round(limit))
+
+
+def cpu_limit(root: Path, membership: Path) -> float:
+    """The processors' worth of time that control groups leave to this process; infinity where there is no limit.
+
+    Linux's, in version 2 (cpu.max, of this group and those above it) and version 1 (cpu.cfs_quota_us).
+    """
+    limits = [inf]
+    try:
+        groups = [line.split(":", 2)[2].strip("/") for line in membership.read_text(encoding="utf-8").splitlines()]
+    except (OSError, IndexError):
+        groups = []
+    for group in dict.fromkeys(["", *groups]):
+        for folder in (root / group, *(root / group).parents):
+            limits += _limits_of(folder)
+            if folder == root:
+                break
+    return min(limits)
+
+
+def _limits_of(folder: Path) -> list[float]:
+    found = []
+    for quota_file, period_file in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            words = (folder / quota_file).read_text(encoding="ascii").split()
+            if period_file is not None:
+                words += (folder / period_file).read_text(encoding="ascii").split()
+            quota, period = float(words[0]), float(words[1])
+        except (OSError, ValueError, IndexError):  # not there, or "max"
+            continue
+        if quota > 0 and period > 0:
+            found.append(quota / period)
+    return found
+
+
+def blas() -> list[str]:
+    """The BLAS libraries that are loaded; empty without threadpoolctl, which finds them."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
+    return [
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture', '')}, {pool['num_threads']} threads"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    ]
+
+
+def gpu() -> str:
+    """The GPUs that CuPy finds, or why it finds none."""
+    try:
+        cupy = cupy_backend().xp
+        count = cupy.cuda.runtime.getDeviceCount()
+        names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
+    except Exception as error:  # whatever is wrong with a driver is what we are here to say
+        return f"none: {str(error).splitlines()[0]}"
+    return f"CuPy {cupy.__version__}: {', '.join(names)}"
+
+
+def device_details(device: str) -> dict[str, Any]:
+    """What records say of the device they are of: its name, and of a GPU its memory, its compute capability, the
+    driver, and the versions of CuPy and CUDA. DeviceError where there is no such device."""
+    place = device_name(device)
+    if place == "cpu":
+        return {"name": processor()}
+    number, cupy = cupy_backend().check_device(place), cupy_backend().xp
+    found = cupy.cuda.runtime.getDeviceProperties(number)
+    return {
+        "name": found["name"].decode(),
+        "memory_mib": found["totalGlobalMem"] >> 20,
+        "compute_capability": f"{found['major']}.{found['minor']}",
+        "driver": driver(Path("/proc/driver/nvidia/version")),
+        "driver_cuda": cuda_version(cupy.cuda.runtime.driverGetVersion()),
+        "cuda": cuda_version(cupy.cuda.runtime.runtimeGetVersion()),
+        "cupy": cupy.__version__,
+    }
+
+
+def driver(path: Path) -> str:
+    """The version of NVIDIA's driver, as its kernel module tells it; "unknown" where it does not."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", path.read_text(encoding="utf-8"))
+    except OSError:
+        return "unknown"
+    return found[1] if found else "unknown"
+
+
+def commit() -> str:
+    """The commit of the checkout this runs from, with a + where files differ from it; "unknown" outside of one."""
+    import subprocess  # here, and below: each takes as long to import as all of the ops
+
+    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    except OSError:  # no git
+        return "unknown"
+
+
+def version_of(distribution: str) -> str:
+    """The version of an installed distribution, or "not installed"."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,221 @@
+"""detect_anomaly: who made the first NaN or infinity, and of what."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.engine.context import Change, Context, Layer, context
+from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.variants import op_name
+from tinyconv.errors import AnomalyError
+from tinyconv.host.user_frame import user_line
+from tinyconv.tensor.tensor import Tensor
+
+
+class detect_anomaly(Change):
+    """Raise AnomalyError where a NaN or an infinity is made: a `with` block, or a decorator.
+
+        with tc.detect_anomaly():
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+
+    Outputs are checked as they are made and gradients as they come. The error names the op, the layer, your line, and
+    the shapes, minima and maxima of what went in. A NaN that an input already holds is reported of that input. An
+    infinity that an input already holds is passed on without a word, for masks are made of them; in gradients nothing
+    infinite is meant, and it is reported wherever it comes from.
+
+    Around the forward alone or the backward alone it checks what it sees; for the line of an op whose gradient is wrong
+    it must be around the forward too. With `check_nan=False` nothing is checked and only the lines are noted, which
+    `trace` then shows.
+
+    Every value is read once more, and a GPU is waited for after every op: for finding a mistake, not for training.
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        if not isinstance(check_nan, bool):
+            raise TypeError(f"detect_anomaly: check_nan must be True or False, got {check_nan!r}; @detect_anomaly()?")
+        super().__init__()
+        self.check_nan = check_nan
+
+    def changed(self, now: Context) -> Context:
+        return now.but(observer=_Observer(self.check_nan))
+
+    def _recreate_cm(self) -> detect_anomaly:
+        return type(self)(self.check_nan)
+
+
+_FIXES = {
+    "Div": "keep the divisor away from 0: x / (y + eps), y.clamp(min=eps)",
+    "Exp": "let softmax, log_softmax, logsumexp or sigmoid take the exponential: they cannot overflow",
+    "Log": "keep what goes in above 0: (x + eps).log(), x.clamp(min=eps); of a softmax, use log_softmax",
+    "Pow": "keep the base away from 0, and above it under a fraction: (x + eps) ** p",
+    "Sqrt": "keep what goes in above 0: (x + eps).sqrt(), x.clamp(min=eps)",
+}
+
+
+class _Observer:
+    """What `apply` and the walk report to. With `line` given it only notes that line, of whatever op is made."""
+
+    def __init__(self, check_nan: bool, line: str | None = None) -> None:
+        self.check_nan, self.line = check_nan, line
+        self.paths: dict[Any, str] = {}  # of the parameters that went into an op: their nodes do not know them
+
+    def within(self, node: OpNode) -> _Observer:
+        """Who watches the steps of the backward of `node`, where that is recorded itself: it notes whose they are."""
+        line = node.line or "an unknown line, for the forward ran outside detect_anomaly"
+        return _Observer(False, f"{line} (in the backward of {op_name(node.op)!r})")
+
+    def made(self, op: Any, inputs: tuple[Any, ...], geometry: dict[str, Any], outputs: tuple[Tensor, ...]) -> None:
+        """An op has run."""
+        line = self.line or user_line()
+        node = outputs[0]._node
+        if isinstance(node, OpNode):
+            node.line = line
+        if not self.check_nan:
+            return
+        self.paths.update((t._node, t.path) for t in inputs if getattr(t, "path", None))
+        bad = next((t.array for t in outputs if not _finite(t.array)), None)
+        if bad is None:
+            return
+        name, given = repr(op_name(op)), [t.array if isinstance(t, Tensor) else t for t in inputs]
+        infinite = any(_infinities(x) for x in (*given, *geometry.values()))
+        if infinite and not _nans(bad):
+            return  # passed on
+        said = f"{name} made {_found(bad)} in its output {_kind(bad)}" + " out of infinities" * infinite
+        holder = next((i for i, x in enumerate(given) if _nans(x)), None) if _nans(bad) else None
+        if holder is not None:
+            said = f"input {holder} of {name} already holds NaN: in the data, made by optimizer.step(), or made before "
+            said += "this block"
+        fix = [] if holder is not None or infinite else _fix(op)
+        raise _error(said, context.get().layer, [f"at {line}", *_described("input", given), *fix])
+
+    def left(self, layer: Layer, output: Any) -> None:
+        """A layer has returned, of which the ops in it have said all."""
+
+    def pulled(self, node: OpNode, grad: Array, grads: Any) -> None:
+        """The gradients of an op's inputs have been computed from `grad`, that of its output."""
+        if not self.check_nan:
+            return
+        name, fix = repr(op_name(node.op)), []
+        if not _finite(grad):
+            said = f"the gradient of what {name} gave, {_kind(grad)}, holds {_found(grad)} that no op made: given to "
+            said += "backward, returned by a hook, or a sum of gradients that overflowed"
+        else:
+            bad = next(((i, g) for i, g in enumerate(grads) if g is not None and not _finite(g)), None)
+            if bad is None:
+                return
+            said = f"the backward of {name} made {_found(bad[1])} in the gradient of input {bad[0]}, {_kind(bad[1])}"
+            fix = _fix(node.op)
+        line = (
+            f"recorded at {node.line}"
+            if node.line
+            else "its line: run the forward (or the backward with create_graph=True) that recorded it inside "
+            "detect_anomaly too"
+        )
+        saved = _described("saved", node.saved, [_which_input(node, x) for x in node.saved])
+        raise _error(said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *saved, *fix])
+
+    def gathered(self, leaf: Any, array: Array) -> None:
+        """A leaf has got its share of a walk: `array` is all that it has now."""
+        if not self.check_nan or _finite(array):
+            return
+        whose = repr(self.paths[leaf]) if leaf in self.paths else "a leaf"
+        said = (
+            f"the gradient of {whose}, {_kind(array)}, holds {_found(array)} that no op made: shares that overflowed "
+        )
+        said += "when they were added up, within one backward or to the .grad of one before; returned by a hook; or "
+        said += "given to backward"
+        raise _error(said, None, [])
+
+
+def _error(said: str, layer: Layer | None, lines: list[str]) -> AnomalyError:
+    if layer is not None and layer.caller is None:  # it has no path to be named by
+        lines = [f"in {type(layer.module).__name__}", *lines]
+    error = AnomalyError("\n  ".join([f"detect_anomaly: {said}", *lines]))
+    if layer is not None:
+        layer.sign(error)
+    return error
+
+
+def _fix(op: Any) -> list[str]:
+    """A line with the likely fix, for ops of which it can be told."""
+    known = _FIXES.get(op_name(op))
+    return [f"likely fix: {known}"] if known else []
+
+
+def _which_input(node: OpNode, saved: Any) -> str:
+    """` (input 1)`, where what was saved is an input that is still at hand: a leaf, or one without a gradient."""
+    for i, parent in enumerate(node.parents):
+        array = node.constants[i][0] if parent is None else getattr(parent, "array", None)
+        if array is saved:
+            return f" (input {i})"
+    return ""
+
+
+# --- what is in an array --------------------------------------------------------------------------------------------
+
+
+def _finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(backend_of(array).xp.isfinite(array).all())
+
+
+def _nans(x: Any) -> int:
+    """How many there are, in an array or a number; none in anything else."""
+    return _count("isnan", x)
+
+
+def _infinities(x: Any) -> int:
+    return _count("isinf", x)
+
+
+def _count(kind: str, x: Any) -> int:
+    if isinstance(x, float):
+        return int(getattr(math, kind)(x))
+    return int(getattr(backend_of(x).xp, kind)(x).sum()) if _is_array(x) and x.dtype.kind == "f" else 0
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "strides")
+
+
+def _described(label: str, things: Any, notes: list[str] | None = None) -> list[str]:
+    """A line for each array and number among them, with a note on it."""
+    return [
+        f"{label} {i}{note}: {_summary(x) if _is_array(x) else repr(x)}"
+        for i, (x, note) in enumerate(zip(things, notes or [""] * len(things), strict=True))
+        if _is_array(x) or isinstance(x, int | float)
+    ]
+
+
+def _kind(array: Array) -> str:
+    return f"{array.dtype} {array.shape}"
+
+
+def _summary(array: Array) -> str:
+    """`float32 (64, 10), -3.2 to 4.5, 3 NaN (first at [0, 2])`."""
+    parts = [_kind(array)]
+    known = array[backend_of(array).xp.isfinite(array)]
+    if known.size and array.dtype.kind != "b":
+        low, high = known.min(), known.max()
+        all_of_it = f"all {_number(low)}" if array.ndim else _number(low)
+        parts.append(f"{_number(low)} to {_number(high)}" if low != high else all_of_it)
+    if not _finite(array):
+        parts.append(_found(array))
+    return ", ".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value.item():.5g}"
+
+
+def _found(array: Array) -> str:
+    """`3 NaN and 1 -inf (first at [0, 2])`."""
+    xp = backend_of(array).xp
+    counts = {"NaN": _nans(array), "inf": int((array == math.inf).sum()), "-inf": int((array == -math.inf).sum())}
+    found = " and ".join(f"{n} {name}" for name, n in counts.items() if n)
+    at = np.unravel_index(int(xp.argmax(~xp.isfinite(array))), array.shape)
+    return f"{found} (first at {[int(i) for i in at]})" if array.ndim else found

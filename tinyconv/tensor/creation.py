@@ -1,0 +1,250 @@
+"""Tensors from data, from nothing, and from random numbers.
+
+Random numbers come from one NumPy generator on the host, whatever the device: a seed gives the same weights everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import ceil
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from tinyconv.arrays.backend import META, backend_for, captured_step, device_name
+from tinyconv.arrays.meta import MetaArray
+from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype
+from tinyconv.engine.each_step import staged
+from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.shapes import Shape, sizes_of
+from tinyconv.tensor.convert import to_array
+from tinyconv.tensor.tensor import Tensor, from_array, wrap
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """A tensor with a copy of `data`: numbers, nested lists, arrays or tensors.
+
+    Python floats become float32, Python integers int64; arrays keep their dtype unless `dtype` is given.
+    """
+    return wrap(to_array(data, dtype, device)).requires_grad_(requires_grad)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor that shares the array's memory: a write to either is seen by both."""
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
+    if as_dtype(array.dtype) != array.dtype:
+        raise DtypeError(f"from_numpy: {array.dtype} is not this machine's byte order; tensor(array) makes a copy")
+    return from_array(array)
+
+
+def full(
+    shape: int | tuple[int, ...],
+    fill_value: bool | int | float,
+    *,
+    dtype: Dtype = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number everywhere; float32 for a Python float, int64 for an integer, bool for a bool."""
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
+    wanted = as_dtype(dtype)
+    try:
+        value = np.asarray(int(fill_value) if wanted.kind in "iu" else fill_value, wanted)
+    except (OverflowError, ValueError):  # too large, or infinite; NaN
+        raise DtypeError(f"full: {fill_value} does not fit {wanted}") from None
+    sizes = _sizes((shape,))
+    array = backend_for(device).full(sizes, value.item(), wanted, device_name(device))
+    return wrap(array).requires_grad_(requires_grad)
+
+
+def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`."""
+    return full(_sizes(shape), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+
+
+def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`."""
+    return full(_sizes(shape), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Dtype = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... below `end`; `arange(n)` counts from 0. int64 if all are integers, else float32."""
+    start, end = (0, start) if end is None else (start, end)
+    if dtype is not None and as_dtype(dtype).kind in "iu":  # counted in integers, as torch does
+        start, end, step = int(start), int(end), int(step)
+    if step == 0 or (end - start) * step < 0:
+        raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
+    count = ceil((end - start) / step)
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
+    wanted = as_dtype(dtype)
+    # In double precision, rounded once at the end.
+    return _made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
+
+
+def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """Zeros of the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, 0, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def ones_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """Ones of the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, 1, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, device: str | None = None) -> Tensor:
+    """One number everywhere, in the shape and (unless given) the dtype and device of `x`."""
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+
+
+# --- random ---------------------------------------------------------------------------------------------------------
+
+_generator = np.random.Generator(np.random.PCG64())
+_stream: ContextVar[tuple[Streams, int] | None]
+
+
+class Streams:
+    """Random numbers for parts of a computation that run side by side: a stream for each, whatever their order.
+
+        streams = Streams()
+        with streams.part(3):
+            rand(2)
+
+    The streams are seeded by one number from the generator they take the place of, drawn when the first of them is
+    asked for anything: where nothing is random that generator is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._instead_of = _stream.get()
+        self._lock = Lock()
+        self._seed: int | None = None
+        self._generators: dict[int, np.random.Generator] = {}
+
+    @contextmanager
+    def part(self, number: int) -> Iterator[None]:
+        """Random numbers come from this stream inside."""
+        before = _stream.get()
+        _stream.set((self, number))
+        try:
+            yield
+        finally:
+            _stream.set(before)
+
+    def generator(self, number: int) -> np.random.Generator:
+        with self._lock:
+            if self._seed is None:
+                self._seed = int(_of(self._instead_of).integers(2**63))
+            if number not in self._generators:
+                place = np.random.SeedSequence(self._seed, spawn_key=(number,))
+                self._generators[number] = np.random.Generator(np.random.PCG64(place))
+            return self._generators[number]
+
+
+_stream = ContextVar("tinyconv_stream", default=None)
+
+
+def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
+    return _generator if stream is None else stream[0].generator(stream[1])
+
+
+def _random() -> np.random.Generator:
+    """Where random numbers come from here and now."""
+    return _of(_stream.get())
+
+
+def manual_seed(seed: int) -> None:
+    """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s."""
+    set_rng_state(dict(np.random.PCG64(seed).state))
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The state of the generator, of plain integers and strings: what a checkpoint keeps."""
+    return dict(_generator.bit_generator.state)
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Go back to a state that `get_rng_state` returned."""
+    _generator.bit_generator.state = state
+
+
+def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Uniform on [0, 1), float32 unless `dtype` is float64."""
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().random(sizes, dtype=wanted), requires_grad)
+
+
+def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """Standard normal, float32 unless `dtype` is float64."""
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().standard_normal(sizes, dtype=wanted), requires_grad)
+
+
+def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
+    """Uniform integers, low <= n < high, int64."""
+    sizes = _sizes((shape,))
+    return _made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
+
+
+def randperm(n: int, *, device: str | None = None) -> Tensor:
+    """The integers below n in random order, int64."""
+    return _made(device, (n,), np.int64, lambda: _random().permutation(n), False)
+
+
+def rand_like(x: Tensor) -> Tensor:
+    """Uniform on [0, 1), in the shape, dtype and device of `x`."""
+    return rand(x.shape, dtype=x.dtype, device=x.device)
+
+
+def randn_like(x: Tensor) -> Tensor:
+    """Standard normal, in the shape, dtype and device of `x`."""
+    return randn(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    sizes = tuple(sizes_of(args))
+    if any(n < 0 for n in sizes):
+        raise ShapeError(f"sizes cannot be negative, got {sizes}")
+    return sizes
+
+
+def _random_dtype(dtype: Dtype) -> Any:
+    found = as_dtype(dtype or DEFAULT_FLOAT)
+    if found not in (np.float32, np.float64):
+        raise DtypeError(f"random numbers are float32 or float64, not {found}")
+    return found
+
+
+def _made(
+    device: str | None,
+    shape: Shape,
+    dtype: Dtype,
+    values: Callable[[], np.ndarray[Any, Any]],
+    requires_grad: bool,
+) -> Tensor:
+    """What `values` gives, an array on the host, as a tensor on `device`; on "meta" nothing is asked of it."""
+    backend = backend_for(device)
+    if backend is META:
+        array: Any = MetaArray(shape, dtype)
+    elif backend.on_host or captured_step.get() is None:
+        array = backend.asarray(values(), device_name(device))
+    else:  # each replay of a captured step draws anew
+        array = staged(backend.xp, values)
+    return wrap(array).requires_grad_(requires_grad)
+
+
+def synchronize(device: str | None = None) -> None:
+    """Wait until everything asked of the device is done; on the CPU it always is."""
+    backend_for(device).synchronize(device_name(device))

@@ -1,0 +1,54 @@
+"""Indices: NumPy's rules, with tensors among the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyconv.arrays.backend import META, Array, backend_of
+from tinyconv.arrays.meta import MetaArray
+from tinyconv.tensor.convert import is_tensor
+
+
+def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
+    """An index as a tuple with arrays for lists and tensors, and whether it names no element twice."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays: list[Any] = []
+    simple = True
+    for part in parts:
+        if is_tensor(part):
+            part = part.array
+        elif isinstance(part, Sequence):  # a list, a tuple, a range: all integer arrays, or masks
+            part = np.asarray(part) if len(part) else np.zeros(0, np.int64)
+        if getattr(part, "ndim", 0) > 0:
+            part = part.copy()  # the tape keeps it, and others may write to theirs
+        if getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu":
+            simple = False
+        elif hasattr(part, "dtype") and part.ndim == 0 and part.dtype.kind in "iu":
+            part = int(part)
+        elif hasattr(part, "dtype") and part.dtype.kind not in "b":
+            raise IndexError(f"an index must be of integers or bools, got {part.dtype}")
+        arrays.append(part)
+    if not any(part is Ellipsis for part in arrays) and not any(hasattr(part, "dtype") for part in arrays):
+        arrays.append(Ellipsis)  # so that x[0] of a vector is a view of it, not a copy of a number
+    return tuple(arrays), simple
+
+
+def placed(index: tuple[Any, ...], x: Array) -> tuple[Any, ...]:
+    """An index whose arrays are on the device of `x`, a mask among them as the places where it is true.
+
+    An index in host memory is checked there: nothing is read from a GPU for it, and an index out of range is found,
+    which CuPy would take modulo the size.
+    """
+    if isinstance(x, np.ndarray) or META.owns(x) or not any(getattr(part, "ndim", 0) for part in index):
+        return index
+    if all(isinstance(part, np.ndarray) for part in index if hasattr(part, "ndim")):
+        MetaArray(x.shape, x.dtype)[index]
+    backend = backend_of(x)
+    parts: list[Any] = []
+    for part in index:
+        places = part.nonzero() if getattr(part, "ndim", 0) and part.dtype.kind == "b" else (part,)
+        parts += [backend.asarray(p, backend.device_of(x)) if hasattr(p, "ndim") else p for p in places]
+    return tuple(parts)

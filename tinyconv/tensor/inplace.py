@@ -1,0 +1,62 @@
+"""Writing into the memory of a tensor, and counting it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tinyconv.arrays.backend import Array, ready
+from tinyconv.engine.context import context
+from tinyconv.engine.dtypes import category
+from tinyconv.engine.nodes import Leaf
+from tinyconv.engine.writes import Storage
+from tinyconv.errors import DtypeError, GraphError, ShapeError
+from tinyconv.tensor.convert import writeable
+
+if TYPE_CHECKING:
+    from tinyconv.tensor.tensor import Tensor
+
+
+def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
+    """`t` with `value` in it: written into its memory, or, where that has to be recorded, a new tensor's."""
+    if value.shape != t.shape:
+        raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {t.shape}")
+    if category(value.dtype) > category(t.dtype):
+        raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {t.dtype}")
+    if context.get().recording and (t.requires_grad or value.requires_grad):
+        if t.is_leaf and t.requires_grad:
+            raise GraphError(
+                f"{what}: a leaf that requires grad cannot be changed in place while recording; "
+                "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+            )
+        if t._storage.shared:
+            raise GraphError(
+                f"{what}: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing "
+                "through views is not recorded; make a new tensor, as in x = x + 1"
+            )
+        value = value.to(t.dtype)
+        t.array, t._node, t._storage, t._tracked = value.array, value._node, value._storage, value._tracked
+    else:
+        write(t, ..., value.array)
+    return t
+
+
+def write(t: Tensor, where: Any, values: Any) -> None:
+    """Write into the memory of a tensor, and count it. GraphError where it cannot be written to."""
+    if not writeable(t.array):
+        raise GraphError(
+            "this tensor cannot be written to: its elements share memory (expand), or NumPy holds it read-only; "
+            "write to a copy, x.clone()"
+        )
+    try:
+        ready(t.array)[where] = values
+    except ValueError as error:
+        raise ShapeError(f"x[...] = value with x of shape {t.shape}: {error}") from None
+    t._storage.wrote(t.array)
+
+
+def rebind(t: Tensor, array: Array, storage: Storage) -> None:
+    """Let a tensor hold another array from now on, perhaps of another dtype or on another device."""
+    t.array, t._storage = array, storage
+    if isinstance(t._node, Leaf):
+        t._node.converted |= array.dtype != t._node.array.dtype or array.shape != t._node.array.shape
+        t._node.array, t._node.storage = array, storage

@@ -1,0 +1,83 @@
+"""Functions of several tensors: where, cat and stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyconv import ops, shapes
+from tinyconv.engine.dtypes import result_type
+from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.tensor.convert import to_array
+from tinyconv.tensor.signatures import Operand
+from tinyconv.tensor.tensor import Tensor, apply, kind_of, operand, wrap
+
+
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
+    """`input` where `condition` is true, else `other`; all three broadcast. Like `torch.where`.
+
+    Args:
+        condition: A bool tensor.
+        input, other: Tensors or numbers. The result has the dtype that their sum would have.
+
+    Raises DtypeError where the condition is not bool, or an operand is neither a tensor nor a number, and ShapeError
+    where the shapes do not broadcast.
+
+        tc.where(x > 0, x, 0.0)
+    """
+    if not isinstance(condition, Tensor) or condition.dtype != np.bool_:
+        raise DtypeError(f"where: the condition must be a bool tensor, got {getattr(condition, 'dtype', condition)}")
+    a, b = operand(input), operand(other)
+    if a is None or b is None:
+        given = " and ".join(type(value).__name__ for value in (input, other))
+        raise DtypeError(f"where: expected tensors or numbers, got {given}")
+    dtype = result_type(map(kind_of, (a, b)))
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = wrap(to_array(a, None, condition.device))
+    a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
+    try:
+        chosen: Tensor = apply(ops.Where, condition, a, b)
+    except ValueError:
+        shapes.check_broadcast("where", condition, a, b)
+        raise
+    return chosen
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors end to end along `dim`; their other sizes must be equal. Like `torch.cat`.
+
+    The result has the dtype that the sum of the tensors would have. Raises ShapeError where there is no tensor or the
+    sizes do not fit, and DtypeError for anything but tensors.
+
+        tc.cat([tc.ones(2, 3), tc.zeros(1, 3)]).shape  # (3, 3)
+    """
+    return _join(ops.Cat, "cat", tensors, dim, 0)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors, all of one shape, side by side along a new axis at `dim`. Like `torch.stack`.
+
+    The result has the dtype that the sum of the tensors would have. Raises ShapeError where there is no tensor or the
+    shapes differ, and DtypeError for anything but tensors.
+
+        tc.stack([tc.ones(3), tc.zeros(3)]).shape  # (2, 3)
+    """
+    return _join(ops.Stack, "stack", tensors, dim, 1)
+
+
+def _join(op: Any, name: str, tensors: Sequence[Tensor], dim: int, new_axes: int) -> Tensor:
+    tensors = list(tensors)
+    if not tensors:
+        raise ShapeError(f"{name}: expected at least one tensor")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise DtypeError(f"{name}: expected tensors, number {i} is a {type(t).__name__}")
+    axis = shapes.axis_of(dim, tensors[0].ndim + new_axes, name)
+    dtype = result_type(map(kind_of, tensors))
+    rests = {t.shape if new_axes else (*t.shape[:axis], -1, *t.shape[axis + 1 :]) for t in tensors}
+    if len(rests) > 1 or (not new_axes and tensors[0].ndim == 0):
+        raise ShapeError(f"{name}: the shapes do not fit along dim {dim}: {', '.join(str(t.shape) for t in tensors)}")
+    joined: Tensor = apply(op, *(t.to(dtype) for t in tensors), axis=axis)
+    return joined

@@ -1,0 +1,37 @@
+"""How a tensor prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinyconv.arrays.backend import META, backend_of
+from tinyconv.engine.dtypes import DEFAULT_FLOAT
+from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.variants import shown
+
+if TYPE_CHECKING:
+    from tinyconv.tensor.tensor import Tensor
+
+
+def shown_tensor(t: Tensor) -> str:
+    """`tensor([1., 2.], grad_fn=<Mul (readable)>)`: values, what is unusual about it, and the op and pair that ran."""
+    backend = backend_of(t.array)
+    values = (
+        "..."
+        if backend is META
+        else np.array2string(backend.to_numpy(t.array), separator=", ", prefix="tensor(", precision=4)
+    )
+    notes = [values]
+    if backend is META or (t.numel() == 0 and t.shape != (0,)):
+        notes.append(f"size={t.shape}")
+    if t.dtype not in (DEFAULT_FLOAT, np.int64, np.bool_):
+        notes.append(f"dtype={t.dtype}")
+    if t.device != "cpu":
+        notes.append(f"device={t.device!r}")
+    if isinstance(t._node, OpNode):
+        notes.append(f"grad_fn=<{shown(t._node.op, t._node.pair)}>")
+    elif t.requires_grad:
+        notes.append("requires_grad=True")
+    return f"tensor({', '.join(notes)})"

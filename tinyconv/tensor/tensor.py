@@ -1,0 +1,1100 @@
+"""Tensor, and `apply`: the only bridge between ops (pure functions on arrays) and the tape (nodes, no arrays)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, overload
+
+import numpy as np
+from numpy import ndarray  # by its own name on the way of every op
+
+from tinyconv import ops, shapes
+from tinyconv.arrays.backend import META, NUMPY, Array, backend_of, ready
+from tinyconv.arrays.backend import device as Device
+from tinyconv.engine.context import context, quiet
+from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
+from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
+from tinyconv.engine.variants import defaults, op_name, select
+from tinyconv.engine.writes import Storage
+from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, to_array, writeable
+from tinyconv.tensor.index import parts_of, placed
+from tinyconv.tensor.inplace import assign, rebind, write
+from tinyconv.tensor.show import shown_tensor
+from tinyconv.tensor.signatures import REFLECTED, Dim, Extreme, HookHandle, Index, Operand, Scalar, numpy_names
+from tinyconv.tensor.walking import walk_back
+
+# --- apply ----------------------------------------------------------------------------------------------------------
+
+
+def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
+    """Run `op` on tensors (and Python numbers, and None) and record it: how every function here is made.
+
+    Returns a Tensor; or, where the op's forward returns a tuple, a tuple of Tensors of which the first has the
+    gradient. Raises DtypeError for inputs of another type, DeviceError where devices meet, and what the op's checks
+    raise. What decides how the op runs, besides its arguments, is in `engine.context`.
+    """
+    now = context.get()
+    arrays: list[Any] = []
+    parents: list[Leaf | OpNode | None] = []
+    on_host, tracked = True, False
+    for t in inputs:
+        parent = None
+        if isinstance(t, Tensor):
+            array = t.array
+            if type(array) is not ndarray:
+                on_host = False
+            if t._tracked:
+                parent, tracked = t._node, True
+        else:
+            array = t if type(t) is float else constant_input(t)
+        arrays.append(array)
+        parents.append(parent)
+    if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
+        geometry = {name: v.item() if isinstance(v, np.generic) else v for name, v in geometry.items()}
+    backend = NUMPY if on_host else backend_of(*arrays)
+    check, check_values = _checks(op)
+    if check is not None:
+        check(*arrays, **geometry)
+    if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
+        check_values(*arrays, **geometry)
+    pair = op if now.plain and op not in defaults else select(op, backend.name, arrays, geometry)
+    try:
+        if now.quiet:  # `quietly`, written out because every op comes here
+            y, saved = pair.forward(backend.xp, *arrays, **geometry)
+        else:
+            y, saved = quiet.context.run(pair.forward, backend.xp, *arrays, **geometry)
+    except MemoryError as error:
+        backend.out_of_memory(op_name(op), error)
+        raise
+    y, *others = y if type(y) is tuple else (y,)
+    out, rest = wrap(y), [wrap(other) for other in others]
+    y = out.array
+    if y.base is not None or any(array is y for array in arrays):
+        _share(out, inputs, backend.xp)
+    if tracked and now.recording and y.dtype.kind == "f":
+        constants = constants_of(inputs, arrays, parents) if None in parents else NONE
+        node = OpNode(op, pair, backend.xp, parents, constants, geometry, saved, y, out._storage, now.layer)
+        if rest:  # a pair may save them as well as y
+            node.others = tuple([other._storage for other in rest])
+        out._node, out._tracked = node, True
+    if now.observer is not None:
+        now.observer.made(op, inputs, geometry, (out, *rest))
+    return (out, *rest) if rest else out
+
+
+@cache
+def _checks(op: Any) -> tuple[Any, Any]:
+    """The op's `check` and `check_values`, or None: looking for what is not there takes as long as a small product."""
+    return getattr(op, "check", None), getattr(op, "check_values", None)
+
+
+def _share(out: Tensor, inputs: tuple[Any, ...], xp: Any) -> None:
+    """Let a view of an input share that input's count of writes."""
+    for t in inputs:
+        if isinstance(t, Tensor) and xp.may_share_memory(out.array, t.array):
+            out._storage = t._storage
+            out._storage.share(t, out)
+            return
+
+
+def wrap(array: Array) -> Tensor:
+    """A tensor around an array, sharing its memory; nothing is checked."""
+    out = _new(Tensor)
+    out.array = array if type(array) is ndarray or not isinstance(array, np.generic) else np.asarray(array)
+    out._node = None
+    out._storage = Storage()
+    out._tracked = False
+    return out
+
+
+_new: Any = object.__new__
+
+
+def kept_gradient(node: Leaf | OpNode) -> Tensor | None:
+    """The gradient that a node keeps, as a Tensor: the same one each time."""
+    kept = node.grad
+    if type(kept) is Gradient:
+        node.grad = wrap(kept.array)
+        node.grad._storage = kept._storage
+    return None if kept is RETAIN else node.grad
+
+
+def check_gradient(what: str, value: Any, of: Any) -> None:
+    """Refuse a gradient that is no Tensor, or not of the shape and dtype of `of`."""
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}")
+    if value.shape != of.shape or value.dtype != of.dtype:
+        raise ShapeError(f"{what} must be {of.dtype} {of.shape}, got {value.dtype} {value.shape}")
+
+
+# --- Tensor ---------------------------------------------------------------------------------------------------------
+
+
+class Tensor:
+    """An array, and how it was computed. `Tensor(data)` makes a float32 tensor, as in torch.
+
+    Args:
+        data: Numbers, nested lists, an array or a tensor; it is copied.
+        requires_grad: Whether gradients with respect to this tensor are wanted.
+        dtype: float32 unless given. `tinyconv.tensor(data)` infers it instead.
+        device: "cpu", "cuda" or "meta"; the default device unless given.
+
+    `array` is the array itself, of NumPy or CuPy. Raises DtypeError for a dtype that tensors cannot have, or where
+    integers are to require grad.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_storage", "_tracked", "array")
+    __hash__ = object.__hash__  # `==` compares elements
+
+    array: Array
+    _node: Leaf | OpNode | None
+    _storage: Storage  # call `_storage.wrote(array)` after a write to the array
+    _tracked: bool  # what `requires_grad` shows
+
+    def __init__(
+        self, data: Any, *, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
+    ) -> None:
+        self.array = to_array(data, dtype, device)
+        self._node = None
+        self._tracked = False
+        self._storage = Storage()
+        self.requires_grad_(requires_grad)
+
+    # What it is.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes: a tuple of ints, empty for a 0-d tensor."""
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements, a NumPy dtype such as `tinyconv.float32`."""
+        dtype: np.dtype[Any] = self.array.dtype
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.array.shape)
+
+    @property
+    def device(self) -> str:
+        """Where the elements are: `"cpu"`, `"cuda:0"`, or `"meta"` for a tensor that has only a shape."""
+        return backend_of(self.array).device_of(self.array)
+
+    @overload
+    def size(self, dim: None = None) -> tuple[int, ...]: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> tuple[int, ...] | int:
+        """The shape, or the size of one axis. Raises ShapeError for an axis that does not exist."""
+        return self.shape if dim is None else self.shape[shapes.axis_of(dim, self.ndim, "size")]
+
+    def dim(self) -> int:
+        """The number of axes, like `ndim`."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return shapes.product(self.shape)
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return int(self.dtype.itemsize)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is float16, float32 or float64."""
+        return self.dtype.kind == "f"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation computed it."""
+        return not isinstance(self._node, OpNode)
+
+    @property
+    def grad_fn(self) -> OpNode | None:
+        """The node of the op that computed it, None for a leaf. Its repr says where that op is to be read."""
+        return self._node if isinstance(self._node, OpNode) else None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the tape: `p.data -= lr * p.grad` is not recorded. As in torch."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        check_gradient("data", value, self)
+        if value.array is not self.array:
+            rebind(self, value.array, value._storage)
+
+    # Gradients.
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient accumulated so far, of the shape and dtype of this tensor; None before any arrived.
+
+        Only leaves keep one, and tensors that were asked to with `retain_grad`.
+        """
+        return None if self._node is None else kept_gradient(self._node)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            check_gradient("grad", value, self)
+            if not writeable(value.array):
+                value = value.clone()  # backward will add to it
+        if self._node is None:
+            self._node = Leaf(self.array, self._storage)
+        self._node.grad = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient with respect to this tensor is wanted, or to any it was computed from."""
+        return self._tracked
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients with respect to this tensor, a leaf; or stop asking. Returns this tensor.
+
+        Raises DtypeError where the dtype is not floating point, and GraphError where an op computed the tensor.
+        """
+        if requires_grad and self.dtype.kind != "f":
+            raise DtypeError(f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}")
+        if not self.is_leaf and not requires_grad:
+            raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
+        if requires_grad and self._node is None:
+            self._node = Leaf(self.array, self._storage)
+        self._tracked = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor too, though it is not a leaf. GraphError if it does not require grad."""
+        if not self.requires_grad:
+            raise GraphError("retain_grad: this tensor does not require grad")
+        if isinstance(self._node, OpNode) and self._node.grad is None:
+            self._node.grad = RETAIN
+
+    def detach(self) -> Tensor:
+        """A tensor with the same memory, outside the tape."""
+        out = wrap(self.array)
+        out._storage = self._storage
+        out._storage.share(self, out)
+        return out
+
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add to `.grad` of every leaf the gradient of this tensor with respect to it. Like `torch.Tensor.backward`.
+
+        Args:
+            gradient: The gradient of something with respect to this tensor, of its shape and dtype. A tensor with one
+                element needs none.
+            retain_graph: Keep what the tape saved, so that it can be walked again. Otherwise it is freed on the way.
+            create_graph: Record the gradients, so that they can be differentiated again. `.grad` then holds on to the
+                graph and the graph to the parameters: use `tinyconv.grad`, or set `.grad = None` in the end.
+
+        Raises GraphError where the tensor does not require grad, has more than one element and no `gradient`, or its
+        graph was freed or written to in place.
+        """
+        if gradient is not None:
+            check_gradient("backward: gradient", gradient, self)
+        walk_back("backward", [self], [gradient], retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call `hook(grad)` when the whole gradient of this tensor is known; what it returns, if not None, replaces it.
+
+        The hook must not write to `grad`. `handle.remove()` takes it away again. Raises GraphError where the tensor
+        does not require grad.
+        """
+        if not self.requires_grad or self._node is None:
+            raise GraphError("register_hook: this tensor does not require grad, so no gradient will come")
+
+        def on_gradient(grad: Any) -> Any:  # an array; or a tensor, in a walk that is recorded
+            recorded = isinstance(grad, Tensor)
+            replaced = hook(grad if recorded else wrap(grad))
+            if replaced is None:
+                return None
+            check_gradient("register_hook: what the hook returns", replaced, grad)
+            return replaced if recorded else replaced.array
+
+        if self._node.hooks is None:
+            self._node.hooks = []
+        self._node.hooks.append(on_gradient)
+        return HookHandle(self._node.hooks, on_gradient)
+
+    # To and from other forms.
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array that shares this tensor's memory.
+
+        The array of a tensor that requires grad is read-only: NumPy's work would not be recorded, and a write would
+        spoil what the tape has saved. Raises DeviceError for a tensor on a GPU: bring it over first, with `.cpu()`.
+        """
+        if META.owns(self.array):
+            META.to_numpy(self.array)  # which says why not
+        if self.device != "cpu":
+            raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
+        view: np.ndarray[Any, Any] = self.array.view()
+        self._storage.share(self, view)
+        if self._tracked:
+            view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
+        if any(isinstance(value, Tensor) for value in options.get("out", ())):
+            raise TypeError(
+                f"np.{ufunc.__name__}(..., out=tensor) is not possible; write x[...] = value, under no_grad"
+            )
+        operator = REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
+        if operator is not None and not isinstance(inputs[0], Tensor):
+            return getattr(self, operator)(inputs[0])
+        if any(isinstance(value, Tensor) and value._tracked for value in inputs):
+            raise GraphError(
+                f"np.{ufunc.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
+                "functions, or leave the tape on purpose with x.detach()"
+            )
+        arrays = (value.numpy() if isinstance(value, Tensor) else value for value in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return (self.numpy() if self.device == "cpu" else self.array).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def item(self) -> Scalar:
+        """The one element, as a Python number. Raises ShapeError for a tensor with any other number of elements."""
+        if self.numel() != 1:
+            raise ShapeError(f"item: only a tensor with one element is a number, this one has shape {self.shape}")
+        number: Scalar = backend_of(self.array).to_numpy(self.array).item()
+        return number
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers; a 0-d tensor gives a number."""
+        return backend_of(self.array).to_numpy(self.array).tolist()
+
+    def to(
+        self,
+        *args: Tensor | Device | str | Dtype,
+        device: str | None = None,
+        dtype: Dtype | None = None,
+        copy: bool = False,
+        non_blocking: bool = False,
+    ) -> Tensor:
+        """This tensor with another dtype, on another device, or both. Gradients flow through. Like `torch.Tensor.to`.
+
+        The same tensor if nothing changes, unless `copy`. `non_blocking` changes nothing: a copy to a GPU never waits
+        for it, and a copy to the host always does. Raises DtypeError and DeviceError for what does not exist.
+
+            t.to("cuda"), t.to(tc.float64), t.to(other)
+        """
+        device, wanted = destination(args, device, dtype)
+        out = self
+        if wanted is not None and wanted != self.dtype:
+            out = apply(ops.Cast, out, dtype=wanted)
+        if device is not None and device != self.device:
+            out = apply(Move, out, device=device)
+        return out.clone() if copy and out is self else out
+
+    def cpu(self) -> Tensor:
+        """This tensor in host memory."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | str | Device | None = None, non_blocking: bool = False) -> Tensor:
+        """This tensor on a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`. DeviceError where there is none."""
+        return self.to(cuda_name(device))
+
+    def float(self) -> Tensor:
+        """This tensor as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """This tensor as float64."""
+        return self.to(np.float64)
+
+    def long(self) -> Tensor:
+        """This tensor as int64."""
+        return self.to(np.int64)
+
+    def int(self) -> Tensor:
+        """This tensor as int32."""
+        return self.to(np.int32)
+
+    def bool(self) -> Tensor:
+        """This tensor as bool: False where an element is 0."""
+        return self.to(np.bool_)
+
+    def clone(self) -> Tensor:
+        """The same values in memory of their own; gradients flow through."""
+        return apply(ops.Copy, self)
+
+    def contiguous(self) -> Tensor:
+        """This tensor if its memory is in row-major order, else a copy that is."""
+        return self if self.array.flags.c_contiguous else self.clone()
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
+        out = object.__new__(type(self))
+        memo[id(self)] = out
+        out.array, out._storage, out._node, out._tracked = ready(self.array).copy(), Storage(), None, self._tracked
+        if self._node is not None:
+            out._node = Leaf(out.array, out._storage)
+            out.grad = None if self.grad is None else self.grad.clone()
+        return out
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise GraphError("pickle: only leaves can be pickled, the tape cannot; use x.detach()")
+        return _unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
+
+    def __repr__(self) -> str:
+        return shown_tensor(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.ndim == 0 else format(repr(self), spec)
+
+    def __len__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __contains__(self, value: Operand) -> Any:
+        return bool((self == value).any())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __bool__(self) -> Any:
+        if self.numel() != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use .any(), .all() or compare single values"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> Any:
+        return float(self.item())
+
+    def __int__(self) -> Any:
+        return int(self.item())
+
+    def __index__(self) -> Any:
+        if self.dtype.kind not in "iub":
+            raise TypeError(f"only integer tensors can be used as an index, this one is {self.dtype}")
+        return int(self.item())
+
+    # Arithmetic. Operands broadcast; the dtype of the result is torch's (see `engine.dtypes.result_type`).
+
+    def __add__(self, other: Operand) -> Tensor:
+        """self + other, broadcast. Raises ShapeError where the shapes do not broadcast."""
+        return _binary(ops.Add, self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return _binary(ops.Add, other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        """self - other, broadcast. Raises ShapeError where the shapes do not broadcast."""
+        return _binary(ops.Sub, self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return _binary(ops.Sub, other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        """self * other, element by element, broadcast. Raises ShapeError where the shapes do not broadcast."""
+        return _binary(ops.Mul, self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return _binary(ops.Mul, other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        """self / other, broadcast; integers become float32. Raises ShapeError where the shapes do not broadcast."""
+        return _binary(ops.Div, self, other, floating=True)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return _binary(ops.Div, other, self, floating=True)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        """self to the power of other, broadcast. Raises ShapeError where the shapes do not broadcast."""
+        return _binary(ops.Pow, self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        base = operand(other)
+        if base is None:
+            return NotImplemented
+        # As a tensor, since its logarithm is taken: that of a Python number would be a float64.
+        dtype = result_type(map(kind_of, (base, self)))
+        return _binary(ops.Pow, base if isinstance(base, Tensor) else wrap(to_array(base, dtype, self.device)), self)
+
+    def __matmul__(self, other: Tensor | np.ndarray[Any, Any]) -> Tensor:
+        """The matrix product (..., N, K) @ (..., K, M) = (..., N, M), with batch axes broadcast, by NumPy's rule.
+
+        A vector is a row on the left and a column on the right. Raises ShapeError where the sizes do not fit, and
+        DtypeError where the dtypes differ.
+        """
+        return _matmul(self, other)
+
+    def __rmatmul__(self, other: Tensor | np.ndarray[Any, Any]) -> Tensor:
+        return _matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        """-self."""
+        return apply(ops.Neg, self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        """The absolute value of each element; its gradient is 0 at 0."""
+        return apply(ops.Abs, self)
+
+    add, sub, mul, div, pow, matmul, neg, abs = (
+        __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__, __neg__, __abs__,
+    )  # fmt: skip
+
+    def maximum(self, other: Operand) -> Tensor:
+        """The larger of each two elements, broadcast; NaN wins. Equal elements share the gradient."""
+        return _binary(ops.Maximum, self, other)
+
+    def minimum(self, other: Operand) -> Tensor:
+        """The smaller of each two elements, broadcast; NaN wins. Equal elements share the gradient."""
+        return _binary(ops.Minimum, self, other)
+
+    # In place. Under no_grad (or where nothing requires grad) they write into this tensor's memory. Where they are
+    # recorded, the name is given to a new tensor instead. The two differ only where there are views of the memory, and
+    # there they raise.
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        """Add `other` to this tensor, in place. Raises GraphError on a leaf that requires grad while recording."""
+        return assign(self, "+=", self + other)
+
+    def __isub__(self, other: Operand) -> Tensor:
+        """Subtract `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+        return assign(self, "-=", self - other)
+
+    def __imul__(self, other: Operand) -> Tensor:
+        """Multiply by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+        return assign(self, "*=", self * other)
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        """Divide by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+        return assign(self, "/=", self / other)
+
+    def __ipow__(self, other: Operand) -> Tensor:
+        return assign(self, "**=", self**other)
+
+    add_, sub_, mul_, div_ = __iadd__, __isub__, __imul__, __itruediv__
+
+    def copy_(self, source: Operand | Sequence[Any]) -> Tensor:
+        """Write the values of `source`, which may broadcast, into this tensor; they are cast to its dtype.
+
+        Raises ShapeError where they do not fit, and GraphError on a leaf that requires grad while recording.
+        """
+        value = source if isinstance(source, Tensor) else wrap(to_array(source, self.dtype, self.device))
+        return assign(self, "copy_", value.to(self.device).to(self.dtype).expand(*self.shape))
+
+    def fill_(self, value: Scalar) -> Tensor:
+        """Write one number everywhere. Raises GraphError on a leaf that requires grad while recording."""
+        return self.copy_(value)
+
+    def zero_(self) -> Tensor:
+        """Write zeros everywhere. Raises GraphError on a leaf that requires grad while recording."""
+        return self.copy_(0)
+
+    def __setitem__(self, index: Index, value: Any) -> None:
+        needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
+        if context.get().recording and needs:
+            raise GraphError(
+                "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
+                "or write inside `with tinyconv.no_grad():`"
+            )
+        arrays, _ = parts_of(index)
+        if isinstance(value, Tensor):
+            backend_of(self.array, value.array)  # refuses two devices
+            value = value.array
+        elif not isinstance(value, int | float | np.generic):
+            value = to_array(value, None, self.device)
+        write(self, placed(arrays, self.array), value)
+
+    # Comparisons: bool tensors, outside the tape.
+
+    def __eq__(self, other: object) -> Any:
+        """Where elements are equal: a bool tensor, broadcast."""
+        return _compare("equal", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        """Where elements differ: a bool tensor, broadcast."""
+        return _compare("not_equal", self, other)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        """Where self < other: a bool tensor, broadcast."""
+        return _compare("less", self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        """Where self <= other: a bool tensor, broadcast."""
+        return _compare("less_equal", self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        """Where self > other: a bool tensor, broadcast."""
+        return _compare("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        """Where self >= other: a bool tensor, broadcast."""
+        return _compare("greater_equal", self, other)
+
+    def __and__(self, other: Operand) -> Tensor:
+        return _compare("bitwise_and", self, other)
+
+    def __or__(self, other: Operand) -> Tensor:
+        return _compare("bitwise_or", self, other)
+
+    def __xor__(self, other: Operand) -> Tensor:
+        return _compare("bitwise_xor", self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+
+    def __invert__(self) -> Tensor:
+        return wrap(~ready(self.array))
+
+    def isnan(self) -> Tensor:
+        """Where elements are NaN: a bool tensor."""
+        return wrap(ready(self.array) != self.array)
+
+    def isfinite(self) -> Tensor:
+        """Where elements are neither NaN nor infinite: a bool tensor."""
+        return wrap(backend_of(self.array).xp.isfinite(self.array))
+
+    @numpy_names
+    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether all elements are true (not zero): a bool tensor. True for an empty tensor."""
+        return wrap(ready(self.array).all(axis=shapes.axes_or_none(dim, self.ndim, "all"), keepdims=keepdim))
+
+    @numpy_names
+    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether any element is true (not zero, NaN among them): a bool tensor. False for an empty tensor."""
+        return wrap(ready(self.array).any(axis=shapes.axes_or_none(dim, self.ndim, "any"), keepdims=keepdim))
+
+    # Elementwise. The result has the shape and dtype of the tensor; integers become float32 where values are real.
+
+    def exp(self) -> Tensor:
+        """e to the power of each element; integers become float32."""
+        return unary(ops.Exp, self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm: -inf at 0, NaN below; integers become float32."""
+        return unary(ops.Log, self)
+
+    def sqrt(self) -> Tensor:
+        """The square root: NaN below 0; integers become float32. Its gradient at 0 is infinite."""
+        return unary(ops.Sqrt, self)
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent; integers become float32."""
+        return unary(ops.Tanh, self)
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + e^-x), without overflow; integers become float32."""
+        return unary(ops.Sigmoid, self)
+
+    def relu(self) -> Tensor:
+        """max(x, 0); its gradient is 0 at 0. NaN stays NaN."""
+        return apply(ops.Relu, self)
+
+    def clamp(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+        """Limited to [min, max]; either may be left out, and either may be a tensor that broadcasts.
+
+        A bound that is NaN wins. Raises ValueError where both are left out, and ShapeError where they do not broadcast.
+        """
+        if min is None and max is None:
+            raise ValueError("clamp: give min, max or both")
+        low, high = operand(min), operand(max)
+        x = self.to(result_type(map(kind_of, (v for v in (self, low, high) if v is not None))))
+        if not isinstance(low, Tensor) and not isinstance(high, Tensor):
+            return apply(ops.Clamp, x, low=low, high=high)
+        for bound, beyond in ((low, Tensor.__lt__), (high, Tensor.__gt__)):
+            if bound is not None:
+                limit = bound.to(x.dtype) if isinstance(bound, Tensor) else wrap(to_array(bound, x.dtype, x.device))
+                x = apply(ops.Where, beyond(x, limit) | limit.isnan(), limit, x)
+        return x
+
+    clip = clamp
+
+    def softmax(self, dim: int, dtype: Dtype | None = None) -> Tensor:
+        """e^x / sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
+
+        Raises ShapeError for an axis that does not exist.
+        """
+        x = self if dtype is None else self.to(dtype)
+        return unary(ops.Softmax, x, axis=shapes.axis_of(dim, self.ndim, "softmax"))
+
+    def log_softmax(self, dim: int, dtype: Dtype | None = None) -> Tensor:
+        """x - ln sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
+
+        Raises ShapeError for an axis that does not exist.
+        """
+        x = self if dtype is None else self.to(dtype)
+        return unary(ops.LogSoftmax, x, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
+
+    # Reductions. `dim`: an axis, several axes, or None for all; `keepdim` leaves the reduced axes in, with size 1.
+    # NumPy's `axis` and `keepdims` are understood too. An axis that does not exist raises ShapeError.
+
+    @numpy_names
+    def sum(self, dim: Dim = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+        """The sum along `dim`. Integers and bools give an int64, unless `dtype` says otherwise."""
+        wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
+        return _reduce(ops.Sum, self.to(wanted), dim, keepdim).to(wanted)  # NumPy sums an int32 in int64
+
+    @numpy_names
+    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The mean along `dim`; NaN for an empty tensor. Raises DtypeError unless the dtype is floating point."""
+        if self.dtype.kind != "f":
+            raise DtypeError(f"mean: expected a floating-point tensor, got {self.dtype}: x.float().mean()")
+        return _reduce(ops.Mean, self, dim, keepdim)
+
+    @numpy_names
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The maximum along `dim`; equal maxima share its gradient evenly. ShapeError along an axis of size 0."""
+        shapes.check_not_empty("amax", self.shape, dim)
+        return _reduce(ops.Amax, self, dim, keepdim)
+
+    @numpy_names
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The minimum along `dim`; equal minima share its gradient evenly. ShapeError along an axis of size 0."""
+        shapes.check_not_empty("amin", self.shape, dim)
+        return _reduce(ops.Amin, self, dim, keepdim)
+
+    @overload
+    def max(self, dim: None = None, keepdim: bool = False) -> Tensor: ...
+    @overload
+    def max(self, dim: int, keepdim: bool = False) -> Extreme: ...
+    @overload
+    def max(self, dim: Tensor, keepdim: bool = False) -> Tensor: ...
+    @numpy_names
+    def max(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+        """The maximum of all; or along one `dim`, as (values, indices), the first of equal maxima.
+
+        Given a tensor, the elementwise maximum. Raises ShapeError along an axis of size 0.
+        """
+        return _extreme(self, "max", ops.Amax, self.maximum, dim, keepdim)
+
+    @overload
+    def min(self, dim: None = None, keepdim: bool = False) -> Tensor: ...
+    @overload
+    def min(self, dim: int, keepdim: bool = False) -> Extreme: ...
+    @overload
+    def min(self, dim: Tensor, keepdim: bool = False) -> Tensor: ...
+    @numpy_names
+    def min(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+        """The minimum of all; or along one `dim`, as (values, indices), the first of equal minima.
+
+        Given a tensor, the elementwise minimum. Raises ShapeError along an axis of size 0.
+        """
+        return _extreme(self, "min", ops.Amin, self.minimum, dim, keepdim)
+
+    @numpy_names
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
+
+        Raises ShapeError along an axis of size 0.
+        """
+        return _arg(self, "argmax", dim, keepdim)
+
+    @numpy_names
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the minimum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
+
+        Raises ShapeError along an axis of size 0.
+        """
+        return _arg(self, "argmin", dim, keepdim)
+
+    @numpy_names
+    def var(
+        self, dim: Dim | bool = None, correction: int | None = 1, keepdim: bool = False, unbiased: bool | None = None
+    ) -> Tensor:
+        """The variance along `dim`, sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`.
+
+        Raises DtypeError unless the dtype is floating point.
+        """
+        return _spread(self, ops.Var, dim, correction, keepdim, unbiased)
+
+    @numpy_names
+    def std(
+        self, dim: Dim | bool = None, correction: int | None = 1, keepdim: bool = False, unbiased: bool | None = None
+    ) -> Tensor:
+        """The standard deviation along `dim`: the square root of `var`, with the same arguments and errors."""
+        return _spread(self, ops.Std, dim, correction, keepdim, unbiased)
+
+    @numpy_names
+    def prod(self, dim: int | None = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+        """The product of all elements, or along one `dim`. Integers and bools give an int64, unless `dtype` says so."""
+        wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
+        x = self.to(wanted)
+        if dim is None or x.ndim == 0:
+            shapes.axes_of(dim, x.ndim, "prod")
+            return apply(ops.Prod, x.reshape(-1)).to(wanted)  # NumPy multiplies a uint8 in uint64
+        axis = shapes.axis_of(dim, x.ndim, "prod")
+        out = apply(ops.Prod, x.transpose(axis, -1)).to(wanted).unsqueeze(-1).transpose(axis, -1)
+        return out if keepdim else out.squeeze(axis)
+
+    @numpy_names
+    def norm(self, p: float | str = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The norm of all elements, or along `dim`: p = 2 or "fro", (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|.
+
+        Raises ValueError for another p, and DtypeError unless the dtype is floating point.
+        """
+        if self.dtype.kind != "f":
+            raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
+        if p in (2, "fro"):
+            return _reduce(ops.Norm, self, dim, keepdim)
+        if p == 1:
+            return self.abs().sum(dim, keepdim)
+        if p == float("inf"):
+            return self.abs().amax(dim, keepdim)
+        raise ValueError(f"norm: p must be 1, 2 or infinity, got {p!r}")
+
+    @numpy_names
+    def logsumexp(self, dim: Dim, keepdim: bool = False) -> Tensor:
+        """ln sum e^x along `dim`, without overflow; integers become float32."""
+        x = self if self.dtype.kind == "f" else self.to(DEFAULT_FLOAT)
+        return _reduce(ops.LogSumExp, x, dim, keepdim)
+
+    # Shapes. Results are views where NumPy can make one.
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """The same elements, row by row, in another shape; one size may be -1. ShapeError where the sizes do not fit.
+
+        x.reshape(2, -1), x.reshape((2, -1))
+        """
+        return apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, shapes.sizes_of(shape)))
+
+    view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from `start_dim` to `end_dim` as one: `x.flatten(1)` keeps the batch. ShapeError for other axes."""
+        return self.reshape(*shapes.flattened(self.shape, start_dim, end_dim))
+
+    def squeeze(self, dim: Dim = None) -> Tensor:
+        """Without the axes of size 1; with `dim`, only those of them that it names."""
+        axes = () if dim == () or dim == [] else shapes.axes_of(dim, self.ndim, "squeeze")
+        return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """With one more axis, of size 1, at `dim`. Raises ShapeError for a place that does not exist."""
+        axis = shapes.axis_of(dim, self.ndim + 1, "unsqueeze")
+        return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
+
+    def permute(self, *dims: int | Sequence[int]) -> Tensor:
+        """The axes in another order: `x.permute(0, 3, 1, 2)`. ShapeError unless each axis is named once."""
+        axes = shapes.axes_of(shapes.sizes_of(dims), self.ndim, "permute")
+        if len(axes) != self.ndim:
+            raise ShapeError(
+                f"permute: {self.shape} has {self.ndim} axes, and {tuple(shapes.sizes_of(dims))} must name each once"
+            )
+        return apply(ops.Permute, self, axes=axes)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two axes exchanged. Raises ShapeError for an axis that does not exist."""
+        if self.ndim == 0:
+            return self
+        axes = list(range(self.ndim))
+        i, j = (shapes.axis_of(dim, self.ndim, "transpose") for dim in (dim0, dim1))
+        axes[i], axes[j] = axes[j], axes[i]
+        return apply(ops.Permute, self, axes=tuple(axes))
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix. Raises ShapeError for more than 2 axes."""
+        if self.ndim > 2:
+            raise ShapeError(f"t: expected at most 2 axes, got {self.shape}; use transpose(dim0, dim1)")
+        return self.T
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1])
+
+    def expand(self, *shape: int | Sequence[int]) -> Tensor:
+        """Repeated along its axes of size 1, and new ones in front, without copying; -1 leaves an axis as it is.
+
+        Raises ShapeError where another axis would have to be repeated.
+        """
+        return apply(ops.Expand, self, shape=shapes.expanded(self.shape, shapes.sizes_of(shape)))
+
+    def split(self, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """In pieces along `dim`: of one size each (the last may be smaller), or of the sizes listed.
+
+        Raises ShapeError where the sizes do not add up, or are below 1.
+        """
+        axis = shapes.axis_of(dim, self.ndim, "split")
+        sizes = shapes.split_sizes(self.shape[axis], split_size_or_sections, axis)
+        lead, start, pieces = (slice(None),) * axis, 0, []
+        for n in sizes:
+            pieces.append(self[(*lead, slice(start, start + n))])
+            start += n
+        return tuple(pieces)
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller. ShapeError for chunks < 1."""
+        if chunks < 1:
+            raise ShapeError(f"chunk: expected at least 1 piece, got {chunks}")
+        total = self.shape[shapes.axis_of(dim, self.ndim, "chunk")]
+        if total == 0:
+            return (self,) * chunks
+        return self.split(-(-total // chunks), dim)
+
+    def __getitem__(self, index: Index) -> Tensor:
+        """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
+        arrays, simple = parts_of(index)
+        try:
+            return apply(ops.Index, self, index=placed(arrays, self.array), simple=simple)
+        except IndexError as error:
+            if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
+                error.add_note(f"in x[...] with x of shape {self.shape}")
+            raise
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def from_array(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor around a NumPy array that somebody else holds too."""
+    as_dtype(array.dtype)
+    out = wrap(np.asarray(array))  # a plain array also where it is a memory map
+    out._storage.share(out, array)
+    return out
+
+
+def _unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
+    out = object.__new__(kind)
+    Tensor.__init__(out, array, requires_grad=requires_grad, dtype=array.dtype, device=device)
+    return out
+
+
+# --- what the methods share -----------------------------------------------------------------------------------------
+
+
+def operand(value: Any) -> Any:
+    """What an op takes: a Tensor, or a Python number; NumPy's scalars and arrays become those. None for the rest."""
+    if isinstance(value, np.generic):
+        value = value.item()  # first of all: np.float64 is a float too
+    if isinstance(value, Tensor | bool | int | float):
+        return value
+    if isinstance(value, np.ndarray):
+        return from_array(value)
+    if hasattr(value, "__cuda_array_interface__"):
+        return wrap(value)
+    return None
+
+
+def kind_of(value: Tensor | Scalar) -> tuple[np.dtype[Any], int | None]:
+    """An operand as `result_type` takes it: its dtype, and its number of axes, None for a Python number."""
+    return (value.dtype, value.ndim) if isinstance(value, Tensor) else (dtype_of_number(value), None)
+
+
+def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
+    """Two operands, brought to one dtype, to an op that broadcasts; Python numbers stay numbers."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        dtype = a.array.dtype
+        fit = dtype == b.array.dtype and (not floating or dtype.kind == "f")
+    else:
+        tensor, other = (a, b) if isinstance(a, Tensor) else (b, a)
+        fit = tensor.array.dtype.kind == "f" and (type(other) is float or type(other) is int)
+    if not fit:
+        a, b = operand(a), operand(b)
+        if a is None or b is None:
+            return NotImplemented
+        dtype = result_type(map(kind_of, (a, b)))
+        if floating and dtype.kind != "f":
+            dtype = DEFAULT_FLOAT
+        a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
+    try:
+        return apply(op, a, b)
+    except ValueError:
+        shapes.check_broadcast(op_name(op).lower(), a, b)
+        raise
+
+
+def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
+    other = operand(b)
+    if other is None:
+        return NotImplemented
+    if not (isinstance(other, Tensor) and other.array.dtype == a.array.dtype):
+        dtype = result_type(map(kind_of, (a, other)))  # what they would be added as
+        a, other = a.detach().to(dtype), other.detach().to(dtype) if isinstance(other, Tensor) else other
+    other = other.array if isinstance(other, Tensor) else other
+    try:
+        return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
+    except ValueError:
+        shapes.check_broadcast(ufunc, a, other)
+        raise
+
+
+def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
+    """An op with real values; integers become float32 first."""
+    return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
+
+
+def _reduce(op: Any, x: Tensor, dim: Dim, keepdim: bool, **geometry: Any) -> Tensor:
+    axes = shapes.axes_of(dim, x.ndim, op_name(op).lower()) if x.ndim else ()
+    return apply(op, x, axes=axes, keepdims=bool(keepdim), **geometry)
+
+
+def _extreme(
+    t: Tensor, name: str, op: Any, elementwise: Callable[[Tensor], Tensor], dim: int | Tensor | None, keepdim: bool
+) -> Tensor | Extreme:
+    if isinstance(dim, Tensor):
+        return elementwise(dim)
+    shapes.check_not_empty(name, t.shape, dim)
+    if dim is None:
+        return _reduce(op, t, None, keepdim)
+    axis = shapes.axis_of(dim, t.ndim, name)
+    if t.ndim == 0:
+        return Extreme(t, wrap(backend_of(t.array).xp.zeros((), np.int64)))
+    places = wrap(backend_of(t.array).xp.expand_dims(getattr(t.array, f"arg{name}")(axis), axis))
+    values = apply(ops.Pick, t, places, axis=axis, keepdims=bool(keepdim))
+    return Extreme(values, places if keepdim else places.squeeze(axis))
+
+
+def _arg(t: Tensor, name: str, dim: int | None, keepdim: bool) -> Tensor:
+    shapes.check_not_empty(name, t.shape, dim)
+    axis = None if dim is None or t.ndim == 0 else shapes.axis_of(dim, t.ndim, name)
+    return wrap(getattr(ready(t.array), name)(axis=axis, keepdims=keepdim))
+
+
+def _spread(
+    t: Tensor, op: Any, dim: Dim | bool, correction: int | None, keepdim: bool, unbiased: bool | None
+) -> Tensor:
+    if t.dtype.kind != "f":
+        raise DtypeError(f"{op_name(op).lower()}: expected a floating-point tensor, got {t.dtype}: x.float()?")
+    if isinstance(dim, bool):  # torch's older order of arguments: x.var(unbiased)
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        correction = int(unbiased)
+    elif correction is None:
+        correction = 1
+    return _reduce(op, t, dim, keepdim, correction=correction)
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    """NumPy's rule: a vector is a row on the left and a column on the right, and its axis goes again."""
+    a, b = operand(a), operand(b)
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return NotImplemented
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a 0-d tensor is no matrix; use *")
+    row, column = a.ndim == 1, b.ndim == 1
+    y = apply(ops.Matmul, a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b)
+    y = y.squeeze(-1) if column else y
+    return y.squeeze(-1 if column else -2) if row else y

@@ -1,0 +1,39 @@
+"""The argument spaces of matrix products."""
+
+from __future__ import annotations
+
+from tinyconv.check.draw import Draw
+from tinyconv.testing.case import Case, space
+from tinyconv.testing.spaces.geometry import finite, floats_among
+from tinyconv.testing.spaces.keywords import keyword_case
+
+VALUES = ("normal", "ties", "normal", "special")
+
+
+@space("linear")
+def linear(draw: Draw) -> Case:
+    lead = draw.shape(max_dims=3, max_side=3)
+    i, o, dtype = draw.integer(0, 5), draw.integer(0, 5), draw.dtype()
+    draw.note(f"{len(lead)} leading axes" if len(lead) != 1 else "1 leading axis")
+    arrays = {"input": draw.array((*lead, i), dtype, VALUES), "weight": draw.array((o, i), dtype, VALUES)}
+    if draw.flag():
+        arrays["bias"] = draw.array((o,), dtype, VALUES)
+    draw.note("bias" if "bias" in arrays else "no bias")
+    needs = floats_among(draw, list(arrays.values()))
+    return keyword_case("functional.linear", arrays, {}, needs=needs, magnitude="terms")
+
+
+@space("matmul")
+def matmul(draw: Draw) -> Case:
+    batch = draw.shape(max_dims=2, max_side=3)
+    i, j, k = (draw.integer(0, 4) for _ in "ijk")
+    leads = [tuple(draw.choice([n, 1]) for n in batch[draw.integer(0, len(batch)) :]) for _ in "ab"]
+    a = draw.choice([(*leads[0], i, k), (*leads[0], i, k), (k,)])
+    b = draw.choice([(*leads[1], k, j), (*leads[1], k, j), (k,)])
+    draw.note(" @ ".join({1: "vector", 2: "matrix"}.get(len(shape), "batch") for shape in (a, b)))
+    if len(a) > 1 < len(b):
+        draw.note_if(leads[0] != leads[1], "batch axes broadcast")
+    draw.note_if(k == 0, "sums of nothing")
+    dtype = draw.dtype()
+    inputs = [draw.array(shape, dtype, VALUES) for shape in (a, b)]
+    return Case("Tensor.matmul", inputs, needs=floats_among(draw, inputs), magnitude="terms", smooth=finite(*inputs))

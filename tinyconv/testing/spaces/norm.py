@@ -1,0 +1,240 @@
+"""The argument spaces of normalisation, dropout and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tinyconv.check.draw import Array, Draw
+from tinyconv.testing.case import Case, space
+from tinyconv.testing.spaces.geometry import finite, steepest
+from tinyconv.testing.spaces.keywords import keyword_case
+
+VALUES = ("normal", "ties", "normal", "ties", "special")
+STEEP = 100
+
+
+@space("batch_norm")
+def batch_norm(draw: Draw) -> Case:
+    training, tracked = draw.choice([(True, True), (False, True), (True, False)])
+    n, c, *rest = _channels(draw, training)
+    draw.note("training" if training else "eval")
+    dtype = draw.dtype()
+    arrays = {"input": draw.array((n, c, *rest), dtype, VALUES)}
+    _maybe_affine(draw, arrays, (c,), dtype)
+    needs = draw.subset(len(arrays))
+    draw.note_if(len(needs) < len(arrays), "constant operand")
+    if tracked:
+        draw.note("running statistics")
+        arrays["running_mean"] = draw.array((c,), dtype)
+        arrays["running_var"] = draw.array((c,), dtype, ("positive",))
+    else:
+        draw.note("no running statistics")
+    axes = (0, *range(2, len(rest) + 2))
+    var = _variance(arrays["input"], axes) if training else arrays["running_var"]
+    options: dict[str, Any] = {"training": training} | _maybe_eps(draw, var, zero=not training)
+    if training and draw.flag():
+        options["momentum"] = draw.choice([0.1, 0.5, 1.0, 0.0])
+        draw.note("momentum")
+    names = list(arrays)
+
+    def call(function: Any, tensors: Any) -> Any:
+        """y and the running statistics after it. They are copies, for training writes to them."""
+        given = dict(zip(names, tensors, strict=True))
+        running = [given[name].clone() if tracked else None for name in ("running_mean", "running_var")]
+        given |= dict(zip(("running_mean", "running_var"), running, strict=True))
+        y = function(**given, **options)
+        return (y, *running) if tracked else y
+
+    if training:
+        slope = _slope(arrays["input"], axes, options, arrays)
+    else:  # x / s and mean / s cancel
+        largest = steepest(arrays["input"]) + steepest(arrays["running_mean"])
+        slope = max(1.0, steepest(_scale(var, options)) * max(_weight(arrays), largest))
+    return Case(
+        "functional.batch_norm",
+        list(arrays.values()),
+        options,
+        needs=needs,
+        magnitude=slope,
+        smooth=finite(*arrays.values()),
+        second_order=_twice(arrays, slope),
+        ours=lambda *tensors: call(import_module("tinyconv").functional.batch_norm, tensors),
+        theirs=lambda *tensors: call(import_module("torch").nn.functional.batch_norm, tensors),
+    )
+
+
+@space("nn.BatchNorm")
+def batch_norm_module(draw: Draw) -> Case:
+    """The module: batches of training, one of evaluation, and what it kept of them."""
+    n, c, *rest = _channels(draw, training=True)
+    kind = "BatchNorm2d" if len(rest) == 2 else "BatchNorm1d"
+    options = {"affine": draw.flag(), "track_running_stats": not draw.flag(), "momentum": draw.choice([0.1, None, 1.0])}
+    draw.note_if(not options["affine"], "affine=False")
+    draw.note_if(not options["track_running_stats"], "track_running_stats=False")
+    draw.note_if(options["momentum"] is None, "momentum=None")
+    dtype = draw.dtype()
+    inputs = [draw.array((n, c, *rest), dtype) for _ in range(draw.integer(2, 4))]
+
+    def call(library: Any, batches: Any) -> Any:
+        module = getattr(library.nn, kind)(c, **options, dtype=batches[0].dtype)
+        outputs = [module(x) for x in batches[:-1]]
+        outputs.append(module.eval()(batches[-1]))
+        return (*outputs, *module.state_dict().values())
+
+    axes = (0, *range(2, len(rest) + 2))
+    slope = max(_slope(x, axes, {}, {}) for x in inputs)
+    return Case(
+        f"nn.{kind}",
+        inputs,
+        options,
+        magnitude=slope,
+        second_order=slope < STEEP,
+        smooth=not options["track_running_stats"],  # they are constants to the tape, not to differences
+        ours=lambda *tensors: call(import_module("tinyconv"), tensors),
+        theirs=lambda *tensors: call(import_module("torch"), tensors),
+    )
+
+
+@space("layer_norm")
+def layer_norm(draw: Draw) -> Case:
+    lead, shape = draw.shape(max_dims=2, max_side=3), draw.shape(min_dims=1, max_dims=2)
+    draw.note(f"normalised axes: {len(shape)}")
+    draw.note_if(prod(shape) == 1, "one element")
+    dtype = draw.dtype()
+    arrays = {"input": draw.array((*lead, *shape), dtype, VALUES)}
+    _maybe_affine(draw, arrays, shape, dtype)
+    axes = tuple(range(len(lead), len(lead) + len(shape)))
+    options: dict[str, Any] = {"normalized_shape": shape} | _maybe_eps(draw, _variance(arrays["input"], axes))
+    needs = draw.subset(len(arrays))
+    draw.note_if(len(needs) < len(arrays), "constant operand")
+    slope = _slope(arrays["input"], axes, options, arrays)
+    return keyword_case(
+        "functional.layer_norm",
+        arrays,
+        options,
+        needs=needs,
+        magnitude=slope,
+        second_order=_twice(arrays, slope),
+    )
+
+
+def _channels(draw: Draw, training: bool) -> tuple[int, ...]:
+    """(N, C), (N, C, L) or (N, C, H, W), and in training more than one value a channel."""
+    n, c = draw.choice([2, 1, 4, 3] if training else [2, 1, 0, 3]), draw.integer(1, 3)
+    rest = draw.shape(max_dims=2, min_side=1, max_side=3)
+    if training and n * prod(rest) == 1:
+        rest = (*rest[1:], 2)
+    draw.note(f"{2 + len(rest)}-d input")
+    draw.note_if(n < 2, f"N = {n}")
+    draw.note_if(n * prod(rest) == 2, "two values a channel")
+    return n, c, *rest
+
+
+def _maybe_affine(draw: Draw, arrays: dict[str, Array], shape: tuple[int, ...], dtype: Any) -> None:
+    given = draw.choice([(), ("weight", "bias"), ("weight",), ("bias",)])
+    draw.note(" and ".join(given) if given else "no weight or bias")
+    for name in given:
+        arrays[name] = draw.array(shape, dtype)
+
+
+def _maybe_eps(draw: Draw, var: Array, zero: bool = True) -> dict[str, float]:
+    """0, if at all, only where no division by 0 comes of it."""
+    if draw.flag():
+        return {}
+    eps = draw.choice([1e-5, 0.1, 1e-3, 0.0])
+    if not eps and not (zero and var.size and var.min() > 1e-3):
+        eps = 0.1
+    draw.note("eps = 0" if not eps else "eps")
+    return {"eps": eps}
+
+
+def _twice(arrays: Mapping[str, Array], slope: float) -> bool:
+    """Whether the second derivatives are to be compared.
+
+    Not among infinities, where they are whatever the formula makes of inf - inf. Not among elements so nearly equal
+    that second derivatives, of the order of 1 / s^3, are all rounding. And not with a bias but no weight: torch
+    multiplies by the weight all the same, and fails.
+    """
+    return finite(*arrays.values()) and slope < STEEP and ("weight" in arrays or "bias" not in arrays)
+
+
+def _variance(x: Array, axes: tuple[int, ...]) -> Array:
+    if not x.size:  # nothing varies
+        return np.ones(())
+    with np.errstate(all="ignore"):
+        return np.asarray(x, np.float64).var(axis=axes)
+
+
+def _scale(var: Array, options: dict[str, Any]) -> Array:
+    return np.asarray(1 / np.sqrt(var + options.get("eps", 1e-5)))
+
+
+def _weight(arrays: Mapping[str, Array]) -> float:
+    return max(1.0, steepest(arrays.get("weight", 1.0)))
+
+
+def _slope(x: Array, axes: tuple[int, ...], options: dict[str, Any], arrays: Mapping[str, Array]) -> float:
+    """How steep a standardisation is: x - mean is as wrong as x, x^ is that over s, and dx is that over s again.
+
+    At least 1, for the gradient of the bias is a sum of dy.
+    """
+    scale = _scale(_variance(x, axes), options)
+    largest = abs(x).max(axis=axes, initial=0)
+    return max(1.0, steepest(scale * np.maximum(1, scale * largest))) * _weight(arrays)
+
+
+@space("dropout")
+def dropout(draw: Draw) -> Case:
+    """What is left to no chance: p = 0, p = 1 and evaluation."""
+    p, training = draw.choice([(0.0, True), (1.0, True), (0.0, False), (0.5, False), (1.0, False)])
+    draw.note(f"p = {p:g}" if training else "eval")
+    x = draw.array(draw.shape(), draw.dtype(), VALUES)
+    return keyword_case("functional.dropout", {"input": x}, {"p": p, "training": training})
+
+
+@space("pad")
+def pad(draw: Draw) -> Case:
+    mode = draw.choice(["constant", "constant", "reflect", "replicate", "circular"])
+    draw.note(mode)
+    if mode == "constant":
+        shape = draw.shape()
+        axes = draw.integer(0, len(shape))
+    else:  # torch pads the last 1, 2 or 3 axes of inputs that have one or two more
+        axes = draw.integer(1, 3)
+        shape = draw.shape(axes + 1, axes + 1, 1, 4)
+        if draw.flag():
+            shape = (draw.choice([2, 1, 0]), *shape)
+    widths = [width for n in shape[: -axes - 1 : -1] for width in _widths(draw, n, mode)]
+    draw.note_if(any(width < 0 for width in widths), "negative widths")
+    draw.note_if(not any(widths), "nothing to pad")
+    draw.note(f"{axes} padded axes" if axes != 1 else "1 padded axis")
+    options: dict[str, Any] = {"pad": tuple(widths) if draw.flag() else widths}
+    if mode != "constant" or draw.flag():
+        options["mode"] = mode
+    if mode == "constant" and draw.flag():
+        options["value"] = draw.choice([0.0, 1.5, -2, np.inf, np.nan])
+        draw.note("value")
+    x = draw.array(shape, draw.dtype(), VALUES)
+    return keyword_case(
+        "functional.pad",
+        {"input": x},
+        options,
+        smooth=finite(options.get("value", 0.0)),
+        magnitude=0 if mode == "constant" else "terms",  # an element may come back many times
+    )
+
+
+def _widths(draw: Draw, n: int, mode: str) -> tuple[int, int]:
+    """What to add to, or crop from, both ends of an axis of n; of what is reflected or replicated something remains."""
+    least = 0 if mode in ("constant", "circular") else 1
+    crop = draw.choice([0, 0, max(n - least, 0)])
+    before_crop = draw.integer(0, crop)
+    crops = before_crop, draw.integer(0, crop - before_crop)
+    most = {"constant": 3, "reflect": n - 1, "replicate": n + 2, "circular": n - sum(crops)}[mode]
+    before, after = (-crop if crop else draw.integer(0, min(most, 3)) for crop in crops)
+    return before, after

@@ -1,0 +1,344 @@
+"""Reductions: every spelling of `dim`, ties, NaN, zeros in products, and nothing to reduce."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from math import prod as product
+from typing import Any
+
+import numpy as np
+
+from tinyconv.check.draw import FLOATS, LAYOUTS, VALUES, Array, Draw
+from tinyconv.testing.case import Case, space
+from tinyconv.testing.spaces.elementwise import extremum
+from tinyconv.testing.spaces.geometry import (
+    ANY,
+    KINK,
+    any_dtype,
+    any_shape,
+    away,
+    finite,
+    floats_among,
+    numbers,
+    one_dim,
+    reduced_axes,
+    reduction,
+    steepest,
+    torch_dtype,
+)
+
+SPECIAL = (*VALUES, "special")
+
+
+@space("sum")
+def sum_(draw: Draw) -> Case:
+    x = numbers(draw, any_shape(draw), any_dtype(draw), SPECIAL)
+    options = reduction(draw, x.ndim)
+    target = draw.choice((None, None, None, None, *FLOATS, "int64", "int32"))
+    if target is None or (np.dtype(target).kind == "i" and not finite(x)):
+        needs = floats_among(draw, [x])
+        return Case(
+            "Tensor.sum", [x], options, needs=needs, magnitude="terms", differentiable=bool(needs), smooth=finite(x)
+        )
+    draw.note("dtype=")
+    needs = floats_among(draw, [x]) if np.dtype(target).kind == "f" else []
+    return Case(
+        "Tensor.sum",
+        [x],
+        {**options, "dtype": target},
+        needs=needs,
+        magnitude="terms",
+        differentiable=bool(needs),
+        smooth=finite(x) and target == "float64",
+        ours=lambda x: x.sum(**options, dtype=target),
+        theirs=lambda x: x.sum(**options, dtype=torch_dtype(target)),
+    )
+
+
+@space("mean")
+def mean(draw: Draw) -> Case:
+    x = draw.array(any_shape(draw), any_dtype(draw, FLOATS), SPECIAL)
+    options = reduction(draw, x.ndim)
+    return Case("Tensor.mean", [x], options, magnitude="terms", smooth=finite(x))
+
+
+# --- extremes -------------------------------------------------------------------------------------------------------
+
+
+def not_empty(draw: Draw, options: dict[str, Any] | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with something to choose from along the axes that are reduced; others may still be empty."""
+    axes = range(len(shape)) if options is None else reduced_axes(options, len(shape))
+    return tuple(max(n, 1) if i in axes else n for i, n in enumerate(shape))
+
+
+def apart(x: Array, axes: tuple[int, ...], sign: int) -> bool:
+    """Whether the largest (sign 1) or smallest (-1) element along `axes` is so by more than a difference reaches."""
+    if not finite(x):
+        return False
+    if not x.size or not axes:
+        return True
+    flat = np.moveaxis(x, axes, range(len(axes))).reshape(product(x.shape[i] for i in axes), -1)
+    ranked = np.sort(sign * flat.astype(np.float64), axis=0)
+    return len(ranked) < 2 or away(ranked[-1] - ranked[-2], KINK)
+
+
+def shared_extreme(draw: Draw, name: str, sign: int) -> Case:
+    """`amax` and `amin`. What has NaN is compared by value alone."""
+    shape = any_shape(draw)
+    options = reduction(draw, len(shape))
+    x = numbers(draw, not_empty(draw, options, shape), any_dtype(draw), (*VALUES, "infinite", "special"))
+    needs = floats_among(draw, [x])
+    differentiable = bool(needs) and not np.isnan(x).any()
+    return Case(
+        f"Tensor.{name}",
+        [x],
+        options,
+        needs=needs,
+        differentiable=differentiable,
+        smooth=apart(x, reduced_axes(options, x.ndim), sign),
+    )
+
+
+@space("amax")
+def amax(draw: Draw) -> Case:
+    return shared_extreme(draw, "amax", 1)
+
+
+@space("amin")
+def amin(draw: Draw) -> Case:
+    return shared_extreme(draw, "amin", -1)
+
+
+def extreme(draw: Draw, name: str, sign: int) -> Case:
+    """All three forms of `max` and `min`: of everything, along one dim with places, of two tensors."""
+    form = draw.choice(("along one dim", "everything", "two tensors"))
+    if form == "two tensors":
+        draw.note("two tensors")
+        case = extremum(draw, f"{name}imum")
+        case.call = f"Tensor.{name}"
+        return case
+    shape = any_shape(draw)
+    options: dict[str, Any] = {}
+    if form == "along one dim":
+        options = one_dim_options(draw, len(shape))
+        draw.note("values and indices")
+    else:
+        draw.note("all dims")
+    x = numbers(draw, not_empty(draw, options, shape), any_dtype(draw), SPECIAL)
+    needs = floats_among(draw, [x])
+    return Case(
+        f"Tensor.{name}",
+        [x],
+        options,
+        needs=needs,
+        differentiable=bool(needs),
+        smooth=apart(x, reduced_axes(options, x.ndim), sign),
+    )
+
+
+def one_dim_options(draw: Draw, ndim: int) -> dict[str, Any]:
+    """`dim`, perhaps with `keepdim`, perhaps by NumPy's names."""
+    options: dict[str, Any] = {"dim": one_dim(draw, ndim)}
+    if draw.flag():
+        draw.note("keepdim")
+        options["keepdim"] = True
+    if not draw.integer(0, 3):
+        draw.note("axis, keepdims")
+        options = {{"dim": "axis", "keepdim": "keepdims"}[name]: value for name, value in options.items()}
+    return options
+
+
+@space("max")
+def max_(draw: Draw) -> Case:
+    return extreme(draw, "max", 1)
+
+
+@space("min")
+def min_(draw: Draw) -> Case:
+    return extreme(draw, "min", -1)
+
+
+def place(draw: Draw, name: str) -> Case:
+    shape = any_shape(draw)
+    options: dict[str, Any] = {}
+    if draw.flag():
+        options = one_dim_options(draw, len(shape))
+    else:
+        draw.note("all dims")
+        if draw.flag():
+            draw.note("keepdim")
+            options = {"keepdim": True}
+    dtypes = tuple(d for d in ANY if d != "bool")
+    x = numbers(draw, not_empty(draw, options, shape), any_dtype(draw, dtypes), SPECIAL)
+    return Case(f"Tensor.{name}", [x], options, differentiable=False)
+
+
+@space("argmax")
+def argmax(draw: Draw) -> Case:
+    return place(draw, "argmax")
+
+
+@space("argmin")
+def argmin(draw: Draw) -> Case:
+    return place(draw, "argmin")
+
+
+# --- spread ---------------------------------------------------------------------------------------------------------
+
+
+@space("var")
+def var(draw: Draw) -> Case:
+    return spread(draw, "var")
+
+
+@space("std")
+def std(draw: Draw) -> Case:
+    return spread(draw, "std")
+
+
+def spread(draw: Draw, name: str) -> Case:
+    """Variances down to those of one value, or of none, which nobody knows.
+
+    Equal values are drawn as integers, whose mean is exact: a deviation of nothing but rounding has a root of any
+    slope.
+    """
+    values = draw.choice(SPECIAL)
+    layouts = LAYOUTS if values == "ties" or name == "var" else [each for each in LAYOUTS if each != "broadcast"]
+    x = draw.array(any_shape(draw), any_dtype(draw, FLOATS), [values], layouts)
+    options = reduction(draw, x.ndim, everything=None)
+    correction = draw.choice((None, 0, 1, None, 0, 1, 2))
+    if correction is not None:
+        draw.note(f"correction={correction}")
+        if correction < 2 and draw.flag():
+            draw.note("unbiased=")
+            options["unbiased"] = bool(correction)
+        else:
+            options["correction"] = correction
+    axes = reduced_axes(options, x.ndim)
+    n = product(x.shape[i] for i in axes)
+    free = n - (1 if correction is None else correction)
+    draw.note_if(free <= 0, "no degrees of freedom")
+    differentiable = free > 0 and () not in options.values()
+    smooth, magnitude = finite(x), 1.0
+    if free > 0:
+        with np.errstate(all="ignore"):
+            deviation = np.asarray(x.astype(np.float64).std(axis=axes))
+        # (x - mean) is known to rounding of the largest x; the root divides it by the deviation, where that is not 0.
+        steep = steepest(x) * 4 * n / free
+        magnitude = steep
+        if name == "std":
+            magnitude = 4 * n / free * max(1, steepest(steepest(x) / deviation[deviation > 0]))
+            smooth = smooth and away(deviation, 0.05)
+    return Case(
+        f"Tensor.{name}",
+        [x],
+        options,
+        magnitude=magnitude,
+        differentiable=differentiable,
+        smooth=smooth,
+        second_order=smooth,  # at a deviation of 0 the second derivative of the root is infinite
+        ours=lambda x: getattr(x, name)(**options),
+        theirs=_without_warning(lambda x: getattr(x, name)(**options)),
+    )
+
+
+def _without_warning(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """torch warns where there are no degrees of freedom."""
+
+    def quiet(x: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(x)
+
+    return quiet
+
+
+# --- others ---------------------------------------------------------------------------------------------------------
+
+
+@space("prod")
+def prod(draw: Draw) -> Case:
+    """Zeros are drawn often: the product of the others is no quotient."""
+    x = numbers(draw, any_shape(draw, max_dims=3, max_side=3), any_dtype(draw))
+    options = {}
+    if draw.flag():
+        options = one_dim_options(draw, x.ndim)
+    else:
+        draw.note("all dims")
+    draw.note_if(x.dtype.kind == "f" and bool((x == 0).any()), "zeros")
+    needs = floats_among(draw, [x])
+    # With two zeros the gradient is 0 around, and what differences find there is the curvature alone.
+    smooth = int((x == 0).sum()) < 2
+    return Case("Tensor.prod", [x], options, needs=needs, differentiable=bool(needs), smooth=smooth)
+
+
+@space("logsumexp")
+def logsumexp(draw: Draw) -> Case:
+    shape = any_shape(draw)
+    options = reduction(draw, len(shape))
+    if not options or () in options.values():  # torch has neither
+        options = {"dim": tuple(range(max(len(shape), 1)))}
+    x = numbers(draw, shape, any_dtype(draw), (*VALUES, "infinite", "special"))
+    scale = draw.choice((1, 30, 1e4)) if x.dtype.kind == "f" else 1
+    if scale != 1:
+        draw.note("far out")
+        x = np.asarray(x * x.dtype.type(scale))
+    needs = floats_among(draw, [x])
+    return Case(
+        "Tensor.logsumexp",
+        [x],
+        options,
+        needs=needs,
+        magnitude=1,
+        differentiable=bool(needs),
+        smooth=finite(x) and steepest(x) < 1e3,
+        second_order=finite(x),
+    )
+
+
+@space("norm")
+def norm(draw: Draw) -> Case:
+    """p = 1, 2 and infinity; 0 is a kink of each, and so are equal extremes of the last."""
+    shape = any_shape(draw)
+    options = reduction(draw, len(shape))
+    p = draw.choice((None, 2, 1, float("inf")))
+    if p is not None:
+        options["p"] = p
+        draw.note(f"p={p}")
+    if p == float("inf"):
+        shape = not_empty(draw, options, shape)
+    x = numbers(draw, shape, any_dtype(draw, FLOATS), VALUES)
+    smooth = p in (None, 2) and away(x)
+    given = {{"axis": "dim", "keepdims": "keepdim"}.get(name, name): value for name, value in options.items()}
+    given["ord"] = given.pop("p", 2)
+    return Case(
+        "Tensor.norm",
+        [x],
+        options,
+        magnitude=1,
+        smooth=smooth,
+        second_order=smooth,
+        ours=lambda x: x.norm(**options),
+        theirs=lambda x: import_module("torch").linalg.vector_norm(x, **given),  # torch's own norm calls it
+    )
+
+
+@space("all")
+def all_(draw: Draw) -> Case:
+    return truth(draw, "all")
+
+
+@space("any")
+def any_(draw: Draw) -> Case:
+    return truth(draw, "any")
+
+
+def truth(draw: Draw, name: str) -> Case:
+    """Of numbers those that are not 0 are true, NaN among them; of nothing all are true and none is."""
+    x = numbers(draw, any_shape(draw, max_side=3), any_dtype(draw, tuple(d for d in ANY if d != "uint8")), SPECIAL)
+    options = reduction(draw, x.ndim, everything=None)
+    if () in options.values():
+        options = {}
+    return Case(f"Tensor.{name}", [x], options, differentiable=False)
