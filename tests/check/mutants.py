@@ -52,17 +52,41 @@ def applied(*rest, **geometry):
     return ours
 
 
+def written_over(y):
+    """y + 1, in the memory of y: an input that shares it changes too."""
+    y.data += 1
+    return y
+
+
+def there_and_back(op, x):
+    """A cast to float64 and one back: a float32 among float64 would be too coarse for differences."""
+    return tc.apply(op, tc.apply(op, x, dtype=np.float64), dtype=x.dtype)
+
+
 CONV = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
 POOL = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
 AVG = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": True, "divisor": None}
 ROWS = {"axes": (1,), "keepdims": False}
 CLASSES = {"ignore_index": 1, "reduction": "mean"}
 TARGET, WEIGHT = np.array([0, 1, 3, 2, 3]), np.array([0.5, 1.0, 2.0, 4.0])
+REPEATED = np.array([0, 2, 2, 0])
 
 QUESTIONS = {
     ops.Conv2d: Question(
         applied(**CONV),
         lambda *tensors: REF.conv2d(*tensors, **CONV),
+        [normal(3, 4, 7, 7), normal(6, 2, 3, 3), normal(6)],
+        "terms",
+    ),
+    ops.Conv2dRelu: Question(
+        applied(**CONV),
+        lambda *tensors: REF.conv2d(*tensors, **CONV).relu(),
+        [normal(3, 4, 7, 7), normal(6, 2, 3, 3), normal(6)],
+        "terms",
+    ),
+    ops.Conv2dReluMaxPool2d: Question(
+        applied(pool=POOL, **CONV),
+        lambda *tensors: REF.max_pool2d(REF.conv2d(*tensors, **CONV).relu(), 3, 2, 1),
         [normal(3, 4, 7, 7), normal(6, 2, 3, 3), normal(6)],
         "terms",
     ),
@@ -73,18 +97,28 @@ QUESTIONS = {
         1,
         smooth=[normal(2, 2, 7, 7) - 3],
     ),
+    ops.ReluMaxPool2d: Question(
+        applied(**POOL), lambda x: REF.max_pool2d(x.relu(), 3, 2, 1), [normal(2, 2, 7, 7) - 1], 1
+    ),
     ops.AvgPool2d: Question(
         applied(**AVG, count_include_pad=False),
         lambda x: REF.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
         [normal(2, 2, 6, 6)],
         "terms",
     ),
+    ops.AdaptiveAvgPool2d: Question(
+        applied(out=(3, 3)), lambda x: REF.adaptive_avg_pool2d(x, 3), [normal(2, 2, 5, 5)], "terms"
+    ),
     ops.AdaptiveMaxPool2d: Question(
         applied(out=(3, 3)), lambda x: REF.adaptive_max_pool2d(x, 3), [ties(2, 2, 5, 5)], 1, smooth=[normal(2, 2, 5, 5)]
     ),
     ops.Linear: Question(applied(), REF.linear, [normal(4, 3), normal(3, 3), normal(3)], "terms"),
+    ops.LinearRelu: Question(
+        applied(), lambda *tensors: REF.linear(*tensors).relu(), [normal(4, 3), normal(3, 3), normal(3)], "terms"
+    ),
     ops.Matmul: Question(applied(), torch.matmul, [normal(2, 3, 3), normal(3, 3)], "terms"),
     ops.Add: Question(applied(), torch.add, [normal(3, 3), normal(3)], "terms"),
+    ops.Sub: Question(applied(), torch.sub, [normal(3, 3), normal(3)], "terms"),
     ops.Mul: Question(applied(), torch.mul, [normal(3, 3), normal(3, 3)], "terms"),
     ops.Div: Question(applied(), torch.div, [normal(3, 3), 1 + abs(normal(3))], 4),
     ops.Pow: Question(
@@ -94,22 +128,67 @@ QUESTIONS = {
         smooth=[abs(normal(8)), normal(8)],
     ),
     ops.Maximum: Question(applied(), torch.maximum, [ties(4, 4), ties(4, 4)], smooth=[normal(4, 4), normal(4, 4)]),
+    ops.Minimum: Question(applied(), torch.minimum, [ties(4, 4), ties(4, 4)], smooth=[normal(4, 4), normal(4, 4)]),
+    ops.LogAddExp: Question(applied(), torch.logaddexp, [1000 * normal(3, 4), 1000 * normal(3, 4)], 1),
+    ops.Where: Question(applied(), torch.where, [normal(3, 3) > 0, normal(3, 3), normal(3, 3)], needs=[1, 2]),
+    ops.Clamp: Question(
+        applied(low=-1.0, high=1.0),
+        lambda x: x.clamp(-1, 1),
+        [ties(4, 4) + ties(4, 4)],
+        smooth=[2 * normal(4, 4)],
+    ),
+    ops.Neg: Question(applied(), torch.neg, [normal(3, 4)]),
+    ops.Exp: Question(applied(), torch.exp, [normal(3, 4)]),
+    ops.Log: Question(applied(), torch.log, [0.1 + abs(normal(3, 4))]),
+    ops.Sqrt: Question(applied(), torch.sqrt, [0.1 + abs(normal(3, 4))]),
+    ops.Cast: Question(there_and_back, lambda x: x.double().to(x.dtype), [normal(3, 4)]),
+    ops.Copy: Question(lambda op, x: written_over(tc.apply(op, x)), lambda x: written_over(x.clone()), [normal(3, 4)]),
     ops.Relu: Question(applied(), REF.relu, [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.LeakyRelu: Question(applied(slope=0.1), lambda x: REF.leaky_relu(x, 0.1), [ties(4, 4)], smooth=[normal(4, 4)]),
     ops.Abs: Question(applied(), torch.abs, [ties(4, 4)], smooth=[normal(4, 4)]),
     ops.Gelu: Question(applied(), REF.gelu, [3 * normal(40)], 1),
+    ops.GeluTanh: Question(applied(), lambda x: REF.gelu(x, approximate="tanh"), [3 * normal(40)], 1),
+    ops.Silu: Question(applied(), REF.silu, [3 * normal(40)], 1),
+    ops.Sigmoid: Question(applied(), torch.sigmoid, [3 * normal(40)], 1),
+    ops.Tanh: Question(applied(), torch.tanh, [normal(40)], 1),
+    ops.Dropout: Question(applied(p=0.25), lambda x, keep: x * keep / 0.75, [normal(4, 4), rng.random((4, 4)) < 0.75]),
     ops.Softmax: Question(applied(axis=1), lambda x: REF.softmax(x, 1), [normal(3, 4)], 1),
     ops.LogSoftmax: Question(applied(axis=1), lambda x: REF.log_softmax(x, 1), [1000 * normal(3, 4)], 1),
+    ops.Sum: Question(applied(**ROWS), lambda x: x.sum(1), [normal(3, 3)], "terms"),
     ops.Mean: Question(applied(**ROWS), lambda x: x.mean(1), [normal(3, 4)], "terms"),
     ops.Amax: Question(applied(**ROWS), lambda x: x.amax(1), [ties(6, 5)], smooth=[normal(6, 5)]),
+    ops.Amin: Question(applied(**ROWS), lambda x: x.amin(1), [ties(6, 5)], smooth=[normal(6, 5)]),
+    ops.Pick: Question(
+        applied(axis=1, keepdims=False),
+        lambda x, index: x.gather(1, index)[:, 0],
+        [normal(3, 4), np.array([[2], [0], [3]])],
+    ),
     ops.Var: Question(applied(**ROWS, correction=1), lambda x: x.var(1), [normal(3, 4)], 8),
+    ops.Std: Question(applied(**ROWS, correction=1), lambda x: x.std(1), [normal(3, 4)], 8),
+    ops.Norm: Question(
+        applied(**ROWS), lambda x: x.norm(dim=1), [normal(3, 4) * [[1], [0], [1]]], 1, smooth=[normal(3, 4)]
+    ),
     ops.Prod: Question(applied(), lambda x: x.prod(-1), [ties(5, 3)]),
     ops.LogSumExp: Question(applied(**ROWS), lambda x: x.logsumexp(1), [1000 * normal(3, 4)], 1),
+    ops.Reshape: Question(applied(shape=(2, 6)), lambda x: x.reshape(2, 6), [normal(3, 4)]),
+    ops.Permute: Question(applied(axes=(1, 2, 0)), lambda x: x.permute(1, 2, 0), [normal(2, 2, 2)]),
+    ops.Expand: Question(applied(shape=(2, 3, 4)), lambda x: x.expand(2, 3, 4), [normal(3, 1)], "terms"),
     ops.Index: Question(
-        applied(index=np.array([0, 2, 2, 0]), simple=False),
-        lambda x: x[torch.tensor([0, 2, 2, 0])],
-        [normal(3, 2)],
-        1,
+        applied(index=REPEATED, simple=False), lambda x: x[torch.from_numpy(REPEATED)], [normal(3, 2)], 1
     ),
+    ops.Put: Question(
+        applied(index=(slice(None), slice(0, 2))),
+        lambda x, value: x.slice_scatter(value, 1, 0, 2),
+        [normal(3, 4), normal(3, 2)],
+    ),
+    ops.AddAt: Question(
+        applied(index=REPEATED),
+        lambda x, value: x.index_add(0, torch.from_numpy(REPEATED), value),
+        [normal(3, 2), normal(4, 2)],
+        "terms",
+    ),
+    ops.Cat: Question(applied(axis=1), lambda *parts: torch.cat(parts, 1), [normal(2, 2), normal(2, 3)]),
+    ops.Stack: Question(applied(axis=1), lambda *parts: torch.stack(parts, 1), [normal(2, 2), normal(2, 2)]),
     ops.Pad: Question(
         applied(widths=((0, 0), (1, 2)), value=0.5), lambda x: REF.pad(x, (1, 2), value=0.5), [normal(2, 3)]
     ),
@@ -126,6 +205,7 @@ QUESTIONS = {
         4,
     ),
     ops.MseLoss: Question(applied(reduction="mean"), REF.mse_loss, [normal(3, 4), normal(3, 4)], 8),
+    ops.L1Loss: Question(applied(reduction="mean"), REF.l1_loss, [normal(3, 4), normal(3, 4)], 8),
     ops.NllLoss: Question(
         applied(**CLASSES),
         lambda x, target, weight: REF.nll_loss(x, target, weight, **CLASSES),
@@ -140,6 +220,9 @@ QUESTIONS = {
         4,
         needs=[0],
     ),
+    ops.SoftCrossEntropy: Question(
+        applied(reduction="mean"), REF.cross_entropy, [normal(5, 4), abs(normal(5, 4)), WEIGHT], 4
+    ),
     ops.BceWithLogits: Question(
         applied(None, None, reduction="mean"),
         REF.binary_cross_entropy_with_logits,
@@ -152,7 +235,7 @@ QUESTIONS = {
 def ask_torch(asked, op, dtype):
     """Put the question for `op` to `asked`, which claims to be it, and to PyTorch."""
     question = QUESTIONS[op]
-    inputs = [array if array.dtype.kind == "i" else array.astype(dtype) for array in question.inputs]
+    inputs = [array.astype(dtype) if array.dtype.kind == "f" else array for array in question.inputs]
     check(
         lambda *tensors: question.ours(asked, *tensors),
         question.theirs,
@@ -249,6 +332,22 @@ def pooled_zeros(right, xp, x, **geometry):
     return right(xp, padded, **geometry | {"padding": (0, 0)})[0], saved
 
 
+def cells_overwritten(right, xp, saved, dy, needs, *, out):
+    """`dx[cell] = share` where cells overlap."""
+    dx = 0
+    for i, j in np.ndindex(*out):
+        alone = xp.zeros_like(dy)
+        alone[..., i, j] = dy[..., i, j]
+        (share,) = right(xp, saved, alone, needs, out=out)
+        dx = xp.where(share, share, dx)
+    return (dx,)
+
+
+def bias_after_relu(right, xp, x, weight, bias, **geometry):
+    y, saved = right(xp, x, weight, None, **geometry)
+    return y + bias[:, None, None], saved
+
+
 def quotient(right, xp, saved, dy, needs):
     """y / x_i for the product of the others."""
     (x,) = saved
@@ -260,9 +359,26 @@ def assigned(right, xp, saved, dy, needs, *, index, simple):
     return right(xp, saved, dy, needs, index=index, simple=True)
 
 
+def added_once(right, xp, x, value, *, index):
+    """y[index] += value, which adds the last of several."""
+    y = x.copy()
+    y[index] += value
+    return y, (value.shape,)
+
+
+def same_stretch(right, xp, saved, dy, needs, *, axis):
+    """The start not moved on from part to part."""
+    return tuple(dy[:, :size] for size in saved)
+
+
 def overflowing(xp, x, **axis):
     """ln sum e^x without the maximum taken off."""
     return xp.log(xp.sum(xp.exp(x), keepdims=True, **axis))
+
+
+def mean_over_rows(right, xp, x, target, *, reduction):
+    y, (difference, scale, *shapes) = right(xp, x, target, reduction=reduction)
+    return y * x.shape[1], (difference, scale * x.shape[1], *shapes)
 
 
 def written_to(right, xp, x, *rest):
@@ -316,11 +432,19 @@ MUTANTS = [
     Mutant("dweight averaged over the batch", ops.Conv2d, gradient(1, lambda dw: dw / 3)),
     Mutant("dbias of the wrong shape", ops.Conv2d, gradient(2, lambda db: db.reshape(-1, 1, 1))),
     Mutant("dbias forgotten", ops.Conv2d, gradient(2, lambda db: None)),
+    Mutant("bias added after the ReLU", ops.Conv2dRelu, forward(bias_after_relu)),
+    Mutant("stride of the pooling forgotten", ops.Conv2dReluMaxPool2d, forgetting(pool=POOL | {"stride": (1, 1)})),
     Mutant("last of equals", ops.MaxPool2d, forward(last_of_equals), ANOTHER_TIE),
     Mutant("zeros for padding", ops.MaxPool2d, forward(pooled_zeros)),
     Mutant("dx doubled", ops.MaxPool2d, gradient(0, lambda dx: 2 * dx)),
+    Mutant(
+        "the ReLU forgotten in dx",
+        ops.ReluMaxPool2d,
+        backward(lambda right, xp, saved, *rest, **kw: right(xp, (xp.ones_like(saved[0]), *saved[1:]), *rest, **kw)),
+    ),
     Mutant("padding counted", ops.AvgPool2d, forgetting(count_include_pad=True)),
     Mutant("always divided by the kernel", ops.AvgPool2d, forgetting(divisor=9)),
+    Mutant("dx overwritten where cells overlap", ops.AdaptiveAvgPool2d, backward(cells_overwritten)),
     Mutant(
         "dx of another cell",
         ops.AdaptiveMaxPool2d,
@@ -328,6 +452,11 @@ MUTANTS = [
     ),
     Mutant("dweight transposed", ops.Linear, gradient(1, lambda dw: dw.T)),
     Mutant("bias dropped", ops.Linear, forward(lambda right, xp, x, w, b: right(xp, x, w, None))),
+    Mutant(
+        "dy masked by its own sign",
+        ops.LinearRelu,
+        backward(lambda right, xp, saved, dy, needs: right(xp, (*saved[:2], dy), dy, needs)),
+    ),
     Mutant("transpose forgotten in da", ops.Matmul, gradient(0, lambda da: da.swapaxes(-1, -2))),
     Mutant(
         "db not summed over the batch",
@@ -337,6 +466,7 @@ MUTANTS = [
     Mutant("unbroadcast forgotten", ops.Add, backward(lambda right, xp, saved, dy, needs: (dy, dy))),
     Mutant("unbroadcast over the wrong axis", ops.Add, backward(lambda right, xp, saved, dy, needs: (dy, dy.sum(1)))),
     Mutant("unbroadcast by the mean", ops.Add, gradient(1, lambda db: db / 3)),
+    Mutant("sign of db", ops.Sub, gradient(1, lambda db: -db)),
     Mutant("factors swapped", ops.Mul, backward(lambda right, xp, saved, dy, needs: right(xp, saved[::-1], dy, needs))),
     Mutant("an input written to", ops.Mul, forward(written_to)),
     Mutant("sign of db", ops.Div, gradient(1, lambda db: -db)),
@@ -351,7 +481,31 @@ MUTANTS = [
         backward(lambda right, xp, saved, dy, needs: (dy * (saved[0] >= saved[1]), dy * (saved[0] < saved[1]))),
         ANOTHER_TIE,
     ),
+    Mutant("gradient to the larger", ops.Minimum, backward(lambda right, *args: ops.Maximum.backward(*args))),
+    Mutant(
+        "the maximum not taken off",
+        ops.LogAddExp,
+        forward(lambda right, xp, a, b: (xp.log(xp.exp(a) + xp.exp(b)), right(xp, a, b)[1])),
+    ),
+    Mutant("dy to both", ops.Where, backward(lambda right, xp, saved, dy, needs: (None, dy, dy))),
+    Mutant(
+        "gradient 0 at the bounds",
+        ops.Clamp,
+        backward(lambda right, xp, saved, dy, needs, low, high: (dy * (saved[0] > low) * (saved[0] < high),)),
+        ANOTHER_TIE,
+    ),
+    Mutant("sign of dx", ops.Neg, gradient(0, lambda dx: -dx)),
+    Mutant("x saved for y", ops.Exp, forward(lambda right, xp, x: (xp.exp(x), (x,)))),
+    Mutant("y saved for x", ops.Log, forward(lambda right, xp, x: (xp.log(x), (xp.log(x),)))),
+    Mutant("2 forgotten in dx", ops.Sqrt, gradient(0, lambda dx: 2 * dx)),
+    Mutant("dx forgotten", ops.Cast, gradient(0, lambda dx: None)),
+    Mutant("x itself, not a copy", ops.Copy, forward(lambda right, xp, x: (x, ()))),
     Mutant("gradient 1 at 0", ops.Relu, backward(lambda right, xp, saved, dy, needs: (xp.where(saved[0] < 0, 0, dy),))),
+    Mutant(
+        "slope forgotten in dx",
+        ops.LeakyRelu,
+        backward(lambda right, xp, saved, dy, needs, slope: right(xp, saved, dy, needs, slope=0.0)),
+    ),
     Mutant(
         "gradient 1 at 0",
         ops.Abs,
@@ -361,6 +515,26 @@ MUTANTS = [
     Mutant("the cheaper GELU", ops.Gelu, lambda op: ops.GeluTanh, ANOTHER_FUNCTION),
     Mutant("the density forgotten", ops.Gelu, backward(lambda right, xp, saved, dy, needs: (dy * (saved[0] > 0),))),
     Mutant(
+        "the inner derivative forgotten",
+        ops.GeluTanh,
+        backward(lambda right, xp, saved, dy, needs: (dy * 0.5 * (1 + saved[1] + saved[0] * (1 - saved[1] ** 2)),)),
+    ),
+    Mutant(
+        "the sigmoid taken for a constant", ops.Silu, backward(lambda right, xp, saved, dy, needs: (dy * saved[1],))
+    ),
+    Mutant(
+        "the sigmoid taken twice in dx",
+        ops.Sigmoid,
+        backward(lambda right, xp, saved, dy, needs: right(xp, ops.Sigmoid.forward(xp, *saved)[1], dy, needs)),
+    ),
+    Mutant("y not squared in dx", ops.Tanh, backward(lambda right, xp, saved, dy, needs: (dy * (1 - saved[0]),))),
+    Mutant(
+        "not divided by 1 - p",
+        ops.Dropout,
+        forward(lambda right, xp, x, keep, p: (x * keep, (keep,))),
+        ANOTHER_FUNCTION,
+    ),
+    Mutant(
         "the coupling forgotten",
         ops.Softmax,
         backward(lambda right, xp, saved, dy, needs, axis: (dy * saved[0] * (1 - saved[0]),)),
@@ -369,6 +543,11 @@ MUTANTS = [
         "the maximum not taken off",
         ops.LogSoftmax,
         forward(lambda right, xp, x, axis: (x - overflowing(xp, x, axis=axis), (x,))),
+    ),
+    Mutant(
+        "dx repeated along the wrong axis",
+        ops.Sum,
+        backward(lambda right, xp, saved, dy, needs, **kw: (xp.broadcast_to(dy, saved[0]),)),
     ),
     Mutant("dx not divided", ops.Mean, gradient(0, lambda dx: 4 * dx)),
     Mutant("the sum", ops.Mean, value(lambda y: 4 * y)),
@@ -382,7 +561,28 @@ MUTANTS = [
         ),
         ANOTHER_TIE,
     ),
+    Mutant(
+        "gradient to the maximum",
+        ops.Amin,
+        backward(lambda right, xp, saved, *rest, **kw: right(xp, (saved[0], saved[0].max(1)), *rest, **kw)),
+    ),
+    Mutant(
+        "dx to the whole row",
+        ops.Pick,
+        backward(lambda right, xp, saved, dy, needs, **kw: (xp.broadcast_to(dy[:, None], saved[0]), None)),
+    ),
     Mutant("the biased variance", ops.Var, forgetting(correction=0)),
+    Mutant(
+        "the root forgotten in dx",
+        ops.Std,
+        backward(lambda right, xp, saved, *rest, **kw: ops.Var.backward(xp, saved[:2], *rest, **kw)),
+    ),
+    Mutant(
+        "0 / 0 where y is 0",
+        ops.Norm,
+        backward(lambda right, xp, saved, dy, needs, **kw: (saved[0] * (dy / saved[1])[:, None],)),
+        ANOTHER_TIE,
+    ),
     Mutant("a quotient for the product of the others", ops.Prod, backward(quotient)),
     Mutant(
         "the maximum not taken off",
@@ -394,7 +594,22 @@ MUTANTS = [
             )
         ),
     ),
+    Mutant("dx in the shape of y", ops.Reshape, backward(lambda right, xp, saved, dy, needs, shape: (dy,))),
+    Mutant(
+        "dx permuted by the axes, not by their inverse",
+        ops.Permute,
+        backward(lambda right, xp, saved, dy, needs, axes: (dy.transpose(axes),)),
+    ),
+    Mutant("dx of one copy", ops.Expand, backward(lambda right, xp, saved, dy, needs, shape: (dy[0, :, :1],))),
     Mutant("dx assigned, not added", ops.Index, backward(assigned)),
+    Mutant(
+        "dx not cleared where the value goes",
+        ops.Put,
+        backward(lambda right, xp, saved, dy, needs, index: (dy, dy[index])),
+    ),
+    Mutant("added once where the index repeats", ops.AddAt, forward(added_once)),
+    Mutant("the first stretch of dy to each part", ops.Cat, backward(same_stretch)),
+    Mutant("dy cut along the first axis", ops.Stack, backward(lambda right, *args, axis: right(*args, axis=0))),
     Mutant("zeros for the value", ops.Pad, forgetting(value=0.0), ANOTHER_FUNCTION),
     Mutant("widths swapped in dx", ops.Pad, gradient(0, lambda dx: dx[:, ::-1])),
     Mutant("eps forgotten", ops.BatchNorm, forward(lambda right, *args, eps: right(*args, eps=0.0)), ANOTHER_FUNCTION),
@@ -413,6 +628,7 @@ MUTANTS = [
     Mutant("the mean forgotten", ops.MseLoss, forgetting(reduction="sum")),
     Mutant("the mean forgotten in dx", ops.MseLoss, gradient(0, lambda dx: 12 * dx)),
     Mutant("2 forgotten in dx", ops.MseLoss, gradient(0, lambda dx: dx / 2)),
+    Mutant("mean over rows, not elements", ops.L1Loss, forward(mean_over_rows), ANOTHER_FUNCTION),
     Mutant("ignored targets counted", ops.NllLoss, forgetting(ignore_index=-100)),
     Mutant("mean over examples, not weights", ops.NllLoss, value(lambda y: y * y.dtype.type(10.5 / 4))),
     Mutant("ignored targets counted", ops.CrossEntropy, forgetting(ignore_index=-100)),
@@ -422,6 +638,16 @@ MUTANTS = [
         "the softmax forgotten in dx",
         ops.CrossEntropy,
         backward(lambda right, xp, saved, dy, needs, **kw: (-saved[1] * dy * saved[-1], None, None)),
+    ),
+    Mutant(
+        "targets taken to sum to 1 in dx",
+        ops.SoftCrossEntropy,
+        backward(
+            lambda right, xp, saved, dy, needs, **kw: (
+                (xp.exp(saved[0]) - saved[1]) * dy * saved[-1],
+                *right(xp, saved, dy, needs, **kw)[1:],
+            )
+        ),
     ),
     Mutant(
         "ln(1 + e^-x) overflows",
@@ -558,10 +784,11 @@ def document() -> str:
         [
             "# Wrong ops that the checkers refuse",
             "",
-            f"A checker is worth what it rejects. Here are {len(MUTANTS)} ops, each wrong by one mistake.",
-            "`compare_with_torch` rejects them all, in float32 and in float64. `gradcheck`, which knows no right",
-            f"answer, rejects the {seen} whose gradient is not the derivative of what they compute. They are in",
-            "[`tests/check/mutants.py`](../tests/check/mutants.py), which writes this page.",
+            f"A checker is worth what it rejects. Here are {len(MUTANTS)} ops, each wrong by one mistake, and at least",
+            "one for every op of tinyconv. `compare_with_torch` rejects them all, in float32 and in float64.",
+            f"`gradcheck`, which knows no right answer, rejects the {seen} whose gradient is not the derivative of",
+            "what they compute. They are in [`tests/check/mutants.py`](../tests/check/mutants.py), which writes",
+            "this page.",
             "",
             "| op | mistake | rejected by PyTorch | by differences |",
             "|---|---|---|---|",

@@ -13,6 +13,11 @@ BREACH_VERDICTS = {"broken contract", "not deterministic", "float32", "wrong gra
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # some of the mistakes overflow
 
 
+def test_every_op_has_a_mutant():
+    missing = set(ops.__all__) - {mutant.op.__name__ for mutant in MUTANTS}
+    assert not missing, "write a question and a mutant for each"
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("op", QUESTIONS)
 def test_the_right_op_agrees_with_torch(op, dtype):
@@ -53,8 +58,9 @@ def test_what_the_breaches_are_made_of_is_right(op):
 def test_a_float64_among_float32_is_refused(op):
     with pytest.raises(Disagreement, match="output 0: float64"):
         ask_torch(value(lambda y: y.astype(np.float64))(op), op, np.float32)
+    first, *_ = QUESTIONS[op].needs or [0]
     with pytest.raises(tc.GraphError, match="returned a gradient of float64"):
-        ask_torch(gradient(0, lambda dx: dx.astype(np.float64))(op), op, np.float32)
+        ask_torch(gradient(first, lambda dx: dx.astype(np.float64))(op), op, np.float32)
 
 
 @pytest.mark.parametrize("op", [ops.Conv2d, ops.Linear, ops.BatchNorm, ops.CrossEntropy, ops.Gelu, ops.Softmax])
@@ -71,3 +77,5 @@ def test_float32_precision_in_a_float64_is_refused(op):
 
 def test_the_document_has_them_all():
     assert DOCUMENT.read_text(encoding="utf-8") == document(), "run PYTHONPATH=.:tests python tests/check/mutants.py"
+    readme = (DOCUMENT.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(MUTANTS)} mutants](docs/mutants.md)" in readme
