@@ -1,10 +1,14 @@
-"""Write the tables of README.md, docs/experiments.md and benchmarks/README.md from the records: no figure in them is
-typed by hand.
+"""Fill README.md, docs/experiments.md and benchmarks/README.md: no figure in them is typed by hand.
 
-python benchmarks/tables.py            # --check: only say whether they are up to date; --plots: draw the pictures too
+    python benchmarks/tables.py            # --check: only say whether they are up to date; --plots: draw pictures too
+
+A page holds pairs of comments, `<!-- table: NAME -->` and `<!-- end -->`. What stands between them is made from the
+records, or cut out of the source: `op Mul` is the class of that op, `lines` the size of the package.
 """
 
+import ast
 import json
+import os
 import re
 import statistics
 import sys
@@ -13,7 +17,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGES = (HERE.parent / "README.md", HERE.parent / "docs" / "experiments.md", HERE / "README.md")
+ROOT = HERE.parent
+PAGES = (ROOT / "README.md", ROOT / "docs" / "experiments.md", HERE / "README.md")
 NOT_YET = "*Not measured yet.*"
 RECIPES = {
     "lesson": "Adam, 1e-3 throughout",
@@ -67,9 +72,28 @@ def accuracy():
         "weight decay, ...) by the test accuracy of seed 0; seeds 1 to 4 were not looked at before, and their mean is "
         f"{statistics.mean(unseen):.2%}. {notes}"
         f"{'; '.join(dict.fromkeys(map(machine, records.values())))}. "
-        "Every epoch of every run: [benchmarks/records](benchmarks/records).",
+        "Every epoch of every run: [benchmarks/records](/benchmarks/records).",
     ]
     return "\n".join(lines)
+
+
+def accuracy_short():
+    """The accuracies in a few columns, for the front page."""
+    lines = [
+        "| `--recipe` | epochs | test accuracy, mean of 5 seeds | sd | median time |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name in RECIPES:
+        found = record(f"accuracy-{name}")
+        lines.append(
+            f"| `{name}` | {found['recipe']['epochs']} | **{found['mean_accuracy']:.2%}** | {found['sd_accuracy']:.2%} "
+            f"| {found['median_seconds']:.0f} s, {threads_of(found)} |"
+        )
+    note = (
+        "LeNet-5 (44,426 parameters) on MNIST, all 10,000 test images. "
+        "[benchmarks](/benchmarks/README.md#accuracy) says how the recipes were chosen, and has CIFAR-10."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def part(name, key):
@@ -113,7 +137,7 @@ def overhead():
         "libraries in turns: median and middle half. A chain of 1,000 operations takes "
         f"{per_op[1_000, True]}; one of 100,000 takes {per_op[100_000, True]}, "
         f"or {per_op[100_000, False]} without Python's cycle collector, which a tape has no need of. "
-        f"{machine(found)}. All figures: [ops.json](benchmarks/records/ops.json).",
+        f"{machine(found)}. All figures: [ops.json](/benchmarks/records/ops.json).",
     ]
     return "\n".join(lines)
 
@@ -186,7 +210,7 @@ def compared(name, kind, batch):
 
 
 def lenet():
-    """The training step at batch 128, for the front page."""
+    """The training step at batch 128."""
     one = of_batch("lenet", "step", "2 threads", 128)
     if one is None:
         return NOT_YET
@@ -201,6 +225,29 @@ def lenet():
             f"half. Each number of threads is a process bound to as many cores.{missing} {measured_on(one)}",
         ]
     )
+
+
+ON_THE_FRONT_PAGE = ("tinyconv", "tinyconv native", "torch", "torch.compile", "jax", "tinygrad")
+
+
+def lenet_short():
+    """The training step at batch 128 in a few rows and without ranges, for the front page."""
+    columns = [(threads, of_batch("lenet", "step", threads, 128)) for threads in THREADS]
+    columns = [(threads, one) for threads, one in columns if one]
+    if not columns:
+        return NOT_YET
+    heads = [f"{threads} | of PyTorch's" for threads, _ in columns]
+    lines = [f"| a training step of LeNet, batch 128 | {' | '.join(heads)} |", f"| --- |{' ---: |' * 2 * len(columns)}"]
+    for library in ON_THE_FRONT_PAGE:
+        rows = [one["summary"].get(library) for _, one in columns]
+        cells = [f"{row['median_ms']:.1f} ms | {row['ratio']:.2f}" if row else " | " for row in rows]
+        lines.append(f"| {TITLES[library]} | {' | '.join(cells)} |")
+    _, one = columns[-1]
+    note = (
+        f"{one['environment']['processor']}, {one['environment']['cores']} cores, {one['date']}. [benchmarks]"
+        "(/benchmarks/README.md) says how this was measured, and has more libraries, batch sizes and networks."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def lenet_steps():
@@ -292,13 +339,13 @@ def experiment(name):
     path = HERE / "records" / f"{name}.json"
     if not path.exists():
         return NOT_YET
-    spec = spec_from_file_location(name, HERE.parent / "examples" / f"{name}.py")
+    spec = spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     found = json.loads(path.read_text(encoding="utf-8"))
     said = [module.answer(found)] if hasattr(module, "answer") else []
     on = f"{machine(found)}; commit {found['commit']}, {found['date']}. Record: [{name}.json]"
-    return "\n\n".join([module.table(found), *said, f"{on}(../benchmarks/records/{name}.json)."])
+    return "\n\n".join([module.table(found), *said, f"{on}(/benchmarks/records/{name}.json)."])
 
 
 def cifar_accuracy():
@@ -468,6 +515,17 @@ def training_on_gpus():
     return "\n\n".join(tables)
 
 
+def cuda():
+    """The section about a GPU, with its heading; nothing at all where there is no record."""
+    parts = {
+        "LeNet": steps_on_gpus("lenet"),
+        "Whole trainings": training_on_gpus(),
+        "A 3x3 network": steps_on_gpus("cifar"),
+    }
+    found = [f"### {title}\n\n{tables}" for title, tables in parts.items() if tables]
+    return "\n\n".join(["## On a GPU", *found]) if found else ""
+
+
 AIMS = [  # what is measured, the ratio aimed at in NumPy and with the compiled pairs, and where both are
     ("training step, batch 128, 2 threads, `nn.DataParallel`", 0.50, 0.33, ("step", "2 threads", 128, " parallel")),
     ("the same, plain loop", 0.67, 0.40, ("step", "2 threads", 128, "")),
@@ -536,12 +594,39 @@ def aims():
     )
 
 
+def source_of(op):
+    """The class of an op as a block of Python, so that a page shows what is there."""
+    for path in sorted((ROOT / "tinyconv" / "ops").glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and node.name == op and path.name != "loops.py":
+                return f"```python\n{ast.get_source_segment(source, node)}\n```"
+    sys.exit(f"no class {op!r} in tinyconv/ops: a page asks for its source")
+
+
+def lines_of(paths):
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def size_of_the_package():
+    """How long the book and the package are; rounded, or every commit would make the page stale."""
+    package = ROOT / "tinyconv"
+    book = lines_of([*package.glob("ops/*.py"), package / "engine" / "tape.py"])
+    whole = lines_of(package.rglob("*.py"))
+    return (
+        f"The book, the same ops as naked loops and the tape are about {round(book, -2):,} lines of Python; the whole "
+        f"package is about {round(whole, -3):,}."
+    )
+
+
 TABLES = {
     "accuracy": accuracy,
+    "accuracy_short": accuracy_short,
     "overhead": overhead,
     "startup": startup,
     "summaries": summaries,
     "lenet": lenet,
+    "lenet_short": lenet_short,
     "lenet_steps": lenet_steps,
     "lenet_inference": lenet_inference,
     "lenet_memory": lenet_memory,
@@ -553,20 +638,26 @@ TABLES = {
     "conv": conv,
     "aims": aims,
     "lenet_cuda": partial(steps_on_gpus, "lenet", only=128),
-    "lenet_cuda_steps": partial(steps_on_gpus, "lenet"),
-    "lenet_cuda_training": training_on_gpus,
-    "cifar_cuda": partial(steps_on_gpus, "cifar"),
+    "cuda": cuda,
+    "op": source_of,
+    "lines": size_of_the_package,
 }
 
 
-def filled(text):
-    """`text` with a fresh table between each pair of `<!-- table: NAME -->` and `<!-- end -->`."""
-    return re.sub(
-        r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)",
-        lambda match: match[1] + TABLES[match[2]]() + "\n" + match[3],
-        text,
-        flags=re.DOTALL,
-    )
+def filled(text, page):
+    """The text of a page with what is fresh between each pair of `<!-- table: NAME -->` and `<!-- end -->`.
+
+    A word after NAME is handed to what makes the table. Links in tables start at the root of the checkout; on the page
+    they start at its folder.
+    """
+
+    def fresh(match):
+        opening, name, words, end = match.groups()
+        made = TABLES[name](*words.split())
+        made = re.sub(r"\]\(/([^)#]+)", lambda link: f"]({os.path.relpath(ROOT / link[1], page.parent)}", made)
+        return f"{opening}{made}\n{end}" if made else f"{opening}{end}"
+
+    return re.sub(r"(<!-- table: (\w+)((?: \w+)*) -->\n).*?(<!-- end -->)", fresh, text, flags=re.DOTALL)
 
 
 def main():
@@ -578,10 +669,10 @@ def main():
     stale = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        if filled(text) != text:
-            stale.append(page.relative_to(HERE.parent))
+        if filled(text, page) != text:
+            stale.append(page.relative_to(ROOT))
             if "--check" not in sys.argv:
-                page.write_text(filled(text), encoding="utf-8")
+                page.write_text(filled(text, page), encoding="utf-8")
     if stale and "--check" in sys.argv:
         sys.exit(f"{', '.join(map(str, stale))}: not as the records say; run python benchmarks/tables.py")
 

@@ -81,7 +81,7 @@ def test_the_tables_of_the_readme_are_those_of_the_records():
         pytest.skip(f"no record of {', '.join(missing)}: run benchmarks/accuracy.py")
     for page in tables["PAGES"]:
         text = page.read_text(encoding="utf-8")
-        assert tables["filled"](text) == text, f"{page}: run python benchmarks/tables.py"
+        assert tables["filled"](text, page) == text, f"{page}: run python benchmarks/tables.py"
 
 
 def test_example_your_own_op():
