@@ -161,7 +161,9 @@ def test_next_of_nothing():
         loader.set_epoch(-1)
 
 
-@pytest.mark.parametrize("augment", [None, Compose((RandomCrop(4), RandomHorizontalFlip())), invert], ids=["none", "crop and flip", "own"])
+@pytest.mark.parametrize(
+    "augment", [None, Compose((RandomCrop(4), RandomHorizontalFlip())), invert], ids=["none", "crop and flip", "own"]
+)
 def test_a_captured_step_takes_its_own_batch(standin_cuda, augment):
     loader = DataLoader(PHOTOGRAPHS, 5, shuffle=True, drop_last=True, augment=augment, device="cuda")
     expected = [batch for epoch in range(3) for batch in loader.arrays(epoch)]

@@ -7,6 +7,7 @@ import pytest
 
 from tinyconv.data import DataLoader, RandomShift, synthetic_digits
 from tinyconv.errors import DataError
+from tinyconv.tensor.tensor import Tensor
 
 DIGITS = synthetic_digits(50, size=8)
 X, Y = DIGITS.normalized(), DIGITS.labels
@@ -123,12 +124,11 @@ def test_batches_are_copies():
 
 
 def test_tensors_and_epochs():
-    tinyconv = pytest.importorskip("tinyconv.tensor", reason="the tensors are not there")
     loader = DataLoader(DIGITS, 16, shuffle=True)
     for epoch in (0, 1):
         assert loader.epoch == epoch
         batches = list(loader)
-        assert all(isinstance(value, tinyconv.Tensor) for batch in batches for value in batch)
+        assert all(isinstance(value, Tensor) for batch in batches for value in batch)
         assert same([(x.numpy(), y.numpy()) for x, y in batches], run(loader, epoch))
     loader.set_epoch(0)
     assert np.array_equal(next(iter(loader))[1].numpy(), run(loader, 0)[0][1])

@@ -249,7 +249,7 @@ def test_gradients_may_have_any_strides(standin_cuda):
     np.testing.assert_array_equal(found[1], found[0])
 
 
-def test_a_rule_or_a_state_of_ones_own_has_no_form():
+def test_a_rule_or_a_state_of_ones_own_has_no_kernel():
     class Mine(Adam):
         @staticmethod
         def rule(xp, param, grad, state, **options):
@@ -262,7 +262,7 @@ def test_a_rule_or_a_state_of_ones_own_has_no_form():
     class Named(Adam):
         pass
 
-    assert (Mine.form, Begun.form, Named.form) == (None, None, "adam")
+    assert (Mine.kernel, Begun.kernel, Named.kernel) == (None, None, "adam")
 
 
 def test_a_write_by_the_step_is_known_to_the_tape(standin_cuda):

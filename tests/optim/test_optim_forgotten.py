@@ -10,7 +10,7 @@ from tinyconv.optim import SGD, Adam
 
 pytestmark = pytest.mark.usefixtures("everywhere")
 
-HINT = "What is frozen on purpose says so with requires_grad_(False)"
+HINT = "Freeze what is not to be trained with requires_grad_(False)"
 
 
 class Forgetful(nn.Module):

@@ -76,7 +76,7 @@ def test_no_step_of_a_rule_leaves_float32(kind, options, shape):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_updates_are_in_place_and_keep_the_dtype(kind, options, dtype):
     params = parameters(dtype)
-    arrays, writes = [p.array for p in params], [p.storage.written for p in params]
+    arrays, writes = [p.array for p in params], [p._storage.written for p in params]
     before = [a.copy() for a in arrays]
     optimizer = kind(params, lr=np.float64(0.1), **options)
     train(optimizer, params, range(3))
@@ -87,7 +87,7 @@ def test_updates_are_in_place_and_keep_the_dtype(kind, options, dtype):
         state = [value for value in optimizer.state[param].values() if not isinstance(value, int)]
         assert state
         assert all(value.dtype == dtype and value.shape == param.shape for value in state)
-    assert all(p.storage.written > w for p, w in zip(params, writes, strict=True))
+    assert all(p._storage.written > w for p, w in zip(params, writes, strict=True))
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)

@@ -84,7 +84,7 @@ class Adam(Optimizer):
 
     rule = staticmethod(adam)
     elementwise = True
-    form = "adam"
+    kernel = "adam"
     checks: ClassVar = {
         "lr": non_negative,
         "betas": two_decays,
@@ -127,7 +127,7 @@ class AdamW(Adam):
 
     rule = staticmethod(adamw)
     elementwise = True
-    form = "adamw"
+    kernel = "adamw"
     implied: ClassVar = {"decoupled_weight_decay": True}
 
     def __init__(

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
 from operator import is_
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -23,10 +23,11 @@ from tinyconv.optim.flat import Flat, together
 from tinyconv.optim.options import OptionError
 from tinyconv.tensor.tensor import Tensor
 
-# What PyTorch's optimisers save besides: how they compute.
+# Options that PyTorch's optimisers save and that change how they compute, not what.
 _HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
+Result = TypeVar("Result")
 
 
 class ParameterError(TinyconvError, TypeError):
@@ -34,80 +35,85 @@ class ParameterError(TinyconvError, TypeError):
 
 
 class Optimizer:
-    """Applies one update rule to every parameter that has a gradient.
+    """Base of the optimisers: applies one update rule to every parameter that has a gradient.
 
-    `params` is an iterable of leaf tensors, or of dicts, one a group: `{"params": tensors, "lr": 0.1, ...}`. What a
-    group does not set comes from `defaults`. An empty list, a tensor that is not a leaf, one given twice, and an
-    option that is unknown or out of range raise OptionError; anything that is not a tensor raises ParameterError.
+    Args:
+        params: Leaf tensors, or dicts, one for each group: `{"params": tensors, "lr": 0.1, ...}`.
+        defaults: The options of a group that does not set them itself.
+
+    Raises ParameterError for anything that is not a tensor, and OptionError for an empty list, a tensor that is not a
+    leaf or is given twice, and an option that is unknown or out of range. Like `torch.optim.Optimizer`.
+
+        optimizer = SGD([{"params": model.features.parameters(), "lr": 0.01}, {"params": model.head.parameters()}], lr=0.1)
+
+    Attributes:
+        defaults: The options of a group that does not set them itself.
+        param_groups: One dict for each group, with its tensors under "params" and its options under their names. Assign
+            to an option to change it; options are checked again at each step.
+        state: What the rule remembers of each parameter, under PyTorch's names: arrays of the parameter's shape, dtype
+            and device, and the number of steps as an int. A parameter has no entry before its first gradient.
 
     A subclass gives its `rule`, a function on arrays
 
         rule(xp, param, grad, state, **options) -> None
 
     that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
-    keeps to the parameter's dtype and never reads an array's values on the host. Where it has a form for a device
-    (`variants.register_kernel`), that runs there instead, once for many parameters:
+    keeps to the parameter's dtype and never reads an array's values on the host. Where a kernel for the rule is
+    registered (`variants.register_kernel`) and takes the parameters, it runs instead, once for many of them:
 
-        form(xp, params, grads, states, options) -> None
+        kernel(xp, params, grads, states, options) -> None
 
-    with lists of arrays and of their states, each {} before its first step, and `options()` the options as they are
-    now. What depends on them or on the number of steps a form takes through `staged`, so that a step can be captured;
-    with the rule itself it cannot, as its numbers would stay those of the first.
-
-    Attributes:
-        defaults: options for groups that do not set them.
-        param_groups: one dict a group, with its tensors under "params" and its options under their names. Change an
-            option by assigning to it; options are checked again at each step.
-        state: parameter -> what the rule remembers of it: raw arrays of the parameter's shape, dtype and device
-            under PyTorch's names, and the number of steps as an int. Empty until its first gradient.
+    with lists of arrays and of their states, each {} before its first step; `options()` returns the options as they are
+    now. A kernel takes what depends on the options or on the number of steps through `staged`, so a step with it can be
+    captured. A step with the rule itself cannot: its numbers would stay those of the first step.
     """
 
     rule: ClassVar[staticmethod[..., None]]
     elementwise: ClassVar[bool] = False  # whether the rule works on each element by itself, so that small parameters
-    # can be updated as one array; what a class says of its own rule holds for that rule only
-    form: ClassVar[str | None] = None  # the name under which forms of the rule are registered; they make the state too
-    checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> what it must pass, see options.py
-    implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that are settled by the choice of the class
+    # can be updated as one array; a subclass with a rule of its own says it anew
+    kernel: ClassVar[str | None] = None  # the name of the rule's kernels, which make the state too
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> its check, see options.py
+    implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that the choice of this class settles
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "rule" in cls.__dict__ and "elementwise" not in cls.__dict__:
             cls.elementwise = False
-        if {"rule", "new_state"} & cls.__dict__.keys() and "form" not in cls.__dict__:
-            cls.form = None
+        if {"rule", "new_state"} & cls.__dict__.keys() and "kernel" not in cls.__dict__:
+            cls.kernel = None
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = self.check(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._names: dict[Tensor, str] = {}  # for messages
-        self._told: set[Tensor] = set()  # of which `step` has warned
-        self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options' values, and as checked
+        self._warned: set[Tensor] = set()  # the parameters that `step` has warned about
+        self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options as given, and as checked
         self._together: dict[int, tuple[list[Tensor], list[Flat], list[Tensor]]] = {}  # group -> see `_update`
         items = _listed(params, type(self).__name__)
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options as Python numbers and bools; OptionError names the first that is out of range."""
+        """The options as Python numbers and bools. Raises OptionError where one is out of range."""
         owner = type(self).__name__
         return {name: self.checks[name](f"{owner}: {name}", value) for name, value in options.items()}
 
     def new_state(self, xp: Any, param: Array, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The state of a parameter before its first step."""
+        """The state of a parameter before its first step: arrays of its shape and dtype, made by `xp`, and ints."""
         return {}
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add the tensors `group["params"]` (one, or an iterable), with the other entries as their options.
 
-        The dict is copied. Errors as for the class.
+        The dict is copied. Raises what the class raises.
         """
         owner = type(self).__name__
         if not isinstance(group, dict):
             raise ParameterError(f"{owner}: expected a group {{'params': [...], ...}}, got {type(group).__name__}")
         if "params" not in group:
             raise OptionError(f"{owner}: a group needs its tensors under 'params'; this one has {sorted(group)}")
-        # A schedule that starts in the middle looks for the rate it began with in "initial_lr".
+        # A schedule that starts in the middle finds the rate it began with in "initial_lr".
         for name in sorted(group.keys() - self.defaults.keys() - {"params", "initial_lr"}):
             near = get_close_matches(name, self.defaults, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(self.defaults)}"
@@ -132,17 +138,17 @@ class Optimizer:
                 )
             seen.add(id(param))
         for param in params:
-            path = getattr(param, "path", None)  # a Parameter knows it, once a module has listed it
+            path = getattr(param, "path", None)  # a Parameter has one, once a module has listed it
             self._names[param] = repr(path) if path else f"number {len(self._names)}"
         options = {name: value for name, value in group.items() if name in self.defaults}
         extra = {name: value for name, value in group.items() if name == "initial_lr"}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients: drop them, or with `set_to_none=False` fill them with zeros in place.
+        """Drop the gradients, or with `set_to_none=False` fill them with zeros in place.
 
-        A parameter whose gradient is None is not touched by `step`; one whose gradient is zero is (momentum moves it,
-        weight decay shrinks it).
+        `step` leaves a parameter without a gradient alone. One whose gradient is zero it updates: momentum moves it,
+        weight decay shrinks it.
         """
         for param in self._parameters():
             if set_to_none:
@@ -151,12 +157,23 @@ class Optimizer:
                 param.grad.array[...] = 0
                 param.grad._storage.wrote(param.grad.array)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update, in place, every parameter whose `grad` is not None.
+    @overload
+    def step(self, closure: None = None) -> None: ...
 
-        A parameter that requires grad and has never had one is warned of, once: most often `forward` forgot it.
-        `closure`, if given, computes the gradients first (zero them, forward, backward), with recording on; what it
-        returns, usually the loss, is returned.
+    @overload
+    def step(self, closure: Callable[[], Result]) -> Result: ...
+
+    def step(self, closure: Callable[[], Result] | None = None) -> Result | None:
+        """Update, in place, every parameter whose `grad` is not None; return what `closure` returns.
+
+        Warns once of a parameter that requires a gradient and has never had one: most often `forward` forgot it.
+
+        Args:
+            closure: Computes the gradients first, with recording on (zero them, forward, backward), and returns
+                usually the loss.
+
+        Raises OptionError where an option of a group is out of range by now, and CaptureError in a captured step where
+        no kernel takes a parameter.
         """
         loss = None
         forgotten: list[Tensor] = []
@@ -173,7 +190,7 @@ class Optimizer:
                     grad = param.grad
                     if grad is not None:
                         found[param] = grad.array
-                    elif param.requires_grad and param not in self.state and param not in self._told:
+                    elif param.requires_grad and param not in self.state and param not in self._warned:
                         forgotten.append(param)
                 try:
                     self._update(number, found, options)
@@ -181,10 +198,10 @@ class Optimizer:
                     backend_of(next(iter(found.values()))).out_of_memory(f"{type(self).__name__}.step", error)
                     raise
         if forgotten:
-            self._warn_of(forgotten)
+            self._warn_about(forgotten)
         return loss
 
-    def _warn_of(self, forgotten: list[Tensor]) -> None:
+    def _warn_about(self, forgotten: list[Tensor]) -> None:
         """Name the parameters without a gradient."""
         owner, n = type(self).__name__, len(forgotten)
         if not self.state:
@@ -193,18 +210,18 @@ class Optimizer:
                 "or does this optimiser hold the parameters of another model?"
             )
             return
-        self._told.update(forgotten)
+        self._warned.update(forgotten)
         names = [f"{self._names[param]} {param.shape}" for param in forgotten[:10]]
         if n > 10:
             names.append(f"{n - 10} more")
         warn(
             f"{owner}.step: {'this parameter has' if n == 1 else f'these {n} parameters have'} never received a "
-            f"gradient: {', '.join(names)}. {'Is it' if n == 1 else 'Are they'} used in forward? What is frozen on "
-            "purpose says so with requires_grad_(False)"
+            f"gradient: {', '.join(names)}. {'Is it' if n == 1 else 'Are they'} used in forward? Freeze what is not "
+            "to be trained with requires_grad_(False)"
         )
 
     def _options(self, number: int, group: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a group, checked again where one is another than at the last step."""
+        """The options of a group, checked again if one has changed since the last step."""
         values = [group[name] for name in self.defaults]
         before = self._checked.get(number)
         if before is None or not all(map(is_, values, before[0])):
@@ -212,9 +229,9 @@ class Optimizer:
         return before[1]
 
     def _update(self, number: int, grads: dict[Tensor, Array], options: Mapping[str, Any]) -> None:
-        """Apply the rule to the parameters of a group, small ones together where it is elementwise."""
+        """Apply the rule to the parameters of a group, to small ones together if it is elementwise."""
         if not all(type(param.array) is np.ndarray for param in grads):
-            grads = self._update_by_form(number, grads)
+            grads = self._update_by_kernel(number, grads)
         for param, grad in grads.items():
             if param not in self.state:
                 self.state[param] = self.new_state(backend_of(param.array, grad).xp, param.array, options)
@@ -231,38 +248,38 @@ class Optimizer:
             self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
             param._storage.wrote(param.array)
 
-    def _update_by_form(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
-        """Update the parameters that a form of the rule takes, and return the others."""
+    def _update_by_kernel(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
+        """Update the parameters that a kernel of the rule takes, and return the others."""
         memory = Counter(id(base_of(param.array)) for param in grads)
-        taken: dict[Any, list[Tensor]] = {}  # (form, device) -> its parameters
+        taken: dict[Any, list[Tensor]] = {}  # (kernel, device) -> its parameters
         others: dict[Tensor, Array] = {}
         for param, grad in grads.items():
-            backend, form = backend_of(param.array), None
-            if self.form is not None and memory[id(base_of(param.array))] == 1:  # see `together`
-                form = kernel_for(self.form, backend.name, param.array, self.state.get(param, {}))
-            if form is None:
+            backend, kernel = backend_of(param.array), None
+            if self.kernel is not None and memory[id(base_of(param.array))] == 1:  # see `together`
+                kernel = kernel_for(self.kernel, backend.name, param.array, self.state.get(param, {}))
+            if kernel is None:
                 others[param] = grad
             else:
-                taken.setdefault((form, backend.device_of(param.array)), []).append(param)
+                taken.setdefault((kernel, backend.device_of(param.array)), []).append(param)
         if others and captured_step.get() is not None:
             raise CaptureError(
                 f"{type(self).__name__}.step: in a captured step every parameter must be updated by a kernel of the "
                 f"library's own; {len(others)} of this group cannot, for example {self._names[next(iter(others))]}. "
-                "Those take contiguous float32 and float64 and no rule of your own, and do not run where "
-                "TINYCONV_FAST=0 or using('readable') says so"
+                "The kernels take contiguous float32 and float64 arrays, do not know a rule of your own, and do not "
+                "run under TINYCONV_FAST=0 or using('readable')"
             )
-        for (form, _), params in taken.items():
+        for (kernel, _), params in taken.items():
             arrays = [param.array for param in params]
             states = [self.state.setdefault(param, {}) for param in params]
             options = self._options_of_now(number, params, arrays)
-            form(backend_of(*arrays).xp, arrays, [grads[param] for param in params], states, options)
+            kernel(backend_of(*arrays).xp, arrays, [grads[param] for param in params], states, options)
             each_step(partial(_note_writes, params))
         return others
 
     def _options_of_now(
         self, number: int, params: list[Tensor], arrays: list[Array]
     ) -> Callable[[], Mapping[str, Any]]:
-        """A function that returns the options of a group as they are when it is called, maybe in a captured step."""
+        """A function that returns the options of a group as they are when it is called: at each replay, if captured."""
         state, groups = self.state, len(self.param_groups)
 
         def options() -> Mapping[str, Any]:
@@ -270,8 +287,8 @@ class Optimizer:
             if not same or self.state is not state or len(self.param_groups) != groups:
                 raise CaptureError(
                     f"{type(self).__name__}.step: since this step was captured, the optimiser has loaded a state or "
-                    "got a group, or a parameter was given another array; the step works on those it was captured "
-                    "with: capture it again"
+                    "got a group, or a parameter was given another array; a captured step works on what it was "
+                    "captured with: capture it again"
                 )
             return self._options(number, self.param_groups[number])
 
@@ -280,7 +297,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as copies, in PyTorch's structure.
 
-        `{"state": {index: {name: NumPy array or int}}, "param_groups": [{option: value, ..., "params": [index]}]}`
+        `{"state": {index: {name: NumPy array or int}}, "param_groups": [{option: value, ..., "params": [index]}]}`,
         where parameters are numbered in the order of the groups. Parameters without state have no entry.
         """
         number = {id(param): i for i, param in enumerate(self._parameters())}
@@ -292,12 +309,12 @@ class Optimizer:
         return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned, so that the next step is bit for bit the one that would have followed.
+        """Take over what `state_dict` returned: the next step is bit for bit the one that would have followed.
 
         The parameters stay this optimiser's own, matched by their order; arrays are copied to the dtype and device of
-        their parameter. A state of PyTorch's optimiser of the same name is taken too. CheckpointError if groups,
-        parameters, shapes or the kind of optimiser differ, or an option is set that there is not here; the optimiser is
-        then as it was.
+        their parameter. A state of PyTorch's optimiser of the same name is taken too. Raises CheckpointError, and
+        changes nothing, where groups, parameters, shapes or the kind of optimiser differ, or where an option is set
+        that this optimiser does not have.
         """
         owner = type(self).__name__
         if missing := {"state", "param_groups"} - state_dict.keys():
@@ -333,10 +350,10 @@ class Optimizer:
             param, options = owners[n]
             state[param] = self._restored(f"{owner}: parameter {n}", param, options, kept)
         self.param_groups, self.state = groups, state
-        self._told.update(self._parameters())  # what there was to say was said in the run that goes on
+        self._warned.update(self._parameters())  # the run that goes on has had its warnings
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
-        """CheckpointError for an option that changes the rule and that this optimiser does not have."""
+        """Raise CheckpointError for an option that changes the rule and that this optimiser does not have."""
         for name in sorted(saved.keys() - self.defaults.keys() - {"params", "initial_lr"} - _HOW_IT_RUNS):
             if bool(saved[name]) != self.implied.get(name, False):
                 raise CheckpointError(
@@ -354,10 +371,10 @@ class Optimizer:
             raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
         state: dict[str, Any] = {}
         for name, value in kept.items():
-            if value is None or (name == "step" and name not in fresh):  # PyTorch's counts where no rule reads it
+            if value is None or (name == "step" and name not in fresh):  # PyTorch counts even if no rule reads it
                 continue
             if hasattr(value, "detach"):
-                value = value.detach().cpu().double().numpy()  # PyTorch's: exact, whatever its precision
+                value = value.detach().cpu().double().numpy()  # a tensor of PyTorch's: exact, whatever its precision
             like: Any = fresh.get(name, param.array)
             shape, needed = getattr(value, "shape", ()), getattr(like, "shape", ())
             if shape != needed:
@@ -386,7 +403,7 @@ class Optimizer:
 
 
 def _listed(params: Any, owner: str) -> list[Any]:
-    """`params` as a list with something in it."""
+    """`params` as a list that is not empty."""
     if isinstance(params, Tensor | dict):
         kind = "tensor" if isinstance(params, Tensor) else "dict"
         raise ParameterError(f"{owner}: expected an iterable of tensors or of groups, got one {kind}; put it in a list")

@@ -79,7 +79,7 @@ class RMSprop(Optimizer):
 
     rule = staticmethod(rmsprop)
     elementwise = True
-    form = "rmsprop"
+    kernel = "rmsprop"
     checks: ClassVar = {
         "lr": non_negative,
         "alpha": decay,

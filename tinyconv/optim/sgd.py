@@ -64,7 +64,7 @@ class SGD(Optimizer):
 
     rule = staticmethod(sgd)
     elementwise = True
-    form = "sgd"
+    kernel = "sgd"
     checks: ClassVar = {
         "lr": non_negative,
         "momentum": non_negative,
