@@ -76,7 +76,7 @@ def test_copies_are_on_the_device_of_the_original(cuda):
 def test_how_it_prints(cuda):
     x = tc.tensor([1.0, 2.0], device=cuda, requires_grad=True)
     assert repr(x) == "tensor([1., 2.], device='cuda:0', requires_grad=True)"
-    assert repr(x.sum()) == "tensor(3., device='cuda:0', grad_fn=<Sum>)"
+    assert repr(x.sum()) == "tensor(3., device='cuda:0', grad_fn=<Sum (readable)>)"
     assert f"{x.sum():.2f}" == "3.00"
 
 

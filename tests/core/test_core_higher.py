@@ -270,6 +270,7 @@ def test_a_chain_of_thousands_and_a_diamond():
 
 @pytest.mark.parametrize("variant", tc.variants.available("conv2d"))
 def test_variants_are_differentiated_by_the_op_they_stand_for(variant):
+    tc.manual_seed(0)  # with other numbers terms may cancel, down to less than their rounding
     x = tc.randn(2, 1, 5, 5).requires_grad_()
     w = tc.randn(2, 1, 3, 3).requires_grad_()
 
@@ -442,9 +443,8 @@ def constant_written_to():
 
 def view_of_a_leaf_written_to_by_numpy():
     w = leaf(1.0, 2.0)
-    handed_out = w.detach().numpy()
     (g,) = tc.grad((w.reshape(2, 1) ** 3).sum(), w, create_graph=True)
-    handed_out[...] = 100
+    w.detach().numpy()[...] = 100
     tc.grad(g.sum(), w)
 
 

@@ -184,11 +184,16 @@ def test_assignments_to_elements_are_not_recorded():
 # --- what the tape saved --------------------------------------------------------------------------------------------
 
 
-def spoiled(op, what):
+def spoiled(op, what, variant="readable"):
     return (
-        f"backward: {op!r} saved {what} for its gradient, and it was written to in place since; "
+        f"backward: {op} ({variant}) saved {what} for its gradient, and it was written to in place since; "
         "write to a copy (x.clone()), or make a new tensor (x = x + 1 instead of x += 1)"
     )
+
+
+def fast():
+    """The variant of linear that runs by itself on the device of the test."""
+    return "tiled" if tc.ones(1).device == "cpu" else "cuda"
 
 
 def assign_first(x):
@@ -259,53 +264,44 @@ def test_others_writing_into_what_was_saved(write, saved):
 
 
 @on_the_host
-def test_numpy_arrays_handed_out_before_and_after_the_forward_pass():
-    w = ones(3)
-    for early in (True, False):
-        x = tc.ones(3)
-        array = x.numpy() if early else None
-        y = (w * x).sum()
-        array = array if early else x.numpy()
-        array[1] = 5
-        assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
+def test_an_array_lent_after_the_forward_pass():
+    w, x = ones(3), tc.ones(3)
+    y = (w * x).sum()
+    x.numpy()[1] = 5
+    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
 
 
 @on_the_host
-def test_an_array_handed_out_before_grad_was_required():
-    x = tc.ones(3)
+def test_each_array_that_was_lent_is_compared():
+    w, x = ones(3), tc.ones(3)
+    first = (w * x).sum()
     array = x.numpy()
-    x.requires_grad_()
-    y = (x * x).sum()
-    array[0] = 2
-    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 0 (float32, shape (3,))")
+    second = (w * x).sum()
+    array[1] = 5
+    x.numpy()  # lends it again, and finds it changed
+    third = (w * x).sum()
+    third.backward()
+    for loss in (first, second):
+        assert message(tc.GraphError, loss.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
+
+
+@on_the_host
+def test_an_array_lent_before_the_forward_pass_is_not_noticed():
+    """As in PyTorch: to notice it, every op would have to look at every byte that it saves."""
+    w, x = ones(3), tc.ones(3)
+    array = x.numpy()
+    y = (w * x).sum()
+    array[1] = 5
+    y.backward()
+    assert w.grad.tolist() == [1.0, 5.0, 1.0]
 
 
 @on_the_host
 def test_an_array_of_a_view_reaches_the_whole_memory():
     w, x = ones(3), tc.ones(2, 3)
-    array = x[0].numpy()  # watched from here on, all of x
     y = (w * x[1]).sum()
     x.numpy()[1, 2] = 5
     assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
-    assert array.tolist() == [1.0, 1.0, 1.0]
-
-
-@on_the_host
-@pytest.mark.parametrize("use", [tc.from_numpy, lambda array: array], ids=["from_numpy", "operand"])
-def test_the_callers_own_array(use):
-    w, array = ones(3), np.ones(3, np.float32)
-    y = (w * use(array)).sum()
-    array += 1
-    assert message(tc.GraphError, y.backward) == spoiled("Mul", "input 1 (float32, shape (3,))")
-
-
-@on_the_host
-def test_a_slice_of_the_callers_array_is_watched_alone():
-    w, array = ones(3), np.ones((2, 3), np.float32)
-    y = (w * tc.from_numpy(array[0])).sum()
-    array[1] = 9
-    y.backward()
-    assert w.grad.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_the_weights_of_a_layer():
@@ -313,7 +309,7 @@ def test_the_weights_of_a_layer():
     y = layer(ones(1, 2)).sum()
     with tc.no_grad():
         layer.weight += 1
-    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))")
+    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))", fast())
 
 
 def test_a_state_dict_shares_the_memory_and_the_count():
@@ -322,7 +318,7 @@ def test_a_state_dict_shares_the_memory_and_the_count():
     layer.to(tc.float32)  # changes nothing, so it must not cut the tie either
     y = layer(ones(1, 2)).sum()
     state["weight"].zero_()
-    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))")
+    assert message(tc.GraphError, y.backward) == spoiled("linear", "input 1 (float32, shape (2, 2))", fast())
 
 
 def test_running_statistics_of_batch_norm():
@@ -453,29 +449,12 @@ def test_a_saved_view_of_an_input_is_guarded():
     y = tc.apply(SumOfSquares, x)
     with tc.no_grad():
         x += 5
-    assert "'SumOfSquares' saved input 0" in message(tc.GraphError, y.backward)
+    assert "SumOfSquares (readable) saved input 0" in message(tc.GraphError, y.backward)
 
 
 @on_the_host
-def test_writes_to_other_parts_of_shared_memory_are_no_alarm():
-    array = np.ones((4, 3), np.float32)
-    rows, w = tc.from_numpy(array), tc.ones(3, requires_grad=True)
-    loss = (rows[:2] * w).sum()
-    array[3] = 7
-    loss.backward()
-    assert w.grad.tolist() == [2.0, 2.0, 2.0]
-    loss = (rows[:2] * w).sum()
-    array[0] = 7
-    assert "saved input 0" in message(tc.GraphError, loss.backward)
-
-
-@on_the_host
-def test_memory_handed_out_after_it_was_saved_alarms_later_only_where_it_was_written():
+def test_all_that_is_known_of_lent_memory_is_that_it_changed():
     rows, w = tc.ones(4, 3), tc.ones(3, requires_grad=True)
-    before = (rows[:2] * w).sum()
-    array = rows.numpy()
-    after = (rows[:2] * w).sum()
-    array[3] = 7
-    after.backward()
-    assert w.grad.tolist() == [2.0, 2.0, 2.0]
-    assert "saved input 0" in message(tc.GraphError, before.backward)  # all that is known of it is that memory changed
+    loss = (rows[:2] * w).sum()
+    rows.numpy()[3] = 7  # another part of it
+    assert "saved input 0" in message(tc.GraphError, loss.backward)

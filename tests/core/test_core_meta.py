@@ -238,7 +238,7 @@ def test_it_prints_what_there_is():
     assert repr(x) == str(x) == f"{x}" == "tensor(..., size=(2, 3), device='meta')"
     y = tc.zeros(4, dtype=tc.float64, device="meta", requires_grad=True)
     assert repr(y) == "tensor(..., size=(4,), dtype=float64, device='meta', requires_grad=True)"
-    assert repr(y * 2) == "tensor(..., size=(4,), dtype=float64, device='meta', grad_fn=<Mul>)"
+    assert repr(y * 2) == "tensor(..., size=(4,), dtype=float64, device='meta', grad_fn=<Mul (readable)>)"
     assert repr(x.array) == "MetaArray((2, 3), float32)"
     with tc.device("meta"):
         weight = nn.Linear(3, 2).weight

@@ -208,7 +208,7 @@ def test_capture_returns_gradients_and_leaves_the_leaves_alone():
     x, y = Leaf(), Leaf()
     h = Scale((x, 2.0), (y, 3.0))
     out = Scale((h, 5.0))
-    assert walk([(out, 1.0)], capture=[x, h]) == {x: 10.0, h: 5.0}
+    assert walk([(out, 1.0)], wanted=[x, h]) == {x: 10.0, h: 5.0}
     assert x.grad is y.grad is None
 
 
@@ -219,7 +219,7 @@ def test_capture_walks_nothing_older_than_the_oldest_wanted():
     out = Scale((h, 5.0), (old, 7.0))
     seen = []
     old.hooks = [seen.append]
-    assert walk([(out, 1.0)], capture=[h]) == {h: 5.0}
+    assert walk([(out, 1.0)], wanted=[h]) == {h: 5.0}
     assert old.pulls == h.pulls == seen == []
     assert out.released
     assert not old.released
@@ -230,13 +230,13 @@ def test_hooks_of_leaves_that_were_not_asked_for_do_not_run():
     x, y = Leaf(), Leaf()
     seen = []
     x.hooks, y.hooks = [lambda g: seen.append("x")], [lambda g: seen.append("y")]
-    walk([(Scale((x, 1.0), (y, 1.0)), 1.0)], capture=[y])
+    walk([(Scale((x, 1.0), (y, 1.0)), 1.0)], wanted=[y])
     assert seen == ["y"]
 
 
 def test_a_wanted_node_that_is_not_reached_is_not_there():
     x, y = Leaf(), Leaf()
-    assert walk([(Scale((x, 1.0)), 1.0)], capture=[y]) == {}
+    assert walk([(Scale((x, 1.0)), 1.0)], wanted=[y]) == {}
 
 
 def test_every_walked_node_is_released_unless_retained():

@@ -205,7 +205,7 @@ class Divmod:
 def test_an_op_of_ones_own():
     x = tc.tensor([1.0, 2.0], requires_grad=True)
     y = tc.apply(Cube, x)
-    assert repr(y) == "tensor([1., 8.], grad_fn=<Cube>)"
+    assert repr(y) == "tensor([1., 8.], grad_fn=<Cube (readable)>)"
     (y * y.detach()).sum().backward()
     assert x.grad.tolist() == [3.0, 96.0]
 
@@ -227,7 +227,7 @@ def test_an_op_that_returns_too_few_gradients():
             return x * y, (x,)
 
     y = tc.apply(Forgetful, tc.ones(1, requires_grad=True), tc.ones(1, requires_grad=True))
-    assert "'Forgetful' has 2 inputs" in message(tc.GraphError, y.backward)
+    assert "Forgetful (readable) has 2 inputs" in message(tc.GraphError, y.backward)
 
 
 def test_an_op_of_ones_own_can_have_variants():
@@ -281,7 +281,7 @@ def test_a_form_runs_where_it_is_registered_and_chosen(monkeypatch):
     for name in ("rule", "other"):
         monkeypatch.setitem(variants.defaults, name, [])
     variants.register_kernel("rule", "quick", quick, backend="cupy")
-    variants.register_kernel("other", "quick", other, backend="cupy", by_itself=False)
+    variants.register_kernel("other", "quick", other, backend="cupy", by_default=False)
     assert variants.kernel_for("rule", "cupy", 9) is quick
     assert [variants.kernel_for("rule", "cupy", 10), variants.kernel_for("rule", "numpy", 9)] == [None, None]
     assert [variants.kernel_for("other", "cupy"), variants.kernel_for("unknown", "cupy")] == [None, None]

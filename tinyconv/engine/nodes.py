@@ -72,7 +72,14 @@ NONE: Constants = {}
 
 def constants_of(inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any]) -> Constants:
     """The inputs that need no gradient; a number has no storage."""
-    return {i: (arrays[i], getattr(inputs[i], "_storage", None)) for i, parent in enumerate(parents) if parent is None}
+    constants: Constants = {}
+    for i, parent in enumerate(parents):
+        if parent is None:
+            storage = getattr(inputs[i], "_storage", None)
+            if storage is not None:
+                storage.recorded = True
+            constants[i] = arrays[i], storage
+    return constants
 
 
 class OpNode(Node):
@@ -123,7 +130,7 @@ class OpNode(Node):
         """GraphError unless what was saved is still there, and as it was."""
         if self.saved is FREED:
             raise GraphError(
-                f"backward: the graph through {shown(self.op, self.pair)!r} was walked before and what it saved is "
+                f"backward: the graph through {shown(self.op, self.pair)} was walked before and what it saved is "
                 "freed; to walk it twice, call the first backward with retain_graph=True"
             )
         for i, parent in enumerate((*self.parents, self)):
@@ -140,7 +147,7 @@ class OpNode(Node):
             if hasattr(array, "strides") and self.xp.may_share_memory(array, memory):
                 what = "an output" if i == len(self.parents) else f"input {i}"
                 raise GraphError(
-                    f"backward: {shown(self.op, self.pair)!r} saved {what} ({array.dtype}, shape {array.shape}) for "
+                    f"backward: {shown(self.op, self.pair)} saved {what} ({array.dtype}, shape {array.shape}) for "
                     "its gradient, and it was written to in place since; write to a copy (x.clone()), or make a new "
                     "tensor (x = x + 1 instead of x += 1)"
                 )
@@ -151,7 +158,7 @@ class OpNode(Node):
         if not isinstance(grads, tuple) or len(grads) != len(self.parents):
             got = f"{len(grads)} of them" if isinstance(grads, tuple) else f"a {type(grads).__name__}"
             raise GraphError(
-                f"backward: {name!r} has {len(self.parents)} inputs, and its backward must return a tuple with a "
+                f"backward: {name} has {len(self.parents)} inputs, and its backward must return a tuple with a "
                 f"gradient (or None) for each, got {got}: {place_of(self.pair)}"
             )
         for i, (parent, grad) in enumerate(zip(cast(Any, self.parents), grads, strict=True)):
@@ -160,11 +167,11 @@ class OpNode(Node):
             if grad.shape != parent.shape or grad.dtype != parent.dtype:
                 if parent.is_leaf and parent.converted:
                     raise GraphError(
-                        f"backward: input {i} of {name!r} was converted to {parent.dtype} {parent.shape} after the "
+                        f"backward: input {i} of {name} was converted to {parent.dtype} {parent.shape} after the "
                         "forward (module.to, x.data = ...); convert before it"
                     )
                 raise GraphError(
-                    f"backward: {name!r} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
+                    f"backward: {name} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
                     f"{parent.dtype} {parent.shape}: {place_of(self.pair)}"
                 )
 

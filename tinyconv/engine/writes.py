@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.tape import number
@@ -13,12 +16,15 @@ class Storage:
     """The memory that a tensor and its views share, and when it was last written to.
 
     Writes and nodes are numbered in one sequence (`tape.number`), so a write that came after an op can be told from one
-    before it. Writes through a Tensor are numbered. Writes through a NumPy array that shares the memory are not seen,
-    as in PyTorch.
+    before it. Writes through a Tensor are counted. A write through a NumPy array cannot be: where memory is lent to
+    NumPy after an op has saved it, `lend` takes a checksum of it, and the tape compares. A write through an array that
+    was lent before the op ran is not noticed, as in PyTorch.
     """
 
     written = -1  # the number of the last write. Class attributes, because most tensors never need their own
-    memory: Array = None  # the whole of it, once it was written to
+    recorded = False  # an op on the tape may have saved a part of it
+    memory: Array = None  # the whole of it, once it was written to or lent
+    _lent: tuple[int, int] | None = None  # when it was last lent, and its checksum then
     _views: WeakValueDictionary[int, Any] | None = None
 
     def wrote(self, array: Array) -> None:
@@ -26,9 +32,19 @@ class Storage:
         self.written = number()
         self.memory = base_of(array)
 
+    def lend(self, array: Array) -> None:
+        """From now on NumPy may write to this memory, of which `array` is a part."""
+        if self.recorded:
+            if self._lent is not None and checksum(self.memory) != self._lent[1]:
+                self.wrote(array)  # since it was lent before
+            self.memory = base_of(array)
+            self._lent = number(), checksum(self.memory)
+
     def changed_since(self, order: int) -> bool:
         """Whether a write is known that came after that number."""
-        return self.written > order
+        if self.written > order:
+            return True
+        return self._lent is not None and self._lent[0] > order and checksum(self.memory) != self._lent[1]
 
     def share(self, *views: Any) -> None:
         """Note that these tensors, and arrays, are views of this memory."""
@@ -40,6 +56,11 @@ class Storage:
     def shared(self) -> bool:
         """Whether more than one view of this memory is alive."""
         return self._views is not None and len(self._views) > 1
+
+
+def checksum(array: Array) -> int:
+    """A checksum of the bytes of an array on the host; 0 elsewhere, where nothing is lent."""
+    return zlib.crc32(np.ascontiguousarray(array).data) if isinstance(array, np.ndarray) else 0
 
 
 def base_of(array: Array) -> Array:

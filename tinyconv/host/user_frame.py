@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from types import FrameType
 
-_OURS = str(Path(__file__).parent) + os.sep
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 def user_line() -> str:

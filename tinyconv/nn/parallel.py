@@ -166,6 +166,7 @@ def _part(t: Tensor, start: int, stop: int) -> Tensor:
     """A part of the batch, a leaf of a tape of its own."""
     part = wrap(t.array[start:stop])
     part._storage = t._storage
+    part._storage.recorded |= t._tracked
     if t._tracked:
         part._node, part._tracked = Leaf(part.array, part._storage), True
     return part

@@ -10,17 +10,17 @@ import numpy as np
 from numpy import ndarray  # by its own name on the way of every op
 
 from tinyconv import ops, shapes
-from tinyconv.arrays.backend import META, NUMPY, Array, backend_of, ready
+from tinyconv.arrays.backend import NUMPY, Array, backend_of, ready
 from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
 from tinyconv.engine.variants import defaults, op_name, select
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import parts_of, placed
-from tinyconv.tensor.inplace import assign, rebind, write
+from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, write
 from tinyconv.tensor.show import shown_tensor
 from tinyconv.tensor.signatures import REFLECTED, Dim, Extreme, HookHandle, Index, Operand, Scalar, numpy_names
 from tinyconv.tensor.walking import walk_back
@@ -78,6 +78,8 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         node = OpNode(op, pair, backend.xp, parents, constants, geometry, saved, y, out._storage, now.layer)
         if rest:  # a pair may save them as well as y
             node.others = tuple([other._storage for other in rest])
+            for storage in node.others:
+                storage.recorded = True
         out._node, out._tracked = node, True
     if now.observer is not None:
         now.observer.made(op, inputs, geometry, (out, *rest))
@@ -95,6 +97,7 @@ def _share(out: Tensor, inputs: tuple[Any, ...], xp: Any) -> None:
     for t in inputs:
         if isinstance(t, Tensor) and xp.may_share_memory(out.array, t.array):
             out._storage = t._storage
+            out._storage.recorded |= t._tracked
             out._storage.share(t, out)
             return
 
@@ -269,6 +272,7 @@ class Tensor:
             raise DtypeError(f"requires_grad: only floating-point tensors have gradients, this one is {self.dtype}")
         if not self.is_leaf and not requires_grad:
             raise GraphError("requires_grad_(False): this tensor was computed from others; use x.detach()")
+        self._storage.recorded |= self._tracked
         if requires_grad and self._node is None:
             self._node = Leaf(self.array, self._storage)
         self._tracked = requires_grad
@@ -285,6 +289,7 @@ class Tensor:
         """A tensor with the same memory, outside the tape."""
         out = wrap(self.array)
         out._storage = self._storage
+        out._storage.recorded |= self._tracked
         out._storage.share(self, out)
         return out
 
@@ -337,15 +342,7 @@ class Tensor:
         The array of a tensor that requires grad is read-only: NumPy's work would not be recorded, and a write would
         spoil what the tape has saved. Raises DeviceError for a tensor on a GPU: bring it over first, with `.cpu()`.
         """
-        if META.owns(self.array):
-            META.to_numpy(self.array)  # which says why not
-        if self.device != "cpu":
-            raise DeviceError(f"numpy: this tensor is on {self.device}; bring it over first: x.cpu().numpy()")
-        view: np.ndarray[Any, Any] = self.array.view()
-        self._storage.share(self, view)
-        if self._tracked:
-            view.flags.writeable = False
-        return view
+        return lend_to_numpy(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
@@ -368,7 +365,11 @@ class Tensor:
         return getattr(ufunc, method)(*arrays, **options)
 
     def __dlpack__(self, **options: Any) -> Any:
-        return (self.numpy() if self.device == "cpu" else self.array).__dlpack__(**options)
+        if self.device != "cpu":
+            return self.array.__dlpack__(**options)
+        self._storage.recorded |= self._tracked
+        self._storage.lend(self.array)  # also where it is read-only: some consumers do not heed that
+        return self.numpy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
@@ -444,15 +445,7 @@ class Tensor:
         return self if self.array.flags.c_contiguous else self.clone()
 
     def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
-        out = object.__new__(type(self))
-        memo[id(self)] = out
-        out.array, out._storage, out._node, out._tracked = ready(self.array).copy(), Storage(), None, self._tracked
-        if self._node is not None:
-            out._node = Leaf(out.array, out._storage)
-            out.grad = None if self.grad is None else self.grad.clone()
-        return out
+        return copy_leaf(self, memo)
 
     def __reduce__(self) -> Any:
         if not self.is_leaf:

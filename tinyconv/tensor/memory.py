@@ -1,15 +1,17 @@
-"""Writing into the memory of a tensor, and counting it."""
+"""The memory of a tensor: writing into it, lending it to NumPy, copying it, holding another."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tinyconv.arrays.backend import Array, ready
+import numpy as np
+
+from tinyconv.arrays.backend import META, Array, ready
 from tinyconv.engine.context import context
 from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import DtypeError, GraphError, ShapeError
+from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import writeable
 
 if TYPE_CHECKING:
@@ -60,3 +62,31 @@ def rebind(t: Tensor, array: Array, storage: Storage) -> None:
     if isinstance(t._node, Leaf):
         t._node.converted |= array.dtype != t._node.array.dtype or array.shape != t._node.array.shape
         t._node.array, t._node.storage = array, storage
+
+
+def lend_to_numpy(t: Tensor) -> np.ndarray[Any, Any]:
+    """A NumPy array with the tensor's memory: read-only if the tensor requires grad, else noted as lent."""
+    if META.owns(t.array):
+        META.to_numpy(t.array)  # which says why not
+    if t.device != "cpu":
+        raise DeviceError(f"numpy: this tensor is on {t.device}; bring it over first: x.cpu().numpy()")
+    view: np.ndarray[Any, Any] = t.array.view()
+    t._storage.share(t, view)
+    if t._tracked:
+        view.flags.writeable = False
+    elif view.flags.writeable:
+        t._storage.lend(view)
+    return view
+
+
+def copy_leaf(t: Tensor, memo: dict[Any, Any]) -> Tensor:
+    """A deep copy of a leaf: its values, its gradient, whether it requires grad, and its type."""
+    if not t.is_leaf:
+        raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
+    out = object.__new__(type(t))
+    memo[id(t)] = out
+    out.array, out._storage, out._node, out._tracked = ready(t.array).copy(), Storage(), None, t._tracked
+    if t._node is not None:
+        out._node = Leaf(out.array, out._storage)
+        out.grad = None if t.grad is None else t.grad.clone()
+    return out
