@@ -108,7 +108,7 @@ def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
 def sizes_of(args: tuple[object, ...]) -> list[int]:
     """The sizes in `f(2, 3)` and `f((2, 3))` alike."""
     given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args
-    return list(given)  # type: ignore[arg-type]
+    return list(given)
 
 
 def flattened(shape: Shape, start_dim: int, end_dim: int) -> Shape:

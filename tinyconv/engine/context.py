@@ -118,7 +118,7 @@ class Change(ContextDecorator):
         if isgeneratorfunction(function) or iscoroutinefunction(function) or isasyncgenfunction(function):
             kind = "a generator" if isgeneratorfunction(function) else "an async function"
             raise TypeError(f"{type(self).__name__}: {function.__name__} is {kind}; use `with` inside it")
-        decorated: Function = super().__call__(function)  # type: ignore[assignment]
+        decorated: Function = super().__call__(function)
         return decorated
 
 

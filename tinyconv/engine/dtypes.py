@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from tinyconv.errors import DtypeError
 
-Dtype: TypeAlias = DTypeLike  # whatever np.dtype() takes: tinyconv.float32, np.float32, "float32"
+Dtype: TypeAlias = DTypeLike | None  # tinyconv.float32, np.float32, "float32"; None where a default is taken
 DEFAULT_FLOAT = np.dtype(np.float32)
 _KNOWN = {np.dtype(code) for code in "?bhilqBHILQefd"}
 

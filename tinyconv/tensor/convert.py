@@ -59,9 +59,7 @@ def writeable(array: Array) -> bool:
     return array.size == 0 or all(stride or size < 2 for stride, size in zip(array.strides, array.shape, strict=True))
 
 
-def destination(
-    args: tuple[Any, ...], device: str | None, dtype: Dtype | None
-) -> tuple[str | None, np.dtype[Any] | None]:
+def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tuple[str | None, np.dtype[Any] | None]:
     """The device and the dtype that the arguments of `to` name; None where they name none."""
     for arg in args:
         if is_tensor(arg):

@@ -124,7 +124,7 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
 
 @_as(Tensor.sum)
 @numpy_names
-def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Dtype = None) -> Tensor:
     return input.sum(dim, keepdim, dtype)
 
 
@@ -220,7 +220,7 @@ def std(
 
 @_as(Tensor.prod)
 @numpy_names
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, dtype: Dtype = None) -> Tensor:
     return input.prod(dim, keepdim, dtype)
 
 
@@ -237,12 +237,12 @@ def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
 
 
 @_as(Tensor.softmax)
-def softmax(input: Tensor, dim: int, dtype: Dtype | None = None) -> Tensor:
+def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     return input.softmax(dim, dtype)
 
 
 @_as(Tensor.log_softmax)
-def log_softmax(input: Tensor, dim: int, dtype: Dtype | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     return input.log_softmax(dim, dtype)
 
 

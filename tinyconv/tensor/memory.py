@@ -12,7 +12,7 @@ from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
-from tinyconv.tensor.convert import writeable
+from tinyconv.tensor.convert import to_array, writeable
 
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
@@ -90,3 +90,10 @@ def copy_leaf(t: Tensor, memo: dict[Any, Any]) -> Tensor:
         out._node = Leaf(out.array, out._storage)
         out.grad = None if t.grad is None else t.grad.clone()
     return out
+
+
+def unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
+    """The leaf that `Tensor.__reduce__` took apart."""
+    out = object.__new__(kind)
+    out.array, out._storage, out._node, out._tracked = to_array(array, array.dtype, device), Storage(), None, False
+    return out.requires_grad_(requires_grad)

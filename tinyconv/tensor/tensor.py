@@ -20,9 +20,21 @@ from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import parts_of, placed
-from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, write
+from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, unpickle, write
 from tinyconv.tensor.show import shown_tensor
-from tinyconv.tensor.signatures import REFLECTED, Dim, Extreme, HookHandle, Index, Operand, Scalar, numpy_names
+from tinyconv.tensor.signatures import (
+    REFLECTED,
+    Bool,
+    Dim,
+    Extreme,
+    Float,
+    HookHandle,
+    Index,
+    Int,
+    Operand,
+    Scalar,
+    numpy_names,
+)
 from tinyconv.tensor.walking import walk_back
 
 # --- apply ----------------------------------------------------------------------------------------------------------
@@ -154,10 +166,10 @@ class Tensor:
     array: Array
     _node: Leaf | OpNode | None
     _storage: Storage  # call `_storage.wrote(array)` after a write to the array
-    _tracked: bool  # what `requires_grad` shows
+    _tracked: Bool  # what `requires_grad` shows
 
     def __init__(
-        self, data: Any, *, requires_grad: bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
+        self, data: Any, *, requires_grad: Bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
     ) -> None:
         self.array = to_array(data, dtype, device)
         self._node = None
@@ -168,9 +180,9 @@ class Tensor:
     # What it is.
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[Int, ...]:
         """The sizes of the axes: a tuple of ints, empty for a 0-d tensor."""
-        shape: tuple[int, ...] = self.array.shape
+        shape: tuple[Int, ...] = self.array.shape
         return shape
 
     @property
@@ -180,7 +192,7 @@ class Tensor:
         return dtype
 
     @property
-    def ndim(self) -> int:
+    def ndim(self) -> Int:
         """The number of axes."""
         return len(self.array.shape)
 
@@ -190,31 +202,31 @@ class Tensor:
         return backend_of(self.array).device_of(self.array)
 
     @overload
-    def size(self, dim: None = None) -> tuple[int, ...]: ...
+    def size(self, dim: None = None) -> tuple[Int, ...]: ...
     @overload
-    def size(self, dim: int) -> int: ...
-    def size(self, dim: int | None = None) -> tuple[int, ...] | int:
+    def size(self, dim: Int) -> Int: ...
+    def size(self, dim: Int | None = None) -> tuple[Int, ...] | Int:
         """The shape, or the size of one axis. Raises ShapeError for an axis that does not exist."""
         return self.shape if dim is None else self.shape[shapes.axis_of(dim, self.ndim, "size")]
 
-    def dim(self) -> int:
+    def dim(self) -> Int:
         """The number of axes, like `ndim`."""
         return self.ndim
 
-    def numel(self) -> int:
+    def numel(self) -> Int:
         """The number of elements."""
         return shapes.product(self.shape)
 
-    def element_size(self) -> int:
+    def element_size(self) -> Int:
         """The bytes of one element."""
         return int(self.dtype.itemsize)
 
-    def is_floating_point(self) -> bool:
+    def is_floating_point(self) -> Bool:
         """Whether the dtype is float16, float32 or float64."""
         return self.dtype.kind == "f"
 
     @property
-    def is_leaf(self) -> bool:
+    def is_leaf(self) -> Bool:
         """Whether no recorded operation computed it."""
         return not isinstance(self._node, OpNode)
 
@@ -255,15 +267,15 @@ class Tensor:
         self._node.grad = value
 
     @property
-    def requires_grad(self) -> bool:
+    def requires_grad(self) -> Bool:
         """Whether a gradient with respect to this tensor is wanted, or to any it was computed from."""
         return self._tracked
 
     @requires_grad.setter
-    def requires_grad(self, requires_grad: bool) -> None:
+    def requires_grad(self, requires_grad: Bool) -> None:
         self.requires_grad_(requires_grad)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: Bool = True) -> Tensor:
         """Ask for gradients with respect to this tensor, a leaf; or stop asking. Returns this tensor.
 
         Raises DtypeError where the dtype is not floating point, and GraphError where an op computed the tensor.
@@ -294,7 +306,7 @@ class Tensor:
         return out
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+        self, gradient: Tensor | None = None, retain_graph: Bool | None = None, create_graph: Bool = False
     ) -> None:
         """Add to `.grad` of every leaf the gradient of this tensor with respect to it. Like `torch.Tensor.backward`.
 
@@ -344,7 +356,7 @@ class Tensor:
         """
         return lend_to_numpy(self)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: Bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -389,9 +401,9 @@ class Tensor:
         self,
         *args: Tensor | Device | str | Dtype,
         device: str | None = None,
-        dtype: Dtype | None = None,
-        copy: bool = False,
-        non_blocking: bool = False,
+        dtype: Dtype = None,
+        copy: Bool = False,
+        non_blocking: Bool = False,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or both. Gradients flow through. Like `torch.Tensor.to`.
 
@@ -412,7 +424,7 @@ class Tensor:
         """This tensor in host memory."""
         return self.to("cpu")
 
-    def cuda(self, device: int | str | Device | None = None, non_blocking: bool = False) -> Tensor:
+    def cuda(self, device: Int | str | Device | None = None, non_blocking: Bool = False) -> Tensor:
         """This tensor on a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`. DeviceError where there is none."""
         return self.to(cuda_name(device))
 
@@ -450,7 +462,7 @@ class Tensor:
     def __reduce__(self) -> Any:
         if not self.is_leaf:
             raise GraphError("pickle: only leaves can be pickled, the tape cannot; use x.detach()")
-        return _unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
+        return unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
 
     def __repr__(self) -> str:
         return shown_tensor(self)
@@ -671,12 +683,12 @@ class Tensor:
         return wrap(backend_of(self.array).xp.isfinite(self.array))
 
     @numpy_names
-    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def all(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """Whether all elements are true (not zero): a bool tensor. True for an empty tensor."""
         return wrap(ready(self.array).all(axis=shapes.axes_or_none(dim, self.ndim, "all"), keepdims=keepdim))
 
     @numpy_names
-    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def any(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """Whether any element is true (not zero, NaN among them): a bool tensor. False for an empty tensor."""
         return wrap(ready(self.array).any(axis=shapes.axes_or_none(dim, self.ndim, "any"), keepdims=keepdim))
 
@@ -725,7 +737,7 @@ class Tensor:
 
     clip = clamp
 
-    def softmax(self, dim: int, dtype: Dtype | None = None) -> Tensor:
+    def softmax(self, dim: Int, dtype: Dtype = None) -> Tensor:
         """e^x / sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
 
         Raises ShapeError for an axis that does not exist.
@@ -733,7 +745,7 @@ class Tensor:
         x = self if dtype is None else self.to(dtype)
         return unary(ops.Softmax, x, axis=shapes.axis_of(dim, self.ndim, "softmax"))
 
-    def log_softmax(self, dim: int, dtype: Dtype | None = None) -> Tensor:
+    def log_softmax(self, dim: Int, dtype: Dtype = None) -> Tensor:
         """x - ln sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
 
         Raises ShapeError for an axis that does not exist.
@@ -745,38 +757,38 @@ class Tensor:
     # NumPy's `axis` and `keepdims` are understood too. An axis that does not exist raises ShapeError.
 
     @numpy_names
-    def sum(self, dim: Dim = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+    def sum(self, dim: Dim = None, keepdim: Bool = False, dtype: Dtype = None) -> Tensor:
         """The sum along `dim`. Integers and bools give an int64, unless `dtype` says otherwise."""
         wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
         return _reduce(ops.Sum, self.to(wanted), dim, keepdim).to(wanted)  # NumPy sums an int32 in int64
 
     @numpy_names
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def mean(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """The mean along `dim`; NaN for an empty tensor. Raises DtypeError unless the dtype is floating point."""
         if self.dtype.kind != "f":
             raise DtypeError(f"mean: expected a floating-point tensor, got {self.dtype}: x.float().mean()")
         return _reduce(ops.Mean, self, dim, keepdim)
 
     @numpy_names
-    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def amax(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """The maximum along `dim`; equal maxima share its gradient evenly. ShapeError along an axis of size 0."""
         shapes.check_not_empty("amax", self.shape, dim)
         return _reduce(ops.Amax, self, dim, keepdim)
 
     @numpy_names
-    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def amin(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """The minimum along `dim`; equal minima share its gradient evenly. ShapeError along an axis of size 0."""
         shapes.check_not_empty("amin", self.shape, dim)
         return _reduce(ops.Amin, self, dim, keepdim)
 
     @overload
-    def max(self, dim: None = None, keepdim: bool = False) -> Tensor: ...
+    def max(self, dim: None = None, keepdim: Bool = False) -> Tensor: ...
     @overload
-    def max(self, dim: int, keepdim: bool = False) -> Extreme: ...
+    def max(self, dim: Int, keepdim: Bool = False) -> Extreme: ...
     @overload
-    def max(self, dim: Tensor, keepdim: bool = False) -> Tensor: ...
+    def max(self, dim: Tensor, keepdim: Bool = False) -> Tensor: ...
     @numpy_names
-    def max(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+    def max(self, dim: Int | Tensor | None = None, keepdim: Bool = False) -> Tensor | Extreme:
         """The maximum of all; or along one `dim`, as (values, indices), the first of equal maxima.
 
         Given a tensor, the elementwise maximum. Raises ShapeError along an axis of size 0.
@@ -784,13 +796,13 @@ class Tensor:
         return _extreme(self, "max", ops.Amax, self.maximum, dim, keepdim)
 
     @overload
-    def min(self, dim: None = None, keepdim: bool = False) -> Tensor: ...
+    def min(self, dim: None = None, keepdim: Bool = False) -> Tensor: ...
     @overload
-    def min(self, dim: int, keepdim: bool = False) -> Extreme: ...
+    def min(self, dim: Int, keepdim: Bool = False) -> Extreme: ...
     @overload
-    def min(self, dim: Tensor, keepdim: bool = False) -> Tensor: ...
+    def min(self, dim: Tensor, keepdim: Bool = False) -> Tensor: ...
     @numpy_names
-    def min(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | Extreme:
+    def min(self, dim: Int | Tensor | None = None, keepdim: Bool = False) -> Tensor | Extreme:
         """The minimum of all; or along one `dim`, as (values, indices), the first of equal minima.
 
         Given a tensor, the elementwise minimum. Raises ShapeError along an axis of size 0.
@@ -798,7 +810,7 @@ class Tensor:
         return _extreme(self, "min", ops.Amin, self.minimum, dim, keepdim)
 
     @numpy_names
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    def argmax(self, dim: Int | None = None, keepdim: Bool = False) -> Tensor:
         """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
 
         Raises ShapeError along an axis of size 0.
@@ -806,7 +818,7 @@ class Tensor:
         return _arg(self, "argmax", dim, keepdim)
 
     @numpy_names
-    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    def argmin(self, dim: Int | None = None, keepdim: Bool = False) -> Tensor:
         """Where the minimum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
 
         Raises ShapeError along an axis of size 0.
@@ -815,7 +827,7 @@ class Tensor:
 
     @numpy_names
     def var(
-        self, dim: Dim | bool = None, correction: int | None = 1, keepdim: bool = False, unbiased: bool | None = None
+        self, dim: Dim | Bool = None, correction: Int | None = 1, keepdim: Bool = False, unbiased: Bool | None = None
     ) -> Tensor:
         """The variance along `dim`, sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`.
 
@@ -825,13 +837,13 @@ class Tensor:
 
     @numpy_names
     def std(
-        self, dim: Dim | bool = None, correction: int | None = 1, keepdim: bool = False, unbiased: bool | None = None
+        self, dim: Dim | Bool = None, correction: Int | None = 1, keepdim: Bool = False, unbiased: Bool | None = None
     ) -> Tensor:
         """The standard deviation along `dim`: the square root of `var`, with the same arguments and errors."""
         return _spread(self, ops.Std, dim, correction, keepdim, unbiased)
 
     @numpy_names
-    def prod(self, dim: int | None = None, keepdim: bool = False, dtype: Dtype | None = None) -> Tensor:
+    def prod(self, dim: Int | None = None, keepdim: Bool = False, dtype: Dtype = None) -> Tensor:
         """The product of all elements, or along one `dim`. Integers and bools give an int64, unless `dtype` says so."""
         wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
         x = self.to(wanted)
@@ -843,7 +855,7 @@ class Tensor:
         return out if keepdim else out.squeeze(axis)
 
     @numpy_names
-    def norm(self, p: float | str = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    def norm(self, p: Float | str = 2, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """The norm of all elements, or along `dim`: p = 2 or "fro", (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|.
 
         Raises ValueError for another p, and DtypeError unless the dtype is floating point.
@@ -859,14 +871,14 @@ class Tensor:
         raise ValueError(f"norm: p must be 1, 2 or infinity, got {p!r}")
 
     @numpy_names
-    def logsumexp(self, dim: Dim, keepdim: bool = False) -> Tensor:
+    def logsumexp(self, dim: Dim, keepdim: Bool = False) -> Tensor:
         """ln sum e^x along `dim`, without overflow; integers become float32."""
         x = self if self.dtype.kind == "f" else self.to(DEFAULT_FLOAT)
         return _reduce(ops.LogSumExp, x, dim, keepdim)
 
     # Shapes. Results are views where NumPy can make one.
 
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+    def reshape(self, *shape: Int | Sequence[Int]) -> Tensor:
         """The same elements, row by row, in another shape; one size may be -1. ShapeError where the sizes do not fit.
 
         x.reshape(2, -1), x.reshape((2, -1))
@@ -875,7 +887,7 @@ class Tensor:
 
     view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    def flatten(self, start_dim: Int = 0, end_dim: Int = -1) -> Tensor:
         """The axes from `start_dim` to `end_dim` as one: `x.flatten(1)` keeps the batch. ShapeError for other axes."""
         return self.reshape(*shapes.flattened(self.shape, start_dim, end_dim))
 
@@ -884,12 +896,12 @@ class Tensor:
         axes = () if dim == () or dim == [] else shapes.axes_of(dim, self.ndim, "squeeze")
         return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
 
-    def unsqueeze(self, dim: int) -> Tensor:
+    def unsqueeze(self, dim: Int) -> Tensor:
         """With one more axis, of size 1, at `dim`. Raises ShapeError for a place that does not exist."""
         axis = shapes.axis_of(dim, self.ndim + 1, "unsqueeze")
         return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
 
-    def permute(self, *dims: int | Sequence[int]) -> Tensor:
+    def permute(self, *dims: Int | Sequence[Int]) -> Tensor:
         """The axes in another order: `x.permute(0, 3, 1, 2)`. ShapeError unless each axis is named once."""
         axes = shapes.axes_of(shapes.sizes_of(dims), self.ndim, "permute")
         if len(axes) != self.ndim:
@@ -898,7 +910,7 @@ class Tensor:
             )
         return apply(ops.Permute, self, axes=axes)
 
-    def transpose(self, dim0: int, dim1: int) -> Tensor:
+    def transpose(self, dim0: Int, dim1: Int) -> Tensor:
         """Two axes exchanged. Raises ShapeError for an axis that does not exist."""
         if self.ndim == 0:
             return self
@@ -918,14 +930,14 @@ class Tensor:
         """The axes in reverse order."""
         return apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1])
 
-    def expand(self, *shape: int | Sequence[int]) -> Tensor:
+    def expand(self, *shape: Int | Sequence[Int]) -> Tensor:
         """Repeated along its axes of size 1, and new ones in front, without copying; -1 leaves an axis as it is.
 
         Raises ShapeError where another axis would have to be repeated.
         """
         return apply(ops.Expand, self, shape=shapes.expanded(self.shape, shapes.sizes_of(shape)))
 
-    def split(self, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    def split(self, split_size_or_sections: Int | Sequence[Int], dim: Int = 0) -> tuple[Tensor, ...]:
         """In pieces along `dim`: of one size each (the last may be smaller), or of the sizes listed.
 
         Raises ShapeError where the sizes do not add up, or are below 1.
@@ -938,7 +950,7 @@ class Tensor:
             start += n
         return tuple(pieces)
 
-    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    def chunk(self, chunks: Int, dim: Int = 0) -> tuple[Tensor, ...]:
         """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller. ShapeError for chunks < 1."""
         if chunks < 1:
             raise ShapeError(f"chunk: expected at least 1 piece, got {chunks}")
@@ -966,12 +978,6 @@ def from_array(array: np.ndarray[Any, Any]) -> Tensor:
     as_dtype(array.dtype)
     out = wrap(np.asarray(array))  # a plain array also where it is a memory map
     out._storage.share(out, array)
-    return out
-
-
-def _unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
-    out = object.__new__(kind)
-    Tensor.__init__(out, array, requires_grad=requires_grad, dtype=array.dtype, device=device)
     return out
 
 

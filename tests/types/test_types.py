@@ -1,0 +1,52 @@
+"""A user's script passes the type checkers that editors run, and runs."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("script.py")
+CHECKERS = {
+    "mypy": ["-m", "mypy", "--strict", "--no-incremental", "--config-file", ""],
+    "pyright": ["-m", "pyright", "--pythonpath", sys.executable],
+}
+
+
+def complaints(checker, script, folder):
+    """What a checker says of a script that lies outside of this checkout, as a user's does."""
+    place = folder / "script.py"
+    place.write_text(script, encoding="utf-8")
+    done = subprocess.run([sys.executable, *CHECKERS[checker], place], cwd=folder, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_a_users_script_is_well_typed(checker, tmp_path):
+    pytest.importorskip(checker)
+    assert complaints(checker, SCRIPT.read_text(encoding="utf-8"), tmp_path) == ""
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'tc.zeros(3).sum(dim="rows")',
+        "tc.sum(input=3)",
+        "tc.zeros(3).reshape(1.5)",
+        "F.relu(tc.zeros(3), slope=2)",
+        'nn.Linear("a", 10)',
+        "accuracy(1, 2, 3)",
+        "tc.zeros(3).flaten()",
+    ],
+)
+def test_a_mistake_is_seen(checker, wrong, tmp_path):
+    """The types say something: a checker that knows nothing but Any would pass these too."""
+    pytest.importorskip(checker)
+    assert complaints(checker, SCRIPT.read_text(encoding="utf-8") + f"\n\n{wrong}\n", tmp_path)
+
+
+def test_it_runs(capsys):
+    assert runpy.run_path(str(SCRIPT))["main"]() > 0
+    assert "(6, 1, 5, 5)" in capsys.readouterr().out
