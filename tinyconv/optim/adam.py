@@ -31,8 +31,8 @@ def adam(
         θ <- θ - lr (m / (1 - β1^t)) / (sqrt(v / (1 - β2^t)) + eps)
 
     The divisions by 1 - β^t undo the pull towards the zeros that m and v start from; eps is added outside the root.
-    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1. AMSGrad puts the largest v so
-    far in its place: Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018.
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1. AMSGrad replaces v by the
+    largest v so far: Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018.
     """
     beta1, beta2 = betas
     if maximize:
@@ -49,7 +49,7 @@ def adam(
     if amsgrad:
         square = xp.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
 
-    # The corrections are Python numbers, so the arrays are passed over no more often than without them.
+    # The corrections are Python numbers, so they cost no further pass over the arrays.
     correction1, correction2 = (1 - beta ** state["step"] for beta in betas)
     root = xp.sqrt(square) / sqrt(correction2) + eps
     param -= lr / correction1 * mean / root
@@ -68,18 +68,22 @@ def adamw(
 
 
 class Adam(Optimizer):
-    """Adam; the formula is at `adam`.
+    """Adam: a running mean of the gradient g, divided by the root of a running mean of g². The formula is at `adam`.
 
     Args:
-        params: tensors, or groups of them (see `Optimizer`).
-        lr: learning rate, >= 0: about how far a weight moves in a step, whatever the scale of its gradient.
-        betas: how much of the running means of g and g² is kept at each step, each in [0, 1).
-        eps: added to the root, >= 0.
+        params: Tensors, or groups of them (see `Optimizer`).
+        lr: Learning rate, >= 0: about how far a weight moves in a step, whatever the scale of its gradient.
+        betas: How much of the running means of g and g² is kept at each step, each in [0, 1).
+        eps: Added to the root, >= 0.
         weight_decay: L2 penalty, added to the gradient, >= 0.
-        amsgrad: divide by the largest mean of g² so far.
-        maximize: climb instead of descend.
+        amsgrad: Divide by the largest mean of g² so far.
+        maximize: Climb instead of descend.
 
-    State: `step` (int), `exp_avg`, `exp_avg_sq`, and with amsgrad `max_exp_avg_sq`.
+    Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
+    `torch.optim.Adam`; Kingma and Ba, ICLR 2015. State: `step` (int), `exp_avg`, `exp_avg_sq`, and with amsgrad
+    `max_exp_avg_sq`.
+
+        optimizer = tc.optim.Adam(model.parameters(), lr=1e-3)
     """
 
     rule = staticmethod(adam)
@@ -123,7 +127,22 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay; the formula is at `adamw`, arguments and state are Adam's."""
+    """Adam with weight decay that shrinks the weights and stays out of the moments. The formula is at `adamw`.
+
+    Args:
+        params: Tensors, or groups of them (see `Optimizer`).
+        lr: Learning rate, >= 0.
+        betas: How much of the running means of g and g² is kept at each step, each in [0, 1).
+        eps: Added to the root, >= 0.
+        weight_decay: Each step first multiplies the weights by 1 - lr * weight_decay, >= 0.
+        amsgrad: Divide by the largest mean of g² so far.
+        maximize: Climb instead of descend.
+
+    Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
+    `torch.optim.AdamW`; Loshchilov and Hutter, ICLR 2019. State: Adam's.
+
+        optimizer = tc.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    """
 
     rule = staticmethod(adamw)
     elementwise = True

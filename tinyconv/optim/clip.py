@@ -15,7 +15,7 @@ from tinyconv.tensor.tensor import Tensor, wrap
 
 
 class NonFiniteError(TinyconvError, RuntimeError):
-    """A value that has to be finite is NaN or infinite."""
+    """A value that must be finite is NaN or infinite."""
 
 
 def clip_grad_norm_(
@@ -24,20 +24,23 @@ def clip_grad_norm_(
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
 ) -> Tensor:
-    """Scale all gradients, in place and by one factor, so that together they are no longer than `max_norm`.
+    """Scale all gradients, in place and by one factor, so that as one vector they are no longer than `max_norm`.
 
-    With n the norm of all gradients taken as one vector, each is multiplied by min(1, max_norm / (n + 1e-6)).
-    Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+    Each is multiplied by min(1, max_norm / (n + 1e-6)), with n the norm of that vector. Returns n before scaling, shape
+    (), in the dtype of the gradients; 0 if there are none.
 
     Args:
-        parameters: one tensor or an iterable of them; those without a gradient are passed over.
+        parameters: One tensor or an iterable of them; those without a gradient are passed over.
         max_norm: >= 0; `math.inf` measures and leaves the gradients alone.
         norm_type: p of the p-norm, > 0; `math.inf` for the largest absolute value.
-        error_if_nonfinite: raise NonFiniteError, gradients untouched, if n is NaN or infinite. That waits for the
-            device; without it nothing does, and NaN gradients stay NaN.
+        error_if_nonfinite: Raise NonFiniteError, with the gradients untouched, if n is NaN or infinite. This waits for
+            the device. Without it nothing waits, and NaN gradients stay NaN.
 
-    Returns:
-        n before scaling, shape (), in the dtype of the gradients; 0 if there are none.
+    Raises OptionError where `max_norm` or `norm_type` is out of range, and ParameterError for anything that is not a
+    tensor. Like `torch.nn.utils.clip_grad_norm_`; Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent
+    neural networks", ICML 2013, algorithm 1.
+
+        norm = tc.optim.clip_grad_norm_(model.parameters(), max_norm=1.0)
     """
     longest = inf if max_norm == inf else non_negative("clip_grad_norm_: max_norm", max_norm)
     p = inf if norm_type == inf else positive("clip_grad_norm_: norm_type", norm_type)
@@ -45,16 +48,16 @@ def clip_grad_norm_(
     if not grads:
         return Tensor(0.0)
     xp = backend_of(*(grad.array for grad in grads)).xp
-    # A norm does not ask in which order the elements come, so ravel need not copy.
+    # The order of the elements does not matter to a norm, so ravel need not copy.
     with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
         norms = xp.empty(len(grads), np.result_type(*(grad.dtype for grad in grads)))
-        for i, grad in enumerate(grads):  # not stacked: of many arrays CuPy brings the addresses from the host
+        for i, grad in enumerate(grads):  # not stacked: CuPy would bring the addresses of many arrays from the host
             norms[i] = xp.linalg.norm(grad.array.ravel(order="K"), p)
         total = xp.linalg.norm(norms, p)
     if error_if_nonfinite and not isfinite(total):
         raise NonFiniteError(
             f"clip_grad_norm_: the norm of the gradients is {float(total)}, so no factor can bring it to {max_norm}; "
-            "lower the learning rate, or look for the first operation that gave NaN or infinity"
+            "lower the learning rate, or find the first operation that gave NaN or infinity with tc.detect_anomaly()"
         )
     if longest < inf:
         with np.errstate(all="ignore"):
@@ -66,7 +69,17 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Clamp each element of each gradient to [-clip_value, clip_value], in place; `clip_value` >= 0."""
+    """Clamp each element of each gradient to [-clip_value, clip_value], in place.
+
+    Args:
+        parameters: One tensor or an iterable of them; those without a gradient are passed over.
+        clip_value: >= 0.
+
+    Raises OptionError where `clip_value` is out of range, and ParameterError for anything that is not a tensor. Like
+    `torch.nn.utils.clip_grad_value_`.
+
+        tc.optim.clip_grad_value_(model.parameters(), 0.5)
+    """
     limit = non_negative("clip_grad_value_: clip_value", clip_value)
     for grad in _grads("clip_grad_value_", parameters):
         xp = backend_of(grad.array).xp

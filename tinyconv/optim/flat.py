@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import Any, TypeAlias
 
 from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.engine.writes import base_of
 from tinyconv.tensor.tensor import Tensor
 
 LARGEST = 1 << 15
-"""The most elements of a parameter that is put with others. Copying one here and back costs as much as three of a
-rule's calls, and that is more than the calls it saves once they take longer than they take to start."""
+"""The most elements of a parameter that is joined with others. Copying it here and back costs as much as three of a
+rule's calls, and a call on a larger array takes longer than it takes to start, so joining would save less than that."""
 
 TOGETHER = 1 << 16
-"""The most elements put together: Adam works on seven arrays, of float32 then 1.8 MB, about what a core's own cache
-holds. Many times that, and one long array takes longer than its parts do one after another."""
+"""The most elements joined into one array. Adam works on seven arrays, which in float32 are then 1.8 MB, about what a
+core's own cache holds. An array many times as long takes longer than its parts do one after another."""
 
-State = dict[str, Any]
+State: TypeAlias = dict[str, Any]
 
 
 class Flat:
-    """Parameters of one dtype and device, which have taken the same steps, and their states.
+    """Parameters of one dtype and device that have taken the same steps, with their states.
 
-    The states lie in long arrays, of which `state[param]["exp_avg"]` and the like are views from then on. Parameters
-    stay where they are, for others hold views of them: they are copied here for a step, and back.
+    The states move into long arrays, and `state[param]["exp_avg"]` and the like are views of those from then on. The
+    parameters stay where they are, because others hold views of them: each step copies them here and back.
     """
 
     def __init__(self, params: Sequence[Tensor], states: Sequence[State]) -> None:
@@ -36,7 +36,7 @@ class Flat:
         for array in self.arrays:
             self.ends.append(self.ends[-1] + array.size)
         self.param, self.grad = (self.xp.empty(self.ends[-1], self.arrays[0].dtype) for _ in range(2))
-        self.ravelled = [array.reshape(-1) for array in self.arrays]  # views: `_kind` takes no others
+        self.ravelled = [array.reshape(-1) for array in self.arrays]  # views, as `_kind` takes contiguous arrays only
         self.copies = self._parts(self.param)
         self.state = {name: self._joined(name) if _is_array(value) else value for name, value in states[0].items()}
         self._share()
@@ -45,12 +45,12 @@ class Flat:
         return self.xp.concatenate([state[name].reshape(-1) for state in self.states])
 
     def _parts(self, long: Array) -> list[Array]:
-        """What of a long array is each parameter's, in its shape."""
+        """Each parameter's part of a long array, in the parameter's shape."""
         bounds = zip(self.arrays, self.ends, self.ends[1:], strict=False)
         return [long[start:stop].reshape(array.shape) for array, start, stop in bounds]
 
     def _share(self) -> None:
-        """Make the parameters' states parts of the long one."""
+        """Make the parameters' states views of the long one."""
         self.long = {name: value for name, value in self.state.items() if _is_array(value)}
         self.shared: list[State] = [dict(self.state) for _ in self.params]
         for name, value in self.long.items():
@@ -61,7 +61,7 @@ class Flat:
             kept.update(shared)
 
     def holds(self, state: Mapping[Tensor, State]) -> bool:
-        """Whether all is where it was: nobody has given a parameter, or a state, another array."""
+        """Whether every parameter and every state still has the array it had here."""
         for param, array, kept, shared in zip(self.params, self.arrays, self.states, self.shared, strict=True):
             if param.array is not array or state.get(param) is not kept or kept.keys() != shared.keys():
                 return False
@@ -70,7 +70,7 @@ class Flat:
         return True
 
     def step(self, rule: Callable[..., None], grads: Sequence[Array], options: Mapping[str, Any]) -> None:
-        """A step of `rule`, which is elementwise, for all the parameters."""
+        """Make a step of `rule`, which is elementwise, for all the parameters."""
         self.xp.concatenate([grad.reshape(-1) for grad in grads], out=self.grad)
         self.xp.concatenate(self.ravelled, out=self.param)
         rule(self.xp, self.param, self.grad, self.state, **options)
@@ -83,18 +83,18 @@ class Flat:
             for kept, shared in zip(self.states, self.shared, strict=True):
                 kept.update(numbers)
                 shared.update(numbers)
-        else:  # the rule has made an array, as the first step with momentum does
+        else:  # the rule has made a new array, as the first step with momentum does
             self._share()
 
 
 def together(params: Sequence[Tensor], state: Mapping[Tensor, State]) -> tuple[list[Flat], list[Tensor]]:
-    """Put together what can be of these parameters, each of which has a state; and the rest, each for itself."""
+    """Join those of these parameters that can be joined; return them, and the others. Each has a state already."""
     kinds: dict[Hashable, list[Tensor]] = {}
     bases = [id(base_of(param.array)) for param in params]
     alone = []
     for param, base in zip(params, bases, strict=True):
         kind = _kind(param.array, state[param])
-        if kind is None or bases.count(base) > 1:  # what lies in one memory may overlap, and order matters then
+        if kind is None or bases.count(base) > 1:  # parameters in one memory may overlap, and then order matters
             alone.append(param)
         else:
             kinds.setdefault(kind, []).append(param)
@@ -109,7 +109,7 @@ def together(params: Sequence[Tensor], state: Mapping[Tensor, State]) -> tuple[l
 
 
 def _packed(params: list[Tensor]) -> list[list[Tensor]]:
-    """These in order, cut where TOGETHER would be exceeded."""
+    """The parameters in their order, in parts of at most TOGETHER elements."""
     packs: list[list[Tensor]] = []
     room = 0
     for param in params:
@@ -123,7 +123,7 @@ def _packed(params: list[Tensor]) -> list[list[Tensor]]:
 
 
 def _kind(array: Array, state: State) -> Hashable:
-    """What parameters must have in common; None for one that has to be by itself."""
+    """What parameters must have in common to be joined; None for one that must stay alone."""
     if array.size > LARGEST or not array.flags.c_contiguous:
         return None
     entries: list[Hashable] = []

@@ -3,10 +3,15 @@
 A schedule sets the rate of each group when it is made and again at each `step()`. Call that after the optimiser's own
 `step()`: once an epoch, or once a batch, in which case an "epoch" below is a batch.
 
+    schedule = tc.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    for epoch in range(epochs):
+        train(model, optimizer)
+        schedule.step()
+
 Every schedule here is a closed form: the rates depend on the group's `initial_lr` and the number of steps, not on the
 rates of the step before. So rounding does not pile up, resuming is exact, and a rate that somebody else wrote into a
-group lasts until the next `step()`. PyTorch's recursive forms give the same rates to rounding, but go on from whatever
-they find in the group; two schedules stepped in turn on one optimiser multiply there, while here the last one wins.
+group lasts until the next `step()`. PyTorch's recursions give the same rates to rounding, but go on from whatever they
+find in the group: two schedules stepped in turn on one optimiser multiply there, while here the last one wins.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from math import cos, pi
-from typing import Any
+from typing import Any, Literal
 
 from tinyconv.engine.each_step import each_step
 from tinyconv.errors import CheckpointError
@@ -24,20 +29,19 @@ from tinyconv.optim.options import OptionError, count, flag, fraction, non_negat
 
 
 class LRScheduler:
-    """A schedule of learning rates; a subclass says what they are in `get_lr`, and sets what that needs beforehand.
+    """Base of the schedules: a subclass gives `get_lr`, and sets what that needs before it calls `__init__`.
 
     Args:
-        optimizer: whose groups to drive. The rate each group has now is kept in it as `initial_lr`, unless a schedule
-            put one there before.
+        optimizer: The optimiser whose groups to drive. The rate that a group has now is kept in it as `initial_lr`,
+            unless a schedule put one there before.
         last_epoch: -1 to begin; k to go on after epoch k, for which the groups must hold their `initial_lr`.
 
-    Attributes:
-        base_lrs: the `initial_lr` of each group.
-        last_epoch: steps made so far; 0 once the schedule is made.
+    Raises ParameterError where `optimizer` is not an Optimizer, and OptionError where an argument is out of range or an
+    `initial_lr` is missing. Like `torch.optim.lr_scheduler.LRScheduler`.
 
-    Raises:
-        ParameterError: `optimizer` is not an Optimizer.
-        OptionError: an argument is out of range, or `initial_lr` is missing.
+    Attributes:
+        base_lrs: The `initial_lr` of each group.
+        last_epoch: The number of steps made so far; 0 once the schedule is made.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -69,7 +73,7 @@ class LRScheduler:
     def step(self) -> None:
         """Go on by one epoch and set the rates; each replay of a captured step that calls this does the same.
 
-        OptionError if the optimiser has got a group since this was made.
+        Raises OptionError where the optimiser has got a group since the schedule was made.
         """
         each_step(self._advance)
 
@@ -83,20 +87,20 @@ class LRScheduler:
         self._apply()
 
     def _apply(self) -> None:
-        """Set in the groups what belongs to `last_epoch`."""
+        """Set the rates of `last_epoch` in the groups."""
         self._last_lr = self.get_lr()
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the optimiser: copies of Python numbers, strings and lists."""
+        """Everything but the optimiser, as copies: Python numbers, strings and lists."""
         return {name: deepcopy(value) for name, value in vars(self).items() if name != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned, and set the groups' rates to those of its epoch.
 
-        Schedule and optimiser may be loaded in either order. CheckpointError if it is the state of another kind of
-        schedule or of one with another number of groups.
+        Schedule and optimiser may be loaded in either order. Raises CheckpointError for the state of another kind of
+        schedule, or of one with another number of groups.
         """
         owner, own = type(self).__name__, self.state_dict()
         if state_dict.keys() != own.keys():
@@ -113,7 +117,18 @@ class LRScheduler:
 
 
 class StepLR(LRScheduler):
-    """Multiply by `gamma` every `step_size` epochs: lr(t) = lr(0) * gamma^floor(t / step_size)."""
+    """Multiply the rates by `gamma` every `step_size` epochs: lr(t) = lr(0) * gamma^floor(t / step_size).
+
+    Args:
+        optimizer: The optimiser whose groups to drive.
+        step_size: An integer >= 1.
+        gamma: >= 0.
+        last_epoch: -1 to begin; k to go on after epoch k.
+
+    Raises what `LRScheduler` raises. Like `torch.optim.lr_scheduler.StepLR`.
+
+        schedule = tc.optim.lr_scheduler.StepLR(optimizer, step_size=30)
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = count("StepLR: step_size", step_size)
@@ -126,9 +141,17 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Multiply by `gamma` at each milestone: lr(t) = lr(0) * gamma^(number of milestones <= t).
+    """Multiply the rates by `gamma` at each milestone: lr(t) = lr(0) * gamma^(number of milestones <= t).
 
-    `milestones` are epochs >= 1 in any order; one that is given twice counts twice.
+    Args:
+        optimizer: The optimiser whose groups to drive.
+        milestones: Epochs >= 1 in any order; one that is given twice counts twice.
+        gamma: >= 0.
+        last_epoch: -1 to begin; k to go on after epoch k.
+
+    Raises what `LRScheduler` raises. Like `torch.optim.lr_scheduler.MultiStepLR`.
+
+        schedule = tc.optim.lr_scheduler.MultiStepLR(optimizer, [60, 120, 160], gamma=0.2)
     """
 
     def __init__(
@@ -146,7 +169,16 @@ class MultiStepLR(LRScheduler):
 class LinearLR(LRScheduler):
     """A straight line from lr(0) * start_factor at t = 0 to lr(0) * end_factor at t = total_iters, constant after it.
 
-    Usually a warm-up. `start_factor` is in (0, 1], `end_factor` in [0, 1].
+    Args:
+        optimizer: The optimiser whose groups to drive.
+        start_factor: In (0, 1].
+        end_factor: In [0, 1].
+        total_iters: An integer >= 1.
+        last_epoch: -1 to begin; k to go on after epoch k.
+
+    Usually a warm-up. Raises what `LRScheduler` raises. Like `torch.optim.lr_scheduler.LinearLR`.
+
+        schedule = tc.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1, total_iters=5)
     """
 
     def __init__(
@@ -173,8 +205,18 @@ class CosineAnnealingLR(LRScheduler):
 
         lr(t) = eta_min + (lr(0) - eta_min) (1 + cos(π t / T_max)) / 2
 
-    Past T_max the cosine goes on: the rate climbs back, and is lr(0) again at 2 T_max, as with PyTorch. Loshchilov and
-    Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without the restarts.
+    Past T_max the cosine goes on: the rate climbs back, and is lr(0) again at 2 T_max, as with PyTorch.
+
+    Args:
+        optimizer: The optimiser whose groups to drive.
+        T_max: An integer >= 1.
+        eta_min: >= 0.
+        last_epoch: -1 to begin; k to go on after epoch k.
+
+    Raises what `LRScheduler` raises. Like `torch.optim.lr_scheduler.CosineAnnealingLR`; Loshchilov and Hutter, "SGDR:
+    stochastic gradient descent with warm restarts", ICLR 2017, without the restarts.
+
+        schedule = tc.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30)
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
@@ -190,9 +232,7 @@ class CosineAnnealingLR(LRScheduler):
 class OneCycleLR(LRScheduler):
     """Up to `max_lr`, then down to almost nothing, while the momentum goes the other way; step it once a batch.
 
-    With T = total_steps and p = pct_start, and linear or cosine pieces between these points (as fast.ai and PyTorch do
-    it; with `three_phase` as in Smith and Topin, "Super-convergence: very fast training of neural networks using large
-    learning rates", 2018):
+    With T = total_steps and p = pct_start, linear or cosine pieces join these points:
 
         two phases    t = 0, p T - 1, T - 1                 lr = initial, max, min
                                                             momentum = max, base, max
@@ -205,18 +245,24 @@ class OneCycleLR(LRScheduler):
     OptionError.
 
     Args:
-        optimizer: whose groups to drive; with cycle_momentum, one with an option `betas` (beta1 is driven) or
-            `momentum`.
+        optimizer: The optimiser whose groups to drive; with `cycle_momentum`, one with an option `betas` (beta1 is
+            driven) or `momentum`.
         max_lr: > 0, one number, or one for each group.
         total_steps: T; if None, epochs * steps_per_epoch.
-        epochs, steps_per_epoch: integers >= 1.
-        pct_start: share of the steps with a rising rate, in [0, 1].
+        epochs, steps_per_epoch: Integers >= 1.
+        pct_start: The share of the steps with a rising rate, in [0, 1].
         anneal_strategy: "cos" or "linear".
-        cycle_momentum: whether to drive the momentum.
-        base_momentum, max_momentum: its ends, in [0, 1], one number, or one for each group.
+        cycle_momentum: Whether to drive the momentum.
+        base_momentum, max_momentum: The ends of the momentum, in [0, 1], one number, or one for each group.
         div_factor, final_div_factor: > 0.
-        three_phase: come down to the initial rate as slowly as it went up, then on to the last.
+        three_phase: Come down to the initial rate as slowly as it went up, then on to the last.
         last_epoch: -1 to begin; k to go on after step k.
+
+    Raises what `LRScheduler` raises. Like `torch.optim.lr_scheduler.OneCycleLR`, which follows fast.ai; three phases
+    are those of Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates",
+    2018.
+
+        schedule = tc.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=10, steps_per_epoch=len(loader))
     """
 
     def __init__(
@@ -227,7 +273,7 @@ class OneCycleLR(LRScheduler):
         epochs: int | None = None,
         steps_per_epoch: int | None = None,
         pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
+        anneal_strategy: Literal["cos", "linear"] = "cos",
         cycle_momentum: bool = True,
         base_momentum: float | Sequence[float] = 0.85,
         max_momentum: float | Sequence[float] = 0.95,
@@ -298,7 +344,7 @@ class OneCycleLR(LRScheduler):
                 group["momentum"] = momentum
 
     def _between(self, values: list[list[float]]) -> list[float]:
-        """What each group has at `last_epoch`, from its values at the points."""
+        """The value of each group at `last_epoch`, from its values at the points."""
         phase = next((k for k, end in enumerate(self.points[1:]) if self.last_epoch <= end), len(self.points) - 2)
         begin, end = self.points[phase], self.points[phase + 1]
         # A phase of no length is over at once. Past the last point its value stays.

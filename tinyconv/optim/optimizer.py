@@ -44,7 +44,7 @@ class Optimizer:
     Raises ParameterError for anything that is not a tensor, and OptionError for an empty list, a tensor that is not a
     leaf or is given twice, and an option that is unknown or out of range. Like `torch.optim.Optimizer`.
 
-        optimizer = SGD([{"params": model.features.parameters(), "lr": 0.01}, {"params": model.head.parameters()}], lr=0.1)
+        tc.optim.SGD([{"params": model.body.parameters(), "lr": 0.01}, {"params": model.head.parameters()}], lr=0.1)
 
     Attributes:
         defaults: The options of a group that does not set them itself.

@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters: each takes what the value is for and the value, and returns it as Python's own type.
+"""Checks of hyper-parameters: each takes a name for messages and a value, and returns the value as Python's own type.
 
 The type matters as much as the range: a NumPy float64 scalar would turn a float32 update into float64, a Python float
 does not.
@@ -15,7 +15,7 @@ from tinyconv.errors import TinyconvError
 
 
 class OptionError(TinyconvError, ValueError):
-    """A hyper-parameter, or a list of parameters, that an optimiser or a schedule cannot work with."""
+    """An optimiser or a schedule cannot work with a hyper-parameter or with a list of parameters."""
 
 
 def non_negative(what: str, value: Any) -> float:
@@ -58,7 +58,7 @@ def two_decays(what: str, value: Any) -> tuple[float, float]:
 
 
 def flag(what: str, value: Any) -> bool:
-    """True or False, and nothing that merely behaves like them."""
+    """True or False; 1 and 0 are refused."""
     if isinstance(value, bool):
         return value
     raise OptionError(f"{what}: expected True or False, got {value!r}")
@@ -72,5 +72,5 @@ def count(what: str, value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    """`value` as a float; NaN, which is in no range, if it is not a number."""
+    """`value` as a float. What is not a number becomes NaN, which lies in no range."""
     return float(value) if isinstance(value, Real) else nan

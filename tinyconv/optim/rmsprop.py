@@ -32,7 +32,7 @@ def rmsprop(
         b <- μ b + g / (sqrt(v - m²) + eps)
         θ <- θ - lr b
 
-    Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012; the centered form is equations
+    Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012. The centered rule is equations
     38 to 41 of Graves, "Generating sequences with recurrent neural networks", 2013, with eps outside the root.
     """
     if maximize:
@@ -62,19 +62,23 @@ def rmsprop(
 
 
 class RMSprop(Optimizer):
-    """RMSprop; the formula is at `rmsprop`.
+    """RMSprop: each weight's gradient g divided by a running root mean square of g. The formula is at `rmsprop`.
 
     Args:
-        params: tensors, or groups of them (see `Optimizer`).
-        lr: learning rate, >= 0.
-        alpha: how much of the running mean of g² is kept at each step, in [0, 1).
-        eps: added to the root, >= 0.
+        params: Tensors, or groups of them (see `Optimizer`).
+        lr: Learning rate, >= 0.
+        alpha: How much of the running mean of g² is kept at each step, in [0, 1).
+        eps: Added to the root, >= 0.
         weight_decay: L2 penalty, added to the gradient, >= 0.
-        momentum: share of the last step that is kept, >= 0; 0 keeps no buffer at all.
-        centered: divide by an estimate of the standard deviation of g instead of its root mean square.
-        maximize: climb instead of descend.
+        momentum: The share of the last step that is kept, >= 0. With 0 there is no buffer.
+        centered: Divide by an estimate of the standard deviation of g instead of its root mean square.
+        maximize: Climb instead of descend.
 
-    State: `step` (int), `square_avg`, with momentum `momentum_buffer`, and centered `grad_avg`.
+    Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
+    `torch.optim.RMSprop`; Tieleman and Hinton, 2012. State: `step` (int), `square_avg`, with momentum
+    `momentum_buffer`, and centered `grad_avg`.
+
+        optimizer = tc.optim.RMSprop(model.parameters(), lr=1e-3, centered=True)
     """
 
     rule = staticmethod(rmsprop)

@@ -29,8 +29,8 @@ def sgd(
         b <- μ b + (1 - dampening) g        (b = g the first time)
         θ <- θ - lr b                       (Nesterov: θ - lr (g + μ b))
 
-    Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, in the form where
-    the rate scales the whole step instead of what enters b, so that a change of rate acts at once.
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013, except that the
+    rate scales the whole step and not what enters b, so a change of rate acts at once.
     """
     if maximize:
         grad = -grad
@@ -48,18 +48,21 @@ def sgd(
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent; the formula is at `sgd`.
+    """Stochastic gradient descent, with or without momentum. The formula is at `sgd`.
 
     Args:
-        params: tensors, or groups of them (see `Optimizer`).
-        lr: learning rate, >= 0.
-        momentum: share of the last step that is kept, >= 0; 0 keeps no buffer at all.
-        dampening: what is held back of each gradient that enters the buffer, >= 0.
+        params: Tensors, or groups of them (see `Optimizer`).
+        lr: Learning rate, >= 0.
+        momentum: The share of the last step that is kept, >= 0. With 0 there is no buffer.
+        dampening: The share of each gradient that does not enter the buffer, >= 0.
         weight_decay: L2 penalty, added to the gradient, >= 0.
-        nesterov: look one step of momentum ahead; needs momentum and no dampening.
-        maximize: climb instead of descend.
+        nesterov: Look one step of momentum ahead; needs momentum > 0 and dampening = 0.
+        maximize: Climb instead of descend.
 
-    State: `momentum_buffer`, if there is momentum.
+    Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
+    `torch.optim.SGD`; Sutskever et al., ICML 2013. State: `momentum_buffer`, if there is momentum.
+
+        optimizer = tc.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     """
 
     rule = staticmethod(sgd)
