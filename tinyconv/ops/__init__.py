@@ -6,11 +6,14 @@ An op is a class with two pure functions on arrays:
     backward(xp, saved, dy, needs, **geometry) -> one gradient for each array, None where `needs` says no
 
 `xp` is the array library (numpy, cupy). `saved` is all that forward leaves for backward: the memory a tape holds is
-what you see there. y may be a tuple, of which only the first takes part in differentiation (a maximum and its place).
-`check(*arrays, **geometry)`, where an op has one, finds mistakes of shape and dtype before any arithmetic;
-`check_values`, with the same arguments, finds mistakes of values, where a look at them costs no wait. `name` is what
-messages and `tinyconv.using` call the op; without it, the name of the class. `parts` lists the ops that a fused one
-stands for. Infinities and NaN are values like others: NumPy's warnings of them are off while an op runs.
+what you see there. y may be a tuple: its first array is differentiated, the others are not (a maximum, and its place).
+
+`check(*arrays, **geometry)`, where an op has one, finds mistakes of shape and dtype before any arithmetic.
+`check_values`, with the same arguments, finds mistakes of values, such as class indices out of range; it runs only on
+the host, where reading a value costs no wait. `name` is what messages and `tinyconv.using` call the op; without it
+they use the name of the class. `parts` lists the ops that a fused op stands for.
+
+Infinities and NaN are values like others: NumPy's warnings about them are off while an op runs.
 
 Operands may have any strides. The dtype of y, and of every gradient, is that of the inputs. No op knows of Tensor.
 """

@@ -168,4 +168,4 @@ def log_softmax(xp, x, axis):
 
 def peak(xp, x, axis):
     """max(x) along `axis`, kept as an axis: what is taken off before `exp` so that nothing overflows."""
-    return xp.max(x, axis=axis, keepdims=True) if x.size else x  # nothing to take off, and nothing to take
+    return xp.max(x, axis=axis, keepdims=True) if x.size else x  # of nothing there is no maximum

@@ -9,7 +9,7 @@ from tinyconv.ops.linear import same_dtype
 from tinyconv.shapes import conv_output_size
 
 CHUNK_BYTES = 32 << 20
-"""What a convolution makes at a time, mostly columns: they repeat the input KH * KW times, 0.6 GB for 10,000 digits."""
+"""Bytes made at a time, mostly columns: they repeat the input KH * KW times, which is 0.6 GB for 10,000 digits."""
 
 
 def im2col(xp, x, kernel, stride, padding, dilation):
@@ -46,7 +46,7 @@ def col2im(xp, cols, size, stride, padding, dilation):
 
 
 def chunks(x, weight, padding, windows):
-    """The batch in slices whose padded images, columns and outputs, of so many windows an image, fit CHUNK_BYTES."""
+    """Slices of the batch: padded images, their columns and outputs, `windows` an image, that fit CHUNK_BYTES."""
     (n, c, h, w), (f, _, kh, kw), (ph, pw) = x.shape, weight.shape, padding
     numbers = c * (h + 2 * ph) * (w + 2 * pw) + (c * kh * kw + f) * windows
     size = max(1, CHUNK_BYTES // max(1, numbers * x.itemsize))
@@ -56,6 +56,12 @@ def chunks(x, weight, padding, windows):
 def joined(xp, parts):
     """The chunks as one batch again."""
     return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+def maps_of(x, weight, stride, padding, dilation, groups=1):
+    """The shape (N, F, OH, OW) of y, from those of x and weight; it is the same for any number of groups."""
+    axes = zip(x[2:], weight[2:], stride, padding, dilation, strict=True)
+    return x[0], weight[0], *(conv_output_size(*axis) for axis in axes)
 
 
 class Conv2d:
@@ -85,9 +91,8 @@ class Conv2d:
 
     @staticmethod
     def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
-        (n, c, h, w), (f, _, kh, kw) = x.shape, weight.shape
-        oh = conv_output_size(h, kh, stride[0], padding[0], dilation[0])
-        ow = conv_output_size(w, kw, stride[1], padding[1], dilation[1])
+        (_, c, _, _), (_, _, kh, kw) = x.shape, weight.shape
+        n, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, dilation)
         k, p = c // groups * kh * kw, oh * ow
         weight_rows = weight.reshape(groups, f // groups, k)
         y = []
@@ -138,7 +143,7 @@ def check_images(name, x, channels=None):
 
 
 def check_window(name, size, kernel, padding, dilation=(1, 1)):
-    """Whether a window fits in the padded input at all."""
+    """Every window must fit in the padded input."""
     (h, w), (kh, kw), (ph, pw), (dh, dw) = size, kernel, padding, dilation
     if dh * (kh - 1) < h + 2 * ph and dw * (kw - 1) < w + 2 * pw:
         return

@@ -20,7 +20,7 @@ class Add:
 
     @staticmethod
     def forward(xp, a, b):
-        return a + b, (getattr(a, "shape", ()), getattr(b, "shape", ()))
+        return a + b, (shape_of(a), shape_of(b))
 
     @staticmethod
     def backward(xp, saved, dy, needs):
@@ -120,7 +120,7 @@ class Maximum:
 
 
 class Minimum:
-    """y = min(a, b);  the gradient goes to the smaller, half to each where they are equal. NaN wins."""
+    """y = min(a, b) = -max(-a, -b);  the gradient goes to the smaller, half to each where they are equal. NaN wins."""
 
     @staticmethod
     def forward(xp, a, b):
@@ -129,11 +129,7 @@ class Minimum:
     @staticmethod
     def backward(xp, saved, dy, needs):
         a, b = saved
-        share = xp.where(xp.equal(a, b), dy * 0.5, dy)
-        return (
-            unbroadcast(xp, xp.where(xp.greater(a, b), 0, share), a.shape) if needs[0] else None,
-            unbroadcast(xp, xp.where(xp.less(a, b), 0, share), b.shape) if needs[1] else None,
-        )
+        return Maximum.backward(xp, (-a, -b), dy, needs)
 
 
 class LogAddExp:

@@ -8,10 +8,9 @@ a quarter of the numbers, and what backward does not need is never written.
 from typing import Any, NamedTuple
 
 from tinyconv.ops.activation import Relu
-from tinyconv.ops.conv import Conv2d
+from tinyconv.ops.conv import Conv2d, maps_of
 from tinyconv.ops.linear import Linear
 from tinyconv.ops.pool import MaxPool2d
-from tinyconv.shapes import conv_output_size
 
 
 class ReluMaxPool2d:
@@ -55,7 +54,7 @@ class Conv2dRelu:
 
 
 class Outline(NamedTuple):
-    """What there is to check of an array before it exists."""
+    """As much of an array as `check` looks at, before the array exists."""
 
     shape: Any
     dtype: Any
@@ -66,17 +65,15 @@ class Outline(NamedTuple):
 
 
 class Conv2dReluMaxPool2d:
-    """y = max_pool2d(relu(conv2d(x, weight, bias))), the geometry of the pooling in the dict `pool`."""
+    """y = max_pool2d(relu(conv2d(x, weight, bias))); the dict `pool` holds the geometry of the pooling."""
 
     name = "conv2d_relu_max_pool2d"
     parts = (Conv2d, Relu, MaxPool2d)
 
     @staticmethod
-    def check(x, weight, bias, *, pool, stride, padding, dilation, groups):
-        Conv2d.check(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
-        axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
-        maps = (x.shape[0], weight.shape[0], *(conv_output_size(*axis) for axis in axes))
-        MaxPool2d.check(Outline(maps, x.dtype), **pool)
+    def check(x, weight, bias, *, pool, **geometry):
+        Conv2d.check(x, weight, bias, **geometry)
+        MaxPool2d.check(Outline(maps_of(x.shape, weight.shape, **geometry), x.dtype), **pool)
 
     @staticmethod
     def forward(xp, x, weight, bias, *, pool, **geometry):

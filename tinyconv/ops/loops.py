@@ -11,8 +11,8 @@ from math import prod
 from tinyconv.ops import Conv2d as Im2colConv2d
 from tinyconv.ops import Linear as MatmulLinear
 from tinyconv.ops import MaxPool2d as SlicedMaxPool2d
+from tinyconv.ops.conv import maps_of
 from tinyconv.ops.pool import output_size
-from tinyconv.shapes import conv_output_size
 
 
 def window(i, j, kernel, stride, padding, dilation, size):
@@ -26,22 +26,23 @@ def window(i, j, kernel, stride, padding, dilation, size):
 
 
 class Conv2d:
-    """y[n,f,i,j] = bias[f] + sum_cuv weight[f,c,u,v] x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW]."""
+    """y[n,f,i,j] = bias[f] + sum_cuv weight[f,c,u,v] x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW].
+
+    Must equal `ops.Conv2d` (tinyconv/ops/conv.py), to rounding.
+    """
 
     name = "conv2d"
     check = Im2colConv2d.check
 
     @staticmethod
     def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
-        (n_all, _, h, w), (f_all, c_each, kh, kw) = x.shape, weight.shape
-        oh = conv_output_size(h, kh, stride[0], padding[0], dilation[0])
-        ow = conv_output_size(w, kw, stride[1], padding[1], dilation[1])
-        y = xp.zeros((n_all, f_all, oh, ow), x.dtype)
-        for n, f, i, j in product(range(n_all), range(f_all), range(oh), range(ow)):
+        f_all, c_each, kh, kw = weight.shape
+        y = xp.zeros(maps_of(x.shape, weight.shape, stride, padding, dilation), x.dtype)
+        for n, f, i, j in product(*map(range, y.shape)):
             first = f // (f_all // groups) * c_each  # the first channel of the group of filter f
             if bias is not None:
                 y[n, f, i, j] = bias[f]
-            for u, v, row, column in window(i, j, (kh, kw), stride, padding, dilation, (h, w)):
+            for u, v, row, column in window(i, j, (kh, kw), stride, padding, dilation, x.shape[2:]):
                 for c in range(c_each):
                     y[n, f, i, j] += weight[f, c, u, v] * x[n, first + c, row, column]
         return y, (x, weight)
@@ -62,7 +63,10 @@ class Conv2d:
 
 
 class MaxPool2d:
-    """y[n,c,i,j] = max_uv x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW], the first of equals; NaN beats all."""
+    """y[n,c,i,j] = max_uv x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW], the first of equals; NaN beats all.
+
+    Must equal `ops.MaxPool2d` (tinyconv/ops/pool.py): maxima and places to the bit, sums of gradients to rounding.
+    """
 
     name = "max_pool2d"
     check = SlicedMaxPool2d.check
@@ -92,7 +96,7 @@ class MaxPool2d:
 
 
 class Linear:
-    """y[n,o] = bias[o] + sum_i weight[o,i] x[n,i]."""
+    """y[n,o] = bias[o] + sum_i weight[o,i] x[n,i]. Must equal `ops.Linear` (tinyconv/ops/linear.py), to rounding."""
 
     name = "linear"
     check = MatmulLinear.check
@@ -113,11 +117,7 @@ class Linear:
         x, weight = saved
         n_rows = prod(x.shape[:-1])
         rows, dy_rows = x.reshape(n_rows, x.shape[-1]), dy.reshape(n_rows, len(weight))
-        dx, dweight, dbias = (
-            xp.zeros(rows.shape, x.dtype),
-            xp.zeros(weight.shape, x.dtype),
-            xp.zeros(len(weight), x.dtype),
-        )
+        dx, dweight, dbias = (xp.zeros(shape, x.dtype) for shape in (rows.shape, weight.shape, len(weight)))
         for n, o in product(*map(range, dy_rows.shape)):
             dbias[o] += dy_rows[n, o]
             for i in range(x.shape[-1]):

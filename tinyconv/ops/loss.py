@@ -124,7 +124,7 @@ def broadcasts_to(shape, to):
 
 
 def check_scores(name, scores, weight):
-    """Classes along axis 1, and for each of them a weight."""
+    """Scores have their classes along axis 1, and `weight` one number for each."""
     if scores.ndim < 2:
         raise ShapeError(f"{name}: expected scores (N, C) or (N, C, ...), got {scores.shape}")
     c = scores.shape[1]
@@ -147,7 +147,7 @@ def check_classes(name, scores, target, weight):
 
 
 def check_range(name, target, c, ignore_index):
-    """Whether every target is a class."""
+    """Every target must be a class, or `ignore_index`."""
     bad = ((target < 0) | (target >= c)) & (target != ignore_index)
     if bad.any():
         first = target[bad].flat[0]

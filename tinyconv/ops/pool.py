@@ -1,5 +1,5 @@
-"""Pooling. A window position (u, v) of every window at once is one strided slice of the (padded) input, so pooling is
-KH * KW operations on slices, and its backward the same slices added to."""
+"""Pooling. Position (u, v) of all windows at once is one strided slice of the (padded) input, so pooling is KH * KW
+operations on slices, and its backward adds to the same slices."""
 
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.ops.conv import check_images, check_window
@@ -45,7 +45,7 @@ def check_floating(name, x):
 class MaxPool2d:
     """y[n,c,i,j] = max_uv x[n, c, i*SH + u*DH - PH, j*SW + v*DW - PW];  dx = dy at the place of the maximum.
 
-    Of equal elements the first, row by row, counts; NaN is larger than everything. Beside y comes `place`, the number
+    The first of equal elements counts, row by row; NaN is larger than everything. Beside y comes `place`, the number
     u * KW + v of the maximum in its window: backward needs nothing else.
     """
 
@@ -90,7 +90,7 @@ class MaxPool2d:
 
 
 def first_inside(xp, kernel, stride, padding, dilation, out):
-    """The number of each window's first position that is not padding: its maximum if all it holds is -inf."""
+    """The number of each window's first position that is not padding: the place of its maximum if all of it is -inf."""
     if not any(padding):
         return 0
     u, v = (

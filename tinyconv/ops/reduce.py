@@ -18,10 +18,10 @@ def total(xp, x, axes, keepdims):
 
 
 def average(xp, x, axes, keepdims):
-    """sum x / n, with NumPy in float32 for float16: a mean may fit where the sum does not. Of nothing it is NaN."""
+    """sum x / n; NaN where n = 0. NumPy adds float16 in float32 here: a mean may fit where the sum does not."""
     if product(x.shape[axis] for axis in axes):
         return xp.mean(x, axis=axes, keepdims=keepdims)
-    return xp.sum(x, axis=axes, keepdims=keepdims) * float("nan")  # as xp.mean gives it, but with a warning
+    return xp.sum(x, axis=axes, keepdims=keepdims) * float("nan")  # xp.mean gives NaN too, and warns
 
 
 class Sum:
@@ -168,7 +168,7 @@ class Prod:
 
 
 class LogSumExp:
-    """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf, and so does nothing."""
+    """y = ln sum e^x;  dx = dy e^(x - y). The maximum is taken off first; all -inf gives -inf, as does n = 0."""
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
