@@ -123,7 +123,7 @@ class OpNode(Node):
                     cast(Leaf, parent).fresh = parent_grad
         observer = context.get().observer
         if observer is not None:
-            observer.pulled(self, grad, grads)
+            observer.pulled(self, self.pair, grad, grads)
         return grads
 
     def check_saved(self) -> None:

@@ -1,8 +1,9 @@
-"""detect_anomaly: who made the first NaN or infinity, and of what."""
+"""detect_anomaly: which op made the first NaN or infinity, and from what."""
 
 from __future__ import annotations
 
 import math
+from inspect import unwrap
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.engine.context import Change, Context, Layer, context
 from tinyconv.engine.nodes import OpNode
-from tinyconv.engine.variants import op_name
+from tinyconv.engine.variants import op_name, place_of, shown
 from tinyconv.errors import AnomalyError
 from tinyconv.host.user_frame import user_line
+from tinyconv.inspect.rows import parts_of
 from tinyconv.tensor.tensor import Tensor
 
 
@@ -23,16 +25,20 @@ class detect_anomaly(Change):
             loss = F.cross_entropy(model(x), y)
             loss.backward()
 
-    Outputs are checked as they are made and gradients as they come. The error names the op, the layer, your line, and
-    the shapes, minima and maxima of what went in. A NaN that an input already holds is reported of that input. An
-    infinity that an input already holds is passed on without a word, for masks are made of them; in gradients nothing
-    infinite is meant, and it is reported wherever it comes from.
+    Outputs are checked as they are made and gradients as they come. The error names the op and its variant, the layer,
+    your line, where the op is to be read, and the shapes, minima and maxima of what went in. A NaN that an input
+    already holds is reported as that input's. An infinity that an input already holds may pass, because masks are made
+    of them; in gradients nothing infinite is meant, and every infinity there is reported.
 
-    Around the forward alone or the backward alone it checks what it sees; for the line of an op whose gradient is wrong
-    it must be around the forward too. With `check_nan=False` nothing is checked and only the lines are noted, which
-    `trace` then shows.
+    Around the forward alone or the backward alone it checks what it sees. To learn the line of an op whose gradient is
+    wrong, put it around the forward too. Every value is read once more, and a GPU is waited for after every op: it is
+    for finding a mistake, not for training. Like `torch.autograd.detect_anomaly`, which checks gradients only.
 
-    Every value is read once more, and a GPU is waited for after every op: for finding a mistake, not for training.
+    Args:
+        check_nan: False checks nothing and only notes the lines of your program, which `trace` then shows.
+
+    Raises AnomalyError, inside the block, where a value or a gradient is not finite, and TypeError where `check_nan` is
+    not a bool.
     """
 
     def __init__(self, check_nan: bool = True) -> None:
@@ -42,6 +48,7 @@ class detect_anomaly(Change):
         self.check_nan = check_nan
 
     def changed(self, now: Context) -> Context:
+        """The context with an observer of every op."""
         return now.but(observer=_Observer(self.check_nan))
 
     def _recreate_cm(self) -> detect_anomaly:
@@ -58,19 +65,21 @@ _FIXES = {
 
 
 class _Observer:
-    """What `apply` and the walk report to. With `line` given it only notes that line, of whatever op is made."""
+    """What `apply` and the walk report to. Where `line` is given, it notes that line for every op that is made."""
 
     def __init__(self, check_nan: bool, line: str | None = None) -> None:
         self.check_nan, self.line = check_nan, line
-        self.paths: dict[Any, str] = {}  # of the parameters that went into an op: their nodes do not know them
+        self.paths: dict[Any, str] = {}  # the nodes of the parameters that went into an op, and what these are called
 
     def within(self, node: OpNode) -> _Observer:
-        """Who watches the steps of the backward of `node`, where that is recorded itself: it notes whose they are."""
+        """The observer of a backward that is itself recorded: it notes that its steps belong to `node`."""
         line = node.line or "an unknown line, for the forward ran outside detect_anomaly"
-        return _Observer(False, f"{line} (in the backward of {op_name(node.op)!r})")
+        return _Observer(False, f"{line} (in the backward of {shown(node.op, node.pair)})")
 
-    def made(self, op: Any, inputs: tuple[Any, ...], geometry: dict[str, Any], outputs: tuple[Tensor, ...]) -> None:
-        """An op has run."""
+    def made(
+        self, op: Any, pair: Any, inputs: tuple[Any, ...], geometry: dict[str, Any], outputs: tuple[Tensor, ...]
+    ) -> None:
+        """An op has run, by this pair."""
         line = self.line or user_line()
         node = outputs[0]._node
         if isinstance(node, OpNode):
@@ -81,35 +90,37 @@ class _Observer:
         bad = next((t.array for t in outputs if not _finite(t.array)), None)
         if bad is None:
             return
-        name, given = repr(op_name(op)), [t.array if isinstance(t, Tensor) else t for t in inputs]
+        name, given = shown(op, pair), [t.array if isinstance(t, Tensor) else t for t in inputs]
         infinite = any(_infinities(x) for x in (*given, *geometry.values()))
         if infinite and not _nans(bad):
             return  # passed on
-        said = f"{name} made {_found(bad)} in its output {_kind(bad)}" + " out of infinities" * infinite
         holder = next((i for i, x in enumerate(given) if _nans(x)), None) if _nans(bad) else None
         if holder is not None:
             said = f"input {holder} of {name} already holds NaN: in the data, made by optimizer.step(), or made before "
             said += "this block"
-        fix = [] if holder is not None or infinite else _fix(op)
-        raise _error(said, context.get().layer, [f"at {line}", *_described("input", given), *fix])
+            blamed = []
+        else:
+            said = f"{name} made {_found(bad)} in its output {_kind(bad)}" + " out of infinities" * infinite
+            blamed = [*_places(op, pair), *([] if infinite else _fix(op))]
+        raise _error(said, context.get().layer, [f"at {line}", *_described("input", given), *blamed])
 
     def left(self, layer: Layer, output: Any) -> None:
-        """A layer has returned, of which the ops in it have said all."""
+        """A layer has returned: its ops have told everything already."""
 
-    def pulled(self, node: OpNode, grad: Array, grads: Any) -> None:
-        """The gradients of an op's inputs have been computed from `grad`, that of its output."""
+    def pulled(self, node: OpNode, pair: Any, grad: Array, grads: Any) -> None:
+        """This pair has computed the gradients of an op's inputs from `grad`, the gradient of its output."""
         if not self.check_nan:
             return
-        name, fix = repr(op_name(node.op)), []
+        name, blamed = shown(node.op, pair), []
         if not _finite(grad):
-            said = f"the gradient of what {name} gave, {_kind(grad)}, holds {_found(grad)} that no op made: given to "
-            said += "backward, returned by a hook, or a sum of gradients that overflowed"
+            said = f"the gradient of the output of {name}, {_kind(grad)}, holds {_found(grad)} that no op made: given "
+            said += "to backward, returned by a hook, or a sum of gradients that overflowed"
         else:
             bad = next(((i, g) for i, g in enumerate(grads) if g is not None and not _finite(g)), None)
             if bad is None:
                 return
             said = f"the backward of {name} made {_found(bad[1])} in the gradient of input {bad[0]}, {_kind(bad[1])}"
-            fix = _fix(node.op)
+            blamed = [*_places(node.op, pair), *_fix(node.op)]
         line = (
             f"recorded at {node.line}"
             if node.line
@@ -117,10 +128,10 @@ class _Observer:
             "detect_anomaly too"
         )
         saved = _described("saved", node.saved, [_which_input(node, x) for x in node.saved])
-        raise _error(said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *saved, *fix])
+        raise _error(said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *saved, *blamed])
 
     def gathered(self, leaf: Any, array: Array) -> None:
-        """A leaf has got its share of a walk: `array` is all that it has now."""
+        """A leaf has received a gradient: `array` is the sum of all that it has received."""
         if not self.check_nan or _finite(array):
             return
         whose = repr(self.paths[leaf]) if leaf in self.paths else "a leaf"
@@ -141,14 +152,20 @@ def _error(said: str, layer: Layer | None, lines: list[str]) -> AnomalyError:
     return error
 
 
+def _places(op: Any, pair: Any) -> list[str]:
+    """Where the readable op, its parts and another pair that ran are to be read, a line each."""
+    ran = [] if unwrap(pair) is op else [f"what ran: {place_of(pair)}"]
+    return [f"read it: {place_of(op)}", *(f"  {part.name}: {part.source}" for part in parts_of(op)), *ran]
+
+
 def _fix(op: Any) -> list[str]:
-    """A line with the likely fix, for ops of which it can be told."""
+    """A line with the likely fix, for the ops that have one."""
     known = _FIXES.get(op_name(op))
     return [f"likely fix: {known}"] if known else []
 
 
 def _which_input(node: OpNode, saved: Any) -> str:
-    """` (input 1)`, where what was saved is an input that is still at hand: a leaf, or one without a gradient."""
+    """` (input 1)` where the saved array is an input that can still be found: a leaf, or one without a gradient."""
     for i, parent in enumerate(node.parents):
         array = node.constants[i][0] if parent is None else getattr(parent, "array", None)
         if array is saved:
@@ -164,7 +181,7 @@ def _finite(array: Array) -> bool:
 
 
 def _nans(x: Any) -> int:
-    """How many there are, in an array or a number; none in anything else."""
+    """How many NaN there are in an array or a number; 0 for anything else."""
     return _count("isnan", x)
 
 
@@ -183,7 +200,7 @@ def _is_array(x: Any) -> bool:
 
 
 def _described(label: str, things: Any, notes: list[str] | None = None) -> list[str]:
-    """A line for each array and number among them, with a note on it."""
+    """A line for each array and each number, with its note."""
     return [
         f"{label} {i}{note}: {_summary(x) if _is_array(x) else repr(x)}"
         for i, (x, note) in enumerate(zip(things, notes or [""] * len(things), strict=True))

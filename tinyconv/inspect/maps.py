@@ -11,7 +11,7 @@ import numpy as np
 from tinyconv.errors import ShapeError
 from tinyconv.inspect import pictures
 from tinyconv.inspect.pictures import HostArray
-from tinyconv.inspect.tracer import Watcher, watched
+from tinyconv.inspect.tracer import LayerObserver, observed
 from tinyconv.nn import Conv2d, DataParallel, Module
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.tensor import Tensor
@@ -94,8 +94,8 @@ def feature_maps(
     if given.ndim != 4 or given.shape[0] != 1:
         raise ShapeError(f"feature_maps: expected one image, (C, H, W) or (1, C, H, W), got {given.shape}")
     x = (given if like is None else given.to(like.device).to(like.dtype)).clone().requires_grad_()
-    observer = Watcher(model, x, {id(parameter) for parameter in parameters})
-    with watched(model, observer):
+    observer = LayerObserver(model, x, {id(parameter) for parameter in parameters})
+    with observed(model, observer):
         scores = model(x)
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         found = f"{scores.shape}" if isinstance(scores, Tensor) else type(scores).__name__

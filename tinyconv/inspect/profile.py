@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from shutil import get_terminal_size
+from threading import get_ident
 from typing import Any
 
 from tinyconv.arrays.backend import backend_of
 from tinyconv.engine.context import Change, Context, Layer
-from tinyconv.engine.variants import name_of, op_name
+from tinyconv.engine.variants import name_of, op_name, place_of, shown
 from tinyconv.inspect import flops
 from tinyconv.shapes import Shape
 
@@ -25,7 +27,9 @@ class Event:
 
     name: str  # of the op: "conv2d"; of a region: "Adam.step"
     kind: str  # "forward", "backward" or "region"
-    variant: str  # which pair ran: "readable", "tiled", ...
+    variant: str  # which pair ran: "readable", "tiled", ...; "" for a region
+    title: str  # the op and the variant: "conv2d (tiled)"; the name of a region
+    source: str  # where the readable backward of the op stands: "tinyconv/ops/conv.py:102"; "" for a region
     layer: str  # the path of the module that ran it: "features.0"; "" outside of modules
     start: int
     end: int
@@ -36,15 +40,17 @@ class Event:
 
     @property
     def seconds(self) -> float:
+        """How long it took."""
         return (self.end - self.start) / 1e9
 
 
 @dataclass(frozen=True)
-class Row:
-    """The events of one op, or of one layer, added up. Times in milliseconds."""
+class Total:
+    """The events of one op and variant, of one layer, or of one region, added up. Times in milliseconds."""
 
-    name: str
-    calls: int
+    name: str  # "conv2d (tiled)"; the path of a layer; the name of a region
+    source: str  # where the readable backward of the op stands; "" for a layer or a region
+    calls: int  # forwards
     forward_ms: float
     backward_ms: float
     flops: int
@@ -52,6 +58,7 @@ class Row:
 
     @property
     def ms(self) -> float:
+        """Forward and backward together."""
         return self.forward_ms + self.backward_ms
 
     @property
@@ -69,26 +76,28 @@ class profile(Change):
             optimizer.step()
         print(p)
 
-    Every op is timed, forward and backward, wherever its backward runs as long as its forward ran inside; so are an
-    optimiser's steps. `print(p)` shows time, GFLOP/s and bytes by op and by layer; `events` has all there is, and
-    `chrome_trace(path)` writes it for chrome://tracing and Perfetto. FLOPs are those of the formula (see
-    `inspect.flops`), not of the way it is computed; bytes are those of the arrays that go in
-    and come out, each counted once.
+    Every op is timed, forward and backward; a backward is timed wherever it runs, if its forward ran inside. The steps
+    of an optimiser are timed too. `print(p)` shows time, GFLOP/s and bytes by op and by layer; `events` is the list of
+    all events, and `wall` the seconds inside, of all entries. FLOPs are those of the formula (see `inspect.flops`),
+    whatever the variant computes; bytes are those of the arrays that go in and come out, each counted once.
 
-    Ops that run side by side on several threads (`nn.DataParallel`) are added up, so their sum may be more than `wall`.
-    A GPU is waited for before and after every op. Inside another profile both see what runs inside the inner one.
+    The times of ops that run side by side on several threads (`nn.DataParallel`) are added up, so their sum may be more
+    than `wall`. A GPU is waited for before and after every op. A profile inside another one hides nothing from it: both
+    see what runs inside the inner one. Compare `torch.profiler.profile`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Event] = []
-        self.wall = 0.0  # seconds inside, of all entries
+        self.wall = 0.0
         self._began: list[int] = []
         self._zero = time.perf_counter_ns()
-        self._outer: Any = None
+        self._outer: tuple[profile, ...] = ()  # the profiles that this one is inside of
 
     def changed(self, now: Context) -> Context:
-        self._outer = now.profiler if now.profiler is not self else self._outer
+        """The context with this profile in it."""
+        if now.profiler not in (None, self):
+            self._outer = tuple(p for p in (now.profiler, *now.profiler._outer) if p is not self)
         return now.but(profiler=self)
 
     def __enter__(self) -> profile:
@@ -108,54 +117,45 @@ class profile(Change):
     def timed(self, op: Any, pair: Any, arrays: list[Any], geometry: dict[str, Any], layer: Layer | None) -> _Timed:
         """The pair, with a clock around its halves."""
         path = "" if layer is None else layer.path or type(layer.module).__name__
-        return _Timed(self, op, pair, [getattr(array, "shape", None) for array in arrays], path)
+        return _Timed(self, op, pair, tuple(getattr(array, "shape", None) for array in arrays), path)
 
     @contextmanager
     def region(self, name: str) -> Iterator[None]:
-        """Time a part of a program that is no op."""
+        """Time a part of a program that is not an op: `with p.region("augment"):`."""
         start = time.perf_counter_ns()
         try:
             yield
         finally:
-            self.note(name, "region", "", "", start, (), 0, 0)
+            self._note(Event(name, "region", "", name, "", "", start, time.perf_counter_ns(), get_ident(), (), 0, 0))
 
-    def note(
-        self, name: str, kind: str, variant: str, layer: str, start: int, shapes: Any, flops: int, size: int
-    ) -> None:
-        end, thread = time.perf_counter_ns(), threading.get_ident()
-        zero = self._zero
-        self.events.append(
-            Event(name, kind, variant, layer, start - zero, end - zero, thread, tuple(shapes), flops, size)
-        )
-        if self._outer is not None:
-            self._outer.events.append(
-                Event(
-                    name, kind, variant, layer, start - self._outer._zero, end - self._outer._zero, thread,
-                    tuple(shapes), flops, size,
-                )
-            )  # fmt: skip
+    def _note(self, event: Event) -> None:
+        """Add an event whose times are those of the clock."""
+        for p in (self, *self._outer):
+            p.events.append(replace(event, start=event.start - p._zero, end=event.end - p._zero))
 
     # What there is to read.
 
-    def by_op(self) -> list[Row]:
-        """A row for each op and variant, and for each region; the longest first."""
-        rows = _added(self.events, lambda e: f"{e.name} ({e.variant})" if e.variant else e.name)
-        return sorted(rows, key=lambda row: -row.ms)
+    def by_op(self) -> list[Total]:
+        """A total for each op and variant, and for each region; the longest first."""
+        return sorted(_added(self.events, lambda e: (e.title, e.source)), key=lambda total: -total.ms)
 
-    def by_layer(self) -> list[Row]:
-        """A row for each layer, in the order in which they first ran; what ran outside of modules is left out."""
-        return _added((event for event in self.events if event.layer), lambda e: e.layer)
+    def by_layer(self) -> list[Total]:
+        """A total for each layer, in the order in which they first ran; what ran outside of modules is left out."""
+        return _added((event for event in self.events if event.layer), lambda e: (e.layer, ""))
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, of plain Python values."""
+        """`wall_seconds` and `events`, in plain Python values."""
         return {"wall_seconds": self.wall, "events": [asdict(event) for event in self.events]}
 
     def chrome_trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the events in the Trace Event Format, for chrome://tracing and https://ui.perfetto.dev."""
+        """Write the events in the Trace Event Format, for chrome://tracing and https://ui.perfetto.dev.
+
+        An event is called `conv1: conv2d (tiled)`; where its op is to be read is among its arguments.
+        """
         numbers = {thread: i for i, thread in enumerate(dict.fromkeys(event.thread for event in self.events))}
         events = [
             {
-                "name": f"{event.layer}: {event.name}" if event.layer else event.name,
+                "name": f"{event.layer}: {event.title}" if event.layer else event.title,
                 "cat": event.kind,
                 "ph": "X",
                 "ts": event.start / 1e3,
@@ -165,6 +165,7 @@ class profile(Change):
                 "args": {
                     "shapes": str([shape for shape in event.shapes if shape is not None]),
                     "variant": event.variant,
+                    "source": event.source,
                     "MFLOP": event.flops / 1e6,
                     "kB": event.bytes / 1e3,
                 },
@@ -177,10 +178,10 @@ class profile(Change):
         if not self.events:
             return "profile: no op ran inside"
         ops, layers = self.by_op(), self.by_layer()
-        total = sum(row.ms for row in ops)
-        parts = [_table("op", ops, total)]
+        total, width = sum(row.ms for row in ops), get_terminal_size().columns
+        parts = [_table("op", ops, total, width)]
         if layers:
-            parts.append(_table("layer", layers, total))
+            parts.append(_table("layer", layers, total, width))
         threads = len({event.thread for event in self.events})
         measured = f"{total:.2f} ms measured in {len(self.events)} events"
         if threads == 1:
@@ -193,9 +194,9 @@ class profile(Change):
 
 
 class _Timed:
-    """A pair with a clock: it runs in its place, and notes when."""
+    """A pair with a clock: it runs in the place of the pair, and notes when."""
 
-    def __init__(self, owner: profile, op: Any, pair: Any, shapes: list[Any], layer: str) -> None:
+    def __init__(self, owner: profile, op: Any, pair: Any, shapes: tuple[Shape | None, ...], layer: str) -> None:
         self.owner, self.op, self.shapes, self.layer = owner, op, shapes, layer
         self.pair = self.__wrapped__ = pair  # who asks which pair ran looks there (`inspect.unwrap`)
         self.returns_fresh = getattr(pair, "returns_fresh", False)
@@ -204,22 +205,26 @@ class _Timed:
         start = _now(arrays)
         y, saved = self.pair.forward(xp, *arrays, **geometry)
         made = y if isinstance(y, tuple) else (y,)
-        _now(made)
+        end = _now(made)
         count = flops.forward_flops(op_name(self.op), self.shapes, geometry, made[0].shape)
-        self._note("forward", start, count, _bytes(arrays) + _bytes(made))
+        self._note("forward", start, end, count, _bytes(arrays) + _bytes(made))
         return y, saved
 
     def backward(self, xp: Any, saved: Any, dy: Any, needs: tuple[bool, ...], **geometry: Any) -> Any:
         start = _now([dy])
         grads = self.pair.backward(xp, saved, dy, needs, **geometry)
-        _now(grads)
+        end = _now(grads)
         count = flops.backward_flops(op_name(self.op), self.shapes, geometry, needs, dy.shape)
-        self._note("backward", start, count, _bytes([dy]) + _bytes(grads))
+        self._note("backward", start, end, count, _bytes([dy]) + _bytes(grads))
         return grads
 
-    def _note(self, kind: str, start: int, flops: int, size: int) -> None:
-        name, variant = op_name(self.op), name_of(self.op, self.pair)
-        self.owner.note(name, kind, variant, self.layer, start, self.shapes, flops, size)
+    def _note(self, kind: str, start: int, end: int, flops: int, size: int) -> None:
+        op, pair = self.op, self.pair
+        names = op_name(op), kind, name_of(op, pair), shown(op, pair), _source(op), self.layer
+        self.owner._note(Event(*names, start, end, get_ident(), self.shapes, flops, size))
+
+
+_source = cache(place_of)  # of an op: it never moves, and finding it takes as long as a small op
 
 
 def _now(arrays: Iterable[Any]) -> int:
@@ -234,26 +239,28 @@ def _bytes(arrays: Iterable[Any]) -> int:
     return sum(array.nbytes for array in arrays if hasattr(array, "nbytes"))
 
 
-def _added(events: Iterable[Event], key: Callable[[Event], str]) -> list[Row]:
-    groups: dict[str, list[Event]] = {}
+def _added(events: Iterable[Event], key: Callable[[Event], tuple[str, str]]) -> list[Total]:
+    """A total for each name and source that `key` gives."""
+    groups: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         groups.setdefault(key(event), []).append(event)
     return [
-        Row(
+        Total(
             name,
+            source,
             sum(event.kind != "backward" for event in group),
             1e3 * sum(event.seconds for event in group if event.kind != "backward"),
             1e3 * sum(event.seconds for event in group if event.kind == "backward"),
             sum(event.flops for event in group),
             sum(event.bytes for event in group),
         )
-        for name, group in groups.items()
+        for (name, source), group in groups.items()
     ]
 
 
-def _table(title: str, rows: Sequence[Row], total: float) -> str:
-    """Aligned columns: name, calls, milliseconds, share, GFLOP/s, MB."""
-    heads = [title, "calls", "forward ms", "backward ms", "share", "GFLOP/s", "MB"]
+def _table(title: str, rows: Sequence[Total], total: float, width: int) -> str:
+    """Aligned columns: name, calls, milliseconds, share, GFLOP/s, MB; and where there is room, what is to be read."""
+    heads = [f"{title}, times in ms", "calls", "forward", "backward", "share", "GFLOP/s", "MB"]
     cells = [
         [
             row.name,
@@ -267,10 +274,13 @@ def _table(title: str, rows: Sequence[Row], total: float) -> str:
         for row in rows
     ]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
-    return "\n".join(
+    lines = [
         "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(n) if i == 0 else cell.rjust(n) for i, (cell, n) in enumerate(zip(line, widths, strict=True))
         )
         for line in [heads, *cells]
-    )
+    ]
+    places = ["read it", *(row.source for row in rows)]
+    if any(places[1:]) and len(lines[0]) + 2 + max(map(len, places)) <= width:
+        lines = [f"{line}  {place}".rstrip() for line, place in zip(lines, places, strict=True)]
+    return "\n".join(lines)

@@ -47,14 +47,14 @@ def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]
     outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     x = zeros((1, *shape), dtype=dtype, device="meta")
-    observer = Watcher(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
-    with device("meta"), constants_join(), no_grad(), watched(model, observer):
+    observer = LayerObserver(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
+    with device("meta"), constants_join(), no_grad(), observed(model, observer):
         functional_call(model, outlines, (x, *extra))
     return observer.steps
 
 
 @contextmanager
-def watched(model: Module, observer: Watcher) -> Iterator[None]:
+def observed(model: Module, observer: LayerObserver) -> Iterator[None]:
     """The model in evaluation mode, and `observer` seeing what runs."""
     before = [(module, module.training) for module in model.modules()]
     now = context.get()
@@ -68,7 +68,7 @@ def watched(model: Module, observer: Watcher) -> Iterator[None]:
             module.training = training
 
 
-class Watcher:
+class LayerObserver:
     """Sees every op that runs and every layer that returns: `steps` are the rows, `outputs` what each of them gave.
 
     `x` is what the model is called with, `parameters` are the ids of the tensors that it uses as its parameters.
@@ -87,7 +87,7 @@ class Watcher:
 
     # What `apply` and `Module` call.
 
-    def made(self, op: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
+    def made(self, op: Any, pair: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
         name, tensors = op_name(op), [t for t in inputs if isinstance(t, Tensor)]
         self._used |= {id(t): t for t in tensors if id(t) in self._parameters}
         fields = self._field_of(name, inputs, geometry, outs[0])
@@ -113,7 +113,7 @@ class Watcher:
 
     pulled = gathered
 
-    def within(self, node: Any) -> Watcher:
+    def within(self, node: Any) -> LayerObserver:
         return self
 
     def _path(self, layer: Layer) -> str:

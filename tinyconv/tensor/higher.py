@@ -88,7 +88,7 @@ class SecondOrder:
             grads = tuple(g.tensor if isinstance(g, boxed.Boxed) else g if g is None else wrap(g) for g in grads)
         node.check_gradients(grads)
         if self._observer is not None:
-            self._observer.pulled(node, grad.array, [None if g is None else g.array for g in grads])
+            self._observer.pulled(node, node.op, grad.array, [None if g is None else g.array for g in grads])
         return cast("tuple[Any, ...]", grads)
 
     @staticmethod
