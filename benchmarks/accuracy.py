@@ -7,7 +7,6 @@ python benchmarks/tables.py                       # puts the records into README
 """
 
 import argparse
-import json
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from itertools import repeat
 from pathlib import Path
 
 import tinyconv
+from harness.record import write
 from tinyconv import data, models, train
 from tinyconv.host.environment import commit, device_details, environment
 from tinyconv.host.files import check_writable
@@ -134,7 +134,7 @@ def main():
         data.fetch(MEASURED[name].data, arguments.data_dir)
         found = measure(MEASURED[name], arguments.data_dir, arguments.jobs)
         path = RECORDS / f"accuracy-{name}.json"
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write(path, found)
         print(f"{name}: mean {found['mean_accuracy']:.4%}, sd {found['sd_accuracy']:.4%}: {path}")
 
 

@@ -14,7 +14,9 @@ from rich.table import Table
 from harness import record
 from tinyconv.arrays.backend import device_name
 
-app = typer.Typer(help="Measure, beside other libraries where they are installed.", no_args_is_help=True)
+app = typer.Typer(
+    help="Time ops and training steps beside other libraries.", no_args_is_help=True, add_completion=False
+)
 
 Out = Annotated[Path | None, typer.Option(help="The record (default: benchmarks/records in a checkout, else here).")]
 AsJson = Annotated[bool, typer.Option("--json", help="The record on standard output, and nothing else there.")]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import conv, libraries, record, tasks, timing
 
 import tinyconv as tc
+from harness import conv, libraries, record, tasks, timing
 from tinyconv import ops
 
 ROOT = Path(tc.__file__).parents[1]

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from harness import command, gpu, libraries, record, tasks, timing, training
-from harness.library import Library
-from harness.torch_library import Torch, TorchGraph
 from standin import counted
 from standin.cuda import Graph
 from typer.testing import CliRunner
 
 import tinyconv as tc
+from harness import command, gpu, libraries, record, tasks, timing, training
+from harness.library import Library
+from harness.torch_library import Torch, TorchGraph
 from tinyconv import models
 
 ROOT = Path(tc.__file__).parents[1]
