@@ -1,22 +1,29 @@
-# make lenet   train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
-# make test    run the tests (installs PyTorch: the oracle that gradients are compared with)
+# make lenet     train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
+# make test      run the tests, in minutes (installs PyTorch: the oracle that gradients are compared with)
+# make test-all  run all of them, with all examples and every CUDA source compiled: a quarter of an hour on two cores
 # make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
-# make check   lint, formatting, types, layering
-# make bench   measure, beside other libraries, for three quarters of an hour
-# make oracle  compare every op with PyTorch for an hour, and write docs/coverage.md
+# make check     lint, formatting, types, layering
+# make bench     measure, beside other libraries, for three quarters of an hour
+# make oracle    compare every op with PyTorch for an hour, and write docs/coverage.md
 
 PYTHON ?= python3
 CUDA ?= 13
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: lenet test test-gpu check accuracy bench oracle clean
+.PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
 
+# A process for each core; BLAS and our own threads share one each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-all: .venv/.test
+	$(PYTEST) --all
 
 test-gpu: .venv/.test
 	$(PIP) --editable '.[train,cuda$(CUDA)]'
@@ -43,7 +50,7 @@ bench:
 	.venv-bench/bin/python benchmarks/tables.py --plots
 
 oracle: .venv/.test
-	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --hypothesis-profile=deep --hypothesis-seed=0 \
+	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --all --hypothesis-profile=deep --hypothesis-seed=0 \
 		--record=benchmarks/records/oracle-deep.json
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/coverage.py
@@ -51,12 +58,12 @@ oracle: .venv/.test
 .venv/.train: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyconv needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[train]'
+	$(PIP) --editable '.[train,pictures]'
 	touch $@
 
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
-	$(PIP) pytest hypothesis torch onnx expecttest matplotlib ruff mypy
+	$(PIP) pytest pytest-xdist hypothesis torch onnx expecttest ruff mypy pyright
 	touch $@
 
 clean:

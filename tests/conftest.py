@@ -10,24 +10,28 @@ from record import Recorder
 from tinyconv import data
 from tinyconv.arrays import backend
 
-# Three sizes of the same search, chosen by --hypothesis-profile:
-#   dev   a few seconds, other examples each time; what fails once is kept and tried again first
-#   ci    minutes, and the same examples each time: whether a change may land is not a matter of luck, and what fails
-#         there fails everywhere. They change with the code of the test
-#   deep  an hour of examples nobody has seen; --hypothesis-seed chooses which, --record writes what they found
+# Four sizes of the same search, chosen by --hypothesis-profile:
+#   quick  a fifth of `ci`, the same examples each time: what `make test` takes
+#   dev    a few seconds, other examples each time; what fails once is kept and tried again first
+#   ci     minutes, and the same examples each time: whether a change may land is not a matter of luck, and what fails
+#          there fails everywhere. They change with the code of the test. `make test-all` takes it
+#   deep   an hour of examples nobody has seen; --hypothesis-seed chooses which, --record writes what they found
 # A shared machine may stall for longer than any deadline: a slow example is not a wrong one.
 SHARED = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=20, derandomize=True, **SHARED)
 settings.register_profile("dev", max_examples=5, **SHARED)
 settings.register_profile("ci", derandomize=True, **SHARED)
 settings.register_profile("deep", max_examples=3500, **SHARED)
-settings.load_profile("ci")
 
 
 def pytest_addoption(parser):
     parser.addoption("--record", metavar="PATH", help="write what was compared with PyTorch to this JSON file")
+    parser.addoption("--all", action="store_true", help="slow tests too, and all examples of the others (profile ci)")
 
 
 def pytest_configure(config):
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("ci" if config.getoption("--all") else "quick")
     config.pluginmanager.register(Recorder(config), "recorder")
 
 
@@ -43,10 +47,14 @@ def _no_gpu():
 NO_GPU = _no_gpu()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if "gpu" in item.fixturenames:
             item.add_marker(pytest.mark.gpu)
+    if not config.getoption("--all") and not config.getoption("-m") and "::" not in "".join(config.args):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
 
 
 CUDA = pytest.param("cuda", id="standin") if NO_GPU else pytest.param("cuda", marks=pytest.mark.gpu)

@@ -5,8 +5,8 @@ reads it once per operation. It is never changed, only replaced: by `no_grad` an
 `using` (`variants`), by `detect_anomaly` (`observer`), by `profile` (`profiler`) and by each call of a module
 (`layer`). `plain` is worked out when the object is made: where it is true, `apply` asks nothing else.
 
-Two more context variables exist and `apply` does not read them: the default device (`arrays.backend`) and the step that
-is being captured (`engine.each_step`).
+Two more context variables exist and `apply` does not read them: the default device and the step that is being captured,
+both in `arrays.backend`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -107,7 +108,7 @@ class OpNode(Node):
         self.grad: Any = None  # as in a Leaf, for `retain_grad`
 
     def __repr__(self) -> str:
-        ran = "" if self.pair is self.op else f"; ran {place_of(self.pair)}"
+        ran = "" if unwrap(self.pair) is self.op else f"; ran {place_of(self.pair)}"
         return f"<{shown(self.op, self.pair)}: {place_of(self.op)}{ran}>"
 
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -115,7 +116,11 @@ class OpNode(Node):
         if self.grad is not None:
             self.grad = Gradient(grad.copy() if self.grad is RETAIN else self.grad.array + grad)
         ready(grad)
-        grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        try:
+            grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
+        except Exception as error:
+            error.add_note(f"in the backward of {shown(self.op, self.pair)}: {place_of(self.pair)}")
+            raise
         self.check_gradients(grads)
         if getattr(self.pair, "returns_fresh", False):  # nobody else will hold them, so a leaf need not copy its own
             for parent, parent_grad in zip(self.parents, grads, strict=True):
@@ -154,12 +159,11 @@ class OpNode(Node):
 
     def check_gradients(self, grads: Any) -> None:
         """GraphError unless the op's backward, which may be a user's, returned what it should."""
-        name = shown(self.op, self.pair)
         if not isinstance(grads, tuple) or len(grads) != len(self.parents):
             got = f"{len(grads)} of them" if isinstance(grads, tuple) else f"a {type(grads).__name__}"
             raise GraphError(
-                f"backward: {name} has {len(self.parents)} inputs, and its backward must return a tuple with a "
-                f"gradient (or None) for each, got {got}: {place_of(self.pair)}"
+                f"backward: {shown(self.op, self.pair)} has {len(self.parents)} inputs, and its backward must return a "
+                f"tuple with a gradient (or None) for each, got {got}: {place_of(self.pair)}"
             )
         for i, (parent, grad) in enumerate(zip(cast(Any, self.parents), grads, strict=True)):
             if parent is None or grad is None:
@@ -167,12 +171,12 @@ class OpNode(Node):
             if grad.shape != parent.shape or grad.dtype != parent.dtype:
                 if parent.is_leaf and parent.converted:
                     raise GraphError(
-                        f"backward: input {i} of {name} was converted to {parent.dtype} {parent.shape} after the "
-                        "forward (module.to, x.data = ...); convert before it"
+                        f"backward: input {i} of {shown(self.op, self.pair)} was converted to {parent.dtype} "
+                        f"{parent.shape} after the forward (module.to, x.data = ...); convert before it"
                     )
                 raise GraphError(
-                    f"backward: {name} returned a gradient of {grad.dtype} {grad.shape} for input {i}, which is "
-                    f"{parent.dtype} {parent.shape}: {place_of(self.pair)}"
+                    f"backward: {shown(self.op, self.pair)} returned a gradient of {grad.dtype} {grad.shape} for "
+                    f"input {i}, which is {parent.dtype} {parent.shape}: {place_of(self.pair)}"
                 )
 
     def release(self) -> None:

@@ -25,15 +25,27 @@ from tinyconv.tensor.tensor import Tensor, from_array, wrap
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """A tensor with a copy of `data`: numbers, nested lists, arrays or tensors.
+    """A tensor with a copy of `data`. Like `torch.tensor`.
 
-    Python floats become float32, Python integers int64; arrays keep their dtype unless `dtype` is given.
+    Args:
+        data: A number, nested lists of one length each, an array of any library, or a tensor.
+        requires_grad: Whether gradients with respect to it are wanted.
+        dtype: Unless given, Python floats become float32, integers int64, and arrays keep their dtype.
+        device: "cpu", "cuda", "cuda:1" or "meta"; the default device unless given.
+
+    Raises DtypeError for a dtype that tensors cannot have, values that do not fit it, or integers that require grad,
+    and DeviceError where there is no such device.
+
+        tc.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     """
     return wrap(to_array(data, dtype, device)).requires_grad_(requires_grad)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares the array's memory: a write to either is seen by both."""
+    """A tensor that shares the array's memory, shape and dtype: a write to either is seen by both.
+
+    Raises DtypeError for anything but a NumPy array of a dtype that tensors have. Like `torch.from_numpy`.
+    """
     if not isinstance(array, np.ndarray):
         raise DtypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}; use tensor(data)")
     if as_dtype(array.dtype) != array.dtype:
@@ -49,7 +61,13 @@ def full(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """One number everywhere; float32 for a Python float, int64 for an integer, bool for a bool."""
+    """A tensor of this shape with one number everywhere. Like `torch.full`.
+
+    The dtype is float32 for a Python float, int64 for an integer and bool for a bool, unless given. Raises DtypeError
+    where the number does not fit the dtype, and ShapeError for negative sizes.
+
+        tc.full((2, 3), 0.5)
+    """
     if dtype is None:
         dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
     wanted = as_dtype(dtype)
@@ -63,12 +81,12 @@ def full(
 
 
 def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`."""
+    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`. ShapeError for negative sizes."""
     return full(_sizes(shape), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
 def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`."""
+    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`. ShapeError for negative sizes."""
     return full(_sizes(shape), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
@@ -81,7 +99,11 @@ def arange(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """start, start + step, ... below `end`; `arange(n)` counts from 0. int64 if all are integers, else float32."""
+    """start, start + step, ... below `end`, one axis; `arange(n)` counts from 0. Like `torch.arange`.
+
+    The dtype is int64 if all three are integers, else float32, unless given. Raises ShapeError where `end` cannot be
+    reached from `start`.
+    """
     start, end = (0, start) if end is None else (start, end)
     if dtype is not None and as_dtype(dtype).kind in "iu":  # counted in integers, as torch does
         start, end, step = int(start), int(end), int(step)
@@ -117,14 +139,14 @@ _stream: ContextVar[tuple[Streams, int] | None]
 
 
 class Streams:
-    """Random numbers for parts of a computation that run side by side: a stream for each, whatever their order.
+    """Random numbers for parts of a computation that run side by side: each part has a stream of its own.
 
         streams = Streams()
         with streams.part(3):
             rand(2)
 
-    The streams are seeded by one number from the generator they take the place of, drawn when the first of them is
-    asked for anything: where nothing is random that generator is left alone.
+    One number from the generator that they replace seeds the streams. It is drawn when the first stream is asked for
+    anything, so that generator is left alone where nothing is random.
     """
 
     def __init__(self) -> None:
@@ -166,7 +188,10 @@ def _random() -> np.random.Generator:
 
 
 def manual_seed(seed: int) -> None:
-    """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s."""
+    """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s.
+
+    Like `torch.manual_seed`; the numbers are those of NumPy's PCG64.
+    """
     set_rng_state(dict(np.random.PCG64(seed).state))
 
 
@@ -181,25 +206,31 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform on [0, 1), float32 unless `dtype` is float64."""
+    """Uniform on [0, 1), float32 unless `dtype` is float64. `rand(2, 3)` or `rand((2, 3))`.
+
+    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.rand`.
+    """
     sizes, wanted = _sizes(shape), _random_dtype(dtype)
     return _made(device, sizes, wanted, lambda: _random().random(sizes, dtype=wanted), requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal, float32 unless `dtype` is float64."""
+    """Standard normal, float32 unless `dtype` is float64. `randn(2, 3)` or `randn((2, 3))`.
+
+    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.randn`.
+    """
     sizes, wanted = _sizes(shape), _random_dtype(dtype)
     return _made(device, sizes, wanted, lambda: _random().standard_normal(sizes, dtype=wanted), requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
-    """Uniform integers, low <= n < high, int64."""
+    """Uniform integers, low <= n < high, int64, of this shape. ShapeError for negative sizes. Like `torch.randint`."""
     sizes = _sizes((shape,))
     return _made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
-    """The integers below n in random order, int64."""
+    """The integers below n in random order, int64, shape (n,). Like `torch.randperm`."""
     return _made(device, (n,), np.int64, lambda: _random().permutation(n), False)
 
 
@@ -234,7 +265,7 @@ def _made(
     values: Callable[[], np.ndarray[Any, Any]],
     requires_grad: bool,
 ) -> Tensor:
-    """What `values` gives, an array on the host, as a tensor on `device`; on "meta" nothing is asked of it."""
+    """A tensor on `device` with the host's array that `values()` returns; on "meta" it is not called."""
     backend = backend_for(device)
     if backend is META:
         array: Any = MetaArray(shape, dtype)
@@ -246,5 +277,5 @@ def _made(
 
 
 def synchronize(device: str | None = None) -> None:
-    """Wait until everything asked of the device is done; on the CPU it always is."""
+    """Wait until the device has done all it was asked to; on the CPU it always has. DeviceError for no such device."""
     backend_for(device).synchronize(device_name(device))

@@ -11,8 +11,8 @@ import tinyconv as tc
 import tinyconv.functional as F
 from tinyconv import models, nn, optim
 from tinyconv.arrays.meta import MetaArray
-from tinyconv.testing import spaces
 from tinyconv.check.draw import RandomDraw
+from tinyconv.testing import spaces
 from tinyconv.testing.case import SPACES, draw_case
 
 assert spaces  # importing it fills SPACES
