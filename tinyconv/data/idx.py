@@ -15,51 +15,39 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO
 
 import numpy as np
 
+from tinyconv.data.reading import Array, read_file
 from tinyconv.errors import DataError
 from tinyconv.host.files import atomic
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # NumPy's: data live on the host, batches may leave it
-
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 CODES = {np.dtype(big_endian).newbyteorder("="): code for code, big_endian in TYPES.items()}
-MAX_DIMS = 64  # of a NumPy array; the format itself goes to 255
-MAX_SIZE = 2**31 - 1  # of one dimension: the format's integers are signed
+MAX_DIMS = 64  # NumPy's limit; the format itself goes to 255
+MAX_SIZE = 2**31 - 1  # the largest dimension: the format's integers are signed
 GZIP_MAGIC = b"\x1f\x8b"
-DEFLATE_RATIO = 1032  # no deflate stream grows by more (zlib's "technical details"), so a header that claims more lies
+DEFLATE_RATIO = 1032  # the most that a deflate stream grows (zlib's "technical details"): a header that says more lies
 CHUNK = 1 << 20  # bytes
 FETCH = "`tinyconv data fetch mnist` (or the dataset's name) gets the files of a known dataset"
 
 
 def read_idx(path: str | os.PathLike[str]) -> Array:
-    """The array in the IDX file at `path`, plain or gzipped (told by its first bytes, whatever its name).
+    """The array in the IDX file at `path`, plain or gzipped: its first bytes tell, not its name.
 
     The dtype is uint8, int8, int16, int32, float32 or float64 in native byte order, the shape is the header's. Raises
-    FileNotFoundError when there is no such file and DataError when it is damaged or is not IDX.
+    FileNotFoundError where there is no such file, and DataError where it is damaged or is not IDX.
+
+        images = tc.data.read_idx("train-images-idx3-ubyte.gz")  # uint8 (60000, 28, 28)
     """
-    path = Path(path)
-    try:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file; {FETCH}")
-        if not path.is_file():  # and no waiting for a pipe
-            raise DataError(f"is a {'directory' if path.is_dir() else 'special file'}, expected an IDX file")
-        with path.open("rb") as file:
-            return decode_idx(file)
-    except FileNotFoundError:
-        raise
-    except DataError as error:
-        raise DataError(f"{path}: {error}; delete it: {FETCH}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+    return read_file(path, decode_idx, "an IDX file", FETCH)
 
 
 def decode_idx(stream: BinaryIO) -> Array:
-    """The array in a seekable stream of one whole IDX file, plain or gzipped; `read_idx` says which arrays.
+    """The array in a seekable stream of one whole IDX file, plain or gzipped, as `read_idx` returns it.
 
-    Never unpacks more than one byte beyond what the header announces. Raises DataError when the bytes are damaged or
+    Never unpacks more than one byte beyond what the header announces. Raises DataError where the bytes are damaged or
     are not IDX.
     """
     size = stream.seek(0, os.SEEK_END)
@@ -76,7 +64,10 @@ def decode_idx(stream: BinaryIO) -> Array:
 
 
 def encode_idx(array: Array) -> bytes:
-    """The one IDX encoding of an array of 1 to 64 dimensions and a dtype that `read_idx` returns (else DataError)."""
+    """The one IDX encoding of an array of 1 to 64 dimensions and a dtype that `read_idx` returns.
+
+    Raises DataError where IDX cannot hold the array.
+    """
     code = CODES.get(array.dtype.newbyteorder("="))
     if code is None:
         known = ", ".join(str(dtype) for dtype in CODES)
@@ -88,9 +79,13 @@ def encode_idx(array: Array) -> bytes:
 
 
 def write_idx(path: str | os.PathLike[str], array: Array) -> None:
-    """Write `encode_idx(array)` at `path` in one step: a reader, or a crash, meets the old file or the whole new one.
+    """Write an array as an IDX file in one step: a reader, or a crash, meets the old file or the whole new one.
 
-    Raises DataError when IDX cannot hold the array and OSError when the folder cannot be written.
+    Args:
+        path: The file, which is replaced if it exists.
+        array: 1 to 64 dimensions, of uint8, int8, int16, int32, float32 or float64.
+
+    Raises DataError where IDX cannot hold the array, and OSError where the folder cannot be written.
     """
     data = encode_idx(array)
     with atomic(Path(path)) as partial:

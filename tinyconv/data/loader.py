@@ -1,37 +1,39 @@
-"""Batches of arrays that are in memory already, in an order that a seed and an epoch fix."""
+"""Batches of arrays that are in memory, in an order that a seed and an epoch fix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyconv.arrays.backend import META, NUMPY, Backend, backend_for, backend_of, captured_step, device_name
 from tinyconv.data.augment import Augment, Move, moved, parts_that_move
 from tinyconv.data.datasets import Dataset, normalize
-from tinyconv.data.idx import Array
+from tinyconv.data.reading import Array
 from tinyconv.engine.each_step import each_step, staged
 from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import CaptureError, DataError
-
-if TYPE_CHECKING:
-    from tinyconv.tensor.tensor import Tensor
+from tinyconv.tensor.creation import tensor
+from tinyconv.tensor.tensor import Tensor, wrap
 
 
 def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], values: Any) -> tuple[Any, Any]:
-    """A batch made of all images on a device: picked, moved, scaled; new arrays, float32 (n, C, H, W) and int64 (n,).
+    """A batch out of all images on a device: picked, moved, scaled; new arrays, float32 (n, C, H, W) and int64 (n,).
 
     Args:
+        xp: The array library.
         images: uint8 or float32 (N, C, H, W).
         labels: int64 (N,).
-        drawn: int32 (1 + numbers, n): the indices of the images, and then for each what the moves take, see `moved`.
-        moves: of which each `fill` is a value that a pixel of `images` can have.
-        values: float32 (C, 256), what a byte stands for in each channel; None for images that are float32.
+        drawn: int32 (1 + numbers, n): the indices of the images, then the numbers that the moves take, see `moved`.
+        moves: What is done to the images; each `fill` is a value that a pixel of `images` can have.
+        values: float32 (C, 256): what a byte stands for in each channel; None for float32 images. It is a table and not
+            a formula so that a batch has the same bits whatever makes it.
 
-    A kernel for all of it may be registered as the form "batch", with these arguments (`variants.register_kernel`). A
-    table instead of a formula, so that a batch has the same bits whatever makes it.
+    Where a kernel is registered under the name "batch" (`variants.register_kernel`), it runs instead, with these
+    arguments.
     """
     x = moved(xp, images[drawn[0]], moves, drawn[1:])
     if values is not None:
@@ -40,27 +42,39 @@ def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], 
 
 
 class DataLoader:
-    """Batches `(x, y)` of a `Dataset` or a pair of arrays, one pass over them for each `iter`.
+    """Batches `(x, y)` of images and labels in memory, float32 (n, C, H, W) and int64 (n,); each `iter` is one epoch.
 
-    Of a Dataset, x is `normalized()`, float32 (n, C, H, W). Of a pair `(images, labels)` x is the images scaled to
-    [0, 1] when they are uint8 and the images as they are, in float32, when they are floating. y is int64 (n,). The last
-    batch is the smaller one that remains, or with `drop_last` it is left out.
+    Args:
+        data: A `Dataset`, whose images are normalised, or a pair of arrays `(images, labels)`, (N, C, H, W) and (N,).
+            Of a pair, uint8 images are scaled to [0, 1], floating ones are only converted; labels are integers.
+        batch_size: Images in a batch, >= 1. The last batch of an epoch is smaller if too few remain.
+        shuffle: Whether each epoch has an order of its own, which is a pure function of `(seed, epoch)`.
+        drop_last: Whether to leave out a last batch that is smaller.
+        seed: For the order and for what `augment` draws, >= 0.
+        augment: Called as `augment(images, rng)` on the images as they are stored, before any scaling (see
+            `tinyconv.data.augment`). What `rng` gives is a pure function of `(seed, epoch, batch)`.
+        device: Where the batches are, such as "cuda"; unless given, the default device.
 
-    The order of an epoch is a pure function of `(seed, epoch)`, and what `augment` draws is one of `(seed, epoch,
-    batch)`: nothing is carried from batch to batch, so `batches(epoch, start)` resumes bit for bit what was stopped.
-    `augment` is called as `augment(images, rng)` on the images as they are stored, before any scaling (see `augment`).
+    Raises DataError where an argument is out of range, the lengths differ, the images are not 4-D, a dtype is not one
+    of these, or there is no batch.
 
-    On a GPU the images are copied to its memory once, when the first batch is asked for, and stay there; of a batch
-    only the indices and what augmentation draws go over, and its bits are those of the CPU's. An augmentation of one's
-    own works on the host, and its batches are copied.
+        loader = tc.data.DataLoader(tc.data.mnist("train"), batch_size=64, shuffle=True)
+        for x, y in loader:  # (64, 1, 28, 28), (64,)
+            loss = F.cross_entropy(model(x), y)
 
-    `epoch` is the one the next `iter` goes through; each `iter` advances it, `set_epoch` sets it. Raises DataError when
-    batch_size < 1, the lengths differ, the images are not 4-D, a dtype is not one of these, or there is no batch.
+    Nothing is carried from batch to batch, so `batches(epoch, start)` resumes bit for bit what was stopped.
+
+    On a GPU the images are copied to its memory once, when the first batch is asked for, and stay there. For each batch
+    only the indices and the numbers of the augmentation go over, and its bits are those of the CPU's. An augmentation
+    of your own runs on the host, and its batches are copied.
+
+    Attributes:
+        epoch: The epoch that the next `iter` goes through; each `iter` advances it, `set_epoch` sets it.
     """
 
     def __init__(
         self,
-        data: Dataset | tuple[Array, Array],
+        data: Dataset | tuple[NDArray[np.uint8] | NDArray[np.floating[Any]], NDArray[np.integer[Any]]],
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -90,9 +104,9 @@ class DataLoader:
         self.augment = augment
         self.device = device
         self.epoch = 0
-        self._number = 0  # of the batch in `epoch` that `next` gives next
+        self._number = 0  # the batch of `epoch` that `next` returns next
         self._resident: dict[str, tuple[Any, ...]] = {}  # device -> images, labels and values there, see `batch`
-        self._order: tuple[Any, Array] | None = None  # the last one that was made, and of what
+        self._order: tuple[Any, Array] | None = None  # seed, shuffle and epoch of the order made last, and that order
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -100,34 +114,46 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of `epoch`, which becomes the next one."""
         epoch = self.epoch
         self.set_epoch(epoch + 1)
         return self.batches(epoch)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Make `epoch` the one the next `iter` goes through, and its batch number `start` what `next` gives next.
+        """Set the epoch that the next `iter` goes through, and the batch in it that `next` returns next.
 
-        Raises DataError when `epoch` is negative or `start` is not the number of one of its batches.
+        Args:
+            epoch: >= 0.
+            start: The number of a batch, from 0.
+
+        Raises DataError where `epoch` is negative or has no batch with that number.
         """
         self.epoch, self._number = _checked_epoch(epoch), self._checked_start(start, len(self) - 1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of `epoch` from number `start` on, as Tensors on the loader's device. Errors are `arrays`'."""
+        """The batches of an epoch from number `start` on, as Tensors on the loader's device.
+
+        Args:
+            epoch: >= 0.
+            start: From 0 to `len(self)`. The batches before it are not computed.
+
+        Raises DataError where an argument is out of range.
+        """
         _checked_epoch(epoch)
         for number in range(self._checked_start(start, len(self)), len(self)):
             yield self.batch_at(repeat((epoch, number)).__next__)
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """The next batch of `epoch`, and after its last the first of the next one, as Tensors on the loader's device.
+        """The next batch of `epoch`, or after its last one the first of the next epoch, on the loader's device.
 
-        For a step that is captured: called inside it, this gives every replay a batch of its own.
+        Called inside a captured step, it gives every replay a batch of its own:
 
             @tc.capture
             def train_step():
                 x, y = loader.next()
                 ...
 
-        Such a step has one shape: CaptureError in one when the last batch of an epoch is smaller than the others.
+        Raises CaptureError in a captured step, which has one shape, where the last batch of an epoch is smaller.
         """
         if captured_step.get() is not None and not self.drop_last and len(self.images) % self.batch_size:
             raise CaptureError(
@@ -137,23 +163,20 @@ class DataLoader:
         return self.batch_at(self._advance)
 
     def _advance(self) -> tuple[int, int]:
-        """The epoch and the number of the next batch, which is the one after it from now on."""
+        """Return the epoch and the number of the next batch, and go on by one batch."""
         place = self.epoch, self._number
         last = self._number == len(self) - 1
         self.set_epoch(*((self.epoch + 1, 0) if last else (self.epoch, self._number + 1)))
         return place
 
     def batch_at(self, place: Callable[[], tuple[int, int]]) -> tuple[Tensor, Tensor]:
-        """The batch whose epoch and number `place()` says, as Tensors; each replay of a captured step asks anew."""
-        from tinyconv.tensor.creation import tensor  # here, so that the data can be had without the tensors
-        from tinyconv.tensor.tensor import wrap
-
+        """The batch whose epoch and number `place()` returns; each replay of a captured step calls it again."""
         backend = backend_for(self.device)
         on_host = backend in (NUMPY, META)
         moves = None if on_host else self._moves()
         if moves is not None:
             images, labels, values = self._on_device(backend)
-            xp = backend_of(images).xp  # their device is the current one from here on
+            xp = backend_of(images).xp  # which makes their device the current one
             drawn = staged(xp, lambda: self._drawn(*place()))
             make = kernel_for("batch", backend.name, images, moves) or batch
             x, y = make(xp, images, labels, drawn, moves, values)
@@ -175,7 +198,7 @@ class DataLoader:
         return staged(xp, lambda: made[0]), staged(xp, lambda: made[1])
 
     def _moves(self) -> tuple[Move, ...] | None:
-        """The moves of the augmentation, with values of `fill` that a stored pixel has; None if there is more to it."""
+        """The moves of the augmentation, each `fill` as a pixel would store it; None if it does more than move."""
         parts = parts_that_move(self.augment)
         if parts is None:
             return None
@@ -190,7 +213,7 @@ class DataLoader:
         if device not in self._resident:
             images, values = self.images, None
             if images.dtype == np.uint8:
-                every = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, len(self.mean), 1, 256))  # an image of all
+                every = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, len(self.mean), 1, 256))  # one image
                 values = normalize(every, self.mean, self.std)[0, :, 0]  # (C, 256)
             else:
                 images = images.astype(np.float32)
@@ -200,16 +223,20 @@ class DataLoader:
             )
         return self._resident[device]
 
-    def arrays(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
-        """The batches of `epoch` from number `start` on, as new NumPy arrays; those before `start` are not computed.
+    def arrays(self, epoch: int, start: int = 0) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """The batches of an epoch from number `start` on, as new NumPy arrays, made on the host.
 
-        Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
+        Args:
+            epoch: >= 0.
+            start: From 0 to `len(self)`. The batches before it are not computed.
+
+        Raises DataError where an argument is out of range.
         """
         _checked_epoch(epoch)
         for number in range(self._checked_start(start, len(self)), len(self)):
             yield self._array(epoch, number)
 
-    def _array(self, epoch: int, number: int) -> tuple[Array, Array]:
+    def _array(self, epoch: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One batch, made on the host."""
         index = self._index(epoch, number)
         images = self.images[index]
@@ -219,7 +246,7 @@ class DataLoader:
         return x, self.labels[index].astype(np.int64)
 
     def _drawn(self, epoch: int, number: int) -> Array:
-        """What has to be known of one batch to make it elsewhere: `drawn` of `batch`."""
+        """All that the host sends to the device for one batch: `drawn` of `batch`."""
         index = self._index(epoch, number)
         rng = np.random.default_rng(self._stream(epoch, number))
         shape = (len(index), *self.images.shape[1:])
@@ -230,8 +257,11 @@ class DataLoader:
                 shape = (*shape[:2], *move.shape(*shape[2:]))
         return np.array([index, *rows], np.int32)
 
-    def order(self, epoch: int) -> Array:
-        """The indices of the images in the order of `epoch`, int64 (N,): 0 to N-1, shuffled if the loader shuffles."""
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of the images in the order of `epoch`, int64 (N,): 0 to N-1, shuffled if the loader shuffles.
+
+        Raises DataError where `epoch` is negative.
+        """
         _checked_epoch(epoch)
         if not self.shuffle:
             return np.arange(len(self.images))
@@ -239,13 +269,13 @@ class DataLoader:
 
     def _index(self, epoch: int, number: int) -> Array:
         """The indices of the images in one batch."""
-        of = self.seed, self.shuffle, epoch
-        if self._order is None or self._order[0] != of:
-            self._order = of, self.order(epoch)
+        key = self.seed, self.shuffle, epoch
+        if self._order is None or self._order[0] != key:
+            self._order = key, self.order(epoch)
         return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
 
     def _stream(self, *place: int) -> np.random.SeedSequence:
-        # As a spawn key, not as entropy: entropy is padded with zeros, and (seed, epoch) would be (seed, epoch, 0).
+        # A spawn key, not entropy: entropy is padded with zeros, so (seed, epoch) would equal (seed, epoch, 0).
         return np.random.SeedSequence(self.seed, spawn_key=place)
 
     def _checked_start(self, start: int, most: int) -> int:

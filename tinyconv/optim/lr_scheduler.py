@@ -46,8 +46,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         owner = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise ParameterError(f"{owner}: expected an Optimizer, got {type(optimizer).__name__}")
+        _check_optimizer(owner, optimizer)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -282,8 +281,7 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ParameterError(f"OneCycleLR: expected an Optimizer, got {type(optimizer).__name__}")
+        _check_optimizer("OneCycleLR", optimizer)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise OptionError("OneCycleLR: how long is the cycle? give total_steps, or epochs and steps_per_epoch")
@@ -352,6 +350,11 @@ class OneCycleLR(LRScheduler):
         if self.anneal_strategy == "cos":
             done = (1 - cos(pi * done)) / 2
         return [a + (b - a) * done for a, b in zip(values[phase], values[phase + 1], strict=True)]
+
+
+def _check_optimizer(owner: str, optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise ParameterError(f"{owner}: expected an Optimizer, got {type(optimizer).__name__}")
 
 
 def _each(name: str, value: float | Sequence[float], groups: list[dict[str, Any]]) -> Sequence[float]:
