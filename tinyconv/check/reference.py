@@ -26,7 +26,7 @@ import numpy as np
 
 import tinyconv as tc
 from tinyconv.check.draw import LAYOUTS, arrange
-from tinyconv.errors import TinyconvError
+from tinyconv.check.pytorch import torch
 
 ROUNDINGS = 64
 SECOND_ROUNDINGS = 1024
@@ -134,8 +134,6 @@ def _compare_second_order(
     ours: Any, theirs: Any, inputs: Arrays, needs: Sequence[int], recorded: Sequence[int], cotangents: Any, rng: Any
 ) -> float | None:
     """The gradients of <gradients, random directions>; None where the gradient is constant."""
-    import torch
-
     directions = [normal(rng, inputs[i].shape, inputs[i].dtype) for i in needs]
 
     def twice(function: Any, leaves: Any, seeds: Any, along: Any, grad: Any) -> Any:
@@ -159,7 +157,7 @@ def _compare_second_order(
         [_to_torch(array).requires_grad_(i in needs) for i, array in enumerate(inputs)],
         [_to_torch(dy).requires_grad_() for dy in cotangents],
         [_to_torch(u) for u in directions],
-        torch.autograd.grad,
+        torch().autograd.grad,
     )
     # A gradient that is zero everywhere may be left out by the one and not by the other.
     pairs: list[tuple[str, Any, Any]] = [
@@ -313,9 +311,7 @@ def _magnitudes(
 
 
 def _gradients(outputs: Any, leaves: Any, needs: Any, recorded: Any, cotangents: Any) -> list[Any]:
-    import torch
-
-    grads = torch.autograd.grad(
+    grads = torch().autograd.grad(
         [outputs[i] for i in recorded],
         [leaves[i] for i in needs],
         [_to_torch(dy) for dy in cotangents],
@@ -325,11 +321,7 @@ def _gradients(outputs: Any, leaves: Any, needs: Any, recorded: Any, cotangents:
 
 
 def _to_torch(array: Array) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise TinyconvError("comparing with PyTorch needs PyTorch: pip install torch") from None
-    return torch.from_numpy(np.array(array, order="C"))  # torch takes neither negative strides nor read-only memory
+    return torch().from_numpy(np.array(array, order="C"))  # torch takes neither negative strides nor read-only memory
 
 
 def _to_numpy(tensor: Any) -> Array:

@@ -6,7 +6,6 @@ import json
 import shlex
 from ast import literal_eval
 from dataclasses import asdict
-from importlib.util import find_spec
 from itertools import takewhile
 from typing import Annotated, Any
 
@@ -18,30 +17,34 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tinyconv.cli.common import Json, load_named
-from tinyconv.errors import ShapeError, VariantError
+from tinyconv.errors import ShapeError, TinyconvError, VariantError
 
 
 def gradcheck(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ops, or one and its options, or MODULE:NAME or FILE.py:NAME of an op of yours; all ops unless given."
+            help="Names of ops; or one op and its options; or an op of yours as MODULE:NAME or FILE.py:NAME. "
+            "Without any, all ops are checked."
         ),
     ] = None,
-    cases: Annotated[int, typer.Option(min=1, help="How many to check of each op.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
-    with_torch: Annotated[bool, typer.Option("--torch", help="Compare with PyTorch too, which must be there.")] = False,
+    cases: Annotated[int, typer.Option(min=1, help="Cases to check for each op.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the random cases.")] = 0,
+    with_torch: Annotated[
+        bool, typer.Option("--torch", help="Compare with PyTorch too, which must be installed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check gradients against finite differences; exit code 1 when something is wrong.
 
-    Without a name, all ops; `tinyconv gradcheck conv2d --stride 2 --padding 1,2` is one with options, and
-    `tinyconv gradcheck mymodule:MyOp --beta 2.0` one of your own, from the current folder.
+    Without a name it checks all ops. `tinyconv gradcheck conv2d --stride 2 --padding 1,2` checks one op with options,
+    and `tinyconv gradcheck mymodule:MyOp --beta 2.0` an op of your own, from the current folder.
 
-    The options of an op are given like those of the command: --padding same, --dim -1, --keepdim. Arguments are drawn.
+    An op's options are written like those of the command: --padding same, --dim -1, --keepdim. Its inputs are random.
     """
     from tinyconv.check.blame import place_of, raised
     from tinyconv.check.own import OpArgumentError
+    from tinyconv.check.pytorch import torch
     from tinyconv.testing.table import known
 
     names, options = _split_options(what or [])
@@ -51,19 +54,20 @@ def gradcheck(
             if name not in own:
                 known(name)
     except VariantError as error:
-        raise typer.BadParameter(f"{error}; an op of your own is MODULE:NAME") from None
+        raise typer.BadParameter(f"{error}; for an op of your own give MODULE:NAME") from None
     if options and len(names) != 1:
+        raise typer.BadParameter(f"--{next(iter(options))} is an option of an op: name one op first, then its options")
+    if own and with_torch:
         raise typer.BadParameter(
-            f"--{next(iter(options))} is an option of an op: name one op, and its options after it"
+            f"--torch knows no counterpart of {own[0]} in PyTorch: use tinyconv.check.compare_with_torch in a test"
         )
-    if with_torch and find_spec("torch") is None:
-        raise typer.BadParameter("--torch needs PyTorch: pip install torch")
-    if own and (with_torch or len(names) > 1):
-        raise typer.BadParameter(
-            f"{own[0]} has no counterpart in PyTorch to be found: use tinyconv.check.compare_with_torch in a test"
-            if with_torch
-            else f"check {own[0]} alone"
-        )
+    if own and len(names) > 1:
+        raise typer.BadParameter(f"{own[0]} is an op of your own: check it alone")
+    if with_torch:
+        try:
+            torch()
+        except TinyconvError as error:
+            raise typer.BadParameter(f"--torch: {error}") from None
     try:
         failed = (
             _gradcheck_own(own[0], what or [], cases, seed, options, as_json)
@@ -122,7 +126,7 @@ def _gradcheck_public(
     lines = [f"no gradient to check: {', '.join(without)}"] if without else []
     lines += [f"\n{row.message}" for row in failed]
     units = "errors are shares of the gradient, up to 1e-4 is allowed" + (
-        "; PyTorch: in units in the last place, up to 64" if with_torch else ""
+        "; PyTorch's are units in the last place, up to 64 are allowed" if with_torch else ""
     )
     if table.row_count:
         count = f"{table.row_count} op{'s' * (table.row_count > 1)}"
@@ -135,7 +139,9 @@ def _gradcheck_own(place: str, words: list[str], cases: int, seed: int, options:
     from tinyconv.check import check_op
 
     if "inputs" in options:
-        raise typer.BadParameter("arrays cannot be given here: tinyconv.check.check_op(op, inputs=[...]) takes them")
+        raise typer.BadParameter(
+            "the command line cannot take arrays; in Python, tinyconv.check.check_op(op, inputs=[...]) does"
+        )
     report = check_op(load_named(place), cases=cases, seed=seed, raise_exception=False, **options)
     if as_json:
         for case, found in zip(report.cases, report.reports, strict=True):
@@ -145,7 +151,7 @@ def _gradcheck_own(place: str, words: list[str], cases: int, seed: int, options:
         for case, _ in report.failures[:1]:
             shapes = str([np.shape(x) for x in case.inputs if x is not None])
             words = [*words, *([] if "shapes" in options else ["--shapes", shapes]), "--seed", str(case.seed)]
-            print(f"or, here: tinyconv gradcheck {shlex.join(words)}")
+            print(f"or on the command line: tinyconv gradcheck {shlex.join(words)}")
     return not report.ok
 
 
@@ -160,7 +166,9 @@ def _split_options(words: list[str]) -> tuple[list[str], dict[str, Any]]:
             value = rest.pop(0) if rest and not rest[0].startswith("--") else "True"
         options[name.replace("-", "_")] = _literal(value)
         if rest and not rest[0].startswith("--"):
-            raise typer.BadParameter(f"--{name} has one value, got {value} and {rest[0]}; a pair is {value},{rest[0]}")
+            raise typer.BadParameter(
+                f"--{name} takes one value, got {value} and {rest[0]}; write a pair as {value},{rest[0]}"
+            )
     return names, options
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+import tinyconv as tc
 from tinyconv.check.draw import Draw
+from tinyconv.check.pytorch import torch
 
 
 @dataclass(repr=False)
@@ -56,14 +57,13 @@ class Case:
         """The function on tinyconv's tensors."""
         if self.ours is not None:
             return self.ours
-        return self._bound(find(import_module("tinyconv"), self.call))
+        return self._bound(find(tc, self.call))
 
     def torch_function(self) -> Callable[..., Any]:
         """The same on PyTorch's. Imports torch."""
         if self.theirs is not None:
             return self.theirs
-        torch = import_module("torch")
-        return self._bound(find(torch, f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
+        return self._bound(find(torch(), f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
 
     def _bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.joined:

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from importlib import import_module
 from shlex import quote
 from typing import Any
 
@@ -18,6 +17,7 @@ from tinyconv.check.numeric import Report, Verdict, gradcheck
 from tinyconv.check.own import OpArgumentError, seed_of
 from tinyconv.check.reference import Disagreement, Vacuous, compare_with_torch
 from tinyconv.errors import TinyconvError, VariantError
+from tinyconv.testing import spaces as spaces  # fills SPACES
 from tinyconv.testing.case import SPACES, Case, draw_case, find
 
 TRIES = 40  # draws for each case wanted: some have kinks, some do not take the options asked for
@@ -49,7 +49,6 @@ class Row:
 
 def public_ops() -> list[str]:
     """The names that `check_public` takes: whatever has an argument space."""
-    import_module("tinyconv.testing.spaces")  # registers them
     return sorted(SPACES)
 
 

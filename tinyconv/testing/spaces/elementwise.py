@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+import tinyconv as tc
 from tinyconv.check.draw import FLOATS, VALUES, Array, Draw
+from tinyconv.check.pytorch import torch
 from tinyconv.testing.case import Case, Space, space
 from tinyconv.testing.spaces.geometry import (
     ANY,
@@ -236,14 +237,10 @@ def where(draw: Draw) -> Case:
 
 
 def _where_number(number: Any, left: bool) -> dict[str, Any]:
-    def chosen(module: str) -> Callable[..., Any]:
-        def function(c: Any, x: Any) -> Any:
-            where = import_module(module).where
-            return where(c, number, x) if left else where(c, x, number)
+    def call(library: Any, c: Any, x: Any) -> Any:
+        return library.where(c, number, x) if left else library.where(c, x, number)
 
-        return function
-
-    return {"ours": chosen("tinyconv"), "theirs": chosen("torch")}
+    return {"ours": lambda c, x: call(tc, c, x), "theirs": lambda c, x: call(torch(), c, x)}
 
 
 @space("clamp")

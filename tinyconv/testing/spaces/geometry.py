@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from tinyconv.check.draw import FLOATS, VALUES, Array, Draw
+from tinyconv.check.pytorch import torch
 
 ANY = (*FLOATS, "int64", "int32", "uint8", "bool")
 KINK = 1e-3
@@ -24,7 +24,8 @@ def both(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def torch_dtype(dtype: Any) -> Any:
-    return getattr(import_module("torch"), np.dtype(dtype).name)
+    """The dtype of this name in PyTorch. To be called where torch's function is called, not where a case is drawn."""
+    return getattr(torch(), np.dtype(dtype).name)
 
 
 def any_shape(draw: Draw, min_dims: int = 0, max_dims: int = 4, max_side: int = 4) -> Shape:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from math import prod
 from typing import Any
 
 import numpy as np
 
+import tinyconv as tc
 from tinyconv.check.draw import Array, Draw
+from tinyconv.check.pytorch import torch
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.geometry import finite, steepest
 from tinyconv.testing.spaces.keywords import keyword_case
@@ -63,8 +64,8 @@ def batch_norm(draw: Draw) -> Case:
         magnitude=slope,
         smooth=finite(*arrays.values()),
         second_order=_twice(arrays, slope),
-        ours=lambda *tensors: call(import_module("tinyconv").functional.batch_norm, tensors),
-        theirs=lambda *tensors: call(import_module("torch").nn.functional.batch_norm, tensors),
+        ours=lambda *tensors: call(tc.functional.batch_norm, tensors),
+        theirs=lambda *tensors: call(torch().nn.functional.batch_norm, tensors),
     )
 
 
@@ -95,8 +96,8 @@ def batch_norm_module(draw: Draw) -> Case:
         magnitude=slope,
         second_order=slope < STEEP,
         smooth=not options["track_running_stats"],  # they are constants to the tape, not to differences
-        ours=lambda *tensors: call(import_module("tinyconv"), tensors),
-        theirs=lambda *tensors: call(import_module("torch"), tensors),
+        ours=lambda *tensors: call(tc, tensors),
+        theirs=lambda *tensors: call(torch(), tensors),
     )
 
 

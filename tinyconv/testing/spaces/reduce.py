@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from math import prod as product
 from typing import Any
 
 import numpy as np
 
 from tinyconv.check.draw import FLOATS, LAYOUTS, VALUES, Array, Draw
+from tinyconv.check.pytorch import torch
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.elementwise import extremum
 from tinyconv.testing.spaces.geometry import (
@@ -321,7 +321,7 @@ def norm(draw: Draw) -> Case:
         smooth=smooth,
         second_order=smooth,
         ours=lambda x: x.norm(**options),
-        theirs=lambda x: import_module("torch").linalg.vector_norm(x, **given),  # torch's own norm calls it
+        theirs=lambda x: torch().linalg.vector_norm(x, **given),  # torch's own norm calls it
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 import tinyconv as tc
 from tinyconv.check.draw import FLOATS, VALUES, Array, Draw
+from tinyconv.check.pytorch import torch
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.geometry import (
     ANY,
@@ -410,7 +411,7 @@ def setitem(draw: Draw) -> Case:
 
 def _tensor(array: Array) -> Any:
     """An array as a tensor of torch's."""
-    return import_module("torch").from_numpy(np.array(array))
+    return torch().from_numpy(np.array(array))
 
 
 @space("__iter__")
@@ -424,29 +425,31 @@ def iterate(draw: Draw) -> Case:
 # --- tensors from numbers -------------------------------------------------------------------------------------------
 
 
-def made(name: str, inputs: list[Array], ours: Any, theirs: Any, options: dict[str, Any]) -> Case:
+def made(name: str, inputs: list[Array], options: dict[str, str], call: Callable[..., Any]) -> Case:
+    """The case of `call(function, *inputs)`, where `function` is the one of this name with these options."""
+
+    def ours(*tensors: Any) -> Any:
+        return call(partial(getattr(tc, name), **options), *tensors)
+
+    def theirs(*tensors: Any) -> Any:
+        dtypes = {key: torch_dtype(dtype) for key, dtype in options.items()}
+        return call(partial(getattr(torch(), name), **dtypes), *tensors)
+
     return Case(name, inputs, options, differentiable=False, ours=ours, theirs=theirs)
 
 
-def _dtypes(draw: Draw, dtypes: Sequence[str] = ANY) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`dtype=` for us and for torch, or nothing."""
+def _maybe_dtype(draw: Draw, dtypes: Sequence[str] = ANY) -> dict[str, str]:
+    """`dtype=`, or nothing."""
     if not draw.flag():
-        return {}, {}
+        return {}
     dtype = any_dtype(draw, dtypes)
     draw.note("dtype=")
-    return {"dtype": dtype.name}, {"dtype": torch_dtype(dtype)}
+    return {"dtype": dtype.name}
 
 
 def _like(draw: Draw, name: str, *values: Any) -> Case:
     x = drawn(draw)
-    ours, theirs = _dtypes(draw)
-    return made(
-        name,
-        [x],
-        lambda x: getattr(tc, name)(x, *values, **ours),
-        lambda x: getattr(import_module("torch"), name)(x, *values, **theirs),
-        ours,
-    )
+    return made(name, [x], _maybe_dtype(draw), lambda function, x: function(x, *values))
 
 
 @space("zeros_like")
@@ -467,14 +470,7 @@ def full_like(draw: Draw) -> Case:
 def _of_shape(draw: Draw, name: str, *values: Any, dtypes: Sequence[str] = ANY) -> Case:
     """The shape is that of an input, given as a tuple."""
     x = draw.array(any_shape(draw), np.dtype(FLOATS[0]), ("ties",))
-    ours, theirs = _dtypes(draw, dtypes)
-    return made(
-        name,
-        [x],
-        lambda x: getattr(tc, name)(tuple(x.shape), *values, **ours),
-        lambda x: getattr(import_module("torch"), name)(tuple(x.shape), *values, **theirs),
-        ours,
-    )
+    return made(name, [x], _maybe_dtype(draw, dtypes), lambda function, x: function(tuple(x.shape), *values))
 
 
 @space("zeros")
@@ -507,12 +503,6 @@ def arange(draw: Draw) -> Case:
     draw.note_if(length == 0, "empty")
     given = [np.asarray(n) for n in ((end,), (start, end), (start, end, step))[count - 1]]
     whole = all(isinstance(n, int) for n in (start, end, step))
-    ours, theirs = _dtypes(draw, (*FLOATS, "int64", "int32") if whole else FLOATS)
+    options = _maybe_dtype(draw, (*FLOATS, "int64", "int32") if whole else FLOATS)
     draw.note_if(not whole, "not integers")
-    return made(
-        "arange",
-        given,
-        lambda *numbers: tc.arange(*(n.item() for n in numbers), **ours),
-        lambda *numbers: import_module("torch").arange(*(n.item() for n in numbers), **theirs),
-        ours,
-    )
+    return made("arange", given, options, lambda function, *numbers: function(*(n.item() for n in numbers)))
