@@ -9,9 +9,11 @@ from messages import message
 
 import tinyconv as tc
 import tinyconv.functional as F
-from tinyconv import nn
+from tinyconv import nn, ops
 from tinyconv.data import DataLoader, synthetic_digits
 from tinyconv.engine.context import context
+from tinyconv.engine.variants import place_of
+from tinyconv.ops import loops
 
 INF, NAN = float("inf"), float("nan")
 
@@ -23,7 +25,7 @@ def leaf(*values, dtype=tc.float32):
 def said(function):
     """What `function` is answered with under detect_anomaly, without the line, which changes with this file."""
     text = message(tc.AnomalyError, tc.detect_anomaly()(function))
-    return [line for line in text.split("\n  ") if not line.startswith("at test_core_anomaly.py:")]
+    return [line for line in text.split("\n  ") if not line.startswith("at test_inspect_anomaly.py:")]
 
 
 FIX = {
@@ -34,66 +36,85 @@ FIX = {
 }
 
 
+READ = {op: f"read it: {place_of(getattr(ops, op))}" for op in (*FIX, "Mul", "CrossEntropy")}
+HELD = "already holds NaN: in the data, made by optimizer.step(), or made before this block"
+
+
 FORWARD = {
     "log of 0": (
         lambda: leaf(0, 1, 2).log(),
-        ["'Log' made 1 -inf (first at [0]) in its output float32 (3,)", "input 0: float32 (3,), 0 to 2", FIX["Log"]],
+        [
+            "Log (readable) made 1 -inf (first at [0]) in its output float32 (3,)",
+            "input 0: float32 (3,), 0 to 2",
+            READ["Log"],
+            FIX["Log"],
+        ],
     ),
     "0 / 0": (
         lambda: tc.zeros(2, 3) / tc.zeros(2, 3),
         [
-            "'Div' made 6 NaN (first at [0, 0]) in its output float32 (2, 3)",
+            "Div (readable) made 6 NaN (first at [0, 0]) in its output float32 (2, 3)",
             "input 0: float32 (2, 3), all 0",
             "input 1: float32 (2, 3), all 0",
+            READ["Div"],
             FIX["Div"],
         ],
     ),
     "overflow": (
         lambda: tc.tensor([1.0, 200.0]).exp(),
-        ["'Exp' made 1 inf (first at [1]) in its output float32 (2,)", "input 0: float32 (2,), 1 to 200", FIX["Exp"]],
+        [
+            "Exp (readable) made 1 inf (first at [1]) in its output float32 (2,)",
+            "input 0: float32 (2,), 1 to 200",
+            READ["Exp"],
+            FIX["Exp"],
+        ],
     ),
     "overflow of float16": (
         lambda: tc.tensor([300.0], dtype=tc.float16) * tc.tensor([300.0], dtype=tc.float16),
         [
-            "'Mul' made 1 inf (first at [0]) in its output float16 (1,)",
+            "Mul (readable) made 1 inf (first at [0]) in its output float16 (1,)",
             "input 0: float16 (1,), all 300",
             "input 1: float16 (1,), all 300",
+            READ["Mul"],
         ],
     ),
     "a number": (
         lambda: tc.tensor([-1.0, 0.0]) / 0.0,
         [
-            "'Div' made 1 NaN and 1 -inf (first at [0]) in its output float32 (2,)",
+            "Div (readable) made 1 NaN and 1 -inf (first at [0]) in its output float32 (2,)",
             "input 0: float32 (2,), -1 to 0",
             "input 1: 0.0",
+            READ["Div"],
             FIX["Div"],
         ],
     ),
     "0-d": (
         lambda: tc.tensor(-1.0).sqrt(),
-        ["'Sqrt' made 1 NaN in its output float32 ()", "input 0: float32 (), -1", FIX["Sqrt"]],
+        ["Sqrt (readable) made 1 NaN in its output float32 ()", "input 0: float32 (), -1", READ["Sqrt"], FIX["Sqrt"]],
     ),
     "standardised by the std of a constant": (
         lambda: (tc.full((4,), 5.0) - 5.0) / tc.full((4,), 5.0).std(),
         [
-            "'Div' made 4 NaN (first at [0]) in its output float32 (4,)",
+            "Div (readable) made 4 NaN (first at [0]) in its output float32 (4,)",
             "input 0: float32 (4,), all 0",
             "input 1: float32 (), 0",
+            READ["Div"],
             FIX["Div"],
         ],
     ),
     "a mask that leaves nothing": (
-        lambda: F.cross_entropy(tc.full((1, 3), -INF), tc.tensor([1])),
+        tc.using("readable")(lambda: F.cross_entropy(tc.full((1, 3), -INF), tc.tensor([1]))),
         [
-            "'CrossEntropy' made 1 NaN in its output float32 () out of infinities",
+            "CrossEntropy (readable) made 1 NaN in its output float32 () out of infinities",
             "input 0: float32 (1, 3), 3 -inf (first at [0, 0])",
             "input 1: int64 (1,), all 1",
+            READ["CrossEntropy"],
         ],
     ),
     "a NaN in the data": (
         lambda: tc.tensor([[1.0, 2.0], [NAN, NAN]]) * 2.0,
         [
-            "input 0 of 'Mul' already holds NaN: in the data, made by optimizer.step(), or made before this block",
+            f"input 0 of Mul (readable) {HELD}",
             "input 0: float32 (2, 2), 1 to 2, 2 NaN (first at [1, 0])",
             "input 1: 2.0",
         ],
@@ -101,7 +122,7 @@ FORWARD = {
     "a number that is NaN": (
         lambda: tc.tensor(2.0) * NAN,
         [
-            "input 1 of 'Mul' already holds NaN: in the data, made by optimizer.step(), or made before this block",
+            f"input 1 of Mul (readable) {HELD}",
             "input 0: float32 (), 2",
             "input 1: nan",
         ],
@@ -113,6 +134,35 @@ FORWARD = {
 def test_what_a_forward_makes(case):
     function, lines = FORWARD[case]
     assert said(function) == [f"detect_anomaly: {lines[0]}", *lines[1:]]
+
+
+def test_another_pair_and_the_parts_of_a_fused_op_are_placed():
+    weight, pair = tc.full((2, 3), 3e38), "linear_relu (readable)"
+    parts = [f"  linear: {place_of(ops.Linear)}", f"  Relu: {place_of(ops.Relu)}"]
+    with tc.using("readable"):
+        lines = said(lambda: F.linear_relu(tc.ones(1, 3), weight))
+    assert lines[0].startswith(f"detect_anomaly: {pair} made 2 inf (first at [0, 0])")
+    assert lines[-3:] == [f"read it: {place_of(ops.LinearRelu)}", *parts]
+    with tc.using("loop"):
+        lines = said(lambda: F.linear(tc.ones(1, 3), weight))
+    assert lines[0].startswith("detect_anomaly: linear (loop) made 2 inf")
+    assert lines[-2:] == [f"read it: {place_of(ops.Linear)}", f"what ran: {place_of(loops.Linear)}"]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_backward_by_another_pair_is_placed(create_graph):
+    """A recorded walk runs the readable backward, whichever pair ran forward."""
+    with tc.using("loop"):
+        y = F.linear(tc.zeros(1, 2, requires_grad=True), tc.full((1, 2), 1e30))
+    lines = said(lambda: y.backward(tc.full((1, 1), 1e30), create_graph=create_graph))
+    ran = [] if create_graph else [f"what ran: {place_of(loops.Linear)}"]
+    assert f"the backward of linear ({'readable' if create_graph else 'loop'}) made" in lines[0]
+    assert lines[-1 - len(ran) :] == [f"read it: {place_of(ops.Linear)}", *ran]
+
+
+def test_a_clock_is_not_what_ran():
+    with tc.profile():
+        assert said(lambda: leaf(0).log())[-2:] == [READ["Log"], FIX["Log"]]
 
 
 INFINITE = tc.tensor([0.0, -INF])
@@ -165,7 +215,7 @@ def test_the_layer_and_the_users_line_are_named(bad, layer, source):
     assert f"\n  {layer}" in text
     (line,) = (line for line in text.split("\n  ") if line.startswith("at "))
     name, _, code = line.partition(", in forward: ")
-    assert name.startswith("at test_core_anomaly.py:")
+    assert name.startswith("at test_inspect_anomaly.py:")
     assert int(name.rpartition(":")[2]) > 100
     assert code == source
 
@@ -174,19 +224,21 @@ BACKWARD = {
     "the root of 0": (
         lambda: leaf(0, 4).sqrt().sum(),
         [
-            "the backward of 'Sqrt' made 1 inf (first at [0]) in the gradient of input 0, float32 (2,)",
+            "the backward of Sqrt (readable) made 1 inf (first at [0]) in the gradient of input 0, float32 (2,)",
             "gradient of its output: float32 (2,), all 1",
             "saved 0: float32 (2,), 0 to 2",
+            READ["Sqrt"],
             FIX["Sqrt"],
         ],
     ),
     "a gradient that overflows, of the second input": (
         lambda: tc.tensor([1.0, 1e30]) / leaf(1, 1e-8) * 1e-4,
         [
-            "the backward of 'Div' made 1 -inf (first at [1]) in the gradient of input 1, float32 (2,)",
+            "the backward of Div (readable) made 1 -inf (first at [1]) in the gradient of input 1, float32 (2,)",
             "gradient of its output: float32 (2,), all 0.0001",
             "saved 0 (input 0): float32 (2,), 1 to 1e+30",
             "saved 1 (input 1): float32 (2,), 1e-08 to 1",
+            READ["Div"],
             FIX["Div"],
         ],
     ),
@@ -203,7 +255,7 @@ def test_what_a_backward_makes(case, create_graph):
     """In a walk that is recorded too: the op is named, and not the step inside its backward."""
     function, lines = BACKWARD[case]
     text = said(lambda: backward(function(), create_graph=create_graph))
-    (line,) = (line for line in text if line.startswith("recorded at test_core_anomaly.py:"))
+    (line,) = (line for line in text if line.startswith("recorded at test_inspect_anomaly.py:"))
     assert ", in <lambda>: lambda: " in line
     assert [other for other in text if other != line] == [f"detect_anomaly: {lines[0]}", *lines[1:]]
 
@@ -249,15 +301,18 @@ def test_the_second_walk_is_checked_too():
     x = leaf(0.0)
     with tc.detect_anomaly():
         (slope,) = tc.grad((x**1.5).sum(), x, create_graph=True)
-        with pytest.raises(tc.AnomalyError, match="the backward of 'Pow' made 1 inf"):
+        with pytest.raises(tc.AnomalyError, match=r"the backward of Pow \(readable\) made 1 inf"):
             slope.sum().backward()
 
 
 HANDED = [
-    (lambda loss: loss.backward(tc.tensor(NAN)), "'Sum' gave, float32 (), holds 1 NaN that no op made"),
+    (
+        lambda loss: loss.backward(tc.tensor(NAN)),
+        "the output of Sum (readable), float32 (), holds 1 NaN that no op made",
+    ),
     (
         lambda loss: (loss.register_hook(lambda grad: grad * INF), loss.backward()),
-        "'Sum' gave, float32 (), holds 1 inf",
+        "the output of Sum (readable), float32 (), holds 1 inf",
     ),
 ]
 
@@ -305,17 +360,17 @@ def test_the_steps_of_a_recorded_backward_say_whose_they_are():
     with tc.detect_anomaly():
         y = x * 2.0
         before = context.get()
-        context.set(before.but(observer=before.observer.within(y.node)))
+        context.set(before.but(observer=before.observer.within(y._node)))
         step = x.log()
         context.set(before)
         with pytest.raises(tc.AnomalyError) as caught:
             step.backward(tc.ones(2))
-    assert step.node.line == f"{y.node.line} (in the backward of 'Mul')"
-    assert f"\n  recorded at {step.node.line}\n" in str(caught.value)
-    unknown = leaf(1).exp().node
+    assert step._node.line == f"{y._node.line} (in the backward of Mul (readable))"
+    assert f"\n  recorded at {step._node.line}\n" in str(caught.value)
+    unknown = leaf(1).exp()._node
     with tc.detect_anomaly():
         assert context.get().observer.within(unknown).line == (
-            "an unknown line, for the forward ran outside detect_anomaly (in the backward of 'Exp')"
+            "an unknown line, for the forward ran outside detect_anomaly (in the backward of Exp (readable))"
         )
 
 
@@ -371,8 +426,8 @@ def test_check_nan_false_only_notes_the_lines():
         return leaf(0, 1).log()
 
     y = run()
-    assert y.node.line.startswith("test_core_anomaly.py:")
-    assert y.node.line.endswith(", in run: return leaf(0, 1).log()")
+    assert y._node.line.startswith("test_inspect_anomaly.py:")
+    assert y._node.line.endswith(", in run: return leaf(0, 1).log()")
     with tc.detect_anomaly(check_nan=False):
         y.backward(tc.full((2,), NAN))
 

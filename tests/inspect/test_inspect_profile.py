@@ -9,7 +9,8 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import functional as F
-from tinyconv import nn
+from tinyconv import nn, ops
+from tinyconv.engine.variants import place_of
 from tinyconv.inspect import flops
 
 STRIDED = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 1)}
@@ -79,7 +80,10 @@ def test_calls_bytes_and_variants():
     assert rows["Exp (readable)"].bytes == 3 * 800 + 800  # forward reads and makes 400 each; so does one backward
     with tc.profile() as p, tc.using(linear="loop"):
         F.linear(tc.ones(1, 2), tc.ones(1, 2))
-    assert [row.name for row in p.by_op()] == ["linear (loop)"]
+    assert [(row.name, row.source) for row in p.by_op()] == [("linear (loop)", place_of(ops.Linear))]
+    (event,) = p.events
+    assert (event.name, event.variant, event.title) == ("linear", "loop", "linear (loop)")
+    assert event.source == place_of(ops.Linear)
 
 
 def test_nothing_outside_is_recorded_but_the_backward_of_what_ran_inside():
@@ -140,6 +144,15 @@ def test_one_inside_another():
     assert [e.name for e in outer.events] == ["Exp", "Log", "Sqrt"]
 
 
+def test_several_inside_each_other():
+    """Each sees what runs inside it, once, also where it is entered again inside another one."""
+    with tc.profile() as first, tc.profile() as second, tc.profile() as third, first:
+        tc.ones(2).exp()
+    for p in (first, second, third):
+        assert [e.name for e in p.events] == ["Exp"]
+        assert 0 <= p.events[0].start <= p.events[0].end <= 1e9 * p.wall
+
+
 def test_it_ends_with_an_error_and_may_begin_again():
     p = tc.profile()
 
@@ -161,25 +174,34 @@ def test_with_anomalies_and_gradients_of_gradients():
     with tc.profile() as p, tc.detect_anomaly():
         (g,) = tc.grad((x * x * x).sum(), x, create_graph=True)
         (h,) = tc.grad(g.sum(), x)
-        with pytest.raises(tc.AnomalyError, match="'Log' made 1 NaN"):
+        with pytest.raises(tc.AnomalyError, match=r"Log \(readable\) made 1 NaN"):
             (x - 3.0).log()
     assert h.item() == 12.0
     assert {"Mul", "Sum", "Sub", "Log"} <= {e.name for e in p.events}
 
 
-def test_the_table_and_the_trace(tmp_path):
+def test_the_table_and_the_trace(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
     with tc.profile() as p:
         lenet_step(tc.models.LeNet5())
     text = str(p)
     lines = text.splitlines()
     assert len({len(line) for line in lines[: len(p.by_op()) + 1]}) == 1  # aligned
+    assert max(map(len, lines)) <= 80
     assert "conv1" in text
     assert "outside of them" in lines[-1]
+    monkeypatch.setenv("COLUMNS", "120")
+    head, *rows = str(p).splitlines()[: len(p.by_op()) + 1]
+    assert [row[head.index("read it") :] for row in rows] == [row.source for row in p.by_op()]
     p.chrome_trace(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert len(events) == len(p.events)
     assert {"name", "ph", "ts", "dur", "pid", "tid", "args"} <= events[0].keys()
     assert all(event["ph"] == "X" and event["dur"] >= 0 for event in events)
+    for event, known in zip(events, p.events, strict=True):
+        assert event["name"] == (f"{known.layer}: {known.title}" if known.layer else known.title)
+        assert event["args"]["source"] == known.source
+    assert any(event["name"].startswith("fc3: linear (") for event in events)
     assert json.loads(json.dumps(p.to_dict()))["events"][0]["name"] == p.events[0].name
 
 

@@ -1,10 +1,12 @@
 """trace: what the tape holds, told before the walk; how large the gradients were, told after it."""
 
 import gc
+import inspect
 import re
 import weakref
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from messages import message
 
 import tinyconv as tc
 import tinyconv.functional as F
-from tinyconv import nn
+from tinyconv import nn, ops
+from tinyconv.engine.variants import op_name, place_of
 
+ROOT = Path(tc.__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -42,8 +46,8 @@ def test_it_prints_the_walk_and_then_the_gradients():
     x = tc.tensor([3.0, 4.0], requires_grad=True)
     loss = (x * x * 2.0).sum()
     found = tc.trace(loss)
-    rows = ["1 Sum () 2", "2 Mul (2,) 8 B 3, -", "3 Mul (2,) leaf 1, leaf 1"]
-    assert lines(str(found)) == [
+    rows = ["1 Sum (readable) () 2", "2 Mul (readable) (2,) 8 B 3, -", "3 Mul (readable) (2,) leaf 1, leaf 1"]
+    assert lines(found.table()) == [
         "# op float32 output saved inputs made by", *rows, "", "leaf float32 values", "leaf 1 (2,)", "",
         "3 ops and 1 leaf; the tape holds 8 B besides the leaves",
     ]  # fmt: skip
@@ -61,7 +65,7 @@ def test_rows_know_layers_leaves_and_lines():
         (4, "linear", (2, 8), "float32", (None, "body.0.weight", "body.0.bias"), "body.0"),
     ]
     assert [leaf.name for leaf in found.leaves] == ["head.bias", "head.weight", "body.0.bias", "body.0.weight"]
-    assert all(row.line.startswith("test_core_trace.py:") for row in found.rows)
+    assert all(row.line.startswith("test_inspect_trace.py:") for row in found.rows)
     assert "in loss_of: return F.cross_entropy(model(tc.ones(n, 4)), tc.arange(n))" in found.table()
 
 
@@ -85,7 +89,74 @@ def test_of_a_part_the_names_are_the_models_if_it_is_given():
 def test_another_pair_is_named():
     with tc.using("loop"):
         loss = nn.Linear(2, 1)(tc.ones(1, 2)).sum()
-    assert tc.trace(loss).rows[1].op == "linear by loop"
+    found = tc.trace(loss)
+    assert [(row.op, row.variant, row.title) for row in found.rows] == [
+        ("Sum", "readable", "Sum (readable)"),
+        ("linear", "loop", "linear (loop)"),
+    ]
+    assert lines(found.table())[2].startswith("2 linear (loop) ")
+    with tc.profile():  # which puts a clock around the pair
+        loss = tc.ones(1, requires_grad=True).exp()
+    assert tc.trace(loss).rows[0].title == "Exp (readable)"
+
+
+def stands_at(place):
+    """The lines of a file from a place on: `tinyconv/ops/conv.py:102`."""
+    path, _, line = place.rpartition(":")
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()[int(line) - 1 :]
+
+
+def test_rows_say_where_the_op_is_to_be_read():
+    for variant in ("readable", "loop"):
+        with tc.using(variant):
+            row = tc.trace(nn.Linear(2, 1)(tc.ones(1, 2))).rows[0]
+        assert row.source == place_of(ops.Linear)
+        assert stands_at(row.source)[:3] == inspect.getsource(ops.Linear.backward).splitlines()[:3]
+        assert row.parts == ()
+
+
+FUSED = {
+    "linear_relu": [ops.Linear, ops.Relu],
+    "conv2d_relu": [ops.Conv2d, ops.Relu],
+    "relu_max_pool2d": [ops.Relu, ops.MaxPool2d],
+    "conv2d_relu_max_pool2d": [ops.Conv2d, ops.Relu, ops.MaxPool2d],
+}
+
+
+@pytest.mark.parametrize("op", FUSED)
+def test_a_fused_op_shows_its_parts(op):
+    x, weight = tc.ones(1, 1, 4, 4, requires_grad=True), tc.ones(1, 1, 3, 3)
+    with tc.using("readable"):
+        fused = {
+            "linear_relu": lambda: F.linear_relu(x, tc.ones(4, 4)),
+            "conv2d_relu": lambda: F.conv2d_relu(x, weight),
+            "relu_max_pool2d": lambda: F.relu_max_pool2d(x, 2),
+            "conv2d_relu_max_pool2d": lambda: F.conv2d_relu_max_pool2d(x, weight, None, 2),
+        }[op]()
+    found = tc.trace(fused)
+    (row,) = found.rows
+    assert row.title == f"{op} (readable)"
+    assert row.parts == tuple((op_name(part), place_of(part)) for part in FUSED[op])
+    for part, expected in zip(row.parts, FUSED[op], strict=True):
+        assert stands_at(part.source)[:3] == inspect.getsource(expected.backward).splitlines()[:3]
+    printed = [f"     {part.name}: {part.source}" for part in row.parts]
+    for width in (None, 80, 200):
+        assert "\n".join(["", *printed, "", ""]) in found.table(width=width)
+    assert {f"{part.name}: {part.source}" for part in row.parts} <= set(texts(found.to_svg()))
+
+
+def test_places_are_a_column_where_there_is_room():
+    found = tc.trace(loss_of(net()))
+    for table in (found.table(places=True), found.table(width=200), found.table(width=200, places=True)):
+        head, *rows = table.splitlines()[:5]
+        assert head.endswith("  read it")
+        assert [line[head.index("read it") :] for line in rows] == [row.source for row in found.rows]
+    assert found.rows[0].source not in found.table()
+    narrow = found.table(width=90)
+    assert narrow == found.table()
+    below = found.table(width=90, places=True).splitlines()
+    assert [below[0], *below[1:9:2]] == narrow.splitlines()[:5]
+    assert below[2:9:2] == [f"     {row.source}" for row in found.rows]
 
 
 def test_norms_are_those_of_the_gradients():
@@ -107,7 +178,7 @@ def test_norms_are_those_of_the_gradients():
     assert by_name == {name: norm(p) for name, p in model.named_parameters()} | {"leaf 1": norm(x)}
     table = lines(found.table())
     assert table[0] == "# op float32 output saved inputs made by gradient"
-    assert table[2] == f"2 linear (2, 3) 3, head.weight, head.bias head {found.rows[1].grad:.3g}"
+    assert table[2] == f"2 linear (readable) (2, 3) 3, head.weight, head.bias head {found.rows[1].grad:.3g}"
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -131,14 +202,14 @@ def test_it_keeps_no_array_alive_and_leaves_no_hook_behind():
         found = tc.trace(loss)
         if walked:
             loss.backward()
-            assert not any(p.node.hooks for p in model.parameters())
+            assert not any(p._node.hooks for p in model.parameters())
         del loss
         gc.collect()
         assert array() is None
         assert len(found.rows) == 4
     del found  # of this one the parameters have hooks still
     loss_of(model).backward()
-    assert not any(p.node.hooks for p in model.parameters())
+    assert not any(p._node.hooks for p in model.parameters())
 
 
 def test_a_walk_from_elsewhere_is_not_noted():
@@ -196,7 +267,7 @@ def test_mistakes_are_named():
     loss.backward()
     said = message(tc.GraphError, tc.trace, loss)
     assert said.startswith("trace: trace the loss before backward, which frees its tape")
-    assert "the graph through 'Sum' was walked before and what it saved is freed" in said
+    assert "the graph through Sum (readable) was walked before and what it saved is freed" in said
 
 
 # The picture.
@@ -215,9 +286,9 @@ def test_the_picture_says_what_the_table_says(tmp_path):
     svg = found.to_svg()
     assert (tmp_path / "lenet.svg").read_text(encoding="utf-8") == svg
     said = texts(svg)
-    assert said[:2] == ["backward from CrossEntropy", found.summary()]
+    assert said[:2] == ["backward from CrossEntropy (readable)", found.summary()]
     for row in found.rows:
-        assert row.op in said
+        assert {row.title, row.source} <= set(said)
         assert f"grad {row.grad:.3g}" in said
         assert not row.layer or f"in {row.layer}" in said
     assert {f"{leaf.name}  grad {leaf.grad:.3g}" for leaf in found.leaves} <= set(said)
@@ -227,7 +298,7 @@ def test_the_picture_says_what_the_table_says(tmp_path):
     assert (tmp_path / "lenet.html").read_text(encoding="utf-8") == page
     fragment = found._repr_html_()
     assert fragment in page
-    assert found.table() in fragment
+    assert found.table(places=True) in fragment
     ET.fromstring(f"<div>{fragment}</div>")  # as a notebook has it: of the page's own colours
     assert "paper" in svg
     assert "paper" not in fragment
@@ -243,16 +314,19 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 # Its width.
 
 
-def test_typing_its_name_prints_it():
+def test_typing_its_name_prints_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     found = tc.trace(tc.ones(2, requires_grad=True).sum())
     assert repr(found) == str(found)
-    assert lines(repr(found))[1] == "1 Sum () leaf 1"
+    assert lines(repr(found))[1] == f"1 Sum (readable) () leaf 1 {found.rows[0].source}"  # there is room for it
 
 
 def test_several_dtypes_are_told_one_by_one():
     x = tc.ones(2, requires_grad=True)
-    table = lines(str(tc.trace(x.to(tc.float64).sum())))
-    assert table[:3] == ["# op output saved inputs made by", "1 Sum float64 () 2", "2 Cast float64 (2,) leaf 1"]
+    table = lines(tc.trace(x.to(tc.float64).sum()).table())
+    assert table[:3] == [
+        "# op output saved inputs made by", "1 Sum (readable) float64 () 2", "2 Cast (readable) float64 (2,) leaf 1",
+    ]  # fmt: skip
     assert table[4:6] == ["leaf values", "leaf 1 float32 (2,)"]
 
 
@@ -269,14 +343,40 @@ def test_it_fits_the_terminal(monkeypatch, columns, width, noted, walked):
         loss.backward()
     whole, shown = found.table().splitlines(), str(found).splitlines()
     assert max(map(len, shown)) <= width < max(map(len, whole))
-    assert len(shown) == len(whole)
-    assert lines(shown[2])[0].startswith("2 linear (64, 10) 3, .weight,")
+    above = sum(re.fullmatch(r"\d+ +\w+ \(\w+\)", line) is not None for line in shown)  # titles, and nothing else
+    below = [line for line in shown if line.startswith("      test_inspect_trace.py:")]  # of the user's program
+    assert len(below) == noted * len(found.rows)
+    assert len(shown) == len(whole) + above + len(below)
+    second = r"^2 +linear \(readable\)\s+\(64, 10\) +3, (\.weight, \.bias|…) +\S+\.fc3\b"
+    assert re.search(second, str(found), re.MULTILINE)
+
+
+@pytest.mark.parametrize("walked", [False, True])
+@pytest.mark.parametrize("width", [80, 120])
+def test_lenet_is_legible(width, walked):
+    """Layers that run as one have long names: nothing that a reader looks for is cut."""
+    pytest.importorskip("tinyconv.fast")
+    with tc.using("tiled"):
+        loss = F.cross_entropy(tc.models.lenet5()(tc.rand(64, 1, 28, 28)), tc.randint(0, 10, (64,)))
+    found = tc.trace(loss)
+    if walked:
+        loss.backward()
+    text = found.table(width=width).splitlines()
+    assert max(map(len, text)) <= width
+    above = width == 80 and walked  # the longest titles stand above their rows
+    for row in found.rows:
+        (at,) = (i for i, line in enumerate(text) if line.startswith(f"{row.number}  {row.title}"))
+        cells = re.split(" {2,}", text[at + 1 if above and "pool" in row.op else at])
+        assert str(row.shape) in cells
+        last = f"{row.grad:.3g}" if walked else row.layer or ("2, …" if width == 80 else "2, -, -")
+        assert cells[-1] == last
+        assert not walked or not row.layer or cells[-2] == row.layer
 
 
 def test_what_fits_is_not_cut(monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     found = tc.trace(loss_of(net()))
-    assert str(found) == found.table()
+    assert str(found) == found.table(places=True)
     assert "3, head.weight, head.bias" in str(found)
 
 
@@ -350,7 +450,7 @@ def test_what_is_too_wide_for_its_column_is_cut():
     model = nn.Sequential({"a" * 80: nn.Linear(1, 1)})
     (label,) = (text for text in texts(tc.trace(model(tc.ones(1, 1)).sum()).to_svg()) if text and text[:4] == "in a")
     assert label.endswith("…")
-    assert len(label) < 30
+    assert len(label) < 45
 
 
 def test_a_trace_that_was_walked_leaves_no_cycle():
@@ -364,7 +464,7 @@ def test_a_trace_that_was_walked_leaves_no_cycle():
         tape = tc.trace(loss)
         loss.backward()
         assert tape.leaves[0].grad > 0
-        assert x.node.hooks == []
+        assert x._node.hooks == []
         del tape, loss, y, x
         assert gc.collect() == 0
     finally:
@@ -375,4 +475,4 @@ def test_layers_that_ran_as_one_are_one_row():
     pytest.importorskip("tinyconv.fast")
     with tc.using(linear_relu="tiled"):
         found = tc.trace(nn.Sequential(nn.Linear(4, 8), nn.ReLU())(tc.ones(2, 4)).sum())
-    assert [row.op for row in found.rows] == ["Sum", "linear_relu"]
+    assert [row.title for row in found.rows] == ["Sum (readable)", "linear_relu (tiled)"]

@@ -63,9 +63,13 @@ def table(rows: Sequence[Row], leaves: Sequence[LeafRow], most: int | None, widt
     if width is None:
         text = _aligned(_ops(rows, most, of, walked, places, _Form(place=places)))
     else:
-        tables = [_ops(rows, most, of, walked, places, form) for form in _FORMS if form.place or not places]
-        fitting = [text for text in map(_aligned, tables) if max(map(len, text)) <= width]
-        text = fitting[0] if fitting else _fitted(tables[-1], width)
+        for form in _forms(rows):
+            ops = _ops(rows, most, of, walked, places, form)
+            text = _aligned(ops)
+            if max(map(len, text)) <= width:
+                break
+        else:
+            text = _fitted(ops, width)
     return "\n".join([*text, "", *_aligned(table)])
 
 
@@ -75,21 +79,23 @@ Line: TypeAlias = list[str] | str  # cells, or a text across all columns
 class _Form(NamedTuple):
     """How much room a table takes."""
 
-    inputs: int = 0  # 0: whole names; 1: `.weight`, of the layer that made the row; 2: `…` for all of the layer's
+    inputs: int = 0  # 0: whole names; 1: `.weight` for a parameter of the row's layer; 2: rows and leaves of others
     place: bool = False  # a column for where an op is to be read
     line: bool = True  # a column for the user's lines, which else stand under their rows
     longest: int = 1000  # a longer title stands above its row
 
 
-_FORMS = (
-    _Form(place=True),
-    _Form(),
-    _Form(inputs=1, line=False),
-    _Form(inputs=2, line=False),
-    _Form(inputs=1, line=False, longest=22),
-    _Form(inputs=2, line=False, longest=22),
-)
-"""From wide to narrow."""
+_LONGEST = 16  # a title that is no longer never stands above its row
+
+
+def _forms(rows: Sequence[Row]) -> Iterator[_Form]:
+    """From wide to narrow."""
+    yield _Form(place=True)
+    yield _Form()
+    longest, *shorter = sorted({len(row.title) for row in rows}, reverse=True)
+    for n in (longest, *(n for n in shorter if n > _LONGEST), _LONGEST):
+        yield _Form(inputs=1, line=False, longest=n)
+        yield _Form(inputs=2, line=False, longest=n)
 
 
 def _ops(rows: Sequence[Row], most: int | None, of: str, walked: bool, places: bool, form: _Form) -> list[Line]:
@@ -132,16 +138,14 @@ def _array(entry: Row | LeafRow, of: str) -> str:
 
 
 def _inputs(row: Row, short: int) -> list[str]:
-    """What the op read, as `_Form.inputs` says."""
+    """What the op read, as `_Form.inputs` says; `…` is what is left out."""
     names: list[str] = []
     for name in row.inputs:
-        own = row.layer and str(name).startswith(f"{row.layer}.")
-        if not (own and short):
-            names.append("-" if name is None else str(name))
-        elif short == 1:
-            names.append(str(name)[len(row.layer) :])
-        elif "…" not in names:
-            names.append("…")
+        own = bool(row.layer) and str(name).startswith(f"{row.layer}.")
+        if short == 2 and (own or name is None):
+            names += ["…"] * ("…" not in names)
+        else:
+            names.append("-" if name is None else str(name)[len(row.layer) :] if short and own else str(name))
     return names
 
 
