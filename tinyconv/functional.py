@@ -1,9 +1,14 @@
-"""Functions of neural networks, with torch's names and arguments. Each fills in its geometry and applies an op."""
+"""Functions of neural networks, with the names and arguments of `torch.nn.functional`.
+
+Each checks and completes its arguments, then applies an op of `tinyconv.ops`, which has the formula and the gradients.
+Images are (N, C, H, W): examples, channels, rows, columns. Tensors on different devices raise DeviceError everywhere.
+In the examples `F` is `tinyconv.functional`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -16,11 +21,13 @@ from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import GraphError, ShapeError
 from tinyconv.host.user_frame import warn
 from tinyconv.ops.norm import move_statistics
-from tinyconv.shapes import Pair, pair, same_padding
+from tinyconv.shapes import Pair, check_broadcast, pair, same_padding
 from tinyconv.tensor.creation import rand_like, tensor
 from tinyconv.tensor.tensor import Tensor, apply, unary, wrap
 
 Size: TypeAlias = int | Sequence[int]
+OutputSize: TypeAlias = int | Sequence[int | None]
+Padding: TypeAlias = Size | Literal["same", "valid"]
 Reduction: TypeAlias = Literal["none", "mean", "sum"]
 
 
@@ -32,14 +39,27 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Size = 1,
-    padding: Size | Literal["same", "valid"] = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
     """Cross-correlate images (N, C, H, W) with filters (F, C / groups, KH, KW): (N, F, OH, OW).
 
-    OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding="same"` keeps the size (stride 1 only),
-    "valid" is none. See `ops.Conv2d` for the formula and its gradients.
+    OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, and OW likewise. `ops.Conv2d` has the formula and
+    its gradients. Like `torch.nn.functional.conv2d`.
+
+        F.conv2d(tc.randn(8, 3, 32, 32), tc.randn(16, 3, 5, 5), padding=2).shape  # (8, 16, 32, 32)
+
+    Args:
+        input: Images (N, C, H, W), floating point.
+        weight: Filters (F, C / groups, KH, KW), of the dtype of the input.
+        bias: One number per filter, (F,), of the same dtype; or None.
+        stride: Step between windows. Like `padding` and `dilation` a number or a pair (height, width).
+        padding: Zeros on each side. "same" keeps the size (stride 1 only), "valid" is 0.
+        dilation: Step between the elements of a filter.
+        groups: Number of groups that channels and filters are split into; a filter sees the channels of its group.
+
+    Raises ShapeError where shapes or geometry do not fit, and DtypeError where dtypes differ or are not floating point.
     """
     return _conv2d(ops.Conv2d, input, weight, bias, stride, padding, dilation, groups)
 
@@ -50,7 +70,7 @@ def _conv2d(
     weight: Tensor,
     bias: Tensor | None,
     stride: Size,
-    padding: Size | Literal["same", "valid"],
+    padding: Padding,
     dilation: Size,
     groups: int,
     **further: Any,
@@ -72,8 +92,17 @@ def _conv2d(
     return apply(op, input, weight, bias, **geometry, **further)
 
 
-def conv_padding(padding: Size | Literal["same", "valid"], strides: Pair) -> Pair | Literal["same"]:
-    """A convolution's `padding` as a pair of numbers, or "same", which needs the kernel and stride 1."""
+def conv_padding(padding: Padding, strides: Pair) -> Pair | Literal["same"]:
+    """The `padding` of a convolution as a pair of numbers; "same" stays "same", for it depends on the kernel.
+
+        F.conv_padding("valid", (2, 2))  # (0, 0)
+
+    Args:
+        padding: A number, a pair (height, width), "same" or "valid".
+        strides: The stride of the convolution, a pair.
+
+    Raises ShapeError where the stride is not 1 with "same", and where numbers are negative or not whole.
+    """
     if padding == "same":
         if strides != (1, 1):
             raise ShapeError(f"conv2d: padding='same' keeps the size, which stride {strides} does not; give numbers")
@@ -84,13 +113,43 @@ def conv_padding(padding: Size | Literal["same", "valid"], strides: Pair) -> Pai
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x weight^T + bias: (..., I) with weight (O, I) and bias (O,) gives (..., O)."""
+    """y = x weight^T + bias: (..., I) with weight (O, I) gives (..., O). Like `torch.nn.functional.linear`.
+
+        F.linear(tc.randn(8, 20), tc.randn(5, 20), tc.randn(5)).shape  # (8, 5)
+
+    Args:
+        input: x, (..., I), floating point.
+        weight: (O, I), of the dtype of the input.
+        bias: (O,), of the same dtype; or None.
+
+    Raises ShapeError where sizes do not fit, and DtypeError where dtypes differ or are not floating point.
+    """
     return apply(ops.Linear, input, weight, bias)
 
 
 # --- pooling --------------------------------------------------------------------------------------------------------
 
 
+@overload
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any: ...
 def max_pool2d(
     input: Tensor,
     kernel_size: Size,
@@ -100,9 +159,22 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The maximum of every window of images (N, C, H, W); stride is the kernel size unless given.
+    """The maximum of every window of images: (N, C, H, W) gives (N, C, OH, OW). Like `torch.nn.functional.max_pool2d`.
 
-    With `return_indices` also where it was, as h * W + w (int64).
+    OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, and OW likewise. NaN is larger than every number.
+
+        F.max_pool2d(tc.randn(8, 3, 32, 32), 2).shape  # (8, 3, 16, 16)
+
+    Args:
+        input: Images (N, C, H, W), floating point.
+        kernel_size: Size of a window. Like `stride`, `padding` and `dilation` a number or a pair (height, width).
+        stride: Step between windows; the kernel size unless given.
+        padding: Rows and columns of -inf on each side, at most half the kernel.
+        dilation: Step between the elements of a window.
+        ceil_mode: Round OH and OW up: the last window may hang over the end.
+        return_indices: Return also where each maximum is, as h * W + w: int64, of the shape of the output.
+
+    Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
     """
     geometry = _max_pool(kernel_size, stride, padding, dilation, ceil_mode)
     y, place = apply(ops.MaxPool2d, input, **geometry)
@@ -125,7 +197,23 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of every window of images (N, C, H, W); stride is the kernel size unless given."""
+    """The mean of every window of images: (N, C, H, W) gives (N, C, OH, OW). Like `torch.nn.functional.avg_pool2d`.
+
+    OH = floor((H + 2 padding - KH) / stride) + 1, and OW likewise.
+
+        F.avg_pool2d(tc.ones(1, 1, 2, 2), 2).tolist()  # [[[[1.0]]]]
+
+    Args:
+        input: Images (N, C, H, W), floating point.
+        kernel_size: Size of a window. Like `stride` and `padding` a number or a pair (height, width).
+        stride: Step between windows; the kernel size unless given.
+        padding: Rows and columns of zeros on each side, at most half the kernel.
+        ceil_mode: Round OH and OW up: the last window may hang over the end.
+        count_include_pad: Count the zeros of the padding as elements of a window.
+        divisor_override: Divide the sum of a window by this number, not by that of its elements.
+
+    Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
+    """
     kernel, strides = _window("avg_pool2d", kernel_size, stride)
     if divisor_override == 0:
         raise ShapeError("avg_pool2d: divisor_override must not be 0")
@@ -140,13 +228,41 @@ def avg_pool2d(
     )
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """The means of OH x OW cells that cover images (N, C, H, W), whatever their size; None keeps an axis."""
+def adaptive_avg_pool2d(input: Tensor, output_size: OutputSize) -> Tensor:
+    """The means of OH x OW cells that cover images of any size: (N, C, H, W) gives (N, C, OH, OW).
+
+    Row i of the cells covers rows floor(i H / OH) to ceil((i + 1) H / OH). Like
+    `torch.nn.functional.adaptive_avg_pool2d`.
+
+        F.adaptive_avg_pool2d(tc.randn(8, 3, 13, 17), 4).shape  # (8, 3, 4, 4)
+
+    Args:
+        input: Images (N, C, H, W), floating point.
+        output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
+
+    Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
+    """
     return apply(ops.AdaptiveAvgPool2d, input, out=_adaptive("adaptive_avg_pool2d", input, output_size))
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """The maxima of OH x OW cells that cover images (N, C, H, W); with `return_indices` also where, as h * W + w."""
+@overload
+def adaptive_max_pool2d(input: Tensor, output_size: OutputSize, return_indices: Literal[False] = False) -> Tensor: ...
+@overload
+def adaptive_max_pool2d(input: Tensor, output_size: OutputSize, return_indices: bool = False) -> Any: ...
+def adaptive_max_pool2d(input: Tensor, output_size: OutputSize, return_indices: bool = False) -> Any:
+    """The maxima of OH x OW cells that cover images of any size: (N, C, H, W) gives (N, C, OH, OW).
+
+    The cells are those of `adaptive_avg_pool2d`. Like `torch.nn.functional.adaptive_max_pool2d`.
+
+        F.adaptive_max_pool2d(tc.randn(8, 3, 13, 17), (4, None)).shape  # (8, 3, 4, 17)
+
+    Args:
+        input: Images (N, C, H, W), floating point.
+        output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
+        return_indices: Return also where each maximum is, as h * W + w: int64, of the shape of the output.
+
+    Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
+    """
     y, place = apply(ops.AdaptiveMaxPool2d, input, out=_adaptive("adaptive_max_pool2d", input, output_size))
     return (y, place) if return_indices else y
 
@@ -167,64 +283,135 @@ def _max_pool(kernel_size: Size, stride: Size | None, padding: Size, dilation: S
     }
 
 
-def _adaptive(name: str, input: Tensor, output_size: Any) -> tuple[int, int]:
+def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
     ops.conv.check_images(name, input.array)
+    size: Any = output_size
     if isinstance(output_size, Sequence) and len(output_size) == 2:
-        output_size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
-    return pair(output_size, f"{name}: output_size", minimum=1)
+        size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
+    return pair(size, f"{name}: output_size", minimum=1)
 
 
 # --- activations ----------------------------------------------------------------------------------------------------
 
 
 def relu(input: Tensor) -> Tensor:
-    """max(x, 0)."""
+    """max(x, 0), with gradient 0 at 0. NaN stays NaN. Like `torch.nn.functional.relu`.
+
+        F.relu(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
+
+    Args:
+        input: x, of any shape; the output has its dtype.
+    """
     return input.relu()
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
+    """x where x > 0, else negative_slope * x (Maas et al., 2013). Like `torch.nn.functional.leaky_relu`.
+
+        F.leaky_relu(tc.tensor([-1.0, 2.0]), 0.5).tolist()  # [-0.5, 2.0]
+
+    Args:
+        input: x, of any shape; integers become float32.
+        negative_slope: The slope on the left of 0.
+    """
     return unary(ops.LeakyRelu, input, slope=negative_slope)
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
-    """x times the probability that a standard normal is below x; "tanh" is a cheaper approximation."""
+    """x times the probability that a standard normal number is below x (Hendrycks & Gimpel, arXiv:1606.08415).
+
+    Like `torch.nn.functional.gelu`.
+
+        F.gelu(tc.tensor([0.0, 10.0])).tolist()  # [0.0, 10.0]
+
+    Args:
+        input: x, of any shape; integers become float32.
+        approximate: "none", or "tanh" for a cheaper approximation (section 2 of the paper).
+
+    Raises ValueError where `approximate` is neither.
+    """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return unary(ops.Gelu if approximate == "none" else ops.GeluTanh, input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + e^-x)."""
+    """1 / (1 + e^-x), without overflow. Like `torch.nn.functional.sigmoid`.
+
+        F.sigmoid(tc.tensor([0.0])).tolist()  # [0.5]
+
+    Args:
+        input: x, of any shape; integers become float32.
+    """
     return input.sigmoid()
 
 
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent. Like `torch.nn.functional.tanh`.
+
+        F.tanh(tc.tensor([0.0])).tolist()  # [0.0]
+
+    Args:
+        input: x, of any shape; integers become float32.
+    """
     return input.tanh()
 
 
 def silu(input: Tensor) -> Tensor:
-    """x sigmoid(x)."""
+    """x sigmoid(x) (Elfwing et al., arXiv:1702.03118). Like `torch.nn.functional.silu`.
+
+        F.silu(tc.tensor([0.0])).tolist()  # [0.0]
+
+    Args:
+        input: x, of any shape; integers become float32.
+    """
     return unary(ops.Silu, input)
 
 
 def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
-    """e^x / sum e^x along `dim`, of x in `dtype` if one is given."""
+    """e^x / sum e^x along `dim`, without overflow. Like `torch.nn.functional.softmax`.
+
+        F.softmax(tc.zeros(2, 4), dim=1).tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+
+    Args:
+        input: x, of any shape; integers become float32.
+        dim: The axis along which the output adds up to 1.
+        dtype: The dtype to compute in; that of the input unless given.
+
+    Raises ShapeError for an axis that does not exist.
+    """
     return input.softmax(dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
-    """x - ln sum e^x along `dim`, of x in `dtype` if one is given."""
+    """x - ln sum e^x along `dim`, without overflow. Like `torch.nn.functional.log_softmax`.
+
+        F.log_softmax(tc.zeros(2, 4), dim=1).exp().tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+
+    Args:
+        input: x, of any shape; integers become float32.
+        dim: The axis along which e^output adds up to 1.
+        dtype: The dtype to compute in; that of the input unless given.
+
+    Raises ShapeError for an axis that does not exist.
+    """
     return input.log_softmax(dim, dtype)
 
 
 # --- several at once ------------------------------------------------------------------------------------------------
-# What `nn.chain` makes of layers that follow each other. Values and gradients are those of the separate functions.
+# `nn.chain` runs layers that follow each other by these. Values and gradients are those of the separate functions.
 
 
 def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """relu(linear(input, weight, bias))."""
+    """relu(linear(input, weight, bias)) as one op: (..., I) gives (..., O).
+
+        F.linear_relu(tc.randn(8, 20), tc.randn(5, 20)).shape  # (8, 5)
+
+    Args:
+        input, weight, bias: As in `linear`.
+
+    Raises ShapeError and DtypeError as `linear` does.
+    """
     return apply(ops.LinearRelu, input, weight, bias)
 
 
@@ -233,11 +420,19 @@ def conv2d_relu(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Size = 1,
-    padding: Size | Literal["same", "valid"] = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """relu(conv2d(input, ...))."""
+    """relu(conv2d(input, ...)) as one op: (N, C, H, W) gives (N, F, OH, OW).
+
+        F.conv2d_relu(tc.randn(8, 3, 32, 32), tc.randn(16, 3, 5, 5)).shape  # (8, 16, 28, 28)
+
+    Args:
+        input, weight, bias, stride, padding, dilation, groups: As in `conv2d`.
+
+    Raises ShapeError and DtypeError as `conv2d` does.
+    """
     return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -249,7 +444,15 @@ def relu_max_pool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """max_pool2d(relu(input), ...)."""
+    """max_pool2d(relu(input), ...) as one op: (N, C, H, W) gives (N, C, OH, OW).
+
+        F.relu_max_pool2d(tc.randn(8, 3, 32, 32), 2).shape  # (8, 3, 16, 16)
+
+    Args:
+        input, kernel_size, stride, padding, dilation, ceil_mode: As in `max_pool2d`.
+
+    Raises ShapeError and DtypeError as `max_pool2d` does.
+    """
     return apply(ops.ReluMaxPool2d, input, **_max_pool(kernel_size, stride, padding, dilation, ceil_mode))
 
 
@@ -264,11 +467,20 @@ def conv2d_relu_max_pool2d(
     ceil_mode: bool = False,
     *,
     stride: Size = 1,
-    padding: Size | Literal["same", "valid"] = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
 ) -> Tensor:
-    """max_pool2d(relu(conv2d(input, weight, bias, stride, ...)), kernel_size, pool_stride, ...)."""
+    """max_pool2d(relu(conv2d(input, ...)), ...) as one op: (N, C, H, W) gives (N, F, OH, OW) of the pooling.
+
+        F.conv2d_relu_max_pool2d(tc.randn(8, 3, 32, 32), tc.randn(16, 3, 5, 5), None, 2).shape  # (8, 16, 14, 14)
+
+    Args:
+        input, weight, bias, stride, padding, dilation, groups: As in `conv2d`.
+        kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode: As in `max_pool2d`.
+
+    Raises ShapeError and DtypeError as `conv2d` and `max_pool2d` do.
+    """
     pool = _max_pool(kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode)
     return _conv2d(ops.Conv2dReluMaxPool2d, input, weight, bias, stride, padding, dilation, groups, pool=pool)
 
@@ -286,10 +498,24 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Standardise each channel of (N, C, ...): with its own statistics in training, else with the running ones.
+    """Standardise each channel of (N, C, ...), then scale and shift it (Ioffe & Szegedy, arXiv:1502.03167).
 
-    In training the running statistics, if given, move by `momentum` towards those of the batch (the variance with
-    n - 1), in place.
+    In training with the mean and variance of the batch, else with the running ones. In training the running ones, if
+    given, move in place by `momentum` towards those of the batch (there the variance divides by n - 1). Like
+    `torch.nn.functional.batch_norm`.
+
+        F.batch_norm(tc.randn(8, 3, 5, 5), None, None, training=True).shape  # (8, 3, 5, 5)
+
+    Args:
+        input: (N, C, ...), floating point.
+        running_mean, running_var: (C,), of the same dtype, and without gradient; None only in training.
+        weight, bias: Scale and shift, (C,), of the same dtype; None is 1 and 0.
+        training: Whether to use the statistics of the batch.
+        momentum: The part of a running statistic that the batch replaces.
+        eps: Added to the variance, so that no channel is divided by 0.
+
+    Raises ShapeError where sizes do not fit, running statistics are missing, or a batch in training has one value per
+    channel; DtypeError where dtypes differ or are not floating point; GraphError where running statistics require grad.
     """
     if not training and (running_mean is None or running_var is None):
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
@@ -316,13 +542,38 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Standardise over the last axes, those of `normalized_shape`."""
+    """Standardise each example over its last axes, then scale and shift (Ba, Kiros & Hinton, arXiv:1607.06450).
+
+    Like `torch.nn.functional.layer_norm`.
+
+        F.layer_norm(tc.randn(8, 5, 20), 20).shape  # (8, 5, 20)
+
+    Args:
+        input: (..., *normalized_shape), floating point.
+        normalized_shape: The sizes of the axes to standardise over; a number is the last axis alone.
+        weight, bias: Scale and shift, of shape `normalized_shape` and the same dtype; None is 1 and 0.
+        eps: Added to the variance, so that nothing is divided by 0.
+
+    Raises ShapeError where sizes do not fit, and DtypeError where dtypes differ or are not floating point.
+    """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=eps)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014)."""
+    """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014).
+
+    The random numbers are those of `tinyconv.manual_seed`. Like `torch.nn.functional.dropout`.
+
+        F.dropout(tc.ones(2), p=1.0).tolist()  # [0.0, 0.0]
+
+    Args:
+        input: Any shape, float32 or float64.
+        p: The probability that an element becomes 0.
+        training: Where False, the input comes back as it is.
+
+    Raises ValueError where `p` is not between 0 and 1, and DtypeError in training for an input of another dtype.
+    """
     p = float(p)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is a probability, 0 to 1, got {p}")
@@ -337,10 +588,18 @@ def pad(
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant",
     value: float = 0.0,
 ) -> Tensor:
-    """Pad the last axes: `pad` = (before, after) of the last axis, then of the one before it, and so on.
+    """Pad the last axes, or crop them where a number is negative. Like `torch.nn.functional.pad`.
 
-    A negative number crops. "constant" fills with `value`, "reflect" mirrors without repeating the edge, "replicate"
-    repeats the edge, "circular" wraps around.
+        F.pad(tc.tensor([1.0, 2.0]), (1, 2)).tolist()  # [0.0, 1.0, 2.0, 0.0, 0.0]
+
+    Args:
+        input: A tensor of any shape and dtype.
+        pad: (before, after) of the last axis, then of the one before it, and so on.
+        mode: "constant" fills with `value`, "reflect" mirrors without repeating the edge, "replicate" repeats the edge,
+            and "circular" wraps around.
+        value: The number that "constant" fills with.
+
+    Raises ShapeError where `pad` does not fit the axes, and ValueError for another mode.
     """
     pad = list(pad)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
@@ -368,7 +627,7 @@ def pad(
 
 
 def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """One axis continued at both ends by its own elements: a lookup of which element stands where."""
+    """Continue one axis at both ends by its own elements: look up which of them each position takes."""
     n = input.shape[axis]
     limit = {"reflect": n - 1, "replicate": None, "circular": n}
     if mode not in limit:
@@ -384,7 +643,7 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         )
     positions = range(-before, n + after)
     if mode == "circular":
-        first, last = max(-before, 0), n - max(-after, 0)  # what is cropped does not come back at the other end
+        first, last = max(-before, 0), n - max(-after, 0)  # what is cropped must not come back at the other end
         source = [first + (i - first) % (last - first) for i in positions]
     elif mode == "replicate":
         source = [min(max(i, 0), n - 1) for i in positions]
@@ -404,13 +663,25 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross-entropy of logits (N, C) or (N, C, ...) with class indices (N, ...), or with probabilities like the logits.
+    """Cross-entropy of softmax(input) with class indices or probabilities. Like `torch.nn.functional.cross_entropy`.
 
-    `input` are logits: softmax is part of this function. `weight` (C,) weighs the classes, `ignore_index` is a target
-    that does not count, `label_smoothing` e mixes targets with e of the uniform distribution. "mean" divides by the
-    weights of the targets (for probabilities, by N).
+    `input` are logits: softmax is part of this function. It warns of logits that come straight out of softmax; the
+    tape shows it that, so only while it records.
 
-    Logits that come straight out of softmax are warned of; they are known by the tape, so only while it records.
+        F.cross_entropy(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+
+    Args:
+        input: Logits (N, C), (N, C, ...) or (C,), floating point.
+        target: Class indices (N, ...), integers; or probabilities, of the shape and dtype of the input.
+        weight: A weight for each class, (C,), of the same dtype.
+        ignore_index: A class index that does not count.
+        reduction: "mean" divides by the weights of the targets (for probabilities, by N), "sum" adds up, "none" gives
+            a loss for each target: (N, ...).
+        label_smoothing: The part e of a target that is spread evenly over the classes (Szegedy et al.,
+            arXiv:1512.00567).
+
+    Raises ShapeError where shapes do not fit or an index is not a class (on a GPU indices are not checked), DtypeError
+    where dtypes do not fit, ValueError for another reduction or smoothing, and GraphError where `weight` requires grad.
     """
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
@@ -447,7 +718,20 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The negative log-likelihood of class indices (N, ...) under log-probabilities (N, C, ...)."""
+    """Negative log-likelihood of class indices under log-probabilities. Like `torch.nn.functional.nll_loss`.
+
+        F.nll_loss(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+
+    Args:
+        input: Log-probabilities (N, C), (N, C, ...) or (C,), floating point.
+        target: Class indices (N, ...), integers.
+        weight: A weight for each class, (C,), of the dtype of the input.
+        ignore_index: A class index that does not count.
+        reduction: "mean" divides by the weights of the targets, "sum" adds up, "none" gives a loss for each target.
+
+    Raises ShapeError where shapes do not fit or an index is not a class (on a GPU indices are not checked), DtypeError
+    where dtypes do not fit, ValueError for another reduction, and GraphError where `weight` requires grad.
+    """
     _check_reduction("nll_loss", reduction)
     if input.ndim == 1:
         loss = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction)
@@ -457,12 +741,34 @@ def nll_loss(
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """(x - target)^2."""
+    """(input - target)^2. Like `torch.nn.functional.mse_loss`.
+
+        F.mse_loss(tc.zeros(4), tc.full((4,), 3.0)).item()  # 9.0
+
+    Args:
+        input: Any shape, floating point.
+        target: The same shape and dtype; another shape is broadcast, with a warning.
+        reduction: "mean", "sum", or "none" for a loss of each element.
+
+    Raises ShapeError where shapes do not broadcast, DtypeError where dtypes differ or are not floating point, and
+    ValueError for another reduction.
+    """
     return _elementwise_loss("mse_loss", ops.MseLoss, input, target, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """|x - target|."""
+    """|input - target|. Like `torch.nn.functional.l1_loss`.
+
+        F.l1_loss(tc.zeros(4), tc.full((4,), 3.0)).item()  # 3.0
+
+    Args:
+        input: Any shape, floating point.
+        target: The same shape and dtype; another shape is broadcast, with a warning.
+        reduction: "mean", "sum", or "none" for a loss of each element.
+
+    Raises ShapeError where shapes do not broadcast, DtypeError where dtypes differ or are not floating point, and
+    ValueError for another reduction.
+    """
     return _elementwise_loss("l1_loss", ops.L1Loss, input, target, reduction)
 
 
@@ -473,9 +779,21 @@ def binary_cross_entropy_with_logits(
     reduction: Reduction = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy of sigmoid(x) with probabilities of the same shape, without overflow.
+    """Cross-entropy of sigmoid(input) with probabilities, without overflow.
 
-    `weight` and `pos_weight` (of the positive class) broadcast against the input.
+    Like `torch.nn.functional.binary_cross_entropy_with_logits`.
+
+        F.binary_cross_entropy_with_logits(tc.zeros(4), tc.ones(4)).exp().item()  # 2.0
+
+    Args:
+        input: Logits of any shape, floating point.
+        target: Probabilities, of the shape and dtype of the input.
+        weight: A weight for each element; it must broadcast to the input.
+        reduction: "mean", "sum", or "none" for a loss of each element.
+        pos_weight: A weight for the positive class; it must broadcast to the input.
+
+    Raises ShapeError where shapes do not fit, DtypeError where dtypes differ or are not floating point, ValueError for
+    another reduction, and GraphError where a weight requires grad.
     """
     _check_reduction("binary_cross_entropy_with_logits", reduction)
     _constant("binary_cross_entropy_with_logits", "weight", weight)
@@ -485,6 +803,7 @@ def binary_cross_entropy_with_logits(
 
 def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     _check_reduction(name, reduction)
+    check_broadcast(name, input, target)
     if input.shape != target.shape:
         warn(f"{name}: input is {input.shape} and target {target.shape}; they are broadcast, which is rarely meant")
     return apply(op, input, target, reduction=reduction)
@@ -496,6 +815,6 @@ def _check_reduction(name: str, reduction: str) -> None:
 
 
 def _constant(name: str, what: str, tensor: Tensor | None) -> None:
-    """Refuse to record what would silently get no gradient."""
+    """Refuse a tensor that requires grad where its gradient would silently be missing."""
     if tensor is not None and tensor.requires_grad and is_grad_enabled():
         raise GraphError(f"{name}: {what} is a constant here and has no gradient; use {what}.detach()")

@@ -14,13 +14,23 @@ from tinyconv.nn.layers import Conv2d, Linear, MaxPool2d, ReLU
 from tinyconv.nn.module import Module
 from tinyconv.tensor.tensor import Tensor
 
+__all__ = ["chain"]
+
 
 def chain(x: Any, *modules: Module) -> Any:
-    """modules[-1](... modules[1](modules[0](x))).
+    """Call modules one after another: modules[-1](... modules[1](modules[0](x))).
 
     A convolution or a linear layer, a ReLU and a max-pooling that follow each other run as one op, recorded under the
     first of them, where that op has a variant that gains by it (see `tinyconv.using`). The types decide: a class
-    derived from one of these layers runs by itself. Under `detect_anomaly` all of them do.
+    derived from one of these layers runs by itself. Under `detect_anomaly` each of them runs by itself.
+
+        nn.chain(tc.zeros(8, 20), nn.Linear(20, 5), nn.ReLU()).shape  # (8, 5)
+
+    Args:
+        x: What the first module takes.
+        modules: Any modules; without one `x` comes back.
+
+    Raises what the modules raise.
     """
     apart = context.get().observer is not None or not isinstance(x, Tensor)
     rest = list(modules)
@@ -32,14 +42,14 @@ def chain(x: Any, *modules: Module) -> Any:
             try:
                 x = rest[0].within(together, x, *rest[:count])
             except TinyconvError:
-                for module in rest[:count]:  # which will say which of them is at fault
+                for module in rest[:count]:  # one by one, so that the error names the one at fault
                     x = module(x)
         del rest[:count]
     return x
 
 
 def _together(modules: Sequence[Module]) -> tuple[Callable[..., Tensor] | None, int]:
-    """The function that runs the first few of these modules at once, and how many; None for the first alone."""
+    """The function that runs the first of these modules as one op, and how many; None, 1 where there is none."""
     kinds = tuple([type(module) for module in modules[:3]])
     while len(kinds) > 1:
         op, function = _TOGETHER.get(kinds, (None, None))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, Self, overload
 
 from tinyconv.nn.chain import chain
 from tinyconv.nn.module import Module
 
+__all__ = ["ModuleList", "Sequential"]
+
 
 class _Ordered(Module):
-    """Children that can be counted, indexed and sliced."""
+    """The base of Sequential and ModuleList: children that can be counted, replaced and appended to."""
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -19,22 +21,33 @@ class _Ordered(Module):
     def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, index: Any) -> Any:
-        return list(self.children())[index]
-
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(list(self._modules)[index], module)
 
-    def append(self, module: Module) -> _Ordered:
-        """Add a module at the end."""
+    def append(self, module: Module) -> Self:
+        """Add a module at the end, and return this container. Raises TypeError where it is not a Module."""
         name = next(str(n) for n in count(len(self)) if str(n) not in self._modules)  # a slice [1:] has no "0"
         self.add_module(name, module)
         return self
 
 
 class Sequential(_Ordered):
-    """One module after another, by `chain`: `Sequential(a, b, c)` or `Sequential({"name": a, ...})`."""
+    """Modules called one after another, by `chain`, each with the output of the one before. Like `torch.nn.Sequential`.
 
+    An index gives a module, a slice a Sequential of the same modules under the same names.
+
+        nn.Sequential(nn.Linear(20, 5), nn.ReLU())(tc.zeros(8, 20)).shape  # (8, 5)
+
+    Args:
+        modules: Any number of modules, which get the names "0", "1" and so on; or one mapping of names and modules.
+
+    Raises TypeError where one is not a Module.
+    """
+
+    @overload
+    def __init__(self, *modules: Module) -> None: ...
+    @overload
+    def __init__(self, modules: Mapping[str, Module], /) -> None: ...
     def __init__(self, *modules: Any) -> None:
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
@@ -44,30 +57,48 @@ class Sequential(_Ordered):
         for name, module in named:
             self.add_module(name, module)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):  # the modules keep their names, and so the keys of their state
-            # Not type(self): a subclass has an __init__ of its own, which takes widths and not modules.
-            return Sequential(dict(list(self._modules.items())[index]))
-        return super().__getitem__(index)
+            # Not type(self): a subclass may have an __init__ of its own, which takes widths and not modules.
+            return Sequential(dict(list(self.named_children())[index]))
+        return list(self.children())[index]
 
     def forward(self, x: Any) -> Any:
         return chain(x, *self.children())
 
 
 class ModuleList(_Ordered):
-    """A list of modules whose parameters are found. It has no forward of its own."""
+    """A list of modules, whose parameters `parameters()` finds. It has no forward. Like `torch.nn.ModuleList`.
+
+    An index gives a module, a slice a ModuleList.
+
+        len(nn.ModuleList([nn.Linear(20, 5), nn.ReLU()]))  # 2
+
+    Args:
+        modules: The modules.
+
+    Raises TypeError where one is not a Module.
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
         for module in modules:
             self.append(module)
 
-    def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return ModuleList(found) if isinstance(index, slice) else found
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        children = list(self.children())
+        return ModuleList(children[index]) if isinstance(index, slice) else children[index]
 
-    def extend(self, modules: Iterable[Module]) -> ModuleList:
-        """Add several modules at the end."""
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add several modules at the end, and return this list. Raises TypeError where one is not a Module."""
         for module in modules:
             self.append(module)
         return self

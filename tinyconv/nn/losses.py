@@ -1,4 +1,4 @@
-"""Losses as modules; the functions of the same name in `functional` say what they compute."""
+"""Losses as modules, with torch's names and arguments; the functions in `functional` say what they compute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from tinyconv.functional import Reduction
 from tinyconv.nn.module import Module
 from tinyconv.tensor.tensor import Tensor
 
+__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
+
 
 class _Loss(Module):
+    """The base of the losses: a weight, moved with the module but not saved, and a reduction."""
+
     weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, reduction: Reduction = "mean") -> None:
@@ -21,7 +25,20 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """Softmax and cross-entropy of logits (N, C, ...) with class indices (N, ...) or probabilities."""
+    """Softmax and cross-entropy of logits (N, C, ...) with class indices (N, ...) or probabilities (N, C, ...).
+
+    `functional.cross_entropy` says what it computes. Like `torch.nn.CrossEntropyLoss`.
+
+        nn.CrossEntropyLoss()(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+
+    Args:
+        weight: A weight for each class, (C,), of the dtype of the logits. It is a buffer, but not saved.
+        ignore_index: A class index that does not count.
+        reduction: "mean", "sum", or "none" for a loss of each target.
+        label_smoothing: The part of a target that is spread evenly over the classes.
+
+    A call raises what `functional.cross_entropy` does.
+    """
 
     def __init__(
         self,
@@ -38,7 +55,17 @@ class CrossEntropyLoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """Negative log-likelihood of class indices under log-probabilities (N, C, ...)."""
+    """Negative log-likelihood of class indices (N, ...) under log-probabilities (N, C, ...). Like `torch.nn.NLLLoss`.
+
+        nn.NLLLoss()(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+
+    Args:
+        weight: A weight for each class, (C,), of the dtype of the input. It is a buffer, but not saved.
+        ignore_index: A class index that does not count.
+        reduction: "mean", "sum", or "none" for a loss of each target.
+
+    A call raises what `functional.nll_loss` does.
+    """
 
     def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean") -> None:
         super().__init__(weight, reduction)
@@ -49,7 +76,15 @@ class NLLLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """(x - target)^2."""
+    """(input - target)^2 of two tensors of one shape and dtype. Like `torch.nn.MSELoss`.
+
+        nn.MSELoss()(tc.zeros(4), tc.full((4,), 3.0)).item()  # 9.0
+
+    Args:
+        reduction: "mean", "sum", or "none" for a loss of each element.
+
+    A call raises what `functional.mse_loss` does.
+    """
 
     def __init__(self, reduction: Reduction = "mean") -> None:
         super().__init__(None, reduction)
@@ -59,14 +94,32 @@ class MSELoss(_Loss):
 
 
 class L1Loss(MSELoss):
-    """|x - target|."""
+    """|input - target| of two tensors of one shape and dtype. Like `torch.nn.L1Loss`.
+
+        nn.L1Loss()(tc.zeros(4), tc.full((4,), 3.0)).item()  # 3.0
+
+    Args:
+        reduction: "mean", "sum", or "none" for a loss of each element.
+
+    A call raises what `functional.l1_loss` does.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Sigmoid and binary cross-entropy with probabilities."""
+    """Cross-entropy of sigmoid(logits) with probabilities of their shape. Like `torch.nn.BCEWithLogitsLoss`.
+
+        nn.BCEWithLogitsLoss()(tc.zeros(4), tc.ones(4)).exp().item()  # 2.0
+
+    Args:
+        weight: A weight for each element; it must broadcast to the input. It is a buffer, but not saved.
+        reduction: "mean", "sum", or "none" for a loss of each element.
+        pos_weight: A weight for the positive class; it must broadcast to the input. It is a buffer, but not saved.
+
+    A call raises what `functional.binary_cross_entropy_with_logits` does.
+    """
 
     pos_weight: Tensor | None
 

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
 from tinyconv.arrays.backend import backend_for
+from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import Layer, context
+from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
 from tinyconv.host.user_frame import warn
 from tinyconv.tensor.convert import cuda_name, destination, to_array
-from tinyconv.tensor.inplace import rebind
+from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
 
-Self = TypeVar("Self", bound="Module")
+__all__ = ["Module", "Parameter"]
+
+P = ParamSpec("P")
+Output = TypeVar("Output")
+Output_co = TypeVar("Output_co", covariant=True)
 
 
 class Parameter(Tensor):
-    """A tensor that a module trains: it requires grad, and `module.parameters()` finds it.
+    """A tensor that a module trains: it requires grad, and `module.parameters()` finds it. Like `torch.nn.Parameter`.
 
-    `path` is the name it was last found under ("features.0.weight"), so that an optimiser can speak of it.
+        nn.Parameter(tc.ones(2)).requires_grad  # True
+
+    Args:
+        data: Numbers, nested lists, an array or a tensor; it is copied, and keeps its dtype if it has one.
+        requires_grad: Whether it is trained; False freezes it.
+
+    `path` is the name it was last found under ("features.0.weight"), for the messages of an optimiser. Raises
+    DtypeError where it requires grad and is not floating point.
     """
 
     __slots__ = ("path",)
@@ -37,14 +50,23 @@ class Parameter(Tensor):
 
 
 class LoadedKeys(NamedTuple):
-    """What `load_state_dict` did not find, and what it could not use."""
+    """What `load_state_dict` returns: the names that the state lacks, and those that the module does not have."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
+class _HasForward(Protocol[P, Output_co]):
+    """A module, as its call sees it: `model(x)` takes and returns what the model's own `forward` does."""
+
+    def forward(self, *inputs: P.args, **options: P.kwargs) -> Output_co: ...
+
+    @property
+    def within(self) -> Any: ...
+
+
 class Module:
-    """Base class of layers and models. Assign parameters, buffers and other modules as attributes, define `forward`.
+    """Base class of layers and models: assign parameters and modules as attributes, define `forward`, call the model.
 
         class Net(nn.Module):
             def __init__(self):
@@ -54,24 +76,39 @@ class Module:
             def forward(self, x):
                 return self.fc(x.flatten(1))
 
-    An error raised inside carries the path of the layer it came from (`features.0`).
+    Like `torch.nn.Module`. A buffer is a tensor of the state that is not trained: `register_buffer`. An error raised in
+    a call carries the path of the layer that it came from (`features.0`). Raises AttributeError where an attribute is
+    set before `super().__init__()`, and TypeError where a parameter, buffer or module is replaced by something else. It
+    warns of tensors that require grad but are no parameters, and of lists of modules, which `parameters()` cannot find.
     """
 
     training: bool
     replica_of: Module | None = None  # the module that this is a copy of, for another thread (`DataParallel`)
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _transient: set[str]  # names of buffers that `state_dict` leaves out
 
     def __init__(self) -> None:
-        # Not through __setattr__, which needs these.
+        # `__setattr__` needs these, so they go around it.
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set())
 
-    def forward(self, *inputs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+    if TYPE_CHECKING:
+        forward: Callable[..., Any]  # an attribute, so that a `forward` with parameters of its own overrides it
+    else:
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        def forward(self, *inputs, **options):
+            """What the module computes: each module defines its own. Call the module itself, which calls this.
+
+            Raises NotImplementedError where a module defines none.
+            """
+            raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self: _HasForward[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
         return self.within(self.forward, *inputs, **options)
 
-    def within(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-        """Run a function as this layer: what it records, and what goes wrong in it, carries the layer's path."""
+    def within(self, function: Callable[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
+        """Return `function(*inputs, **options)`, run as this layer: the tape and errors name this layer's path."""
         now = context.get()
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         token = context.set(now.inside(layer))  # the tape notes which layer ran an op
@@ -110,7 +147,7 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
         own = self.__dict__
-        if "_modules" in own:  # else __init__ has not come so far
+        if "_modules" in own:  # not before __init__ has made them
             for register in (own["_parameters"], own["_modules"], own["_buffers"]):
                 if name in register:
                     return register[name]
@@ -124,7 +161,7 @@ class Module:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
     def _put(self, register: str, name: str, value: Any) -> None:
-        if name not in self.__dict__[register]:  # what is replaced keeps its place in the order
+        if name not in self.__dict__[register]:  # a new value of the same kind keeps its place in the order
             self._forget(name)
         self.__dict__[register][name] = value
 
@@ -134,16 +171,19 @@ class Module:
         return any(register.pop(name, self) is not self for register in registers)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Name a parameter; None keeps the name for one that is not there (no bias)."""
+        """Make `parameter` the attribute `name`. None keeps the name for a missing one, such as no bias."""
         self._put("_parameters", name, parameter)
 
     def register_buffer(self, name: str, buffer: Tensor | None, persistent: bool = True) -> None:
-        """Name a tensor that belongs to the module's state but is not trained; in the state_dict if `persistent`."""
+        """Make `buffer` the attribute `name`: a tensor that moves with the module but is not trained.
+
+        The state_dict has it where `persistent` is True. None keeps the name for a missing one.
+        """
         self._put("_buffers", name, buffer)
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Name a child module."""
+        """Make `module` the child `name`. None keeps the name. Raises TypeError where it is not a Module."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(
                 f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; nn.ReLU(), not F.relu?"
@@ -151,7 +191,10 @@ class Module:
         self._put("_modules", name, module)
 
     def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with their paths: each once, or under every name it has."""
+        """This module and all below it, with their dotted paths, parents first.
+
+        Each comes once, or under every name that it has where `remove_duplicate` is False.
+        """
         seen: set[int] = set()
         pending: list[tuple[str, Module]] = [(prefix, self)]
         while pending:
@@ -162,29 +205,37 @@ class Module:
                 pending += [(_join(path, name), child) for name, child in reversed(list(module.named_children()))]
 
     def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once, parents first."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules right below this one, with their names."""
         return ((name, child) for name, child in self._modules.items() if child is not None)
 
     def children(self) -> Iterator[Module]:
+        """The modules right below this one."""
         return (child for _, child in self.named_children())
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters, each once, with their paths; which they are told, too."""
+        """All parameters, each once, with their dotted paths; only those of this module without `recurse`.
+
+        It also sets the `path` of each.
+        """
         for path, parameter in self._named("_parameters", prefix, recurse):
-            if isinstance(parameter, Parameter):  # else it stands in for one, within functional_call
+            if isinstance(parameter, Parameter):  # not the tensor that stands in for one within functional_call
                 parameter.path = path
             yield path, parameter
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once: what an optimiser takes. Only those of this module without `recurse`."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """All buffers, each once, with their paths."""
+        """All buffers, each once, with their dotted paths; only those of this module without `recurse`."""
         return self._named("_buffers", prefix, recurse)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, each once; only those of this module without `recurse`."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def _named(self, register: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
@@ -196,7 +247,7 @@ class Module:
                     yield _join(path, name), tensor
 
     def get_submodule(self, path: str) -> Module:
-        """The module at a dotted path."""
+        """The module at a dotted path, this one for "". Raises AttributeError where there is none."""
         module = self
         for name in path.split(".") if path else ():
             found = module._modules.get(name)
@@ -207,41 +258,50 @@ class Module:
 
     # Modes and places.
 
-    def train(self: Self, mode: bool = True) -> Self:
-        """Training mode: dropout drops, batch norm uses the batch's statistics."""
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training mode: dropout drops, batch norm uses the statistics of the batch. Returns this module."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self: Self) -> Self:
-        """Evaluation mode."""
+    def eval(self) -> Self:
+        """Switch to evaluation mode: dropout does nothing, batch norm uses running statistics. Returns this module."""
         return self.train(False)
 
-    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Train the parameters, or freeze them."""
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train all parameters, or freeze them. Returns this module."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Drop the gradients of all parameters, or fill them with zeros where `set_to_none` is False."""
         for parameter in self.parameters():
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
-        """Call `function` on every module, children first."""
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on this module and all below it, children first. Returns this module."""
         for child in self.children():
             child.apply(function)
         function(self)
         return self
 
-    def to(self: Self, *args: Any, device: str | None = None, dtype: Any = None, non_blocking: bool = False) -> Self:
-        """Move all parameters and buffers, in place: `model.to("cuda")`, `model.to(tinyconv.float64)`.
+    def to(
+        self,
+        *args: Tensor | Device | str | Dtype,
+        device: str | None = None,
+        dtype: Dtype = None,
+        non_blocking: bool = False,
+    ) -> Self:
+        """Move all parameters, their gradients and buffers to a device, a dtype, or those of a tensor, in place.
 
-        A dtype changes floating-point tensors only. `non_blocking`: see `Tensor.to`.
+        A dtype changes floating-point tensors only. `non_blocking`: see `Tensor.to`. Returns this module. Raises
+        DtypeError where the dtype is not floating point, and DeviceError for a device that does not exist.
+
+            model.to("cuda"), model.to(tc.float64), model.to(images)
         """
         device, dtype = destination(args, device, dtype)
         if dtype is not None and dtype.kind != "f":
@@ -256,25 +316,28 @@ class Module:
                         rebind(moving, moved, Storage())
         return self
 
-    def cpu(self: Self) -> Self:
+    def cpu(self) -> Self:
+        """Move everything to the host, like `to("cpu")`. Returns this module."""
         return self.to("cpu")
 
-    def cuda(self: Self, device: Any = None) -> Self:
-        """On a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`."""
+    def cuda(self, device: int | str | Device | None = None) -> Self:
+        """Move everything to a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`. DeviceError where there is none."""
         return self.to(cuda_name(device))
 
-    def float(self: Self) -> Self:
+    def float(self) -> Self:
+        """Make all floating-point tensors float32. Returns this module."""
         return self.to(np.float32)
 
-    def double(self: Self) -> Self:
+    def double(self) -> Self:
+        """Make all floating-point tensors float64. Returns this module."""
         return self.to(np.float64)
 
     # State.
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All parameters and persistent buffers by path, with torch's names. They share the module's memory.
+        """All parameters and persistent buffers by dotted path, with torch's names. They share the module's memory.
 
-        What is shared stands under every name it has.
+        A tensor that modules share stands under every name that it has.
         """
         state = {}
         for path, module in self.named_modules(remove_duplicate=False):
@@ -284,11 +347,13 @@ class Module:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
-        """Copy a state into this module: of tensors, PyTorch's too, or anything NumPy can read.
+        """Copy a state into this module: tensors, PyTorch's too, or anything that NumPy can read, by dotted path.
 
-        Missing, unexpected and unfitting entries raise CheckpointError before anything is changed; without `strict`
-        the first two are passed over, and returned. A batch norm's `num_batches_tracked` may be missing, as in states
-        from before PyTorch counted: it stays what it was.
+        Values are converted to the dtypes of the module. A batch norm's `num_batches_tracked` may be missing, as in
+        states from before PyTorch counted: it stays what it was. Returns the names that were missing and unexpected.
+
+        Raises CheckpointError, before anything is changed, where a shape or dtype does not fit, and where names are
+        missing or unexpected, unless `strict` is False.
         """
         check_state(state, "load_state_dict")
         own = self.state_dict()
@@ -310,7 +375,7 @@ class Module:
         for name in [name for name in state if name in own]:
             try:
                 array = arrays[name] = host_array(state[name])
-            except (TypeError, ValueError, RuntimeError) as error:  # of ours, NumPy's and PyTorch's
+            except (TypeError, ValueError, RuntimeError) as error:  # tinyconv's, NumPy's and PyTorch's
                 problems.append(f"{name}: cannot be read as an array: {error}")
                 continue
             if array.shape != own[name].shape:
@@ -329,7 +394,7 @@ class Module:
     # How it prints.
 
     def extra_repr(self) -> str:
-        """What stands in the brackets."""
+        """What `repr` shows between the brackets: the arguments, for example "p=0.5"."""
         return ""
 
     def __repr__(self) -> str:
@@ -340,7 +405,7 @@ class Module:
 
 
 def _warn_if_hidden(name: str, value: Any) -> None:
-    """Warn of what looks registered and is not: parameters() would not find it, and nothing would train it."""
+    """Warn of a value that looks registered and is not: parameters() does not find it, so nothing trains it."""
     if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
         warn(
             f"{name} is a tensor that requires grad, but no parameter: parameters() will not find it, and an optimiser "
@@ -362,11 +427,11 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-# What states may be.
+# What may be loaded.
 
 
 def check_state(state: Any, what: str) -> None:
-    """CheckpointError, signed `what`, for something that is no state at all but was likely meant to be one."""
+    """Raise CheckpointError, in the name of `what`, where `state` is not a dict, and guess what was meant."""
     if isinstance(state, Mapping):
         return
     fix = "model.state_dict() makes one"
@@ -378,8 +443,8 @@ def check_state(state: Any, what: str) -> None:
 
 
 def host_array(value: Any) -> np.ndarray[Any, Any]:
-    """A copy of `value` on the host: of a tensor, PyTorch's on any device too, or anything NumPy can read."""
-    if hasattr(value, "detach") and not isinstance(value, Tensor):  # PyTorch's, known without importing it
+    """A copy of `value` on the host: a tensor, PyTorch's on any device too, or anything that NumPy can read."""
+    if hasattr(value, "detach") and not isinstance(value, Tensor):  # PyTorch's, recognised without importing it
         value = value.detach().cpu()
         if value.is_floating_point() and value.element_size() < 4:
             value = value.float()  # NumPy has no bfloat16; float32 has all its numbers
@@ -387,7 +452,7 @@ def host_array(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _may_be_missing(name: str, state: Mapping[str, Any]) -> bool:
-    """The count of a batch norm that old states have the statistics of, but not this."""
+    """Whether `name` is the count of a batch norm whose statistics the state has: old states lack the count."""
     prefix = name.removesuffix("num_batches_tracked")
     return prefix != name and f"{prefix}running_mean" in state
 

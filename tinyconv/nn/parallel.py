@@ -1,4 +1,4 @@
-"""DataParallel: the batch in tiles, each on a thread, each with a tape of its own."""
+"""DataParallel: cut the batch into tiles, and run each on a thread, with a tape of its own."""
 
 from __future__ import annotations
 
@@ -17,28 +17,40 @@ from tinyconv.nn.module import Module
 from tinyconv.tensor.creation import Streams
 from tinyconv.tensor.tensor import Tensor, wrap
 
+__all__ = ["DataParallel"]
+
 TILE = 256
-"""Images a tile: few enough that what its ops hand on stays near a core, enough that their calls, at which threads
-wait for each other, cost little beside their work. A LeNet step of 4,096 images takes 119 ms in tiles of 64, 90 of 128,
-80 of 256, 91 of 512."""
+"""Images per tile: few enough that the outputs of its ops stay in a core's cache, and enough that the calls of the ops,
+at which threads wait for each other, cost little beside their work. A LeNet step of 4,096 images takes 119 ms in tiles
+of 64, 90 ms in tiles of 128, 80 ms in tiles of 256, and 91 ms in tiles of 512."""
 
 
 class DataParallel(Module):
-    """Run `module` on tiles of the batch, by several threads, and join the outputs: `DataParallel(model)(x)`.
+    """Run `module` on tiles of the batch, on several threads, and join the outputs. Like `torch.nn.DataParallel`.
 
-    Tensors among the arguments are cut along axis 0 into tiles of at most `tile` (256 unless given), of sizes as equal
-    as can be; everything else is given to each. Where one is enough, and on a GPU, which has threads of its own,
-    `module` itself runs. It returns one tensor with the batch first. What it computes for an image must not depend on
-    the others: the outputs, and the gradients, are then those of `module` itself, up to the rounding of sums. `threads`
-    is `get_num_threads()` unless given.
+    Tensors among the arguments of a call are cut along axis 0 into tiles of sizes as equal as can be; each tile gets
+    all other arguments. `module` itself runs where one tile is enough, and on a GPU, which has threads of its own. It
+    must return one tensor with the batch first, and what it computes for an image must not depend on the others:
+    outputs and gradients are then those of `module` itself, up to the rounding of sums.
 
-    To the outside it is one node of the tape; inside each tile has its own, and in backward the tiles are walked in
-    parallel too and the gradients summed in the order of the tiles. So the result depends on `tile`, which fixes what
-    is added to what, but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
+    The tape outside gets one node. Inside, each tile has a tape of its own; backward walks them in parallel too, and
+    sums the gradients in the order of the tiles. So the result depends on `tile`, which fixes what is added to what,
+    but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
 
     As in PyTorch the first tile runs on `module` itself and the others on replicas, which share its parameters and have
     copies of its buffers: a batch norm standardises each tile by itself, and its running statistics are those of the
-    first. State stands under "module.": save that of `model.module`.
+    first tile. The names in its state begin with "module.": save the state of `model.module`.
+
+        nn.DataParallel(nn.Linear(20, 5), tile=4)(tc.zeros(8, 20)).shape  # (8, 5)
+
+    Args:
+        module: The module to run.
+        threads: Number of threads; `tinyconv.get_num_threads()` unless given.
+        tile: The most examples in a tile; 256 unless given.
+
+    Raises TypeError where `module` is not a Module, and ValueError for numbers below 1. A call raises ShapeError where
+    its tensors differ in axis 0, or the output is not a tensor with the batch first; a second backward through its
+    gradient (create_graph) raises GraphError.
     """
 
     def __init__(self, module: Module, threads: int | None = None, tile: int | None = None) -> None:
@@ -84,8 +96,8 @@ class DataParallel(Module):
 
 
 class _Tiles:
-    """The tapes of the tiles: `outputs` on top; below, for each input the leaves that its parts are, a leaf a tile, and
-    the nodes that were there before, which the tiles share."""
+    """The tapes of the tiles. On top: `outputs`. At the bottom: `cuttings`, which has for each input one leaf per tile,
+    its part; and `shared`, older nodes that the tiles share."""
 
     def __init__(
         self,
@@ -100,13 +112,13 @@ class _Tiles:
         self.begun, self.threads = begun, threads
 
     def gradients(self, i: int, dy: Array, needs: tuple[bool, ...]) -> list[Any]:
-        """What reaches the bottom of tile `i`: an array, or None, for each of its inputs and of the shared nodes."""
+        """The gradients at the bottom of tile `i`: an array or None for each of its inputs and of the shared nodes."""
         bottom = [cutting[i] for cutting in self.cuttings] + self.shared
         root = self.outputs[i]._node
         if root is None:
             return [None] * len(bottom)
-        # The walk ends at the bottom, whose own hooks and parents belong to the walk outside: it goes through mirrors,
-        # and those of the bottom have neither.
+        # The walk must end at the bottom, whose hooks and parents belong to the walk outside. So it goes through
+        # mirrors of the nodes; the mirrors of the bottom have neither hooks nor parents.
         ends: dict[Node, Node] = {node: Mirror(node, ()) for node, needed in zip(bottom, needs, strict=True) if needed}
         for end in ends.values():
             end.hooks = None
@@ -117,15 +129,15 @@ class _Tiles:
 
 
 class _Joined:
-    """The outputs of tiles, one after another. Not an op that could be run: its forward has been, in tiles."""
+    """Join the outputs of the tiles. It stands on the tape for backward alone: forward has already run, in tiles."""
 
     name = "data_parallel"
 
     @staticmethod
     def forward(xp: Any, *inputs: Any) -> Any:
         raise GraphError(
-            "DataParallel: its gradient cannot be differentiated again, for its tapes are of single tiles; where you "
-            "need create_graph=True call the module itself (model.module)"
+            "DataParallel: its gradient cannot be differentiated again, because each tile has a tape of its own; where "
+            "you need create_graph=True call the module itself (model.module)"
         )
 
     @staticmethod
@@ -142,7 +154,7 @@ class _Joined:
 
 
 def _threads(threads: int | None) -> int | None:
-    """Who watches (`detect_anomaly`) looks for the user's line, and that is on the caller's thread."""
+    """One where an observer (`detect_anomaly`) is on: it looks for the user's line, which is on the caller's thread."""
     return threads if context.get().observer is None else 1
 
 
@@ -163,7 +175,7 @@ def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
 
 
 def _part(t: Tensor, start: int, stop: int) -> Tensor:
-    """A part of the batch, a leaf of a tape of its own."""
+    """A part of the batch, the leaf of a tape of its own."""
     part = wrap(t.array[start:stop])
     part._storage = t._storage
     part._storage.recorded |= t._tracked
@@ -197,7 +209,7 @@ def _replica(module: Module) -> Module:
 
 
 def _reached(tops: Iterable[Node | None], begun: int) -> list[Node]:
-    """The nodes made before `begun` that the tapes under `tops` end at, in the order they were made."""
+    """The nodes older than `begun` at which the tapes under `tops` end, oldest first."""
     ends = {
         parent
         for node in below([node for node in tops if node is not None], begun)
@@ -208,7 +220,7 @@ def _reached(tops: Iterable[Node | None], begun: int) -> list[Node]:
 
 
 def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:
-    """The gradient of an input, of those of its parts; zeros where a tile made no use of it."""
+    """The gradient of an input, joined from those of its parts; zeros where a tile did not use it."""
     known = next((part for part in parts if part is not None), None)
     if known is None:
         return None
@@ -220,7 +232,7 @@ def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:
 
 
 def _summed(parts: tuple[Any, ...]) -> Any:
-    """The gradient of what the tiles share: the sum, in their order."""
+    """The gradient of a node that the tiles share: their sum, in the order of the tiles."""
     known = [part for part in parts if part is not None]
     if not known:
         return None

@@ -9,15 +9,31 @@ from tinyconv.errors import GraphError
 from tinyconv.nn.module import Module
 from tinyconv.tensor.tensor import Tensor
 
+__all__ = ["functional_call"]
 
-def functional_call(module: Module, parameters: Mapping[str, Tensor], args: Any = (), kwargs: Any = None) -> Any:
-    """`module(*args, **kwargs)` with the tensors of `parameters` in place of its own, by their paths, for this call.
 
-    Gradients go to the tensors given, and through them to whatever they were computed from: a step of gradient descent,
-    for one. What is not named stays; what several modules share is replaced in all of them. As
-    torch.func.functional_call; one argument need not be in a tuple.
+def functional_call(
+    module: Module, parameters: Mapping[str, Tensor], args: Any = (), kwargs: Mapping[str, Any] | None = None
+) -> Any:
+    """`module(*args, **kwargs)` with other tensors in place of its parameters and buffers, for this call.
+
+    Gradients go to the tensors given, and through them to whatever they were computed from, such as a step of gradient
+    descent. Like `torch.func.functional_call`.
+
+        nn.functional_call(nn.Linear(5, 2), {"bias": tc.ones(2)}, tc.zeros(8, 5)).tolist()[0]  # [1.0, 1.0]
+
+    Args:
+        module: The module to call. It is unchanged afterwards.
+        parameters: Tensors by dotted path, of the shapes of those they replace. Others stay. A tensor that several
+            modules share is replaced in all of them.
+        args: The arguments, a tuple; or a single one as it is.
+        kwargs: The keyword arguments.
+
+    Raises GraphError where a path names no parameter or buffer, or a shape differs; AttributeError where it names no
+    module; and what the call raises.
     """
-    held: dict[int, list[tuple[dict[str, Any], str]]] = {}  # of each tensor, the registers it is in, and its name there
+    held: dict[int, list[tuple[dict[str, Any], str]]] = {}  # for each tensor the registers that hold it, and its names
+    register: dict[str, Any]
     for submodule in module.modules():
         for register in (submodule._parameters, submodule._buffers):
             for name, value in register.items():
@@ -36,7 +52,7 @@ def functional_call(module: Module, parameters: Mapping[str, Tensor], args: Any 
             raise GraphError(f"functional_call: {path} must be a tensor {own[name].shape}, got {shape}")
         named.append((own, name, tensor))
         everywhere += [(register, place, tensor) for register, place in held[id(own[name])]]
-    puts = [*everywhere, *named]  # a place that is named itself has the last word
+    puts = [*everywhere, *named]  # a path that is given itself wins over a shared one
     before = [(register, name, register[name]) for register, name, _ in puts]
     try:
         for register, name, tensor in puts:
