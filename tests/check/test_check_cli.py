@@ -85,7 +85,9 @@ def test_an_op_of_ones_own(folder):
     done = run("mine:Wrong", "--slope", 0.5, "--cases", 1, code=1, cwd=folder)
     assert done.stdout.startswith("Wrong: FAILED, 1 case\n")
     assert "analytic" in done.stdout
-    assert "or on the command line: tinyconv gradcheck mine:Wrong --slope 0.5 --shapes '[(3, 4)]' --seed 0" in done.stdout
+    assert (
+        "or on the command line: tinyconv gradcheck mine:Wrong --slope 0.5 --shapes '[(3, 4)]' --seed 0" in done.stdout
+    )
     assert run("./mine.py:Right", "--slope", 0.5, "--cases", 1, cwd=folder).stdout.startswith("Right: ok")
     assert run("mine.Right", "--slope", 0.5, "--cases", 1, cwd=folder).stdout.startswith("Right: ok")
     lines = [

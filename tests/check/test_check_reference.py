@@ -57,6 +57,47 @@ def test_notices(name):
         check(WRONG[name], double, [x])
 
 
+def test_rounding_is_measured_by_integers_where_no_input_is_floating():
+    """x + 0.3 - x in float32 is wrong by a rounding of x: 2e-5 where x is 1000. 64 of them are 0.008."""
+
+    def cancelled(x, error=0.0):
+        return x.float() + 0.3 - x.float() + error
+
+    def exact(x):
+        return torch.full_like(x, 0.3, dtype=torch.float32)
+
+    large, small = np.array([1000, -1000, 7]), np.array([10, -10, 7])
+    assert 0 < check_values(cancelled, exact, [large], magnitude=1).values < 1
+    for error, x, magnitude in [(0, large, 0), (0.01, large, 1), (1e-4, small, 1)]:
+        with pytest.raises(Disagreement, match="off by"):
+            check_values(lambda x, error=error: cancelled(x, error), exact, [x], magnitude=magnitude)
+
+
+def test_the_terms_of_integers_are_added_without_their_signs():
+    x = np.array([1_000_000, -999_999, 7])
+
+    def tenths(x, error=0.0):
+        return (x.float() * 0.1).sum() + error
+
+    def exact(x):
+        return (x.double() * 0.1).sum().float()
+
+    check_values(tenths, exact, [x], magnitude="terms")
+    with pytest.raises(Disagreement, match="off by"):
+        check_values(tenths, exact, [x], magnitude=0)
+    with pytest.raises(Disagreement, match="off by"):
+        check_values(lambda x: tenths(x, 2.0), exact, [x], magnitude="terms")
+
+
+@pytest.mark.parametrize("compare", [check, check_values])
+@pytest.mark.parametrize("magnitude", [1, "terms"])
+def test_integers_beside_floats_are_classes_and_allow_nothing(compare, magnitude):
+    classes = np.array([1_000_000])
+    compare(lambda x, i: x * 2, lambda x, i: x * 2, [X, classes], magnitude=magnitude)
+    with pytest.raises(Disagreement, match="off by"):
+        compare(lambda x, i: x * 2.0001, lambda x, i: x * 2, [X, classes], magnitude=magnitude)
+
+
 def test_notices_a_write_to_an_input():
     def careless(x):
         y = x * 2

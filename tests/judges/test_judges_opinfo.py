@@ -70,6 +70,14 @@ def test_a_wrong_answer_is_a_fault(op, wrong):
     assert judge_op(op, "float64", Ours(wrong, OURS[op].magnitude)).faults
 
 
+@pytest.mark.parametrize("op", ["softmax", "log_softmax", "logsumexp", "tanh"])
+def test_a_wrong_answer_to_integers_is_a_fault(op):
+    """Integers allow the rounding of what is computed from them: 64 units in the last place of 9 are 7e-5."""
+    right = OURS[op].function
+    assert not judge_op(op, "int64", OURS[op]).faults
+    assert judge_op(op, "int64", Ours(lambda x, *args, **kwargs: right(x, *args, **kwargs) + 2e-4, 1)).faults
+
+
 def test_a_rule_that_covers_what_is_answered_is_a_fault():
     tally = Tally("add", "float32")
     sample = Sum("add", "float32")

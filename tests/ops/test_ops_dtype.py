@@ -44,7 +44,7 @@ def floats_in(something):
 
 def tape_of(loss):
     """Every node behind `loss`."""
-    found, pending = set(), [loss.node]
+    found, pending = set(), [loss.grad_fn]
     while pending:
         node = pending.pop()
         if node is not None and node not in found:

@@ -191,9 +191,7 @@ def compare_values(
     inputs = [as_array(value) for value in inputs]
     outputs = as_tuple(ours(*map(tc.from_numpy, inputs)))
     expected = as_tuple(theirs(*map(_to_torch, inputs)))
-    # Integers beside floats are classes; alone they are what is computed with, and what rounding is measured by.
-    whole = not isinstance(magnitude, str) and all(x.dtype.kind != "f" for x in inputs)
-    of_values, _ = _magnitudes(magnitude, theirs, [x.astype(float) for x in inputs] if whole else inputs, *[()] * 4)
+    of_values, _ = _magnitudes(magnitude, theirs, inputs, (), (), (), ())
     eps = coarsest(inputs + [y.array for y in outputs])
     error = compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values, eps)
     if any(y.requires_grad for y in outputs):
@@ -280,9 +278,19 @@ def coarsest(arrays: Arrays) -> float:
     return max((float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind == "f"), default=0.0)
 
 
+def numbers_among(arrays: Arrays) -> list[bool]:
+    """Which of the inputs are numbers that a function computes with, so that rounding is measured by their size.
+
+    Beside floats, integers are classes or places, and as large as they are they round nothing. Where no input is
+    floating point the integers are the numbers: `softmax` makes floats of them first.
+    """
+    floats = [array.dtype.kind == "f" for array in arrays]
+    return floats if any(floats) else [True for _ in arrays]
+
+
 def largest(array: Array) -> float:
-    """max |array|, of what is finite; integers are not numbers to compute with here, but classes."""
-    return float(abs(array[np.isfinite(array)]).max(initial=0)) if array.dtype.kind == "f" else 0.0
+    """The largest |element| that is finite; 0 where there is none."""
+    return float(abs(array[np.isfinite(array)].astype(np.float64)).max(initial=0))
 
 
 def as_array(value: Any) -> Array:
@@ -296,15 +304,16 @@ def as_tuple(outputs: Any) -> tuple[Any, ...]:
 def _magnitudes(
     magnitude: Magnitude, theirs: Any, inputs: Any, needs: Any, recorded: Any, cotangents: Any, expected_grads: Any
 ) -> Any:
-    """Of each output, and of each gradient."""
+    """The magnitude of each output, and of each gradient."""
+    are_numbers = numbers_among(inputs)
     if not isinstance(magnitude, str):
-        of_inputs, of_cotangents = ([largest(a) for a in arrays] for arrays in (inputs, cotangents))
-        of_values = magnitude * max(of_inputs, default=0)
-        of_any = magnitude * max(of_cotangents, default=0)
+        of_values = magnitude * max(largest(a) for a, is_number in zip(inputs, are_numbers, strict=True) if is_number)
+        of_any = magnitude * max(map(largest, cotangents), default=0)
         if not magnitude:
             return of_values, of_any
         return of_values, [0 if g is None else max(of_any, largest(g)) for g in expected_grads]
-    leaves = [_to_torch(abs(a) if a.dtype.kind == "f" else a).requires_grad_(i in needs) for i, a in enumerate(inputs)]
+    sizes = [abs(a) if is_number else a for a, is_number in zip(inputs, are_numbers, strict=True)]
+    leaves = [_to_torch(a).requires_grad_(i in needs) for i, a in enumerate(sizes)]
     outputs = as_tuple(theirs(*leaves))
     of_grads = _gradients(outputs, leaves, needs, recorded, [abs(dy) for dy in cotangents]) if needs else []
     return [_to_numpy(y) for y in outputs], of_grads
