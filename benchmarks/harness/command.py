@@ -18,17 +18,19 @@ app = typer.Typer(
     help="Time ops and training steps beside other libraries.", no_args_is_help=True, add_completion=False
 )
 
-Out = Annotated[Path | None, typer.Option(help="The record (default: benchmarks/records in a checkout, else here).")]
-AsJson = Annotated[bool, typer.Option("--json", help="The record on standard output, and nothing else there.")]
-Threads = Annotated[list[int] | None, typer.Option(min=1, help="1 and 2 unless given; may be given again.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N; on a GPU there are other parts and libraries.")]
+Out = Annotated[Path | None, typer.Option(help="File for the record (default: benchmarks/records).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record, and nothing else, to standard output.")]
+Threads = Annotated[
+    list[int] | None, typer.Option(min=1, help="Number of threads; repeat it for several (default: 1, 2).")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N. A GPU has other parts and libraries.")]
 
 
 @app.command()
 def conv(
-    batch: Annotated[int, typer.Option(min=1)] = 128,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 128,
     layer: Annotated[
-        list[int] | None, typer.Option(help="Only this layer, by number from 0; may be given again.")
+        list[int] | None, typer.Option(help="Number of a layer, from 0; repeat it for several (default: all).")
     ] = None,
     threads: Threads = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG or SVG file.")] = None,
@@ -57,16 +59,28 @@ def conv(
 def lenet(
     part: Annotated[
         list[str] | None,
-        typer.Option(help="step, inference, scaling, memory or process; with --device cuda step or training; all."),
+        typer.Option(
+            help="step, inference, scaling, memory or process; with --device cuda step or training. Repeat it for "
+            "several (default: all)."
+        ),
     ] = None,
-    library: Annotated[list[str] | None, typer.Option(help="One of those compared; may be given again; all.")] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Batch sizes of the training step.")] = None,
+    library: Annotated[
+        list[str] | None, typer.Option(help="Library to compare with; repeat it for several (default: all).")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images in a batch of the training step; repeat it for several.")
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=8, help="Steps of each library: 200, up to batch 512; with --device cuda 2000.")
+        int | None,
+        typer.Option(
+            min=8,
+            help="Steps to time in each library (default: 200, and a fifth of them above batch 512; with --device cuda "
+            "2000).",
+        ),
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with MNIST, for `process` and `training`.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with MNIST, for process and training.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the training steps into this PNG or SVG file.")] = None,
     out: Out = None,
     as_json: AsJson = False,
@@ -80,10 +94,13 @@ def lenet(
         return
     _check_known("part", part, bench.PARTS)
     _check_known("library", library, LIBRARIES)
+    if plot is not None and "step" not in (part or bench.PARTS):
+        raise typer.BadParameter("--plot draws the training steps: add --part step")
+    batches = batch or bench.BATCHES
     parts = bench.run(
         part or bench.PARTS,
         threads or (1, 2),
-        batch or bench.BATCHES,
+        batches,
         library or tuple(LIBRARIES),
         steps or 200,
         data_dir,
@@ -94,14 +111,18 @@ def lenet(
     if plot is not None:
         from harness.plots import lenet_plot
 
-        lenet_plot(json.loads(path.read_text(encoding="utf-8")), plot)
+        drawn = 128 if 128 in batches else batches[0]
+        lenet_plot(json.loads(path.read_text(encoding="utf-8")), plot, drawn)
 
 
 @app.command()
 def cifar(
-    batch: Annotated[int | None, typer.Option(min=2, help="128; with --device cuda 512.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="Images in a batch (default: 128; with --device cuda 512).")
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=4, help="Steps of each library: 200; with --device cuda 2000.")
+        int | None,
+        typer.Option(min=4, help="Steps to time in each library (default: 200; with --device cuda 2000)."),
     ] = None,
     threads: Threads = None,
     device: Device = "cpu",
@@ -128,7 +149,9 @@ def cifar(
 
 @app.command()
 def ops(
-    part: Annotated[list[str] | None, typer.Option(help="overhead, startup or summary; all.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="overhead, startup or summary; repeat it for several (default: all).")
+    ] = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,10 +171,10 @@ def ops(
 
 
 def _on_gpu(device: str, of_the_cpu: Mapping[str, Any]) -> bool:
-    """Whether `device` is a GPU; wrong usage where an option that means nothing there is given."""
+    """Whether `device` is a GPU. Raises BadParameter where an option is given that means nothing there."""
     if not device_name(device).startswith("cuda"):
         if device_name(device) != "cpu":
-            raise typer.BadParameter(f"nothing can be timed on device {device!r}")
+            raise typer.BadParameter(f"nothing can be timed on device {device!r}; use cpu, cuda or cuda:N")
         return False
     for option, value in of_the_cpu.items():
         if value is not None:
@@ -213,7 +236,7 @@ def _show_conv(title: str, measured: Any, peak: float) -> None:
 
 
 def _show_parts(parts: Mapping[str, Any]) -> None:
-    """Parts of a record as tables: libraries beside PyTorch, or one line a figure."""
+    """Show parts of a record: libraries beside PyTorch as a table, other figures one a line."""
     for name, measured in parts.items():
         for one in measured.get("batches", ()):
             _show_step(f"{name}, batch {one['batch']}", one)

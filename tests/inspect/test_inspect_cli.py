@@ -189,7 +189,7 @@ def test_cake_and_python(run):
     exec(run("lenet_gap", "--format", "python"), made)
     assert isinstance(made["model"], nn.Sequential)
     assert str(Cake.of(made["model"])) + "\n" == text
-    assert "is no slice of a cake" in run("lenet5", "--format", "cake", code=1)
+    assert "cannot be a slice of a cake" in run("lenet5", "--format", "cake", code=1)
 
 
 def test_warnings_are_shown(run):
@@ -226,7 +226,7 @@ def test_no_random_number_and_no_file(run, tmp_path):
         (["lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE"),
         (["lenet5", "--option", "colour=1"], 1, "model 'lenet5' cannot be built with {'colour': 1}"),
         (["lenet5", "--option", "size=8"], 1, "images of 8x8 shrink to nothing"),
-        (["conv 6 5", "--option", "size=8"], 2, "--option belongs to a model of these: lenet5"),
+        (["conv 6 5", "--option", "size=8"], 2, "--option is for a model by name: lenet5"),
         (["cake"], 1, "slices"),
         (["nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),
         (["nowhere.py:Net"], 2, "no file 'nowhere.py'"),
@@ -235,7 +235,7 @@ def test_no_random_number_and_no_file(run, tmp_path):
         (["my_nets.py:Nut"], 2, "my_nets has no 'Nut'; did you mean Net"),
         (["my_nets.py"], 2, "my_nets.py:NAME"),
         (["my_nets.py:"], 2, "my_nets.py:NAME"),
-        (["my_nets.py:number"], 2, "is no model, and made a int when it was called"),
+        (["my_nets.py:number"], 2, "must be an nn.Module or a function that makes one; calling it gave 3"),
         (["my_nets.py:needs"], 2, "needs() missing 1 required positional argument: 'filters'"),
         (["my_nets.py:fails"], 2, "no luck"),
         (["my_nets.py:width"], 2, "'int' object is not callable"),

@@ -260,7 +260,7 @@ def run(*args, code=0, cwd=None):
 
 def test_tinyconv_maps(trained, tmp_path):
     done = run("maps", trained, "--layer", "conv1", "--digit", "7", "--number", 2, "--out", tmp_path / "m.png")
-    assert "which is 7" in done.stdout
+    assert "; its label is 7" in done.stdout
     assert "6x24x24" in done.stdout
     assert size_of(tmp_path / "m.png")
 
@@ -269,7 +269,7 @@ def test_tinyconv_maps_of_a_picture_of_the_users(trained, tmp_path):
     from PIL import Image
 
     Image.fromarray(DIGITS.images[0, 0]).save(tmp_path / "digit.png")
-    assert "says" in run("maps", trained, "--image", tmp_path / "digit.png").stdout
+    assert "classified as" in run("maps", trained, "--image", tmp_path / "digit.png").stdout
     assert size_of(trained.with_name("lenet-maps.png"))
 
 
@@ -313,4 +313,4 @@ def test_a_log_without_an_epoch_or_that_is_none(tmp_path):
     (tmp_path / "a.log").write_text('{"final": true}\n', encoding="utf-8")
     (tmp_path / "b.log").write_text("epoch 1: fine\n", encoding="utf-8")
     assert "no epoch of this run was finished" in run("curves", tmp_path / "a.log", code=1).stderr
-    assert "is no log of `tinyconv train --json`" in run("curves", tmp_path / "b.log", code=1).stderr
+    assert "is not the output of `tinyconv train --json`" in run("curves", tmp_path / "b.log", code=1).stderr

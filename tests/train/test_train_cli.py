@@ -218,7 +218,7 @@ def test_resuming_what_is_finished_reports_it_again(trained):
         (["train", "lenet5", "--option", "padding"], 2, "--option takes NAME=VALUE, got 'padding'"),
         (["train", "lenet5", "--data", "svhn"], 1, "no dataset is called 'svhn'"),
         (["train", "--resume", "nowhere.safetensors"], 1, "no checkpoint at nowhere.safetensors"),
-        (["train", "mlp", "--resume", "x.safetensors", "--epochs", "3"], 2, "leave out epochs, model"),
+        (["train", "mlp", "--resume", "x.safetensors", "--epochs", "3"], 2, "leave out model, --epochs"),
         (["train", "mlp", "--data", "synthetic", "--device", "cuda"], 1, "device 'cuda"),
         (["train", "mlp", "--data", "synthetic", "--device", "tpu"], 1, "unknown device 'tpu'"),
         (["train", "mlp", "--data", "synthetic", "--out", "/dev/null/c"], 1, "choose another place with --out"),
@@ -268,8 +268,17 @@ def test_version_and_help():
     assert "Exit codes: 0 success" in " ".join(run("--help").stdout.split())
 
 
-def test_without_its_extra_the_command_says_what_to_install():
-    code = "import sys; sys.modules['typer'] = None; import tinyconv.cli"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip() == "the tinyconv command needs typer: pip install 'tinyconv[train]'"
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_extra_the_command_says_what_to_install(missing, tmp_path):
+    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('not here', name={missing!r})")
+    done = run("train", code=1, PYTHONPATH=str(tmp_path))
+    assert done.stderr == f"the tinyconv command needs {missing}: pip install 'tinyconv[train]'\n"
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["maps", "report", "curves"])
+def test_without_matplotlib_pictures_say_what_to_install(command, trained, tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ModuleNotFoundError('not here')")
+    done = run(command, trained[0], code=1, PYTHONPATH=str(tmp_path))
+    assert done.stderr == "error: pictures need matplotlib: pip install 'tinyconv[pictures]'\n"
+    assert done.stdout == ""

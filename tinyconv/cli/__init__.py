@@ -1,6 +1,6 @@
-"""The command line: `tinyconv train | eval | predict | summary | maps | report | curves | gradcheck | bench | data`.
+"""Train small networks, look into them, check gradients, and measure this library.
 
-Exit codes: 0 success; 1 a wrong gradient; 1 bad input, data or checkpoint, with the reason on standard error; 2 wrong
+Exit codes: 0 success; 1 a wrong gradient, or bad input, data or checkpoint, with the reason on standard error; 2 wrong
 usage; 130 stopped by Ctrl-C after saving (143 by SIGTERM).
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from io import TextIOWrapper
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 try:
     import typer
@@ -23,29 +24,35 @@ import tinyconv
 from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, train
 from tinyconv.errors import TinyconvError
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(train.train)
-app.command("eval")(evaluate.eval_)
-app.command("predict")(evaluate.predict_)
-for command in (look.summary, look.maps, look.report, look.curves):
-    app.command()(command)
-app.command(context_settings={"ignore_unknown_options": True})(gradcheck.gradcheck)
-app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    bench.bench
+
+def _help(text: str | None) -> str:
+    """A docstring with each paragraph on one line: Typer keeps the line breaks of all paragraphs but the first."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
+
+
+def _add(group: typer.Typer, *functions: Callable[..., None], **options: Any) -> None:
+    """Make commands of functions, each under its own name without the underscore of `eval_`."""
+    for function in functions:
+        group.command(function.__name__.rstrip("_"), help=_help(function.__doc__), **options)(function)
+
+
+app = typer.Typer(help=_help(__doc__), no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_add(app, train.train, evaluate.eval_, evaluate.predict_, look.summary, look.maps, look.report, look.curves)
+_add(app, gradcheck.gradcheck, context_settings={"ignore_unknown_options": True})
+_add(
+    app,
+    bench.bench,
+    add_help_option=False,  # --help is that of the benchmarks
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 data = typer.Typer(help="Fetch, list and verify datasets.", no_args_is_help=True)
-data.command("fetch")(datasets.fetch)
-data.command("list")(datasets.list_)
-data.command("verify")(datasets.verify)
+_add(data, datasets.fetch, datasets.list_, datasets.verify)
 app.add_typer(data, name="data")
-app.command()(doctor.doctor)
+_add(app, doctor.doctor)
 
 
-_SAID_WELL = (
-    ValueError,
-    FileNotFoundError,
-    PermissionError,
-)  # whose own words are enough; of others the place is shown
+# Errors of the system whose own words are enough; any other one is shown with its traceback.
+_SAID_WELL = (ValueError, FileNotFoundError, PermissionError)
 
 
 def main() -> None:
@@ -57,7 +64,7 @@ def main() -> None:
         app()
     except (TinyconvError, ValueError, OSError, MemoryError) as error:
         if isinstance(error, MemoryError):
-            error.add_note("there is not so much memory: `tinyconv summary` says where a model's parameters are")
+            error.add_note("memory ran out: `tinyconv summary` shows which layers of a model have the parameters")
         elif not isinstance(error, TinyconvError) and type(error) not in _SAID_WELL:
             raise
         said = "\n".join([str(error), *getattr(error, "__notes__", [])])
@@ -73,7 +80,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """As a line of its own: where in a program it was raised means nothing here."""
+    """Print a warning as one line; the file and line that raised it mean nothing to a user of the command."""
     Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(str(message))}", highlight=False, soft_wrap=True)
 
 

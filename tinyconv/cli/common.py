@@ -20,20 +20,29 @@ from tinyconv import data
 from tinyconv.data import Dataset
 from tinyconv.train import Checkpoint
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files (torchvision's layout is understood).")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files; torchvision's layout is understood.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
+    bool, typer.Option("--json", help="Print one JSON object per line on standard output, and nothing else there.")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda or cuda:N (default: cpu).")]
 Threads = Annotated[
-    int | None, typer.Option(min=1, help="Threads to work with (default: the cores there are; the result is the same).")
+    int | None,
+    typer.Option(min=1, help="CPU threads (default: OMP_NUM_THREADS, else one per core). The result does not change."),
+]
+CheckpointFile = Annotated[Path, typer.Argument(help="Checkpoint that `tinyconv train` wrote.")]
+TestData = Annotated[
+    str | None, typer.Option("--data", help="Dataset to test on (default: the one that the model was trained on).")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="Option of the model as NAME=VALUE, such as padding=2; may be repeated."),
 ]
 
 
 @contextmanager
 def threads_of(threads: int | None) -> Iterator[None]:
-    """Work with so many threads in a `with` block, and let BLAS have no more than that."""
+    """Use this many threads in a `with` block, BLAS included; None keeps the number that is set."""
     before = tinyconv.get_num_threads()
     tinyconv.set_num_threads(threads or before)
     try:
@@ -43,7 +52,7 @@ def threads_of(threads: int | None) -> Iterator[None]:
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:
-    """`padding=2` -> {"padding": 2}: values are read as JSON, and what is none is a word."""
+    """`padding=2` -> {"padding": 2}: a value is read as JSON, and where it is not JSON, as a word."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -57,12 +66,12 @@ def options_of(pairs: list[str]) -> dict[str, Any]:
 
 
 def load_named(place: str) -> Any:
-    """What MODULE:NAME, MODULE.NAME or FILE.py:NAME names; modules of the current folder are found."""
+    """What MODULE:NAME, MODULE.NAME or FILE.py:NAME names. Modules are looked for in the current folder too."""
     from tinyconv.check.blame import raised
 
     module_name, _, path = place.rpartition(":" if ":" in place else ".")
     if place.endswith(".py") or not path:
-        raise typer.BadParameter(f"{place!r} names nothing in it: {place.rstrip(':')}:NAME")
+        raise typer.BadParameter(f"{place!r} is a file or module: say what in it is meant, {place.rstrip(':')}:NAME")
     sys.path.insert(0, "")
     if module_name.endswith(".py"):
         file = Path(module_name)
@@ -90,9 +99,9 @@ def load_named(place: str) -> Any:
 
 
 def pictured(found: Checkpoint, pictures: list[Path]) -> Dataset:
-    """Picture files as images of the kind that a model was trained on; what they show is not known."""
+    """Picture files as images of the kind that the model was trained on. Their labels, which nobody knows, are 0."""
     kind = data.describe(found.run.data)
     channels, size, _ = kind.images.shape[1:]
     read = data.read_photograph if channels == 3 else data.read_picture
-    images = np.stack([read(path, found.run.options.get("size", size)) for path in pictures])
+    images = np.stack([read(path, found.run.options.get("size") or size) for path in pictures])
     return replace(kind, images=images, labels=np.zeros(len(images), np.int64))

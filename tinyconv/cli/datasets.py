@@ -9,15 +9,16 @@ import typer
 from tinyconv import data
 from tinyconv.cli.common import DataDir, Offline
 
+Name = Annotated[str, typer.Argument(help=f"Dataset: {', '.join(data.list_datasets())}.")]
 SYNTHETIC = "synthetic: drawn when needed, no files to fetch"
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(data.list_datasets())}.")] = "mnist",
+    name: Name = "mnist",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
-    """Get a dataset, if it is not there already, and verify it."""
+    """Get a dataset unless it is here already, and verify it."""
     print(SYNTHETIC if name == "synthetic" else f"{name}: {data.fetch(name, data_dir, offline)}")
 
 
@@ -29,10 +30,10 @@ def list_(data_dir: DataDir = None) -> None:
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(data.list_datasets())}.")] = "mnist",
+    name: Name = "mnist",
     data_dir: DataDir = None,
 ) -> None:
-    """Compare every file of a dataset with its SHA-256; exit code 1 if one is missing or damaged."""
+    """Compare every file of a dataset with its SHA-256. The exit code is 1 if one is missing or damaged."""
     states = data.verify(name, data_dir)
     for path, status in states:
         print(f"{path}: {status}")

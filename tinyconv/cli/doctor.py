@@ -8,7 +8,7 @@ from tinyconv.host.environment import environment, version_of
 
 
 def doctor() -> None:
-    """Print what this installation consists of: versions, BLAS, threads, GPU, data."""
+    """Print what this installation has: versions, BLAS and its threads, GPUs, datasets."""
     print(f"tinyconv: {tinyconv.__version__}")
     for what, found in environment().items():
         print(f"{what}: {'; '.join(found) or 'unknown' if isinstance(found, list) else found}")

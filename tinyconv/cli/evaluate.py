@@ -1,4 +1,4 @@
-"""`tinyconv eval` and `tinyconv predict`: a trained model on test images, and on the user's pictures."""
+"""`tinyconv eval` and `tinyconv predict`: run a trained model on test images, or on the user's pictures."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from tinyconv import data, nn
-from tinyconv.cli.common import DataDir, Device, Json, Offline, Threads, pictured, threads_of
+from tinyconv.cli.common import (
+    CheckpointFile,
+    DataDir,
+    Device,
+    Json,
+    Offline,
+    TestData,
+    Threads,
+    pictured,
+    threads_of,
+)
 from tinyconv.train import evaluate, load_checkpoint, predict
 
 
 def eval_(
-    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
-    data_name: Annotated[str | None, typer.Option("--data", help="Another dataset than it was trained on.")] = None,
+    checkpoint: CheckpointFile,
+    data_name: TestData = None,
     mirrored: Annotated[
-        bool, typer.Option("--mirrored", help="Show each image also left to right, and let the mean count.")
+        bool, typer.Option("--mirrored", help="Classify by the mean over each image and its mirror image.")
     ] = False,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -28,7 +38,7 @@ def eval_(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Test a trained model on the test images."""
+    """Measure the accuracy of a trained model on test images."""
     found = load_checkpoint(checkpoint)
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
@@ -42,12 +52,14 @@ def eval_(
 
 
 def predict_(
-    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
-    pictures: Annotated[list[Path], typer.Argument(help="PNG or JPEG files of one digit (or garment) each.")],
+    checkpoint: CheckpointFile,
+    pictures: Annotated[
+        list[Path], typer.Argument(help="PNG or JPEG files, one digit (or garment, or object) in each.")
+    ],
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Say what pictures show, with the probability of every class."""
+    """Say what each picture shows, with the probability of every class."""
     found = load_checkpoint(checkpoint)
     model = found.model().to(device=device)
     dataset = pictured(found, pictures)

@@ -1,4 +1,4 @@
-"""`tinyconv summary`, `maps`, `report` and `curves`: what a model is, and what it makes of images."""
+"""`tinyconv summary`, `maps`, `report` and `curves`: look at a model, and at what it does with images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from rich.table import Table
 import tinyconv
 from tinyconv import data, models, nn
 from tinyconv.cli.common import (
+    CheckpointFile,
     DataDir,
     Json,
     Offline,
+    Options,
+    TestData,
     Threads,
     load_named,
     options_of,
@@ -36,21 +39,24 @@ def summary(
     what: Annotated[
         str,
         typer.Argument(
-            help="A cake ('conv 6 5; relu; pool 2; flatten; fc 10'), the name of a model, a checkpoint, or MODULE:NAME "
-            "or FILE.py:NAME of a model, or a function that makes one."
+            help="The name of a model; a cake, its layers in one line: 'conv 6 5; relu; pool 2; flatten; fc 10'; a "
+            "checkpoint; or MODULE:NAME or FILE.py:NAME of a model or of a function that makes one."
         ),
     ],
     input_shape: Annotated[
-        str | None, typer.Option("--input", help="One input, CxHxW (default: what the model is made for, or 1x28x28).")
+        str | None,
+        typer.Option("--input", help="Shape of one input, CxHxW (default: what the model is made for, else 1x28x28)."),
     ] = None,
-    option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, markdown, html, json, cake or python.")] = "table",
+    option: Options = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Format to print: table, markdown, html, json, cake or python.")
+    ] = "table",
     as_json: Json = False,
 ) -> None:
-    """Show the layers of a model: shapes, parameters, MACs and FLOPs, receptive fields, memory. Nothing is computed.
+    """List the layers of a model: shapes, parameters, MACs and FLOPs, receptive fields, memory. Nothing is computed.
 
-    Slices of a cake: conv FILTERS KERNEL, pool KERNEL, avgpool, gap, adaptive SIZE, bn, relu, dropout, flatten, fc
-    FEATURES and others, with options as NAME=VALUE: 'conv 16 3 stride=2 padding=1 bias=no'.
+    The slices of a cake are conv FILTERS KERNEL, pool KERNEL, avgpool, gap, adaptive SIZE, bn, relu, dropout, flatten,
+    fc FEATURES and others. They take options as NAME=VALUE: 'conv 16 3 stride=2 padding=1 bias=no'.
     """
     form = "json" if as_json else form
     forms = ("table", "markdown", "html", "json", "cake", "python")
@@ -65,13 +71,13 @@ def summary(
     found = tinyconv.summary(model, shape)
     console = Console()
     if form == "table":
-        console.print(found) if console.is_terminal else print(found)  # a file has no width to keep to
+        console.print(found) if console.is_terminal else print(found)  # a file need not be cut to a width
     else:
         print({"markdown": found.to_markdown, "html": found.to_html, "json": found.to_json}[form]())
 
 
 def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tuple[nn.Module, Shape]:
-    """The model that is meant, and the shape of one of its inputs."""
+    """The model that `what` names or describes, and the shape of one of its inputs."""
     if what in models.MODELS:
         shape = shape or models.IMAGES.get(what, (1, 28, 28))
         fitting = models.options_for(what, shape, 10) if len(shape) == 3 else {}
@@ -82,9 +88,9 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
         kind = data.describe(found.run.data)
         return models.create(found.run.model, **found.run.options), shape or kind.images.shape[1:]
     if options:
-        raise typer.BadParameter(f"--option belongs to a model of these: {', '.join(models.MODELS)}")
+        raise typer.BadParameter(f"--option is for a model by name: {', '.join(models.MODELS)}")
     if ":" in what or what.endswith(".py"):
-        from tinyconv.check.blame import raised  # here: no other command should wait for what checks gradients
+        from tinyconv.check.blame import raised  # here: other commands need not wait for the import
 
         loaded = load_named(what)
         try:
@@ -92,7 +98,9 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
         except Exception as error:
             raise typer.BadParameter(raised(f"{what}()", error)) from None
         if not isinstance(model, nn.Module):
-            raise typer.BadParameter(f"{what} is no model, and made a {type(model).__name__} when it was called")
+            raise typer.BadParameter(
+                f"{what} must be an nn.Module or a function that makes one; calling it gave {model!r:.60}"
+            )
         return model, shape or (1, 28, 28)
     shape = shape or (1, 28, 28)
     try:
@@ -114,30 +122,35 @@ def _shape(text: str | None) -> Shape | None:
 
 
 def maps(
-    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
+    checkpoint: CheckpointFile,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Layer to show, by its name in `tinyconv summary`; may be repeated (default: convolutions)."),
+        typer.Option(
+            help="Layer to show, by its name in `tinyconv summary`; may be repeated (default: all convolutions)."
+        ),
     ] = None,
     label: Annotated[
         str | None, typer.Option("--digit", "--class", help="Show a test image of this class: 7, or 'cat'.")
     ] = None,
-    number: Annotated[int, typer.Option(min=0, help="Which of them, or of all test images.")] = 0,
+    number: Annotated[
+        int, typer.Option(min=0, help="Which test image to show, counted from 0; with --digit, which of that class.")
+    ] = 0,
     image: Annotated[Path | None, typer.Option(help="Show this picture file instead of a test image.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Picture (default: beside the checkpoint, CHECKPOINT-maps.png).")
+        Path | None, typer.Option(help="Picture to write (default: CHECKPOINT-maps.png, beside the checkpoint).")
     ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
-    """Draw what the layers of a trained model make of an image.
+    """Draw how the layers of a trained model respond to one image.
 
-    The image with what the strongest cell of each layer sees, the gradient of the winning score, the filters and maps.
+    The picture has the image, with a frame around what the strongest cell of each layer sees; the gradient of the
+    winning score; and the filters and feature maps of each layer.
     """
     found = load_checkpoint(checkpoint)
     if image is not None:
         if label is not None or number:
-            raise typer.BadParameter("--image is the picture to show: leave out --digit and --number")
+            raise typer.BadParameter("--image names the picture to show: leave out --digit and --number")
         shown = pictured(found, [image])
     else:
         shown = _chosen(data.load(found.run.data, "test", data_dir, offline), label, number)
@@ -146,10 +159,10 @@ def maps(
     )
     path = drawn.save(out or checkpoint.with_name(f"{checkpoint.stem}-maps.png"))
     console = Console()
-    truth = "" if image is not None else f", which is {shown.classes[int(shown.labels[0])]}"
-    console.print(escape(f"says {drawn.classes[drawn.winner]}{truth}"), highlight=False)
+    truth = "" if image is not None else f"; its label is {shown.classes[int(shown.labels[0])]}"
+    console.print(escape(f"classified as {drawn.classes[drawn.winner]}{truth}"), highlight=False)
     table = Table()
-    for head in ("layer", "maps", "strongest cell (map, row, column)", "sees rows", "columns"):
+    for head in ("layer", "maps", "strongest cell (map, row, column)", "sees rows", "sees columns"):
         table.add_column(head)
     for one in drawn.layers:
         sees = [f"{first} to {past - 1}" for first, past in (one.rows, one.columns)]
@@ -159,7 +172,7 @@ def maps(
 
 
 def _chosen(dataset: Dataset, label: str | None, number: int) -> Dataset:
-    """One image: the `number`-th, of those of a class if one is named."""
+    """A dataset of one image: number `number` of all images, or of those of the class `label`."""
     which = np.arange(len(dataset))
     if label is not None:
         if label not in dataset.classes:
@@ -171,16 +184,16 @@ def _chosen(dataset: Dataset, label: str | None, number: int) -> Dataset:
 
 
 def report(
-    checkpoint: Annotated[Path, typer.Argument(help="What `tinyconv train` wrote.")],
-    data_name: Annotated[str | None, typer.Option("--data", help="Another dataset than it was trained on.")] = None,
+    checkpoint: CheckpointFile,
+    data_name: TestData = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder (default: beside the checkpoint, CHECKPOINT-report).")
+        Path | None, typer.Option(help="Folder to write to (default: CHECKPOINT-report, beside the checkpoint).")
     ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     threads: Threads = None,
 ) -> None:
-    """Draw what a trained model gets wrong, and how it was trained: confusion.png, mistakes.png, curves.png."""
+    """Draw what a trained model gets wrong and how its training went: confusion.png, mistakes.png, curves.png."""
     from tinyconv.inspect import pictures
 
     found = load_checkpoint(checkpoint)
@@ -195,12 +208,12 @@ def report(
         "mistakes": pictures.mistakes(dataset.images, dataset.labels, probabilities, dataset.classes),
     }
     history = found.trainer["progress"]["history"]
-    if history:  # else no epoch was finished
+    if history:  # a training that was stopped in its first epoch has none
         figures["curves"] = pictures.curves({found.run.model: history})
     wrong = matrix - np.diag(np.diag(matrix))
     print(f"{wrong.sum():,} of {len(dataset):,} images wrong; the most frequent mistakes:")
     table = Table()
-    for head in ("is", "said", "times"):
+    for head in ("label", "classified as", "times"):
         table.add_column(head, justify="right" if head == "times" else "left")
     for place in np.argsort(-wrong, axis=None, kind="stable")[:8]:
         i, j = divmod(int(place), len(wrong))
@@ -213,21 +226,21 @@ def report(
 
 def curves(
     runs: Annotated[
-        list[Path], typer.Argument(help="Checkpoints, or files with what `tinyconv train --json` printed.")
+        list[Path], typer.Argument(help="Checkpoints, or files with the output of `tinyconv train --json`.")
     ],
-    out: Annotated[Path, typer.Option(help="Picture.")] = Path("curves.png"),
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("curves.png"),
 ) -> None:
-    """Draw the training loss and the test accuracy of one or several runs, epoch by epoch."""
+    """Draw the training loss and the test accuracy of one or more runs, epoch by epoch."""
     from tinyconv.inspect import pictures
 
     histories = {path.stem: _history(path) for path in runs}
     if len(histories) < len(runs):
-        raise typer.BadParameter("two of these files have the same name; the picture could not tell them apart")
+        raise typer.BadParameter("two of these files have the same name, which labels a run: rename one of them")
     print(f"picture: {pictures.save(pictures.curves(histories), out)}")
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a run, out of its checkpoint or its log."""
+    """The epochs of a run, read from its checkpoint or its log."""
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if path.suffix == ".safetensors":
@@ -237,7 +250,7 @@ def _history(path: Path) -> list[dict[str, Any]]:
             entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             history = [asdict(EpochReport(**entry)) for entry in entries if "epoch" in entry and "stopped" not in entry]
         except (ValueError, TypeError) as error:
-            raise DataError(f"{path} is no log of `tinyconv train --json`: {error}") from None
+            raise DataError(f"{path} is not the output of `tinyconv train --json`: {error}") from None
     if not history:
-        raise DataError(f"{path}: no epoch of this run was finished")
+        raise DataError(f"{path}: no epoch of this run was finished, so there is nothing to draw")
     return history

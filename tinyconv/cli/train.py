@@ -20,11 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import tinyconv
 from tinyconv import data, models
-from tinyconv.cli.common import DataDir, Device, Json, Offline, Threads, options_of, threads_of
+from tinyconv.cli.common import DataDir, Device, Json, Offline, Options, Threads, options_of, threads_of
 from tinyconv.errors import CheckpointError
 from tinyconv.train import (
     RECIPES,
     EpochReport,
+    Recipe,
     Session,
     StepReport,
     check_place,
@@ -43,37 +44,64 @@ def train(
     model: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of: {', '.join(models.MODELS)}; or a cake: 'conv 8 3; relu; pool 2; flatten; fc 10'."
+            help=f"Model: {', '.join(models.MODELS)}; or a cake, its layers in one line: 'conv 8 3; relu; pool 2; "
+            "flatten; fc 10'."
         ),
     ] = None,
-    data_name: Annotated[str, typer.Option("--data", help=f"{DATASETS} or synthetic.")] = "mnist",
+    data_name: Annotated[
+        str, typer.Option("--data", help=f"Dataset: {DATASETS} or synthetic (digits that are drawn, not downloaded).")
+    ] = "mnist",
     recipe: Annotated[
         str | None,
-        typer.Option(help=f"One of: {', '.join(RECIPES)} (default: by model and data). The options below change it."),
+        typer.Option(
+            help=f"Recipe: {', '.join(RECIPES)}. Unless given, the usual one for the model and the data. The options "
+            "from --epochs to --layer-rates replace parts of it."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate; the peak of a one-cycle schedule.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="onecycle, triangle or constant.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
-    shift: Annotated[int | None, typer.Option(min=0, help="Shift training images by up to so many pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per training step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate: the peak of the schedule.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Schedule of the learning rate: onecycle, triangle or constant.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="Weight decay: decoupled with adam, an L2 penalty with sgd.")
+    ] = None,
+    shift: Annotated[
+        int | None, typer.Option(min=0, help="Shift each training image at random by up to this many pixels.")
+    ] = None,
     crop: Annotated[
-        int | None, typer.Option(min=0, help="Crop training images at random, mirrored by so many pixels around.")
+        int | None,
+        typer.Option(min=0, help="Pad each training image by this many mirrored pixels, then crop it at random."),
     ] = None,
-    flip: Annotated[bool | None, typer.Option(help="Mirror every other training image.")] = None,
+    flip: Annotated[
+        bool | None, typer.Option(help="Mirror each training image left to right with probability 1/2.")
+    ] = None,
     cutout: Annotated[
-        int | None, typer.Option(min=0, help="Cover a grey square of so many pixels on each training image.")
+        int | None,
+        typer.Option(min=0, help="Cover part of each training image with a grey square of this many pixels a side."),
     ] = None,
-    label_smoothing: Annotated[float | None, typer.Option(min=0, max=1)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam (AdamW with weight decay) or sgd.")] = None,
-    layer_rates: Annotated[bool | None, typer.Option(help="With sgd: another rate for biases and the head.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="Option of the model, as NAME=VALUE: padding=2.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weights, the order of the images and their shifts.")] = 0,
+    label_smoothing: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of each label that is spread evenly over all classes.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adam (AdamW if there is weight decay) or sgd (with Nesterov momentum).")
+    ] = None,
+    layer_rates: Annotated[
+        bool | None,
+        typer.Option(help="With sgd: learning rates of their own for the biases of normalisations and the last layer."),
+    ] = None,
+    option: Options = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed for the weights, the order of the images and their augmentation.")
+    ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint (default: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... if taken)."),
+        typer.Option(
+            help="Checkpoint to write (default: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... if taken)."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint if it exists.")] = False,
     resume_from: Annotated[Path | None, typer.Option("--resume", help="Continue from this checkpoint.")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -81,16 +109,16 @@ def train(
     threads: Threads = None,
     as_json: Json = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help=f"Say where the time of the first {PROFILED} steps went, and go on.")
+        bool, typer.Option("--profile", help=f"Print where the time of {PROFILED} steps went, then go on training.")
     ] = False,
     profile_trace: Annotated[
-        Path | None, typer.Option(help="Profile, and write a trace for chrome://tracing or Perfetto to this file.")
+        Path | None, typer.Option(help="Profile, and write a trace to this file, for chrome://tracing or Perfetto.")
     ] = None,
 ) -> None:
     """Train a model, or continue a training, and report the test accuracy.
 
     A checkpoint is written after every epoch, and when Ctrl-C stops the training; --resume continues it bit for bit.
-    One that is there already is left alone unless --overwrite says otherwise.
+    Any other file in its place is kept unless --overwrite is given.
     """
     with threads_of(threads):
         if resume_from is not None:
@@ -99,7 +127,7 @@ def train(
         else:
             if model is None:
                 raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
-            changes = {
+            changes: dict[str, Any] = {
                 "epochs": epochs,
                 "batch_size": batch_size,
                 "lr": lr,
@@ -135,7 +163,7 @@ def train(
             )
         check_place(out)
         if session.trainer.finished and out != resume_from:
-            session.save(out)  # no epoch is left after which it would be
+            session.save(out)  # no epoch is left that would do it
         if profile_trace is not None:
             check_place(profile_trace)
         with _stop_signals() as stop:
@@ -143,41 +171,42 @@ def train(
 
 
 def _free(path: Path) -> Path:
-    """`path`, or the first of `path`-2, `path`-3 ... that is not taken."""
+    """`path`, or if it exists the first of `path`-2, `path`-3 ... that does not."""
     names = chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
     return next(name for name in names if not name.exists())
 
 
-def _recipe(name: str) -> Any:
+def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def _refuse_with_resume(context: typer.Context) -> None:
-    """A checkpoint says what the training is; only where things are may be said anew."""
+    """BadParameter for options that describe a training: with --resume, the checkpoint does that."""
     allowed = {"resume_from", "out", "overwrite", "data_dir", "offline", "device", "threads", "as_json"}
     allowed |= {"profile", "profile_trace"}
     given = [
-        name
-        for name in sorted(context.params)
-        if name not in allowed and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in allowed
+        and str(context.get_parameter_source(str(parameter.name))).endswith("COMMANDLINE")
     ]
     if given:
         raise typer.BadParameter(
-            f"--resume continues the training the checkpoint describes; leave out {', '.join(given)}"
+            f"--resume continues the training that the checkpoint describes; leave out {', '.join(given)}"
         )
 
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM instead of dying of them; a second one is left to do what it always does."""
+    """Collect Ctrl-C and SIGTERM instead of dying of them. A second one does what it does elsewhere."""
     received: list[int] = []
     before: dict[signal.Signals, Any] = {}
 
     def on_signal(number: int, frame: Any) -> None:
         received.append(number)
-        print("stopping after this step to save; once more to abort", file=sys.stderr, flush=True)
+        print("stopping after this step, to save; a second time aborts", file=sys.stderr, flush=True)
         for sign, handler in before.items():
             signal.signal(sign, handler)
 
@@ -191,9 +220,9 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _profiled(session: Session, trace: Path | None) -> Iterator[StepReport | EpochReport]:
-    """The training's reports, after the first of which some steps are profiled."""
+    """The reports of the training. Steps 2 to PROFILED + 1 are profiled; the first also does what is done once."""
     reports = session.trainer.run()
-    yield from islice(reports, 1)  # what is done once is not what the others are made of
+    yield from islice(reports, 1)
     with tinyconv.profile() as measured:
         yield from islice(reports, PROFILED)
     print(f"\n{measured}\n", file=sys.stderr)
@@ -208,7 +237,7 @@ def _run(
 ) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
-        print(f"all {trainer.epochs} epochs were trained already; to train longer, start anew with more --epochs")
+        print(f"all {trainer.epochs} epochs are trained already; to train longer, start anew with more --epochs")
     parameters = sum(parameter.numel() for parameter in session.model.parameters())
     with _display(session, parameters, as_json) as show:
         for report in reports or trainer.run():
@@ -219,7 +248,7 @@ def _run(
                 break
     if stop and not trainer.finished:
         for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)  # not while saving
+            signal.signal(sign, signal.SIG_IGN)  # nothing may stop the saving
         session.save(out)
         at = trainer.progress
         if as_json:
@@ -255,7 +284,7 @@ def _run(
 
 @contextmanager
 def _display(session: Session, parameters: int, as_json: bool) -> Iterator[Any]:
-    """A function that shows reports: JSON lines, a live bar on a terminal, else a line an epoch."""
+    """A function that shows reports: as JSON lines, as a live bar on a terminal, else as one line per epoch."""
     trainer, console = session.trainer, Console()
     if as_json:
         yield lambda report: print(json.dumps(asdict(report)), flush=True) if isinstance(report, EpochReport) else None
