@@ -635,11 +635,11 @@ class Tensor:
 
     # Comparisons: bool tensors, outside the tape.
 
-    def __eq__(self, other: object) -> Any:
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         """Where elements are equal: a bool tensor, broadcast."""
         return _compare("equal", self, other)
 
-    def __ne__(self, other: object) -> Any:
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
         """Where elements differ: a bool tensor, broadcast."""
         return _compare("not_equal", self, other)
 
