@@ -1,4 +1,4 @@
-"""A pip and an npm that are not asked for real: each "downloads" a package made here."""
+"""A fake pip and a fake npm: each "downloads" a package made here."""
 
 import gzip
 import hashlib

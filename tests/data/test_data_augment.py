@@ -48,7 +48,7 @@ def test_windows(augment, padding, options):
 
 
 def test_cutout():
-    """A square around every pixel of the image, of which only what lies within is covered."""
+    """A square around every pixel of the image; only the part within the image is covered."""
     for size, before, after in ((3, 1, 2), (4, 2, 2)):
         centres = set()
         for image, out in zip(IMAGES, Cutout(size, fill=7)(IMAGES, np.random.default_rng(0)), strict=True):

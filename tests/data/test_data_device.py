@@ -22,7 +22,7 @@ DATA = {
 
 
 def invert(images, rng):
-    """An augmentation of one's own."""
+    """An augmentation that the library does not know."""
     return np.where(rng.random(len(images))[:, None, None, None] < 0.5, images.max() - images, images)
 
 

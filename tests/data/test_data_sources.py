@@ -1,4 +1,4 @@
-"""Finding and fetching datasets: a tiny one, mirrors on this machine, and a pip that is not asked for real."""
+"""Finding and fetching datasets: a tiny one, mirrors on this machine, and a fake pip."""
 
 from __future__ import annotations
 

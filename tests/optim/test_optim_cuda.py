@@ -214,7 +214,7 @@ def test_the_readable_rule_runs_where_it_is_chosen_and_the_kernel_goes_on(standi
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_rule(standin_cuda, monkeypatch):
-    """Half precision, parameters that do not lie in one piece, and those of which two share memory."""
+    """Half precision, parameters that do not lie in one piece, and two that share memory."""
     monkeypatch.setattr(kernels, "reversed_order", True)
     found = []
     for device in ("cpu", "cuda"):
@@ -279,7 +279,7 @@ def test_a_write_by_the_step_is_known_to_the_tape(standin_cuda):
 
 
 def captured(optimizer, params, schedule=None):
-    """A captured step with these gradients, of which None is none."""
+    """A captured step with these gradients; None stands for a missing one."""
 
     @capture
     def step(*grads):

@@ -14,7 +14,7 @@ HINT = "Freeze what is not to be trained with requires_grad_(False)"
 
 
 class Forgetful(nn.Module):
-    """Two layers, of which forward uses the first."""
+    """Two layers; forward uses the first."""
 
     def __init__(self):
         super().__init__()

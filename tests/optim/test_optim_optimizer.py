@@ -220,7 +220,7 @@ def leaf(*shape):
 
 
 class Module:
-    """Stands for anything that is no iterable."""
+    """Stands for anything that cannot be iterated over."""
 
 
 once = leaf(2)

@@ -70,8 +70,8 @@ SCHEDULES = {
 
 
 DRAWN = 1e-6
-"""Of the largest value, where options are drawn: some make the steps chaotic, and 50 of them multiply a rounding by 1e6
-(RMSprop, centered, with alpha = 0.1 and lr = 1). The grids hold to 1e-10."""
+"""The tolerance where options are drawn, as a part of the largest value: some make the steps chaotic, and 50 of them
+multiply a rounding by 1e6 (RMSprop, centered, with alpha = 0.1 and lr = 1). The grids hold to 1e-10."""
 
 
 class Watched:

@@ -64,7 +64,7 @@ def test_trajectory_and_state_equal_torch(name, options, record):
             np.testing.assert_allclose(value, expected["state"][i][entry].numpy(), rtol=1e-9, atol=1e-12)
 
 
-# Mistakes that are easy to make, each of which the comparison above has to reject.
+# Easy mistakes: the comparison above must reject each of them.
 
 
 def eps_inside_the_root(xp, param, grad, state, *, lr, betas, eps, **_):

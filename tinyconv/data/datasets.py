@@ -72,6 +72,7 @@ class Dataset:
             raise DataError(f"labels must be 0 to {len(self.classes) - 1}, one per class, got {found}")
 
     def __len__(self) -> int:
+        """The number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: slice | Array) -> Dataset:

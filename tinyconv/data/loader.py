@@ -46,7 +46,7 @@ class DataLoader:
 
     Args:
         data: A `Dataset`, whose images are normalised, or a pair of arrays `(images, labels)`, (N, C, H, W) and (N,).
-            Of a pair, uint8 images are scaled to [0, 1], floating ones are only converted; labels are integers.
+            In a pair, uint8 images are scaled to [0, 1], floating ones are only converted; labels are integers.
         batch_size: Images in a batch, >= 1. The last batch of an epoch is smaller if too few remain.
         shuffle: Whether each epoch has an order of its own, which is a pure function of `(seed, epoch)`.
         drop_last: Whether to leave out a last batch that is smaller.
@@ -139,9 +139,8 @@ class DataLoader:
 
         Raises DataError where an argument is out of range.
         """
-        _checked_epoch(epoch)
-        for number in range(self._checked_start(start, len(self)), len(self)):
-            yield self.batch_at(repeat((epoch, number)).__next__)
+        for place in self._places(epoch, start):
+            yield self.batch_at(repeat(place).__next__)
 
     def next(self) -> tuple[Tensor, Tensor]:
         """The next batch of `epoch`, or after its last one the first of the next epoch, on the loader's device.
@@ -232,9 +231,12 @@ class DataLoader:
 
         Raises DataError where an argument is out of range.
         """
-        _checked_epoch(epoch)
-        for number in range(self._checked_start(start, len(self)), len(self)):
-            yield self._array(epoch, number)
+        for place in self._places(epoch, start):
+            yield self._array(*place)
+
+    def _places(self, epoch: int, start: int) -> Iterator[tuple[int, int]]:
+        """`epoch`, with the number of each of its batches from `start` on."""
+        return zip(repeat(_checked_epoch(epoch)), range(self._checked_start(start, len(self)), len(self)))
 
     def _array(self, epoch: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """One batch, made on the host."""
