@@ -1,4 +1,4 @@
-"""A batch made by one kernel of images that are on the device (`batch.cu`): the form "batch" of `tinyconv.data`."""
+"""A batch made by one kernel of images that are on the device (`batch.cu`): the kernel "batch" of `tinyconv.data`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ TABLE = np.dtype(
 
 @dataclass(frozen=True)
 class Rule:
-    """The form of one rule: `rule(xp, params, grads, states, options)` makes a step of it, in place.
+    """The kernel for one rule: `rule(xp, params, grads, states, options)` makes a step of it, in place.
 
     `params` and `grads` are arrays, `states` what is remembered of each, the dict that a first step fills, and
     `options()` the options as they are at a step. Tensors that have taken the same number of steps go together.
