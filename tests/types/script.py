@@ -31,7 +31,7 @@ class Cube:
 
 
 @tc.no_grad()
-def accuracy(model: nn.Module, images: tc.Tensor, labels: tc.Tensor) -> float:
+def accuracy(model: Net, images: tc.Tensor, labels: tc.Tensor) -> float:
     return (model(images).argmax(1) == labels).float().mean().item()
 
 
