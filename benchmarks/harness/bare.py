@@ -1,6 +1,6 @@
 """An interpreter that does nothing: its peak memory is what others are measured above.
 
-Run as a file, for as a module of the package it would import NumPy first.
+It is run as a file, and imports nothing but the standard library.
 """
 
 import resource
@@ -8,8 +8,8 @@ import sys
 
 
 def peak_mib() -> float:
-    """The peak memory of this process so far, in MiB. On Linux not what `getrusage` says, which a process takes over
-    from the one that started it."""
+    """The peak memory of this process so far, in MiB. Linux tells it in /proc: what `getrusage` says there, a process
+    inherits from the one that started it."""
     if sys.platform == "linux":
         with open("/proc/self/status", encoding="ascii") as status:
             (kib,) = (int(line.split()[1]) for line in status if line.startswith("VmHWM:"))

@@ -1,7 +1,7 @@
 """`tinyconv bench conv`: a convolution as loops, as a matrix product, tiled, compiled, and PyTorch's.
 
-Forward and backward apart. Loops are timed on one image and, where even that is too long, not at all; times of them are
-scaled to the batch by the number of images, which is exact for loops.
+Forward and backward are timed apart. The loops are timed on one image, and their times are multiplied by the number of
+images, which is exact for loops; where even one image takes too long, they are left out.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LAYERS = (
 
 
 class TwoLoops:
-    """The form a lesson writes first: a loop over the places of the window, NumPy's sums inside. Stride 1."""
+    """What a lesson writes first: a loop over the places of the window, NumPy's sums inside. Stride 1."""
 
     @staticmethod
     def forward(
@@ -117,7 +117,7 @@ def _seconds(function: Callable[[], Any]) -> float:
 
 
 def measured(layer: Layer, batch: int) -> dict[str, Any]:
-    """All implementations of one layer: results compared, then times, forward and backward, and memory."""
+    """Compare the results of all implementations of one layer, then measure time, forward and backward, and memory."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, layer.channels, layer.size, layer.size), np.float32)
     weight = rng.standard_normal((layer.filters, layer.channels, layer.kernel, layer.kernel), np.float32)
@@ -179,8 +179,11 @@ def implementations(layer: Layer, batch: int) -> list[tuple[str, Any, Any]]:
 
 
 def halves(pair: Any, inputs: Any, dy: Array, geometry: Mapping[str, Any]) -> tuple[Any, Any, float | None]:
-    """Forward alone, backward alone (all three gradients), and the MiB that both together need at most besides what
-    goes in; None where Python cannot tell. Images come and gradients go in the memory order a pair hands on itself."""
+    """Forward alone, backward alone (all three gradients), and the most MiB that both together need besides their
+    inputs; None for PyTorch, whose memory Python does not trace.
+
+    Images and gradients have the memory order in which the pair itself hands them on.
+    """
     if getattr(pair, "__name__", "") == "torch":
         return (*torch_halves(pair, inputs, dy, geometry), None)
     needs = (True,) * 3
@@ -215,7 +218,7 @@ def torch_halves(torch: Any, inputs: Any, dy: Array, geometry: Mapping[str, Any]
 
 
 def check(name: str, found: Sequence[Any], expected: Sequence[Array]) -> None:
-    """AssertionError unless these results are the readable pair's, to rounding."""
+    """Raises AssertionError unless these results are those of the readable pair, to rounding."""
     for what, ours, theirs in zip(("y", "dx", "dweight", "dbias"), found, expected, strict=True):
         array = ours.detach().numpy() if hasattr(ours, "detach") else ours
         scale = float(abs(theirs).max())

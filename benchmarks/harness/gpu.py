@@ -1,8 +1,8 @@
 """A training step on a GPU, beside other libraries: `tinyconv bench lenet | cifar --device cuda`.
 
-One process a batch size, in which the libraries take turns. A sample is a burst of steps that the host asks for without
-reading anything back, closed by one wait for the device, and divided by the number of steps. Every step takes the same
-batch, which is on the device. Products are of full float32 (no TF32) in every library, except where a name says so.
+The libraries take turns in one process for each batch size. A sample is a burst of steps: the host asks for all of them
+without reading anything back, waits once for the device, and divides the time by the number of steps. Every step takes
+the same batch, which is on the device. Products are in full float32 (no TF32) unless the name of a library says so.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BATCHES = {"lenet": (32, 128, 512, 4096), "cifar": (512,)}
 PARTS = ("step", "training")
 STEPS, BURST = 2000, 50
 COMPARED = 6
-"""First losses that have to be ours: a graph is replayed from the third or fourth step on, and has been given other
-images twice by then."""
+"""So many first losses have to equal ours: a graph is replayed from the third or fourth step on, and has been given
+other images twice by then."""
 VARIABLES = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """JAX would take most of the memory for itself."""
 
@@ -34,8 +34,8 @@ VARIABLES = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 def run(
     benchmark: str, device: str, batches: Sequence[int], libraries: Sequence[str], steps: int = STEPS
 ) -> dict[str, Any]:
-    """The part "step, DEVICE'S NAME" of the record of `benchmark`, "lenet" or "cifar"; at least `steps` steps of each
-    library are timed."""
+    """Time at least `steps` steps of each library; the part "step, DEVICE'S NAME" of the record of `benchmark`, which
+    is "lenet" or "cifar"."""
     details, burst = device_details(device), min(BURST, steps)
     found = []
     for batch in batches:
@@ -77,7 +77,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bursts(library: Library, batch: Any, steps: int) -> None:
-    """So many steps, and the wait for the device."""
+    """Run so many steps, and wait for the device."""
     with library.settings():
         for _ in range(steps):
             library.step(batch)
@@ -88,8 +88,8 @@ def bursts(library: Library, batch: Any, steps: int) -> None:
 
 
 def launches(library: Library, batch: Any) -> dict[str, Any]:
-    """The kernels and copies of one step as the profiler saw them, and of a captured step those in its graph as the
-    graph says; where that cannot be told, why: {"kernels", "copies", "in_graph" or "missing"}."""
+    """What one step launches: "kernels" and "copies" as the profiler sees them, "in_graph" for the kernels in the graph
+    of a captured step, and "missing" for the reason why something could not be counted."""
     found: dict[str, Any] = {}
     try:
         if isinstance(library, Tinyconv) and (graph := library.graph()) is not None:
@@ -101,7 +101,7 @@ def launches(library: Library, batch: Any) -> dict[str, Any]:
 
 
 def kernels_of(graph: Any) -> int:
-    """How many kernels CUDA's own description of a graph has: nodes of a label that begins with KERNEL."""
+    """How many kernels CUDA's own description of a graph has: nodes whose label begins with KERNEL."""
     verbose = 1  # cudaGraphDebugDotFlagsVerbose: without it the labels do not say what a node is
     found: int = graph.debug_dot_str(verbose).count('label="{KERNEL')
     if not found:
@@ -110,7 +110,7 @@ def kernels_of(graph: Any) -> int:
 
 
 def profiled(function: Callable[[], Any]) -> Iterable[Any]:
-    """What PyTorch's profiler sees on the device while `function` runs; it sees all of the process, whoever asked."""
+    """What PyTorch's profiler sees on the device while `function` runs: all that this process does, in any library."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile, supported_activities
 
@@ -125,7 +125,7 @@ def profiled(function: Callable[[], Any]) -> Iterable[Any]:
 
 
 def tally(events: Iterable[Any]) -> dict[str, int]:
-    """Kernels apart from copies; ranges that somebody gave a name are neither."""
+    """How many kernels and how many copies there are; a range that somebody gave a name is neither."""
     names = [event.name for event in events if not event.is_user_annotation]
     copies = sum(name.startswith(("Memcpy", "Memset")) for name in names)
     return {"kernels": len(names) - copies, "copies": copies}

@@ -36,8 +36,8 @@ def layered(jax: Any, task: Task) -> Callable[..., Any]:
         kept: dict[str, Any] = {}
         for i, layer in layers:
             if isinstance(layer, nn.Conv2d):
-                padding = [(size, size) for size in layer.padding]
-                x = jax.lax.conv_general_dilated(x, p[f"{i}.weight"], layer.stride, padding)
+                padding: Any = layer.padding  # a pair: no net here says "same"
+                x = jax.lax.conv_general_dilated(x, p[f"{i}.weight"], layer.stride, [(size, size) for size in padding])
                 x = x if layer.bias is None else x + p[f"{i}.bias"][:, None, None]
             elif isinstance(layer, nn.BatchNorm2d):
                 x, new = normalised(p, s, i, layer, x)

@@ -71,7 +71,7 @@ def answer(question: Mapping[str, Any]) -> Any:
 
 
 def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
-    """Of the functions that are much slower than the reference: in every how-manieth turn they take part."""
+    """{name: n} for functions that are much slower than the reference: they take part in every n-th turn."""
     took = {name: min(timed(function) for _ in range(2)) for name, function in functions.items()}
     usual = took.get(REFERENCE, min(took.values()))
     every = {name: int(seconds / usual) for name, seconds in took.items() if seconds > TIMES_SLOWER * usual}
@@ -79,7 +79,7 @@ def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
 
 
 def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Training steps at one batch size, the libraries in turns; a fifth as many above 512 images."""
+    """Training steps at one batch size, the libraries in turns; above 512 images a fifth as many."""
     made, batches, reasons = ready(LENET, question["libraries"], batch)
     functions = {name: lambda name=name: float(made[name].step(batches[name])) for name in made}
     burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
@@ -89,7 +89,7 @@ def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
-    """The logits of a batch, nothing recorded, compared before they are timed."""
+    """The logits of a batch with nothing recorded; they are compared before they are timed."""
     made, _, reasons = ready(LENET, question["libraries"], 8)
     x, y = LENET.batch(batch)
     functions, expected = {}, None
@@ -109,7 +109,7 @@ def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scaling(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Microseconds an image of a training step, by the size of the batch: ours, and PyTorch's."""
+    """Microseconds an image of a training step at each batch size, for ours and for PyTorch's."""
     names = [name for name in (OURS, "tinyconv parallel", REFERENCE) if name in {OURS, *question["libraries"]}]
     functions: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -135,7 +135,7 @@ IMAGES, MEMORY_STEPS = 60_000, 60
 
 
 def memory(libraries: Iterable[str]) -> dict[str, Any]:
-    """Of each library the peak memory of a short training, above that of an interpreter that does nothing; MiB."""
+    """The peak memory of a short training in each library, in MiB above that of an interpreter that does nothing."""
     nothing = subprocess.run([sys.executable, bare.__file__], capture_output=True, text=True, check=True)
     bare_mib = float(nothing.stdout)
     found, reasons = {}, {}

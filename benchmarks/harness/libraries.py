@@ -26,8 +26,8 @@ from tinyconv.errors import TinyconvError
 
 
 class Tinyconv(Library):
-    """This library: a plain training loop; or with `nn.DataParallel`, or with the compiled pairs, or captured into a
-    CUDA graph as a whole (`tinyconv.capture`)."""
+    """This library: a plain training loop, or one with `nn.DataParallel`, with the compiled pairs, or captured into one
+    CUDA graph (`tinyconv.capture`)."""
 
     def __init__(
         self, task: Task, device: str = "cpu", parallel: bool = False, native: bool = False, captured: bool = False
@@ -94,15 +94,16 @@ ON_GPU: dict[str, Callable[..., Any]] = {
     "jax": Jax,
 }
 ROUNDED: dict[str, Callable[..., Any]] = {"torch TF32": TorchTF32, "torch bfloat16": TorchBfloat16}
-"""What is gained by less precision than float32; on a GPU."""
+"""PyTorch on a GPU with less precision than float32, to show what that gains."""
 
 
 class Disagreement(TinyconvError):
-    """A library whose losses or outputs are not ours."""
+    """The losses or outputs of a library are not ours."""
 
 
 def compare_losses(name: str, ours: list[float], theirs: list[float], tolerance: float = 1e-4) -> None:
-    """Whether the first losses are equal: a wrong forward shows in the first, a wrong gradient in those after it."""
+    """Raises Disagreement unless the losses are equal: a wrong forward pass shows in the first of them, a wrong
+    gradient in those after it."""
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if not abs(a - b) <= tolerance * max(1.0, abs(a)):
             raise Disagreement(f"{name}: loss {i + 1} is {b:.6f}, ours {a:.6f}; not timed")
@@ -116,10 +117,10 @@ def ready(
     device: str | None = None,
     steps: int = 3,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
-    """The libraries that are here and whose first losses are ours, of as many steps as said, each on another batch;
-    a batch for each; and why others are not.
+    """The libraries that are installed and whose first losses, one a step and each on another batch, are ours.
 
-    They are made with `device`, if there is one to be told of.
+    Returns them, a batch for each of them, and the reasons why others are left out. `device` is handed to each library
+    where it is given.
     """
     arrays = [task.batch(batch, seed) for seed in range(steps)]
     where = () if device is None else (device,)
@@ -137,7 +138,7 @@ def ready(
             compare_losses(name, expected, losses, task.tolerance(name))
         except (Missing, Disagreement, ImportError) as error:
             reasons[name] = str(error)
-        except Exception as error:  # of another library: its business, and to be told
+        except Exception as error:  # whatever is wrong in another library is a reason to leave it out
             if name == OURS:
                 raise
             reasons[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,4 +1,4 @@
-"""What a library has to offer to be compared with."""
+"""What a library has to offer to be compared."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from harness.tasks import Array
 
 
 class Missing(Exception):
-    """What cannot be measured here, and why."""
+    """Something cannot be measured here; the message says why."""
 
 
 class Library:
     """A task in one library, made from our weights."""
 
     def prepare(self, x: Array, y: Array) -> Any:
-        """A batch as `step` takes one, of images (N, C, H, W) float32 and labels (N,) int64; on its device, if any."""
+        """Images (N, C, H, W), float32, and labels (N,), int64, as the batch that `step` takes, on the device."""
         raise NotImplementedError
 
     def step(self, batch: Any) -> Any:
-        """Zero the gradients, forward, cross-entropy, backward, optimiser; the loss before the update, a scalar that
-        `float` reads. On a GPU nothing of it has to be done yet, and the next step may overwrite the loss."""
+        """Zero the gradients, forward, cross-entropy, backward, optimiser. Returns the loss before the update, a scalar
+        that `float` reads. A GPU may still be at work then, and the next step may overwrite the loss."""
         raise NotImplementedError
 
     def infer(self, batch: Any) -> Array:
@@ -29,8 +29,8 @@ class Library:
         raise NotImplementedError
 
     def settings(self) -> AbstractContextManager[None]:
-        """Inside, what is set for the whole process is as this library is to run."""
+        """A context in which the settings of the process are those that this library runs with."""
         return nullcontext()
 
     def wait(self) -> None:
-        """Until the device has done what it was asked for."""
+        """Wait until the device has done what it was asked for."""

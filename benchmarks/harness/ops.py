@@ -1,6 +1,5 @@
-"""`tinyconv bench ops`: what one small operation costs with recording on, how long tapes scale, how long it takes until
-there is anything to run (importing the package, and the first prediction of the command line), and what a summary of a
-large model takes.
+"""`tinyconv bench ops`: what one small operation costs with recording on, how tapes scale with their length, how long
+the package takes to import and the command line to predict, and what a summary of a large model takes.
 
 Each library computes the same on two 4x4 float32 arrays that require grad, in turns of a few hundred calls, so that
 whatever else the machine does falls on all of them. Values and gradients are compared before anything is timed.
@@ -28,6 +27,7 @@ from tinyconv.shapes import Shape
 from tinyconv.train import new_run, start
 from tinyconv.train.recipes import RECIPES
 
+PARTS = ("overhead", "startup", "summary")
 TURNS, CALLS = 300, 200
 ARRAYS = [np.random.default_rng(seed).standard_normal((4, 4), np.float32) for seed in range(2)]
 
@@ -97,7 +97,7 @@ def available() -> dict[str, Any]:
 
 
 def compare(libraries: dict[str, Any]) -> None:
-    """Whether all give the same values and gradients."""
+    """Raises AssertionError unless all give the same values and gradients."""
     ops, result = libraries["tinyconv"]
     for op in ops:
         expected = result(ops[op]())
@@ -115,7 +115,7 @@ def burst(function: Callable[[], Any]) -> float:
 
 
 def calls(libraries: dict[str, Any]) -> list[dict[str, Any]]:
-    """For every op and library the median of its turns, the range of the middle half, and the ratio to torch."""
+    """The median of the turns of every op in every library, the range of the middle half, and the ratio to torch."""
     samples: dict[tuple[str, str], list[float]] = {(op, name): [] for name, (ops, _) in libraries.items() for op in ops}
     for _ in range(TURNS):
         for op, name in samples:
@@ -142,7 +142,7 @@ def tapes() -> list[dict[str, Any]]:
 
 
 def walk(shape: str, n: int, collector: bool) -> dict[str, Any]:
-    """Of the best of five tapes."""
+    """Microseconds an op, forward and backward, of the best of five tapes."""
     forward, backward = [], []
     for _ in range(5):
         gc.collect()
@@ -162,8 +162,6 @@ def walk(shape: str, n: int, collector: bool) -> dict[str, Any]:
     each = {"forward_us": min(forward) / n * 1e6, "backward_us": min(backward) / n * 1e6}
     return {"tape": shape, "ops": n, "collector": collector, **each}
 
-
-PARTS = ("overhead", "startup", "summary")
 
 # --- until it runs --------------------------------------------------------------------------------------------------
 
@@ -204,7 +202,7 @@ SUMMARISED = {"lenet5": (1, 28, 28), "vgg16": (3, 224, 224), "resnet50": (3, 224
 
 
 def summaries() -> list[dict[str, Any]]:
-    """Making a model on device meta and summing it up: milliseconds, and the most memory that Python's objects took."""
+    """Make a model on device meta and sum it up: milliseconds, and the most memory that Python's objects took."""
     rows = []
     for name, shape in SUMMARISED.items():
 

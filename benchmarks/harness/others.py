@@ -53,7 +53,7 @@ class Tinygrad(Library):
 
 
 class Own(Library):
-    """What the two libraries without an optimiser of their own share: Adam on arrays."""
+    """Adam on arrays, for the two libraries that have no optimiser."""
 
     def __init__(self, task: Task) -> None:
         self.weights = task.weights()
@@ -110,7 +110,7 @@ class MyGrad(Own):
 
 
 class Autograd(Own):
-    """HIPS autograd: NumPy, differentiated; the convolution is its own, of windows (it has no other)."""
+    """HIPS autograd: NumPy, differentiated. The convolution is the only one it has, over windows."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -120,7 +120,7 @@ class Autograd(Own):
 
         def logits(p: Any, x: Any) -> Any:
             for layer in ("conv1", "conv2"):
-                turned = p[f"{layer}.weight"][:, :, ::-1, ::-1]  # it convolves, and does not correlate
+                turned = p[f"{layer}.weight"][:, :, ::-1, ::-1]  # it convolves where a layer correlates
                 x = convolve(x, turned, axes=([2, 3], [2, 3]), dot_axes=([1], [1]), mode="valid")
                 x = anp.maximum(x + anp.reshape(p[f"{layer}.bias"], (1, -1, 1, 1)), 0)
                 n, c, h, w = x.shape

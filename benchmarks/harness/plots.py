@@ -25,9 +25,10 @@ NAMES = {
 
 
 def conv_plot(record: Mapping[str, Any], path: Path) -> None:
-    """Microseconds an image, forward and backward together, of each implementation on each layer; one thread."""
+    """Microseconds an image, forward and backward together, of each implementation on each layer, with the fewest
+    threads that were measured."""
     figure, axes = _figure(11, 6)
-    part = record["parts"]["1 thread"]
+    threads, part = min(record["parts"].items(), key=lambda item: int(item[0].split()[0]))
     for k, name in enumerate(COLOURS):
         places, heights = [], []
         for i, measured in enumerate(part["layers"]):
@@ -41,17 +42,19 @@ def conv_plot(record: Mapping[str, Any], path: Path) -> None:
     axes.set_ylabel("µs an image, forward + backward", fontsize=13)
     layers = [measured["layer"]["name"].replace(", ", "\n").replace(" to ", "→") for measured in part["layers"]]
     axes.set_xticks(range(len(layers)), layers, fontsize=11)
-    axes.set_title(f"One convolution, batch {part['batch']}, one thread: lower is better", loc="left", fontsize=15)
+    axes.set_title(f"One convolution, batch {part['batch']}, {threads}: lower is better", loc="left", fontsize=15)
     axes.legend(ncols=3, fontsize=11, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17))
     _save(figure, path)
 
 
 def lenet_plot(record: Mapping[str, Any], path: Path, batch: int = 128) -> None:
-    """Milliseconds of a training step of each library, with one thread and with two."""
-    parts = {name: part for name, part in record["parts"].items() if name.startswith("step")}
+    """Milliseconds of a training step of each library, with each number of threads that was measured."""
     found = {
-        name.partition(", ")[2]: next(one for one in part["batches"] if one["batch"] == batch)
-        for name, part in parts.items()
+        name.removeprefix("step, "): one
+        for name, part in record["parts"].items()
+        if name.startswith("step, ")
+        for one in part["batches"]
+        if one["batch"] == batch
     }
     most = list(found.values())[-1]["summary"]
     names = sorted(

@@ -17,7 +17,7 @@ from tinyconv.host.threads import VARIABLES
 
 
 def in_process(command: str, question: Mapping[str, Any], variables: Mapping[str, str]) -> Any:
-    """The answer of `python -m COMMAND` to a question, with these environment variables besides ours."""
+    """The answer of `python -m COMMAND` to a question; these environment variables are set besides ours."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -37,12 +37,12 @@ def reply(answer: Callable[[Mapping[str, Any]], Any]) -> None:
 
 
 def variables_for(threads: int) -> dict[str, str]:
-    """The environment variables that tell libraries of so many threads."""
+    """The environment variables by which libraries use so many threads."""
     return dict.fromkeys(VARIABLES, str(threads)) | {"CPU_COUNT": str(threads)}
 
 
 def bind(threads: int) -> None:
-    """Use so many of the cores, here and in the libraries: bound, because not every library can be told."""
+    """Use so many threads, here and in PyTorch, and only so many cores: not every library can be told its threads."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     tc.set_num_threads(threads)

@@ -20,11 +20,11 @@ def in_turns(
     rarely: Mapping[str, int] | None = None,
     warm: int = WARM,
 ) -> dict[str, list[list[float]]]:
-    """Seconds each call took: of each function a list of turns, each of `burst` calls.
+    """Seconds that each call took: for each function a list of turns, each a list of `burst` calls.
 
-    Before them is a pause, for the threads of the one before go on looking for work for a while, and `warm` calls that
-    are not measured, until caches, clocks and threads are as they are in a long loop. A function in `rarely` takes part
-    in every so-manieth turn, with one call.
+    A turn begins with a pause, for the threads of the function before it go on looking for work for a while, and with
+    `warm` calls that are not measured, until caches, clocks and threads are as they are in a long loop. A function that
+    `rarely` gives a number n takes part in every n-th turn, with one call.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in functions}
     for turn in range(turns):
@@ -40,7 +40,7 @@ def in_turns(
 
 
 def shared(samples: Mapping[str, list[list[float]]], steps: int) -> dict[str, list[list[float]]]:
-    """Of samples that are so many steps each, what one step took."""
+    """What one step took, out of samples that took so many steps each."""
     return {name: [[seconds / steps for seconds in turn] for turn in turns] for name, turns in samples.items()}
 
 
@@ -51,8 +51,8 @@ def timed(function: Callable[[], Any]) -> float:
 
 
 def summary(samples: Mapping[str, list[list[float]]], reference: str) -> dict[str, dict[str, Any]]:
-    """For each function: the median and quartiles of its calls in milliseconds, how many they were, and its ratio to
-    the reference, turn by turn: median and quartiles."""
+    """For each function: the median and quartiles of its calls in milliseconds, their number, and the median and
+    quartiles of its ratio to the reference, turn by turn."""
     found = {}
     for name, turns in samples.items():
         calls = [1e3 * seconds for turn in turns for seconds in turn]

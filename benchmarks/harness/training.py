@@ -1,6 +1,6 @@
 """A whole training on a device: `tinyconv bench lenet --device cuda --part training`.
 
-Each run is a process of its own. Three times are told apart: from starting the process to a trainer that is ready
+Each run is a process of its own. It is timed in three parts: from the start of the process to a trainer that is ready
 (imports, the data read and brought to the device), the first steps (kernels compiled, the step captured), and the rest
 of the training with its tests.
 """
@@ -34,11 +34,11 @@ TIMES = ("setup_seconds", "first_seconds", "training_seconds")
 def run(
     device: str, root: Path | None = None, seeds: Sequence[int] = SEEDS, epochs: int = 5, data: str = "mnist"
 ) -> dict[str, Any]:
-    """The part "training, DEVICE'S NAME": LeNet-5 by the default recipe to its test accuracy, once for each seed, and
-    the first seed twice, to compare all weights.
+    """Train LeNet-5 by the default recipe, once for each seed and twice for the first, whose weights are compared; the
+    part "training, DEVICE'S NAME" of the record.
 
     The first run finds no compiled kernels, later ones those that it left. Before anything is timed the losses of the
-    first steps are compared with those on the CPU: Disagreement where they differ.
+    first steps are compared with those on the CPU; Disagreement is raised where they differ.
     """
     details = device_details(device)
     question = {"device": device, "root": root and str(root), "epochs": epochs, "data": data}
@@ -58,8 +58,8 @@ def run(
 
 
 def summed_up(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of runs of which the first two are of one seed: whether their weights are the same bits; over the others mean and
-    standard deviation of the accuracy, and median times."""
+    """Sum up runs whose first two have the same seed: whether the weights of these two are the same to the last bit;
+    mean and standard deviation of the accuracy, and median times, over all but the first."""
     first, *others = runs
     accuracies = [one["test_accuracy"] for one in others]
     return {

@@ -1,6 +1,8 @@
 """Benchmarks: a library that is wrong is not timed, records keep what was measured, and each command runs."""
 
+import inspect
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -102,14 +104,77 @@ def test_a_record_keeps_what_was_measured_before(tmp_path):
     assert {"commit", "date"} <= parts["step"]["batches"][0].keys()
 
 
-def test_tables_say_what_was_not_measured(tmp_path, monkeypatch):
-    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1, "b": [True, None, "ü"], "c": {}},
+        {"samples": {"ours": [[0.1 + i / 7 for i in range(60)] for _ in range(3)], "theirs": []}},
+        {
+            "runs": [
+                {"seed": seed, "history": [{"epoch": epoch, "loss": 1e-30} for epoch in range(9)]} for seed in (0, 1)
+            ]
+        },
+        {"words": [f"a word, {i} of many" for i in range(20)], "inf": float("inf")},
+    ],
+)
+def test_a_record_is_json_with_a_list_of_numbers_on_a_line(value):
+    lines = record.text(value).splitlines()
+    assert json.dumps(json.loads("\n".join(lines))) == json.dumps(value)
+    for line in lines:
+        assert len(line) <= record.WIDTH or not re.search(r'[{"]', line.partition("[")[2])
+        assert not re.fullmatch(r" *[-\d.e]+,?", line)
+
+
+@pytest.fixture
+def tables():
+    return runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+
+
+def test_tables_say_what_was_not_measured(tables, tmp_path, monkeypatch):
     monkeypatch.setitem(tables["part"].__globals__, "HERE", tmp_path)
-    for name, table in tables["TABLES"].items():
-        if name == "aims":
-            assert "not measured" in table()
-        elif name != "accuracy" and "cuda" not in name:
-            assert table() == tables["NOT_YET"], name
+    assert "not measured" in tables["TABLES"]["aims"]()
+    for name in set(tables["TABLES"]) - {"aims", "accuracy", "accuracy_short", "op", "lines", "lenet_cuda", "cuda"}:
+        assert tables["TABLES"][name]() == tables["NOT_YET"], name
+
+
+def test_a_page_is_filled_between_its_marks(tables, tmp_path, monkeypatch):
+    made = {
+        "one": lambda: "see [records](/benchmarks/records#top)",
+        "two": lambda *words: str(words),
+        "none": lambda: "",
+    }
+    monkeypatch.setitem(tables["filled"].__globals__, "TABLES", made)
+    page = "a\n" + "".join(f"<!-- table: {words} -->\nold\n<!-- end -->\n" for words in ("one", "two b c", "none"))
+    assert tables["filled"](page, ROOT / "docs" / "page.md").splitlines() == [
+        "a",
+        *("<!-- table: one -->", "see [records](../benchmarks/records#top)", "<!-- end -->"),
+        *("<!-- table: two b c -->", "('b', 'c')", "<!-- end -->"),
+        *("<!-- table: none -->", "<!-- end -->"),
+    ]
+
+
+def test_the_source_of_an_op_is_that_of_the_book(tables):
+    found = tables["TABLES"]["op"]("Conv2d")
+    assert found.startswith("```python\nclass Conv2d:\n")
+    assert inspect.getsource(ops.Conv2d).strip() in found
+    with pytest.raises(SystemExit, match="no class 'Convolution' in tinyconv/ops"):
+        tables["TABLES"]["op"]("Convolution")
+
+
+def test_the_size_of_the_package_is_counted(tables):
+    book, package = map(int, re.findall(r"about (\d+)", tables["TABLES"]["lines"]().replace(",", "")))
+    counted = [len(path.read_text(encoding="utf-8").splitlines()) for path in Path(tc.__file__).parent.rglob("*.py")]
+    assert abs(sum(counted) - package) <= 500
+    assert 0 < book < package / 5
+
+
+def test_short_tables_have_the_figures_of_the_long_ones(tables):
+    for name, row in {"lenet": "| torch.compile | ", "accuracy": "| `best` | "}.items():
+        long, short = (tables["TABLES"][kind]() for kind in (name, f"{name}_short"))
+        (full,), (brief,) = ([line for line in text.splitlines() if line.startswith(row)] for text in (long, short))
+        assert len(brief) < len(full)
+        assert set(re.findall(r"\*\*.*?\*\*|\d\.\d\d (?=\()", full)) <= set(re.findall(r"\*\*.*?\*\*|\d\.\d\d ", brief))
+        assert "](/benchmarks/README.md" in short.splitlines()[-1]
 
 
 # --- the commands ---------------------------------------------------------------------------------------------------
@@ -153,6 +218,7 @@ def test_bench_cifar(tmp_path):
         (["lenet", "--library", "theano"], "no library 'theano'; there are tinyconv"),
         (["conv", "--layer", "99"], "no layer [99]; there are 0: conv1 5x5"),
         (["ops", "--part", "x"], "no part 'x'; there are overhead, startup, summary"),
+        (["lenet", "--part", "memory", "--plot", "x.png"], "--plot draws the training steps: add --part step"),
     ],
 )
 def test_wrong_usage(words, expected):

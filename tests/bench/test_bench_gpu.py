@@ -365,7 +365,7 @@ CUDA = {"name": "A GPU", "driver": "1.2", "driver_cuda": "13.0", "cuda": "13.0",
 
 
 def test_no_record_no_table(tables):
-    for name in ("lenet_cuda", "lenet_cuda_steps", "lenet_cuda_training", "cifar_cuda"):
+    for name in ("lenet_cuda", "cuda"):
         assert tables[0][name]() == ""
 
 
@@ -376,7 +376,7 @@ def test_tables_of_steps(tables):
     batches[1]["launches"]["tinyconv"] = {"kernels": 20, "copies": 3, "in_graph": 18}
     batches.append({"batch": 512, "summary": {}, "missing": {"torch": "it ended"}, "burst": 2, "device": CUDA})
     record.save("lenet-cuda", {"step, A GPU": {"batches": batches}}, tables[1] / "lenet-cuda.json")
-    front, all_of_them = (tables[0][name]() for name in ("lenet_cuda", "lenet_cuda_steps"))
+    front, all_of_them = (tables[0][name]() for name in ("lenet_cuda", "cuda"))
     assert [line for line in front.splitlines() if line.startswith("| batch")] == [
         "| batch 128, A GPU | a step | of PyTorch's | kernels | copies |"
     ]
@@ -386,6 +386,8 @@ def test_tables_of_steps(tables):
     assert ours.endswith("| 20 (18 in the graph) | 3 |")
     assert "PyTorch, the step as one CUDA graph: a CUDA graph needs a GPU." in front
     assert front.count("A GPU, driver 1.2 (CUDA 13.0), CUDA 13.0, CuPy 14.0.0;") == 1
+    assert all_of_them.startswith("## On a GPU\n\n### LeNet\n\n| batch 2, A GPU |")
+    assert "### A 3x3 network" not in all_of_them
     assert all_of_them.count("| batch ") == 3
     assert "PyTorch eager: it ended." in all_of_them
 
@@ -398,7 +400,7 @@ def test_table_of_trainings(tables):
     ]
     part = {**training.summed_up(runs), "device": CUDA}
     record.save("lenet-cuda", {"training, A GPU": part}, tables[1] / "lenet-cuda.json")
-    found = tables[0]["lenet_cuda_training"]()
+    found = tables[0]["cuda"]()
     assert "| training and tests | 1.25 |" in found
     assert "Test accuracy **98.50%**, sd 0.71%, seeds 0, 1;" in found
     assert "The weights of two runs of seed 0 are the same to the last bit." in found
