@@ -1,9 +1,9 @@
 """Train with a recipe and several seeds, and record what came out.
 
-python benchmarks/accuracy.py [NAME ...]          # default: LeNet-5 on MNIST, all recipes; an hour on two cores
-python benchmarks/accuracy.py cifar-lenet cifarnet          # CIFAR-10; another hour
-python benchmarks/accuracy.py cifarnet-full                 # on a GPU, as far as the net gets
-python benchmarks/tables.py                       # puts the records into README.md and docs/experiments.md
+python benchmarks/accuracy.py [NAME ...]              # default: LeNet-5 on MNIST, all recipes; an hour on two cores
+python benchmarks/accuracy.py cifar-lenet cifarnet    # CIFAR-10; another hour
+python benchmarks/accuracy.py cifarnet-full           # on a GPU, as far as the net gets
+python benchmarks/tables.py                           # puts the records into the pages
 """
 
 import argparse
@@ -25,38 +25,39 @@ RECORDS = Path(__file__).parent / "records"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a record is of."""
+    """What is trained for a record."""
 
     model: str
     data: str
     recipe: str
     seeds: range
-    note: str = ""  # what the table should say of it
+    note: str = ""  # what the table says below it
     device: str = "cpu"
 
 
-JPEG = "the same images encoded as JPEG once, of quality 75, which halves the resolution of the colours"
+JPEG = "copies of the images that were encoded once as JPEG of quality 75, which halves the resolution of the colours"
 MEASURED = {
     **{name: Measured("lenet5", "mnist", name, range(5)) for name in ("default", "lesson", "best")},
     "cifar-lenet": Measured(
         *("lenet5", "cifar10", "cifar-lenet", range(3)),
-        "without augmentation; the lesson expects about 65%. The recipe was chosen out of four by the test accuracy of "
+        "without augmentation; the lesson expects about 65%. The recipe is the best of four by the test accuracy of "
         f"seed 0 (Adam, 1e-3 throughout, 10 epochs: 62%) on {JPEG}; there its mean was 67.87% (commit f71597d).",
     ),
     "cifarnet": Measured(
         *("cifarnet", "cifar10", "cifar", range(1)),
-        '"both ways" is the mean over each image and its mirror image, `tinyconv eval --mirrored`. The first full run '
-        f"on the original images. The recipe was settled by the test accuracy of some ten full runs on {JPEG}, of "
-        "which the best gave 89.37%, both ways 90.10% (12 epochs, commit 98dcbca); for the original ones its epochs "
-        "were cut to fit the hour, and faint directions of patches got the weight that is published for them.",
+        '"both ways" is the mean over each image and its mirror image, `tinyconv eval --mirrored`. This is the first '
+        "full run on the original images. The recipe was settled by the test accuracy of some ten full runs on "
+        f"{JPEG}; the best of them gave 89.37%, both ways 90.10% (12 epochs, commit 98dcbca). For the original images "
+        "its epochs were cut to fit the hour, and faint directions of patches got the weight that is published for "
+        "them.",
     ),
     "cifarnet-full": Measured("cifarnet", "cifar10", "cifar-full", range(1), "60 epochs, with cutout.", "cuda"),
 }
-COMMIT = commit()  # now: what is running stays what it is, whatever is committed meanwhile
+COMMIT = commit()  # read now: this code goes on running, whatever is committed meanwhile
 
 
 def run(what, seed, root, threads):
-    """Train once; what came out."""
+    """Train once; what came out of it."""
     tinyconv.set_num_threads(threads)
     described = train.new_run(what.model, what.data, seed, train.RECIPES[what.recipe])
     session = train.start(described, root=root, device=what.device)
@@ -67,7 +68,7 @@ def run(what, seed, root, threads):
 
 
 def result(what, seed, session):
-    """What came out of a session at its end; where the recipe mirrors images, also by the mean over both ways."""
+    """What came out of a session; where the recipe mirrors images, also the accuracy by the mean over both ways."""
     history = session.trainer.progress.history
     found = {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
     if train.RECIPES[what.recipe].flip:
@@ -78,11 +79,7 @@ def result(what, seed, session):
 def measure(what, root=None, jobs=1):
     """Train once for each seed; the record of it."""
     threads = max(1, tinyconv.get_num_threads() // jobs)
-    ran_on = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": COMMIT,
-        "environment": environment(),
-    }  # before: it takes long
+    ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": COMMIT, "environment": environment()}  # of the start
     if jobs == 1:
         runs = [run(what, seed, root, threads) for seed in what.seeds]
     else:
@@ -92,6 +89,7 @@ def measure(what, root=None, jobs=1):
 
 
 def record(what, root, runs, jobs, threads, ran_on):
+    """The record of these runs."""
     fitting = train.new_run(what.model, what.data, 0, train.RECIPES[what.recipe]).options
     accuracies = [found["history"][-1]["test_accuracy"] for found in runs]
     return {
@@ -118,7 +116,7 @@ def record(what, root, runs, jobs, threads, ran_on):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MEASURED)}")
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default: one)")
     parser.add_argument("--data-dir", help="folder with the data files")
     arguments = parser.parse_args()

@@ -32,7 +32,7 @@ def record(name):
 
 
 def final_accuracies(found):
-    """Of each seed, the test accuracy after the last epoch."""
+    """The test accuracy of each seed after the last epoch."""
     return {run["seed"]: run["history"][-1]["test_accuracy"] for run in found["runs"]}
 
 
@@ -41,7 +41,7 @@ def threads_of(found):
 
 
 def machine(found):
-    """What a record was measured on; the BLAS without its threads, which differ between recipes and have a column."""
+    """What a record was measured on. The threads of the BLAS are left out: they differ by recipe and have a column."""
     where = found["environment"]
     blas = (library.rpartition(", ")[0] for library in where["blas"])
     return (
@@ -51,11 +51,11 @@ def machine(found):
 
 
 def accuracy():
-    """The table of accuracies, one row a recipe, and what it was measured on."""
+    """What is reached on MNIST, a row a recipe."""
     records = {name: record(f"accuracy-{name}") for name in RECIPES}
     lines = [
         "| `--recipe` | what it is | epochs | test accuracy, mean of 5 seeds | sd | lowest | median time |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, found in records.items():
         lines.append(
@@ -97,20 +97,20 @@ def accuracy_short():
 
 
 def part(name, key):
-    """A part of a record of `tinyconv bench`, None where it was not measured."""
+    """A part of a record of `tinyconv bench`; None where it was not measured."""
     path = HERE / "records" / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8"))["parts"].get(key) if path.exists() else None
 
 
 def measured_on(found):
-    """Below a table: the machine, the day, the code."""
+    """What stands below a table: the machine, the code, the day."""
     versions = {name: v for name, v in found.get("versions", {}).items() if name not in ("numpy",) and "not" not in v}
     others = f" Others: {', '.join(f'{name} {v}' for name, v in versions.items())}." if versions else ""
     return f"{machine(found)}; commit {found['commit']}, {found['date']}.{others}"
 
 
 def overhead():
-    """What one small operation costs, beside others, and on long tapes."""
+    """What one small operation costs, beside other libraries and on long tapes."""
     found = part("ops", "overhead")
     if found is None:
         return NOT_YET
@@ -194,7 +194,7 @@ def beside_torch(row):
 
 
 def compared(name, kind, batch):
-    """Libraries at one batch size, with one thread and two."""
+    """The libraries at one batch size, with one thread and with two."""
     columns = [(threads, of_batch(name, kind, threads, batch)) for threads in THREADS]
     columns = [(threads, one) for threads, one in columns if one]
     if not columns:
@@ -335,7 +335,7 @@ def cifar():
 
 
 def experiment(name):
-    """The table of one of the examples, and what it says in words."""
+    """The table of an example, what it says in words, and what it was measured on."""
     path = HERE / "records" / f"{name}.json"
     if not path.exists():
         return NOT_YET
@@ -370,7 +370,7 @@ def cifar_accuracy():
             f"| {f'{statistics.mean(both_ways):.2%}' if both_ways else ''} "
             f"| {found['median_seconds'] / 60:.0f} min, {where} |"
         )
-        original = "" if found["files"] == ["ok"] else " Not of the original files."
+        original = "" if found["files"] == ["ok"] else " It was not trained on the original files."
         on = f"{machine(found)}; commit {found['commit']}, {found['date']}"
         notes.append(f"`{found['recipe_name']}`: {found['note']}{original} {on}.")
     return "\n".join([*lines, "", *notes]) if notes else NOT_YET
@@ -438,7 +438,7 @@ def on_gpus(name, kind):
 
 
 def gpu(device):
-    """What a GPU's part was measured on, besides the machine."""
+    """What a part of a GPU's record was measured on, besides the machine."""
     return (
         f"{device['name']}, driver {device['driver']} (CUDA {device['driver_cuda']}), CUDA {device['cuda']}, "
         f"CuPy {device['cupy']}"
@@ -481,11 +481,12 @@ def step_on_gpu(one):
 def about_step(one):
     return (
         "A training step (zero the gradients, forward, cross-entropy, backward, optimiser) in float32 without TF32, "
-        "but where it says so; the same weights and batches, the first six losses compared before timing. A sample is "
-        f"{one['burst']} steps that nothing is read of and one wait for the device; median of the samples, which the "
-        "libraries take in turns, and of the ratios turn by turn, with their middle half. torch.compile has the "
-        "forward pass with the loss in one CUDA graph and the backward pass in another, the fused optimiser outside. "
-        f"Kernels and copies of one step as the profiler sees them. {gpu(one['device'])}; {measured_on(one)}"
+        "unless a row says otherwise; the same weights and batches, the first six losses compared before timing. A "
+        f"sample is {one['burst']} steps, read by nobody, and one wait for the device. The libraries take turns; the "
+        "table gives the median of the samples and of the ratios turn by turn, with their middle half. torch.compile "
+        "puts the forward pass with the loss into one CUDA graph and the backward pass into another, and runs the "
+        "fused optimiser outside. Kernels and copies are those of one step, as the profiler sees them. "
+        f"{gpu(one['device'])}; {measured_on(one)}"
     )
 
 
@@ -526,7 +527,7 @@ def cuda():
     return "\n\n".join(["## On a GPU", *found]) if found else ""
 
 
-AIMS = [  # what is measured, the ratio aimed at in NumPy and with the compiled pairs, and where both are
+AIMS = [  # what is measured, the ratios aimed at in NumPy and with the compiled pairs, and where both are in the record
     ("training step, batch 128, 2 threads, `nn.DataParallel`", 0.50, 0.33, ("step", "2 threads", 128, " parallel")),
     ("the same, plain loop", 0.67, 0.40, ("step", "2 threads", 128, "")),
     ("the same, 1 thread", 0.50, 0.33, ("step", "1 thread", 128, "")),
@@ -544,7 +545,7 @@ OTHERS = {"jax": 0.35, "tinygrad": 0.15, "mygrad": 0.10}
 
 
 def aims():
-    """What this project aims at, and what was measured: ratios to PyTorch unless another library is named."""
+    """What this project aims at, and what was measured: ratios to PyTorch unless a row names another library."""
     lines = [
         "| | NumPy: aim | measured | compiled: aim | measured |",
         "| --- | ---: | ---: | ---: | ---: |",

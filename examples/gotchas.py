@@ -89,7 +89,7 @@ class NeverZeroed(SGD):
 
 
 def as_bytes_are(dataset):
-    """Normalised to what the pixels are anyway: 0 to 255."""
+    """The data with a normalisation that leaves the pixels as they are: 0 to 255."""
     return replace(dataset, mean=(0.0,), std=(1 / 255,))
 
 
@@ -142,7 +142,7 @@ UNEVALED = {
 
 @tc.no_grad()
 def accuracy_as_it_is(net, test, batch):
-    """The accuracy in batches of that size and in the mode that the net is in; `evaluate` would put that right."""
+    """The accuracy in batches of that size, in the mode that the net is in; `evaluate` would set the right one."""
     images, right = tc.tensor(test.normalized()), 0
     for start in range(0, len(test), batch):
         part = slice(start, start + batch)
@@ -191,7 +191,7 @@ def table(record):
 
     refused = ["| mistake | what the library says |", "| --- | --- |"]
     refused += [f"| {name} | {quoted(said)} |" for name, said in record["refused"].items()]
-    refused += [f"| a head for large images, asked of `tc.summary` | {quoted(record['huge_head'])} |"]
+    refused += [f"| a head for large images, in `tc.summary` | {quoted(record['huge_head'])} |"]
 
     trained = ["| mistake | loss at the end | test accuracy | why | what the library says |"]
     trained += ["| --- | ---: | ---: | --- | --- |"]
@@ -252,7 +252,7 @@ def picture(record):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300, help="of 128 images each (default: 300)")
+    parser.add_argument("--steps", type=int, default=300, help="training steps, of 128 images each (default: 300)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", choices=["mnist", "synthetic"], default="mnist")
     parser.add_argument("--out", type=Path, default=Path("runs/gotchas"), metavar="DIR")

@@ -4,9 +4,9 @@
     python examples/loops_to_im2col.py --batch 2 --turns 2          # seconds: does it run?
     python examples/loops_to_im2col.py --from-record FILE           # table and picture again, out of a record
 
-Each step is a pair, forward and backward, and takes loops away from Python. First all must give what the loops give;
-then they are timed in turns, on one thread, forward and backward apart. The loops get one image, for they take as long
-for each of many, the others a batch. Prints the table; writes the record and the picture into `--out`.
+Each step is a pair, forward and backward, and takes loops away from Python. First every step must give what the loops
+give. Then they are timed in turns, on one thread, forward and backward apart. The loops get one image, for they take as
+long for each of many; the others get a batch. Prints the table; writes the record and the picture into `--out`.
 
 `tinyconv bench conv` is the thorough comparison: more layers, compiled pairs, PyTorch, memory, and how near each comes
 to what the processor can do.
@@ -63,11 +63,11 @@ class TwoLoops:
         return dx, dweight, dy.sum(axis=(0, 2, 3))
 
 
-# What Python itself runs for an image of conv1 is, in the first, 6 * 24 * 24 * 25 = 86,400 multiplications, one by one.
+# In the first, Python itself runs 6 * 24 * 24 * 25 = 86,400 multiplications for an image of conv1, one by one.
 STEPS = {
     "six loops": loops.Conv2d,
-    # The loops over images, filters, channels and kernel go into a product: Python runs 24 * 24 = 576 of them, each of
-    # a whole batch. But they are small ones, and each has to copy its windows out of the images first.
+    # The loops over images, filters, channels and kernel go into a product: Python runs 24 * 24 = 576 of them, each for
+    # a whole batch. But they are small, and each has to copy its windows out of the images first.
     "two loops": TwoLoops,
     # The loops over places go, too: all windows are laid side by side as columns, and Python multiplies once. The price
     # is memory, for the columns repeat an image 5 * 5 times, and making them takes longer than the product.
@@ -134,9 +134,9 @@ def timed(x, weight, bias, dy, turns):
 
 
 def halves(pair, x, weight, bias, dy):
-    """Forward and backward, each as a function of nothing.
+    """Forward and backward, each as a function without arguments.
 
-    Images come, and gradients too, in the memory order in which this pair hands them on: as in a network of its like.
+    Images and gradients have the memory order in which this pair hands them on, as in a network of such pairs.
     """
     y, saved = pair.forward(np, x, weight, bias, **GEOMETRY)
     ordered = np.empty_like(y)
@@ -163,7 +163,7 @@ def table(record):
 
 
 def speedup(row, record):
-    """How many times less forward and backward take together than in the naked loops."""
+    """How many times faster than the naked loops: forward and backward together."""
     first = next(other for other in record["rows"] if other["layer"] == row["layer"])
     both = [sum(one[half]["ms"] for half in ("forward", "backward")) for one in (first, row)]
     return both[0] / both[1]
@@ -196,7 +196,7 @@ def picture(record):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128, help="images, for all but the naked loops (default: 128)")
-    parser.add_argument("--turns", type=int, default=20, help="four calls of each a turn (default: 20)")
+    parser.add_argument("--turns", type=int, default=20, help="turns, of four calls each (default: 20)")
     parser.add_argument("--out", type=Path, default=Path("runs/loops_to_im2col"), metavar="DIR")
     parser.add_argument("--from-record", type=Path, metavar="FILE", help="time nothing; show what this record says")
     asked = parser.parse_args()
