@@ -1,8 +1,12 @@
-"""Write docs/coverage.md, what was compared with PyTorch and how well it agreed, from the record of a run.
+"""Write docs/coverage.md, a summary of what was compared with PyTorch and how well it agreed, from the record of a run.
 
-make oracle                        # the run and the page; an hour
-python benchmarks/coverage.py      # the page alone
+make oracle                                        # the run and the page: an hour
+python benchmarks/coverage.py                      # the page alone
+python benchmarks/coverage.py --details            # print every op's table of argument classes
+python benchmarks/coverage.py --details conv2d     # or those of some ops, optimisers and schedules
 """
+
+import argparse
 
 from tables import HERE, machine, record
 
@@ -11,7 +15,7 @@ from tinyconv.testing.decisions import DECISIONS
 
 RECORD, JUDGES = "oracle-deep", "judges"
 PAGE = HERE.parent / "docs" / "coverage.md"
-KINDS = {  # of what was compared, by group: the heads of columns
+KINDS = {  # what was compared in each group, and the head of its column
     "ops": {"values": "value", "gradients": "gradients", "second": "second order"},
     "optimisers": {"parameters": "parameters"},
     "schedules": {"rates": "rates and momenta"},
@@ -22,22 +26,23 @@ INTRO = """\
 <!-- Written by benchmarks/coverage.py. Do not edit. -->
 
 Every public op is asked random questions, and so is PyTorch: geometry first, then options, dtypes, memory layouts and
-values, as the argument spaces in [tinyconv/check/spaces](../tinyconv/check/spaces) describe them. Outputs, every
-gradient and, where offered, every gradient of a gradient have to agree. Dtypes, shapes, and where NaN and infinities
-are, have to be equal; the numbers may differ by rounding.
+values, as the argument spaces in [tinyconv/testing/spaces](../tinyconv/testing/spaces) describe them. Outputs, every
+gradient and, where there is one, every gradient of a gradient must agree. Dtypes, shapes, and the places of NaN and
+infinities must be equal; numbers may differ by rounding.
 
 {total:,} examples on {date}, profile `{profile}` (seed: {seed}), commit `{commit}`, PyTorch {torch},
 Hypothesis {hypothesis}; {minutes:.0f} minutes on {machine}, {processes}. {verdict}
 
 **Errors of ops** are the worst of all examples, in roundings: units in the last place of the magnitude of what is
 compared ([tinyconv/check/reference.py](../tinyconv/check/reference.py) says which). Up to {roundings} are allowed, and
-{second} for second order, which is measured against the largest number of all. *exact* means equal to the last bit, –
-that there was nothing of the kind to compare: integers have no gradient.
+{second} for second order, which is measured against the largest number of all. *exact* means equal to the last bit; –
+means that there was nothing of the kind to compare: integers have no gradient.
 
-**An argument class** is a corner that an example was in: most are in several, and count in each. The dtypes listed are
-those of the inputs; dtypes of outputs and of gradients are compared in every example.
+**An argument class** is a corner that an example lies in, such as "negative strides" or "depthwise". Most examples lie
+in several, and count in each. `python benchmarks/coverage.py --details` prints the same table for every class of every
+op, and `--details conv2d` for those of one, with the dtypes of the inputs.
 
-`make oracle` runs it again.
+`make oracle` compares everything again.
 """
 
 
@@ -56,7 +61,7 @@ def table(heads, rows):
 
 
 def by_name(rows, group):
-    """Of each name in a group: its row of all examples, and those of its argument classes."""
+    """For each name in a group: its row of all examples, and its rows by argument class."""
     found = {}
     for row in rows:
         if row["group"] == group:
@@ -68,43 +73,54 @@ def numbers(row, group):
     return [f"{row['examples']:,}", *(number(row["errors"].get(kind)) for kind in KINDS[group])]
 
 
-def section(rows, group):
-    """A table of one row a name, and then, folded, a table of one row an argument class for each."""
-    heads, found = list(KINDS[group].values()), by_name(rows, group)
-    parts = [
-        table(
-            ["name", "argument classes", "examples", *heads],
-            [[f"`{name}`", str(len(classes)), *numbers(every, group)] for name, (every, classes) in found.items()],
-        )
-    ]
-    for name, (every, classes) in found.items():
-        of_classes = table(
-            ["argument class", "dtypes", "examples", *heads],
-            [
-                [argument_class, " ".join(row["dtypes"]), *numbers(row, group)]
-                for argument_class, row in sorted(classes.items())
-            ],
-        )
-        summary = f"<summary><code>{name}</code>: {every['examples']:,} examples by argument class</summary>"
-        parts.append(f"<details>\n{summary}\n\n{of_classes}\n\n</details>")
-    return "\n\n".join(parts)
+def summary(rows, group):
+    """A table with one row for each name."""
+    return table(
+        ["name", "argument classes", "examples", *KINDS[group].values()],
+        [
+            [f"`{name}`", str(len(classes)), *numbers(every, group)]
+            for name, (every, classes) in by_name(rows, group).items()
+        ],
+    )
+
+
+def details(found, names):
+    """For each of the names, or for all, a table with one row for each argument class."""
+    parts = {}
+    for group, kinds in KINDS.items():
+        for name, (every, classes) in by_name(found["rows"], group).items():
+            of_classes = table(
+                ["argument class", "dtypes", "examples", *kinds.values()],
+                [
+                    [argument_class, " ".join(row["dtypes"]), *numbers(row, group)]
+                    for argument_class, row in sorted(classes.items())
+                ],
+            )
+            parts[name] = f"## `{name}`: {every['examples']:,} examples by argument class\n\n{of_classes}"
+    unknown = [name for name in names if name not in parts]
+    if unknown:
+        raise SystemExit(f"{', '.join(unknown)}: not in the record, which has {', '.join(parts)}")
+    return "\n\n".join(parts[name] for name in names or parts)
 
 
 def decisions():
-    lines = [f"* `{name}`: {'; '.join(reasons)}" for name, reasons in sorted(DECISIONS.items())]
-    return "\n".join(lines)
+    """Each difference once, with the ops that have it."""
+    ops = {}
+    for name, differences in sorted(DECISIONS.items()):
+        for difference in differences:
+            ops.setdefault(difference, []).append(f"`{name}`")
+    return "\n".join(f"* {', '.join(names)}: {difference}" for difference, names in ops.items())
 
 
 def judge(found, what):
-    """One of the judges that asked their own questions."""
+    """The answers to one of the judges who ask their own questions."""
     passed, reasons = found["passed"], found["out_of_scope"]
     of_dtypes = ", ".join(f"{count:,} of {dtype}" for dtype, count in passed.items())
     faults = "".join(f"\n* **wrong**: {fault}" for fault in found["faults"])
     out = table(["out of scope", what], [[reason, f"{count:,}"] for reason, count in reasons.items()])
     return (
-        f"{sum(passed.values()):,} {what} of {found['ops']} ops are answered rightly ({of_dtypes}); "
-        f"{sum(reasons.values()):,} are out of scope, each by a rule that looks at the question alone.{faults}\n\n"
-        f"<details>\n<summary>What is out of scope, and why</summary>\n\n{out}\n\n</details>"
+        f"{sum(passed.values()):,} {what} of {found['ops']} ops are answered correctly ({of_dtypes}). "
+        f"{sum(reasons.values()):,} are out of scope, each by a rule that looks at the question alone.{faults}\n\n{out}"
     )
 
 
@@ -135,34 +151,40 @@ def page(found, judges):
     parts = [
         intro.rstrip(),
         "## Ops",
-        section(rows, "ops"),
+        summary(rows, "ops"),
         "## Optimisers and schedules",
-        "Fifty steps of every optimiser, under every schedule and none, in float64, from the same start and down the "
-        "same noisy bowl as PyTorch's: on a grid of options, and wherever Hypothesis went. Errors are parts of the "
-        "largest value that a parameter (a rate, a momentum) has had; 1e-10 are allowed on the grid, 1e-6 of options "
-        "drawn (some make the steps chaotic), and 1e-12 of rates and momenta. An option is an argument class where it "
-        "was not the default.",
-        section(rows, "optimisers"),
-        section(rows, "schedules"),
+        "Every optimiser takes fifty steps in float64, without a schedule and under each, from the same start and down "
+        "the same noisy bowl as PyTorch's: on a grid of options, and with options that Hypothesis draws. An error is a "
+        "share of the largest value that the parameter (the rate, the momentum) has had. On the grid 1e-10 is allowed, "
+        "with drawn options 1e-6 (some make the steps chaotic), and for rates and momenta 1e-12. An option that is not "
+        "the default is an argument class.",
+        summary(rows, "optimisers"),
+        summary(rows, "schedules"),
         "## Questions that others wrote",
         f"PyTorch {judges['versions']['torch']} tests its own operators on samples, and ONNX "
-        f"{judges['versions']['onnx']} has cases with their answers for those who run its graphs. Both are asked of "
-        "the ops that we share ([tests/judges](../tests/judges)): values, dtypes and, of PyTorch's, gradients. Commit "
-        f"`{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
+        f"{judges['versions']['onnx']} has cases with answers for those who run its graphs. Both are put to the ops "
+        "that we share ([tests/judges](../tests/judges)), and values and dtypes are compared; with PyTorch's samples, "
+        f"gradients too. Commit `{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
         "### PyTorch's operator database",
         judge(judges["torch"], "samples"),
         "### ONNX's node cases",
         judge(judges["onnx"], "cases"),
         "## Differences by decision",
-        "What is left out of the argument spaces, since we and PyTorch differ there on purpose "
-        "([docs/architecture.md](architecture.md) has those that are not of one op):",
+        "The argument spaces leave these arguments out, because we and PyTorch differ there on purpose. "
+        "[docs/architecture.md](architecture.md) has the differences that do not belong to one op.",
         decisions(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def main():
-    PAGE.write_text(page(record(RECORD), record(JUDGES)), encoding="utf-8")
+    parser = argparse.ArgumentParser(description="Write docs/coverage.md, or print tables by argument class.")
+    parser.add_argument("--details", nargs="*", metavar="NAME", help="print the tables of these names, or of all")
+    names = parser.parse_args().details
+    if names is None:
+        PAGE.write_text(page(record(RECORD), record(JUDGES)), encoding="utf-8")
+    else:
+        print(details(record(RECORD), names))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ask PyTorch's operator database and ONNX's node cases all they have, and record how many were answered.
+"""Ask all questions of PyTorch's operator database and ONNX's node cases, and record how many were answered correctly.
 
 python benchmarks/judges.py        # half a minute; then benchmarks/coverage.py puts it into docs/coverage.md
 """
@@ -18,7 +18,7 @@ COMMIT = commit()
 
 
 def judged(name):
-    """Of one judge in tests/judges: questions answered rightly and out of scope, by dtype and by reason, and faults."""
+    """What one judge in tests/judges found: correct answers by dtype, questions out of scope by reason, and faults."""
     tallies = __import__(name).judge_all()
     passed, reasons = Counter(), Counter()
     for tally in tallies:

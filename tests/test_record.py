@@ -1,4 +1,4 @@
-"""The record of a run, and the page that is made of it."""
+"""The record of a run, and the page and the tables that are made from it."""
 
 import json
 import os
@@ -64,12 +64,45 @@ def test_a_run_with_a_wrong_op_fails_and_its_record_and_page_say_so(tmp_path, co
     assert "**There was one disagreement**" in coverage.page(found, coverage.record(coverage.JUDGES))
 
 
-def test_the_page_is_that_of_the_record(coverage):
+@pytest.fixture
+def found():
+    """The committed record of a deep run."""
     if not COMMITTED.exists():
         pytest.skip("no record of a deep run: benchmarks/coverage.py says how to make one")
-    found = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    return json.loads(COMMITTED.read_text(encoding="utf-8"))
+
+
+def test_the_page_is_a_summary_of_the_record(coverage, found):
     judges = coverage.record(coverage.JUDGES)
     assert found["failures"] == {}
     assert judges["torch"]["faults"] == judges["onnx"]["faults"] == []
     page = coverage.page(found, judges)
     assert coverage.PAGE.read_text(encoding="utf-8") == page, "run python benchmarks/coverage.py"
+    names = {row["name"] for row in found["rows"]}
+    assert all(page.count(f"\n| `{name}` |") == 1 for name in names)
+    assert len(page.splitlines()) < 300
+
+
+def test_the_details_have_every_argument_class(coverage, found, monkeypatch, capsys):
+    before = coverage.PAGE.read_bytes()
+    monkeypatch.setattr(sys, "argv", ["coverage.py", "--details"])
+    coverage.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("| ") for line in lines) - 2 * sum(line.startswith("## ") for line in lines) == sum(
+        row["class"] != "all" for row in found["rows"]
+    )
+    row = next(row for row in found["rows"] if (row["name"], row["class"]) == ("conv2d", "depthwise"))
+    monkeypatch.setattr(sys, "argv", ["coverage.py", "--details", "conv2d", "Adam"])
+    coverage.main()
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("## ")] == [
+        line for name in ("conv2d", "Adam") for line in lines if line.startswith(f"## `{name}`")
+    ]
+    assert f"| depthwise | float32 float64 | {row['examples']:,} | {coverage.number(row['errors']['values'])} |" in out
+    assert coverage.PAGE.read_bytes() == before
+
+
+def test_details_of_a_name_that_is_not_there(coverage, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["coverage.py", "--details", "conv3d"])
+    with pytest.raises(SystemExit, match="conv3d: not in the record, which has T, __and__"):
+        coverage.main()

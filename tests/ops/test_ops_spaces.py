@@ -18,6 +18,7 @@ from tinyconv.check.draw import RandomDraw
 from tinyconv.check.reference import as_tuple, compare_values, compare_with_torch
 from tinyconv.testing import spaces
 from tinyconv.testing.case import SPACES, draw_case
+from tinyconv.testing.decisions import DECISIONS
 
 assert spaces  # importing it fills SPACES
 
@@ -169,3 +170,7 @@ def test_every_public_function_has_a_space_or_a_reason_to_have_none():
 def test_every_space_is_that_of_a_public_name():
     assert set(SPACES) <= dict(public()).keys() | MODULES
     assert set(SAME_SPACE.values()) <= set(SPACES)
+
+
+def test_every_difference_by_decision_is_that_of_a_space():
+    assert set(DECISIONS) <= set(SPACES)
