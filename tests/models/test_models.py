@@ -1,5 +1,8 @@
 """The models: their sizes as published, their shapes, and that they learn."""
 
+from ast import literal_eval
+from inspect import cleandoc, isclass
+
 import numpy as np
 import pytest
 
@@ -42,6 +45,28 @@ def test_parameters_and_shapes(name, options, shape, count):
     model = models.create(name, **options)
     assert parameters(model) == count
     assert model(tc.zeros(2, *shape)).shape == (2, options.get("num_classes", 10))
+
+
+def test_the_public_names_are_those_of_the_table():
+    classes = {model.__name__: model for model in models.MODELS.values() if isclass(model)}
+    assert len(models.__all__) == len(set(models.__all__))
+    assert set(models.__all__) == {"IMAGES", "MODELS", "create", "options_for", *models.MODELS, *classes}
+    for name, model in {**models.MODELS, **classes}.items():
+        assert getattr(models, name) is model
+
+
+@pytest.mark.parametrize("name", [*models.MODELS, "create", "options_for"])
+def test_the_example_of_a_docstring_does_what_it_says(name):
+    text = cleandoc(getattr(models, name).__doc__).partition("Args:")[0]
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    assert lines
+    expression, _, value = lines[-1].partition("  # ")
+    scope = {"tc": tc}
+    if value:
+        exec("\n".join(lines[:-1]), scope)
+        assert eval(expression, scope) == literal_eval(value)
+    else:
+        exec("\n".join(lines), scope)
 
 
 @pytest.mark.parametrize(("name", "count"), [("alexnet", 61_100_840), ("vgg16", 138_357_544), ("resnet50", 25_557_032)])

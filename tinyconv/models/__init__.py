@@ -1,4 +1,4 @@
-"""Models by name: what `tinyconv train NAME` builds, and a checkpoint names."""
+"""Models by name: what `tinyconv train NAME` builds, and what a checkpoint names."""
 
 from __future__ import annotations
 
@@ -15,60 +15,67 @@ from tinyconv.models.mlp import MLP
 from tinyconv.models.outlook import LeNetBN, LeNetGAP, LeNetStrided, LeNetVGG, ResNet
 from tinyconv.shapes import Shape
 
-alexnet = AlexNet
-cifarnet = CifarNet
-lenet5 = LeNet5
-lenet5_1998 = LeNet5Of1998
-lenet_bn = LeNetBN
-lenet_gap = LeNetGAP
-lenet_strided = LeNetStrided
-lenet_vgg = LeNetVGG
-mlp = MLP
-resnet = ResNet
-resnet50 = ResNet50
-vgg16 = VGG16
-
+# One row for each model: its name on the command line and in checkpoints, its name in Python, and its class.
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
-    "lenet5": lenet5,
-    "lenet5_1998": lenet5_1998,
-    "mlp": mlp,
-    "cifarnet": cifarnet,
-    "lenet_gap": lenet_gap,
-    "lenet_vgg": lenet_vgg,
-    "lenet_strided": lenet_strided,
-    "lenet_bn": lenet_bn,
-    "resnet": resnet,
-    "alexnet": alexnet,
-    "vgg16": vgg16,
-    "resnet50": resnet50,
+    "lenet5": (lenet5 := LeNet5),
+    "lenet5_1998": (lenet5_1998 := LeNet5Of1998),
+    "mlp": (mlp := MLP),
+    "cifarnet": (cifarnet := CifarNet),
+    "lenet_gap": (lenet_gap := LeNetGAP),
+    "lenet_vgg": (lenet_vgg := LeNetVGG),
+    "lenet_strided": (lenet_strided := LeNetStrided),
+    "lenet_bn": (lenet_bn := LeNetBN),
+    "resnet": (resnet := ResNet),
+    "alexnet": (alexnet := AlexNet),
+    "vgg16": (vgg16 := VGG16),
+    "resnet50": (resnet50 := ResNet50),
     "cake": cake,
 }
-
 
 IMAGES: Mapping[str, Shape] = {
     "cifarnet": (3, 32, 32),
     **dict.fromkeys(("alexnet", "vgg16", "resnet50"), (3, 224, 224)),
 }
-"""What a model is made for, where that is not 1x28x28."""
+"""The images (C, H, W) that a model is made for, unless they are 1x28x28."""
+
+# fmt: off
+__all__ = [  # noqa: RUF022
+    "IMAGES", "MODELS", "create", "options_for",
+    "lenet5", "lenet5_1998", "mlp", "cifarnet", "lenet_gap", "lenet_vgg", "lenet_strided", "lenet_bn", "resnet",
+    "alexnet", "vgg16", "resnet50", "cake",
+    "AlexNet", "CifarNet", "LeNet5", "LeNet5Of1998", "LeNetBN", "LeNetGAP", "LeNetStrided", "LeNetVGG", "MLP",
+    "ResNet", "ResNet50", "VGG16",
+]
+# fmt: on
 
 
 def create(name: str, /, **options: Any) -> nn.Module:
-    """The model called `name`, built with its own options: `create("lenet5", padding=2)`."""
-    if name not in MODELS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    """Build the model called `name`, one of `MODELS`, with options of its own.
+
+        tc.models.create("lenet5", padding=2)
+
+    Raises ValueError, with the names there are, for any other name; ValueError for an option that the model lacks; and
+    what the model itself raises for a value that it cannot take.
+    """
+    build = _named(name)
     try:
-        return MODELS[name](**options)
+        return build(**options)
     except TypeError as error:
         raise ValueError(f"model {name!r} cannot be built with {options}: {error}") from error
 
 
 def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
-    """The options with which the model called `name` takes images of shape (C, H, W) and tells `classes` apart: those
-    that are not what it takes anyway."""
-    if name not in MODELS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    """The options that fit the model called `name` to a dataset. Those that are its defaults are left out.
+
+        tc.models.options_for("lenet5", (3, 32, 32), 10)  # {"in_channels": 3, "size": 32}
+
+    Args:
+        name: One of `MODELS`; ValueError, with the names there are, for any other.
+        image: The shape (C, H, W) of one image.
+        classes: The number of classes to tell apart.
+    """
     channels, height, width = image
-    asked = signature(MODELS[name]).parameters
+    asked = signature(_named(name)).parameters
     fitting = {
         "in_channels": channels,
         "size": height,
@@ -78,33 +85,7 @@ def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
     return {key: value for key, value in fitting.items() if key in asked and asked[key].default != value}
 
 
-__all__ = [
-    "MLP",
-    "MODELS",
-    "VGG16",
-    "AlexNet",
-    "CifarNet",
-    "LeNet5",
-    "LeNet5Of1998",
-    "LeNetBN",
-    "LeNetGAP",
-    "LeNetStrided",
-    "LeNetVGG",
-    "ResNet",
-    "ResNet50",
-    "alexnet",
-    "cake",
-    "cifarnet",
-    "create",
-    "lenet5",
-    "lenet5_1998",
-    "lenet_bn",
-    "lenet_gap",
-    "lenet_strided",
-    "lenet_vgg",
-    "mlp",
-    "options_for",
-    "resnet",
-    "resnet50",
-    "vgg16",
-]
+def _named(name: str) -> Callable[..., nn.Module]:
+    if name not in MODELS:
+        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    return MODELS[name]

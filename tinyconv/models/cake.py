@@ -1,4 +1,4 @@
-"""A model out of one line of text, so that a cake can be trained, kept in a checkpoint, and trained on."""
+"""A model made from one line of text, so that a cake can be trained, kept in a checkpoint and resumed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from tinyconv.errors import ShapeError
 
 
 def cake(slices: str, in_channels: int = 1, size: int = 28, num_classes: int = 10) -> nn.Sequential:
-    """The stack of layers that `slices` describes (see `tinyconv.Cake`) for images in_channels x size x size.
+    """The stack of layers that `slices` describes: images (N, in_channels, size, size) give logits (N, num_classes).
 
-    Raises CakeError for a slice that is none, or does not fit, and ShapeError unless one score a class comes out.
+        tc.models.cake("conv 8 3; relu; pool 2; flatten; fc 10")
+
+    Args:
+        slices: The layers, first to last, as `tinyconv.Cake` reads them.
+        in_channels: Channels of the images.
+        size: Height and width of the images.
+        num_classes: Number of classes.
+
+    Raises CakeError for a slice that is unknown or does not fit, and ShapeError where the last slice does not give
+    `num_classes` numbers.
     """
-    from tinyconv.inspect.cake import Cake  # here: importing the models should not take as long
+    from tinyconv.inspect.cake import Cake  # here, so that importing the models stays fast
 
     baked, image = Cake.parse(slices), (in_channels, size, size)
     out = baked.shapes(image)[-1]

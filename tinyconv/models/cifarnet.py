@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyconv import nn
 from tinyconv.engine.context import no_grad
@@ -14,22 +15,31 @@ from tinyconv.tensor.creation import tensor
 PATCH = 2
 """Height and width of the first layer's filters."""
 FAINT = 5e-4
-"""Variance, of normalised images, below which a direction of patches is noise more than image, and is not blown up. In
-CIFAR-10 the directions of a 2x2 patch have 10 (its brightness) to 0.0006 (changes of colour within it)."""
+"""Variance, in normalised images, below which a direction of patches is more noise than image and is not amplified. In
+CIFAR-10 the directions of a 2x2 patch have variances of 10 (its brightness) to 0.0006 (changes of colour within it)."""
 FIRST_LOGITS = 1 / 9
-"""How large the head's weights are made, of what is usual: the maxima that it sees are larger than other inputs."""
+"""Factor on the usual first weights of the head, because the maxima that it sees are larger than other inputs."""
 
 
 class CifarNet(nn.Sequential):
-    """A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
-    same without the pooling; the maximum over all positions, and one linear layer: images of any size from 9x9 on.
+    """A net for small photographs: images (N, in_channels, H, W) of at least 9x9 give logits (N, num_classes).
 
-    1,972,802 parameters for widths 64, 256 and 256, three channels and ten classes. The 3x3 convolutions are padded to
-    keep the size. They have no bias, which the normalisation would take off again. As far as a layer has a filter for
-    each channel, it begins by letting the channels pass, so that images come through from the first step on.
+    A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
+    same without the pooling; the maximum over all positions; and one linear layer. It has 1,972,802 parameters as it
+    is, for three channels and ten classes.
 
-    `whiten` gives the first layer filters made from images, which are not trained: the training then begins with
-    inputs that do not repeat each other. Order and beginnings are those of Jordan, arXiv:2404.00498.
+    The 3x3 convolutions are padded to keep the size. They have no bias, because the normalisation would subtract it
+    again. Each begins as the identity on as many channels as it has filters for, so that images pass through from the
+    first step on. `whiten` makes the filters of the first layer from images. The order of the layers and the first
+    weights are those of Jordan, arXiv:2404.00498.
+
+        model = tc.models.cifarnet(widths=[32, 64, 160])
+        model(tc.zeros(8, 3, 32, 32)).shape  # (8, 10)
+
+    Args:
+        widths: Filters of the convolutions, two of each width.
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
@@ -48,13 +58,18 @@ class CifarNet(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), head)
 
     @no_grad()
-    def whiten(self, images: Any) -> None:
-        """Make the first layer's filters of normalised images, a NumPy array (N, C, H, W), and train them no more.
+    def whiten(self, images: NDArray[np.floating[Any]]) -> None:
+        """Make the filters of the first layer from normalised `images` (N, C, H, W), and freeze them.
 
-        With the covariance of the C x 2 x 2 patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), largest
-        first, and beside it its negative, for what ReLU takes away: outputs that are not correlated, of unit variance
-        but for the faint ones.
-        Coates & Ng, "Learning feature representations with k-means", 2012; fixed, and with both signs, in Jordan,
+        The training then begins with inputs that do not repeat each other. With the covariance of the C x 2 x 2
+        patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), the largest l first. Its outputs are uncorrelated
+        and have unit variance, except for faint directions. Each filter is there a second time with the other sign,
+        for the values that ReLU cuts off.
+
+            images, labels = next(loader.arrays(0))
+            model.whiten(images)
+
+        Coates & Ng, "Learning feature representations with k-means", 2012; frozen and with both signs in Jordan,
         arXiv:2404.00498.
         """
         weight = self[0].weight

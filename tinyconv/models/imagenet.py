@@ -1,6 +1,6 @@
-"""The nets of ImageNet, by shape: for their tables of parameters, MACs and receptive fields. They train like any other.
+"""Three nets of ImageNet, for their tables of parameters, MACs and receptive fields. They train like any other net.
 
-Made inside `with tc.device("meta")` they take no memory.
+Those that are made inside `with tc.device("meta")` have shapes only and take no memory.
 """
 
 from __future__ import annotations
@@ -12,9 +12,18 @@ from tinyconv.tensor.tensor import Tensor
 
 
 class AlexNet(nn.Sequential):
-    """Five convolutions, three linear layers: 61,100,840 parameters for 1,000 classes and images of 224x224.
+    """Five convolutions and three linear layers: 61,100,840 parameters for 1,000 classes.
 
-    On one GPU, as in Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
+    Images (N, in_channels, H, W) of at least 63x63, made for 224x224, give logits (N, num_classes). The version for one
+    GPU: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997. Like
+    `torchvision.models.alexnet`.
+
+        with tc.device("meta"):
+            print(tc.summary(tc.models.alexnet(), (3, 224, 224)))
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
@@ -31,9 +40,17 @@ class AlexNet(nn.Sequential):
 
 
 class VGG16(nn.Sequential):
-    """Thirteen convolutions 3x3, three linear layers: 138,357,544 parameters for 1,000 classes.
+    """Thirteen convolutions 3x3 and three linear layers: 138,357,544 parameters for 1,000 classes.
 
-    Configuration D of Simonyan & Zisserman, arXiv:1409.1556.
+    Images (N, in_channels, H, W) of at least 32x32, made for 224x224, give logits (N, num_classes). Configuration D of
+    Simonyan & Zisserman, arXiv:1409.1556. Like `torchvision.models.vgg16`.
+
+        with tc.device("meta"):
+            print(tc.summary(tc.models.vgg16(), (3, 224, 224)))
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 1000) -> None:
@@ -52,7 +69,11 @@ class VGG16(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """relu(x + f(x)), with f a convolution 1x1, one 3x3 and one 1x1 to four times as many filters."""
+    """relu(shortcut(x) + f(x)): f is a conv 1x1, one 3x3 and one 1x1 to 4 `filters`, each with batch norm.
+
+    The shortcut is x itself, or a conv 1x1 with batch norm where the number of channels changes. (N, channels, H, W)
+    gives (N, 4 filters, H / stride, W / stride), rounded up.
+    """
 
     def __init__(self, channels: int, filters: int, stride: int, stride_at: str) -> None:
         super().__init__()
@@ -74,8 +95,17 @@ class Bottleneck(nn.Module):
 class ResNet50(nn.Sequential):
     """Sixteen bottleneck blocks: 25,557,032 parameters for 1,000 classes.
 
-    He et al., arXiv:1512.03385, halve the resolution in the first 1x1 convolution of a stage; `stride_at="3x3"` does it
-    in the 3x3 one, as most programs do since, which sees less far.
+    Images (N, in_channels, H, W) of any size, made for 224x224, give logits (N, num_classes). He et al.,
+    arXiv:1512.03385. `torchvision.models.resnet50` has `stride_at="3x3"`.
+
+        with tc.device("meta"):
+            print(tc.summary(tc.models.resnet50(), (3, 224, 224)))
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
+        stride_at: The convolution of a stage's first block that halves the resolution: "1x1", the first one, as in the
+            paper, or "3x3", as in most programs since; its receptive field is smaller.
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 1000, stride_at: Literal["1x1", "3x3"] = "1x1") -> None:

@@ -14,10 +14,23 @@ from tinyconv.tensor.tensor import Tensor
 
 
 class LeNet5(nn.Module):
-    """conv 6 @ 5x5, ReLU, pool 2; conv 16 @ 5x5, ReLU, pool 2; fully connected 120, 84, `num_classes`.
+    """LeNet-5 with ReLU and max-pooling: images (N, in_channels, size, size) give logits (N, num_classes).
 
-    `in_channels` x `size` x `size` images, the first convolution padded by `padding`: 44,426 parameters for 1x28x28,
-    61,706 for 1x32x32 (or 1x28x28 with padding 2), 62,006 for 3x32x32. Keys are those of the usual PyTorch version.
+    conv 6 @ 5x5, ReLU, pool 2; conv 16 @ 5x5, ReLU, pool 2; fully connected 120, 84, `num_classes`. It has 44,426
+    parameters for 1x28x28, 61,706 for 1x32x32 (or 1x28x28 with padding 2), 62,006 for 3x32x32. They are called as in
+    the usual PyTorch version. After LeCun et al., 1998, see `LeNet5Of1998`.
+
+        model = tc.models.lenet5(padding=2)
+        model(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        in_channels: Channels of the images.
+        size: Height and width of the images.
+        padding: Rows and columns of zeros around the images, in the first convolution.
+        num_classes: Number of classes.
+
+    Raises ShapeError where the images are smaller than 16x16 (12x12 with padding 2). A call with images of another size
+    or number of channels raises ShapeError, which names the layer that they do not fit.
     """
 
     def __init__(self, in_channels: int = 1, size: int = 28, padding: int = 0, num_classes: int = 10) -> None:
@@ -41,8 +54,8 @@ class LeNet5(nn.Module):
         return nn.chain(x, self.fc1, self.relu, self.fc2, self.relu, self.fc3)
 
 
-# Which of the six maps of S2 each of the sixteen maps of C3 looks at (LeCun et al., 1998, table I, by columns): six
-# look at three neighbours, six at four, three at two pairs with a gap between, and the last at all of them.
+# The maps of S2, of six, that each of the sixteen maps of C3 sees (LeCun et al., 1998, table I, by columns): six see
+# three neighbours, six see four, three see two pairs with a gap between them, and the last sees all.
 C3_INPUTS = (
     *(tuple((first + i) % 6 for i in range(3)) for first in range(6)),
     *(tuple((first + i) % 6 for i in range(4)) for first in range(6)),
@@ -52,9 +65,9 @@ C3_INPUTS = (
 
 
 class Subsample(nn.Module):
-    """The trainable average pooling of 1998: the sum of each 2x2 window times a weight, plus a bias, one of each a map.
+    """The trainable average pooling of 1998: the sum of each 2x2 window times the map's weight, plus its bias.
 
-    (N, C, H, W) -> (N, C, H / 2, W / 2).
+    (N, C, H, W) -> (N, C, H / 2, W / 2); weight and bias are (C,).
     """
 
     def __init__(self, channels: int) -> None:
@@ -71,8 +84,8 @@ class Subsample(nn.Module):
 class SparseConv2d(nn.Module):
     """A convolution in which filter f sees only the channels `inputs[f]`: (N, C, H, W) -> (N, len(inputs), OH, OW).
 
-    `weight` (kernels, KH, KW) holds a kernel for each connection there is. For the product they are put in their places
-    among zeros, (F, C, KH, KW), by a lookup: its gradient takes them out again.
+    `weight` (connections, KH, KW) holds one kernel for each connection. For the product a lookup puts them in their
+    places among zeros, (F, C, KH, KW); the gradient of the lookup takes theirs out again.
     """
 
     places: Tensor
@@ -80,7 +93,7 @@ class SparseConv2d(nn.Module):
     def __init__(self, inputs: tuple[tuple[int, ...], ...], kernel_size: int) -> None:
         super().__init__()
         connections = [(f, channel) for f, seen in enumerate(inputs) for channel in seen]
-        none = len(connections)  # the number of a kernel of zeros
+        none = len(connections)  # the index of the kernel of zeros
         places = [[none] * (1 + max(map(max, inputs))) for _ in inputs]
         for number, (f, channel) in enumerate(connections):
             places[f][channel] = number
@@ -100,8 +113,8 @@ def scaled_tanh(x: Tensor) -> Tensor:
     return (x * (2 / 3)).tanh() * 1.7159
 
 
-# One 7x12 picture a digit: what the 84 outputs of F6 are compared with. The idea is that of the original, so are the
-# sizes; the drawings are ours.
+# One 7x12 picture for each digit, with which the 84 outputs of F6 are compared. The idea and the sizes are those of the
+# original; the drawings are ours.
 GLYPHS = """
 .#####. ...#... .#####. .#####. ....##. ####### .#####. ####### .#####. .#####.
 #.....# ..##... #.....# #.....# ...#.#. #...... #.....# ......# #.....# #.....#
@@ -125,11 +138,18 @@ def glyph_codes() -> list[list[float]]:
 
 
 class LeNet5Of1998(nn.Module):
-    """The network of LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """LeNet-5 as it was in 1998: images (N, 1, size, size) give logits (N, 10).
 
-    C1 6 @ 5x5, S2, C3 16 @ 5x5 on some of the maps each, S4, C5 120 @ 5x5, F6 84: 60,000 parameters. The outputs
-    compare F6 with a fixed picture of each digit: minus the squared distance, which serves as the logit of a class.
-    Images are 1x32x32, or 1x28x28 with a border of zeros around them.
+    C1 6 @ 5x5, S2, C3 16 @ 5x5 on some of the maps each, S4, C5 120 @ 5x5, F6 84: 60,000 parameters. Each output
+    compares F6 with a fixed picture of a digit: the logit is minus the squared distance. LeCun, Bottou, Bengio &
+    Haffner, "Gradient-based learning applied to document recognition", 1998.
+
+        tc.models.lenet5_1998()(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        size: Height and width of the images: 32, or 28 to put a border of zeros around them.
+
+    Raises ShapeError for another size.
     """
 
     codes: Tensor

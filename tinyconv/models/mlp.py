@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: what LeNet is compared with."""
+"""Multi-layer perceptrons, to compare LeNet with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from tinyconv.errors import ShapeError
 
 
 class MLP(nn.Sequential):
-    """Flatten, then linear layers with ReLU between them: `in_features`, the sizes in `hidden`, `num_classes`."""
+    """Flatten, then linear layers with ReLU between them: (N, ...) of `in_features` numbers gives (N, num_classes).
+
+        tc.models.mlp([300, 100])(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        hidden: Size of the hidden layer, or the sizes of several.
+        in_features: Numbers in one input; 784 for 1x28x28.
+        num_classes: Number of classes.
+
+    Raises ShapeError where a layer has no feature.
+    """
 
     def __init__(self, hidden: int | Sequence[int] = 128, in_features: int = 784, num_classes: int = 10) -> None:
         sizes = [in_features, *([hidden] if isinstance(hidden, int) else hidden), num_classes]

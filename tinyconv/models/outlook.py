@@ -1,6 +1,6 @@
-"""What came after LeNet, one idea at a time, each on a net small enough to be set beside it.
+"""Ideas that came after LeNet, one at a time, each in a net small enough to be set beside it.
 
-All take images of any size from 28x28 on: (N, in_channels, H, W) -> (N, num_classes).
+All take images (N, in_channels, H, W) of 16x16 and larger and give logits (N, num_classes).
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ from tinyconv.tensor.tensor import Tensor
 
 
 class LeNetGAP(nn.Sequential):
-    """LeNet's two blocks, a third convolution, and the mean of each map in place of the flattening: 21,182 parameters.
+    """LeNet's two blocks, a third convolution, and the mean of each map instead of a flattening: 21,182 parameters.
 
-    The head no longer knows the size of the image, nor where in it something was (Lin, Chen & Yan, "Network in
-    network", arXiv:1312.4400).
+    The head depends neither on the size of the image nor on where in it something is. Images (N, in_channels, H, W) of
+    at least 16x16 give logits (N, num_classes). Lin, Chen & Yan, "Network in network", arXiv:1312.4400.
+
+        tc.models.lenet_gap()(tc.zeros(8, 1, 40, 56)).shape  # (8, 10)
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
@@ -28,9 +34,16 @@ class LeNetGAP(nn.Sequential):
 
 
 class LeNetVGG(nn.Sequential):
-    """Two convolutions 3x3 where LeNet has one 5x5: they see as far, with 18 weights for 25 and a ReLU more.
+    """Two convolutions 3x3 where LeNet has one 5x5: the same receptive field, 18 weights for 25, one ReLU more.
 
-    Simonyan & Zisserman, arXiv:1409.1556.
+    Images (N, in_channels, H, W) of at least 16x16 give logits (N, num_classes). Simonyan & Zisserman,
+    arXiv:1409.1556.
+
+        tc.models.lenet_vgg()(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
@@ -43,7 +56,16 @@ class LeNetVGG(nn.Sequential):
 
 
 class LeNetStrided(nn.Sequential):
-    """Convolutions that take two steps at a time where LeNet pools (Springenberg et al., arXiv:1412.6806)."""
+    """Convolutions with stride 2 where LeNet pools. Springenberg et al., arXiv:1412.6806.
+
+    Images (N, in_channels, H, W) give logits (N, num_classes).
+
+        tc.models.lenet_strided()(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
+    """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
         super().__init__(
@@ -55,9 +77,16 @@ class LeNetStrided(nn.Sequential):
 
 
 class LeNetBN(nn.Sequential):
-    """LeNet with batch normalisation between each layer and its ReLU (Ioffe & Szegedy, arXiv:1502.03167).
+    """LeNet with batch normalisation between each layer and its ReLU. Ioffe & Szegedy, arXiv:1502.03167.
 
-    What is normalised needs no bias.
+    The normalised layers have no bias: the normalisation would subtract it again. Images (N, in_channels, H, W) of at
+    least 16x16 give logits (N, num_classes).
+
+        tc.models.lenet_bn()(tc.zeros(8, 1, 28, 28)).shape  # (8, 10)
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10) -> None:
@@ -70,7 +99,11 @@ class LeNetBN(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """relu(x + f(x)), with f two convolutions 3x3; a 1x1 convolution on the way of x where its shape changes."""
+    """relu(shortcut(x) + f(x)): f is two convolutions 3x3 with batch norm.
+
+    The shortcut is x itself, or a convolution 1x1 where the shape changes. (N, channels, H, W) gives (N, filters,
+    H / stride, W / stride), rounded up.
+    """
 
     def __init__(self, channels: int, filters: int, stride: int = 1) -> None:
         super().__init__()
@@ -87,10 +120,18 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Sequential):
-    """Residual blocks, `blocks` of each width, the first of every further width at half the resolution.
+    """A residual net as for CIFAR-10: images (N, in_channels, H, W) of any size give logits (N, num_classes).
 
-    As for CIFAR-10 in He et al., arXiv:1512.03385, section 4.2: 6 `blocks` + 2 layers; 8 of them with 77,562 parameters
-    for one channel.
+    `blocks` residual blocks of each width; the first block of every further width halves the resolution. He et al.,
+    arXiv:1512.03385, section 4.2: 6 `blocks` + 2 layers, as it is 8 of them with 77,562 parameters.
+
+        tc.models.resnet(blocks=3, in_channels=3)(tc.zeros(8, 3, 32, 32)).shape  # (8, 10)
+
+    Args:
+        widths: Filters of each stage.
+        blocks: Residual blocks in a stage.
+        in_channels: Channels of the images.
+        num_classes: Number of classes.
     """
 
     def __init__(
