@@ -108,7 +108,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 2200, "package": 25_500}
+BUDGET = {"book": 2200, "package": 27_500}
 
 
 def lines_of(paths):

@@ -12,7 +12,7 @@ from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
-from tinyconv.tensor.convert import to_array, writeable
+from tinyconv.tensor.convert import is_tensor, to_array, writeable
 
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
@@ -40,6 +40,16 @@ def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
     else:
         write(t, ..., value.array)
     return t
+
+
+def share_memory(out: Tensor, inputs: tuple[Any, ...], xp: Any) -> None:
+    """Let a result that is a view of an input share that input's count of writes."""
+    for t in inputs:
+        if is_tensor(t) and xp.may_share_memory(out.array, t.array):
+            out._storage = t._storage
+            out._storage.recorded |= t._tracked
+            out._storage.share(t, out)
+            return
 
 
 def write(t: Tensor, where: Any, values: Any) -> None:

@@ -20,7 +20,7 @@ from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import parts_of, placed
-from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, unpickle, write
+from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, unpickle, write
 from tinyconv.tensor.show import shown_tensor
 from tinyconv.tensor.signatures import (
     REFLECTED,
@@ -66,52 +66,50 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
         geometry = {name: v.item() if isinstance(v, np.generic) else v for name, v in geometry.items()}
     backend = NUMPY if on_host else backend_of(*arrays)
-    check, check_values = _checks(op)
-    if check is not None:
+    xp, checks = backend.xp, _checks(op)
+    if checks is not None:
+        check, check_values = checks
         check(*arrays, **geometry)
-    if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
-        check_values(*arrays, **geometry)
+        if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
+            check_values(*arrays, **geometry)
     pair = op if now.plain and op not in defaults else select(op, backend.name, arrays, geometry)
     try:
         if now.quiet:  # `quietly`, written out because every op comes here
-            y, saved = pair.forward(backend.xp, *arrays, **geometry)
+            y, saved = pair.forward(xp, *arrays, **geometry)
         else:
-            y, saved = quiet.context.run(pair.forward, backend.xp, *arrays, **geometry)
+            y, saved = quiet.context.run(pair.forward, xp, *arrays, **geometry)
     except MemoryError as error:
         backend.out_of_memory(op_name(op), error)
         raise
-    y, *others = y if type(y) is tuple else (y,)
-    out, rest = wrap(y), [wrap(other) for other in others]
+    rest: tuple[Tensor, ...] = ()
+    if type(y) is tuple:
+        y, rest = y[0], tuple([wrap(other) for other in y[1:]])
+    out = wrap(y)
     y = out.array
-    if y.base is not None or any(array is y for array in arrays):
-        _share(out, inputs, backend.xp)
+    if y.base is not None:
+        share_memory(out, inputs, xp)
+    else:
+        for array in arrays:
+            if array is y:
+                share_memory(out, inputs, xp)
     if tracked and now.recording and y.dtype.kind == "f":
         constants = constants_of(inputs, arrays, parents) if None in parents else NONE
-        node = OpNode(op, pair, backend.xp, parents, constants, geometry, saved, y, out._storage, now.layer)
+        node = OpNode(op, pair, xp, parents, constants, geometry, saved, y, out._storage, now.layer)
         if rest:  # a pair may save them as well as y
             node.others = tuple([other._storage for other in rest])
             for storage in node.others:
                 storage.recorded = True
         out._node, out._tracked = node, True
     if now.observer is not None:
-        now.observer.made(op, pair, inputs, geometry, (out, *rest))
+        now.observer.made(op, inputs, geometry, (out, *rest))
     return (out, *rest) if rest else out
 
 
 @cache
-def _checks(op: Any) -> tuple[Any, Any]:
-    """The op's `check` and `check_values`, or None: looking for what is not there takes as long as a small product."""
-    return getattr(op, "check", None), getattr(op, "check_values", None)
-
-
-def _share(out: Tensor, inputs: tuple[Any, ...], xp: Any) -> None:
-    """Let a view of an input share that input's count of writes."""
-    for t in inputs:
-        if isinstance(t, Tensor) and xp.may_share_memory(out.array, t.array):
-            out._storage = t._storage
-            out._storage.recorded |= t._tracked
-            out._storage.share(t, out)
-            return
+def _checks(op: Any) -> tuple[Any, Any] | None:
+    """The op's `check`, and its `check_values` if it has one. Kept, because looking takes as long as a small product."""
+    check = getattr(op, "check", None)
+    return None if check is None else (check, getattr(op, "check_values", None))
 
 
 def wrap(array: Array) -> Tensor:
