@@ -107,7 +107,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
 
 @cache
 def _checks(op: Any) -> tuple[Any, Any] | None:
-    """The op's `check`, and its `check_values` if it has one. Kept, because looking takes as long as a small product."""
+    """The op's `check`, and its `check_values` if it has one. Kept: looking takes as long as a small product."""
     check = getattr(op, "check", None)
     return None if check is None else (check, getattr(op, "check_values", None))
 
