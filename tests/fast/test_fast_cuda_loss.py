@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from oracle import HypothesisDraw, compare
 
 from tinyconv import ops
-from tinyconv.testing import spaces  # noqa: F401
 from tinyconv.check.reference import largest
+from tinyconv.testing import spaces  # noqa: F401
 from tinyconv.testing.case import draw_case
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")

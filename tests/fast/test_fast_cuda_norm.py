@@ -13,8 +13,8 @@ from standin import counted, cupy
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import ops
-from tinyconv.testing import spaces  # noqa: F401
 from tinyconv.check.reference import largest
+from tinyconv.testing import spaces  # noqa: F401
 from tinyconv.testing.case import draw_case
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")

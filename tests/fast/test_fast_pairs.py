@@ -102,13 +102,18 @@ def own_threads():
     tc.set_num_threads(before)
 
 
+@pytest.mark.parametrize("worth", [1e-3, threads.WORTH_A_THREAD])  # ours share out everything; and leave some to BLAS
 @pytest.mark.parametrize("special", [False, True])
 @pytest.mark.parametrize(
     ("pair", "shape", "filters", "options"),
     [
         (conv.Conv2d, (40, 6, 13, 12), (16, 6, 5, 5), {"padding": (0, 0)}),
         (conv.Conv2d, (40, 48, 13, 8), (32, 48, 3, 3), {"padding": (1, 1)}),
+        (conv.Conv2d, (40, 16, 5, 8), (30, 16, 3, 3), {"padding": (1, 1)}),
         (conv.Conv2d, (40, 8, 9, 8), (30, 8, 3, 3), {"padding": (2, 2), "stride": (2, 1)}),
+        (conv.Conv2d, (64, 32, 9, 36), (80, 32, 3, 3), {"padding": (1, 1), "stride": (2, 1)}),
+        (conv.Conv2d, (70, 24, 5, 6), (20, 24, 5, 5), {"padding": (0, 0)}),  # one row of output
+        (conv.Conv2d, (110, 1, 5, 60), (150, 1, 5, 1), {"padding": (0, 0)}),
         (conv.Conv2dRelu, (70, 3, 30, 30), (4, 3, 3, 3), {"padding": (2, 2)}),
         (conv.Conv2dReluMaxPool2d, (70, 2, 28, 28), (6, 2, 5, 5), {"padding": (0, 0), "pool": pool.GEOMETRY}),
         (pool.MaxPool2d, (70, 5, 10, 26), None, pool.GEOMETRY),
@@ -116,24 +121,28 @@ def own_threads():
         (pool.MaxPool2d, (70, 5, 11, 27), None, pool.GEOMETRY),
         (dense.Relu, (70, 5, 11, 26), None, {}),
         (norm.BatchNorm, (70, 5, 11, 26), (), {"eps": 1e-5}),
+        (norm.BatchNorm, (110, 150, 1, 60), (), {"eps": 1e-5}),
+        (dense.Linear, (700, 12), (800, 12), {}),
+        (dense.LinearRelu, (70, 100), (60, 100), {}),
     ],
 )
 @pytest.mark.usefixtures("own_threads")
-def test_threads_do_not_change_a_bit(monkeypatch, pair, shape, filters, options, special):
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+def test_threads_do_not_change_a_bit(monkeypatch, pair, shape, filters, options, special, worth):
+    pytest.importorskip("threadpoolctl", reason="without it BLAS's threads cannot be told")
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", worth)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
     if special:
         x[rng.random(shape) < 0.01] = np.nan
-    inputs = [images(rows(x))]
+    inputs = [images(rows(x)) if x.ndim == 4 else x]
     if filters:
         inputs += [rng.standard_normal(filters).astype(np.float32), rng.standard_normal(filters[0]).astype(np.float32)]
-        options = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, **options}
+        options = {"stride": (1, 1), "dilation": (1, 1), "groups": 1, **options} if x.ndim == 4 else options
     elif filters is not None:
         inputs += [np.ones(shape[1], np.float32), np.zeros(shape[1], np.float32), None, None]
     found = []
     for count in (1, 2, 3):
-        tc.set_num_threads(count)  # and BLAS's: a product that BLAS shares out may be rounded otherwise
+        tc.set_num_threads(count)  # and BLAS's, which would round a product otherwise if it shared that out
         y, saved = pair.forward(np, *inputs, **options)
         ys = y if isinstance(y, tuple) else (y,)
         dy = np.random.default_rng(1).standard_normal(ys[0].shape).astype(np.float32)

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyconv.fast.numpy.blas import blas_for
 from tinyconv.fast.numpy.layout import Array, images, matrices, rows
 from tinyconv.fast.numpy.pool import (
     GEOMETRY,
@@ -41,6 +42,10 @@ ROWS = 8
 """Rows that the gradient of the filters is summed over at a time, where the images are padded."""
 MULTIPLICATIONS_A_US = 45_000
 """Of a core: 90 GFLOP/s."""
+LARGE = 256
+"""Rows of a product that threads may share out in four parts: at least 64 each, or they take longer in all."""
+SUMMED_A_US = 8_000
+"""Numbers that a product with ones sums up, in a microsecond of a core."""
 GAP = 16
 """Elements between the rows of columns. Rows of whole pages would all fall on the same places of the nearest cache: the
 first convolution of LeNet then runs at 58 GFLOP/s, with the gap at 78."""
@@ -184,7 +189,8 @@ def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) 
     """All of it: (OH, F, OW, N), of the size given."""
     out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
     rows_of = correlation(x, weight, stride, padding, size)
-    in_parts(lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight))
+    with blas_for(weight.size * size[1] * x.shape[3]):
+        in_parts(lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight))
     return out
 
 
@@ -201,11 +207,13 @@ def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size:
         turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         return correlate(dy, turned, stride, (kh - 1 - ph, kw - 1 - pw), size)
     dx = np.zeros((size[0], c, size[1], n), dy.dtype)
-    taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * c, f)
-    step = max(1, WORKSPACE // max(1, taps.shape[0] * ow * n * dy.itemsize))
+    taps, length = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)), ow * n
+    k = kh * kw * c
+    step = max(1, WORKSPACE // max(1, k * length * dy.itemsize))
     for first in range(0, oh, step):
         part = dy[first : first + step]
-        parts = np.matmul(taps, part.reshape(len(part), f, -1)).reshape(len(part), kh, kw, c, ow, n)
+        parts = multiply(matrices(taps, 0, (len(part), 0), (k, f), (f, 1)), part.reshape(len(part), f, length))
+        parts = parts.reshape(len(part), kh, kw, c, ow, n)
         for u in range(kh):
             top, bottom = (min(max(row, first), first + len(part)) for row in column_range(u, oh, sh, ph, size[0]))
             for v in range(kw):
@@ -219,6 +227,19 @@ def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size:
     return dx
 
 
+def multiply(left: Array, right: Array) -> Array:
+    """left (rows, M, K) @ right (rows, K, N). A product is one thread's; a single large one is made as four."""
+    (count, m, k), n = left.shape, right.shape[2]
+    out = np.empty((count, m, n), left.dtype)
+    a, b, y = left, right, out
+    if count == 1 and m >= LARGE and m % 4 == 0:
+        a, b, y = left.reshape(4, m // 4, k), np.broadcast_to(right, (4, k, n)), out.reshape(4, m // 4, n)
+    with blas_for(y[0].size * k):
+        us = out.size * k / MULTIPLICATIONS_A_US
+        in_parts(lambda first, last: np.matmul(a[first:last], b[first:last], out=y[first:last]), len(y), us)
+    return out
+
+
 def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tuple[int, ...]) -> Array:
     """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
     (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
@@ -229,7 +250,8 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
         seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
         grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
         products = np.empty((oh, kw, kh * c, f), x.dtype)
-        in_parts(lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us)
+        with blas_for(kh * c * f * length):
+            in_parts(lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us)
         return np.add.reduce(products, axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
     if stride == (1, 1):
         pieces = [
@@ -250,7 +272,9 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
             return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(bottom - top, c, f)
 
         total = np.zeros((kw, kh, c, f), x.dtype)
-        for (v, _, _, top, bottom), found in zip(pieces, parallel(piece, len(pieces), threads_for(us)), strict=True):
+        with blas_for(kh * c * f * length):
+            sums = parallel(piece, len(pieces), threads_for(us))
+        for (v, _, _, top, bottom), found in zip(pieces, sums, strict=True):
             total[v, top:bottom] += found
         return total.transpose(3, 2, 1, 0)
     total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * (length + GAP)
@@ -259,7 +283,7 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
         last = min(oh, first + step)
         cols = columns(x, first * sh - ph, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
         seen = matrices(cols, 0, (last - first, sh * row), (kh * kw * c, length + GAP), (length, 1))
-        products = np.matmul(seen, dy[first:last].reshape(last - first, f, length).transpose(0, 2, 1))
+        products = multiply(seen, dy[first:last].reshape(last - first, f, length).transpose(0, 2, 1))
         total += np.add.reduce(products, axis=0).reshape(total.shape)
     return total.transpose(3, 2, 0, 1)
 
@@ -267,7 +291,10 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
 def bias_gradient(dy: Array) -> Array:
     """The sums over all but the channels of (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
     oh, f, ow, n = dy.shape
-    return np.add.reduce(dy.reshape(oh, f, ow * n) @ np.ones(ow * n, dy.dtype), axis=0)
+    grad, ones, sums = dy.reshape(oh, f, ow * n), np.ones(ow * n, dy.dtype), np.empty((oh, f), dy.dtype)
+    with blas_for(f * ow * n):
+        in_parts(lambda a, b: np.matmul(grad[a:b], ones, out=sums[a:b]), oh, dy.size / SUMMED_A_US)
+    return np.add.reduce(sums, axis=0)
 
 
 def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
@@ -347,7 +374,8 @@ class Conv2dReluMaxPool2d:
                 y[first:last] += bias.reshape(f, 1, 1)
             relu_in_place(y[first:last])
 
-        in_parts(part, oh // 2, 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US)
+        with blas_for(weight.size * ow * n):
+            in_parts(part, oh // 2, 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US)
         return images(y), (images(x), weight, images(y), is_right, is_low)
 
     @staticmethod
@@ -365,6 +393,7 @@ class Conv2dReluMaxPool2d:
             np.matmul(grad.reshape(last - first, f, w * n), ones, out=sums[first:last])  # what is spread adds up to it
             spread(grad, is_right[first:last], is_low[first:last], dmaps[2 * first : 2 * last])
 
-        in_parts(part, h, dmaps.size / POOLED_A_US)
+        with blas_for(f * w * n):
+            in_parts(part, h, dmaps.size / POOLED_A_US)
         dx, dweight, _ = Conv2d.backward(xp, (x, weight), images(dmaps), (*needs[:2], False), **geometry)
         return dx, dweight, np.add.reduce(sums, axis=0) if needs[2] else None

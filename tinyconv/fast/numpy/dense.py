@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.fast.numpy.blas import blas_for
 from tinyconv.fast.numpy.layout import Array, in_rows
 from tinyconv.fast.numpy.pool import relu_backward, relu_in_place
-from tinyconv.host.threads import blas_alone
 
 
 def matrices_apply(x: Array, weight: Array, bias: Any) -> bool:
     return x.ndim == 2 and x.dtype.char in "fd" and x.size > 0
-
-
-SHORT = 20_000_000
-"""Multiplications, about 0.4 ms of a core, up to which BLAS works alone: its threads take as long to come as they save,
-and look for more work for a while after, on the cores that ours are on (a LeNet step took 5.0 ms; alone, 4.2)."""
-
-
-TINY = 1 << 18
-"""Multiplications for which BLAS calls no threads anyway."""
-_as_it_is = nullcontext()
-
-
-def blas_for(x: Array, weight: Array) -> AbstractContextManager[None]:
-    """A `with` block with as many of BLAS's threads as are good for products of these two."""
-    return blas_alone() if TINY < len(x) * weight.size <= SHORT else _as_it_is
 
 
 class Linear:
@@ -37,7 +21,7 @@ class Linear:
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        with blas_for(x, weight):
+        with blas_for(len(x) * weight.size):
             y = x @ weight.T
         if bias is not None:
             y += bias
@@ -46,7 +30,7 @@ class Linear:
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
         x, weight = saved
-        with blas_for(x, weight):
+        with blas_for(len(x) * weight.size):
             return (
                 dy @ weight if needs[0] else None,
                 dy.T @ x if needs[1] else None,
