@@ -20,6 +20,7 @@ from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import GraphError, ShapeError
 from tinyconv.host.user_frame import warn
+from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, check_broadcast, pair, same_padding
 from tinyconv.tensor.creation import rand_like, tensor
@@ -284,7 +285,7 @@ def _max_pool(kernel_size: Size, stride: Size | None, padding: Size, dilation: S
 
 
 def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
-    ops.conv.check_images(name, input.array)
+    check_images(name, input.array)
     size: Any = output_size
     if isinstance(output_size, Sequence) and len(output_size) == 2:
         size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
@@ -371,7 +372,7 @@ def silu(input: Tensor) -> Tensor:
 def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     """e^x / sum e^x along `dim`, without overflow. Like `torch.nn.functional.softmax`.
 
-        F.softmax(tc.zeros(2, 4), dim=1).tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+        F.softmax(tc.zeros(2), dim=0).tolist()  # [0.5, 0.5]
 
     Args:
         input: x, of any shape; integers become float32.
@@ -386,7 +387,7 @@ def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
 def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     """x - ln sum e^x along `dim`, without overflow. Like `torch.nn.functional.log_softmax`.
 
-        F.log_softmax(tc.zeros(2, 4), dim=1).exp().tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+        round(F.log_softmax(tc.zeros(2), dim=0)[0].item(), 4)  # -0.6931
 
     Args:
         input: x, of any shape; integers become float32.
@@ -518,7 +519,7 @@ def batch_norm(
     channel; DtypeError where dtypes differ or are not floating point; GraphError where running statistics require grad.
     """
     if not training and (running_mean is None or running_var is None):
-        raise ShapeError("batch_norm: evaluation needs running_mean and running_var")
+        raise ShapeError("batch_norm: evaluation needs running_mean and running_var; training=True does without")
     _constant("batch_norm", "running_mean", running_mean)
     _constant("batch_norm", "running_var", running_var)
     given = (None, None) if training else (running_mean, running_var)
@@ -668,7 +669,7 @@ def cross_entropy(
     `input` are logits: softmax is part of this function. It warns of logits that come straight out of softmax; the
     tape shows it that, so only while it records.
 
-        F.cross_entropy(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+        round(F.cross_entropy(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).item(), 4)  # 0.6931
 
     Args:
         input: Logits (N, C), (N, C, ...) or (C,), floating point.
@@ -720,7 +721,7 @@ def nll_loss(
 ) -> Tensor:
     """Negative log-likelihood of class indices under log-probabilities. Like `torch.nn.functional.nll_loss`.
 
-        F.nll_loss(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+        round(F.nll_loss(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).item(), 4)  # 0.6931
 
     Args:
         input: Log-probabilities (N, C), (N, C, ...) or (C,), floating point.
@@ -783,7 +784,7 @@ def binary_cross_entropy_with_logits(
 
     Like `torch.nn.functional.binary_cross_entropy_with_logits`.
 
-        F.binary_cross_entropy_with_logits(tc.zeros(4), tc.ones(4)).exp().item()  # 2.0
+        round(F.binary_cross_entropy_with_logits(tc.zeros(4), tc.ones(4)).item(), 4)  # 0.6931
 
     Args:
         input: Logits of any shape, floating point.

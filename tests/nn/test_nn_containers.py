@@ -93,14 +93,14 @@ def test_names():
 @pytest.mark.parametrize(
     ("use", "expected"),
     [
-        (lambda: nn.Sequential(F.relu), "Sequential: 0 is a function, not a Module; nn.ReLU(), not F.relu?"),
-        (lambda: nn.Sequential([nn.ReLU()]), "Sequential: 0 is a list, not a Module; nn.ReLU(), not F.relu?"),
-        (lambda: nn.Sequential(nn.ReLU).append, "Sequential: 0 is a type, not a Module; nn.ReLU(), not F.relu?"),
-        (lambda: nn.ModuleList([F.relu]), "ModuleList: 0 is a function, not a Module; nn.ReLU(), not F.relu?"),
-        (lambda: make(nn).append(F.relu), "Sequential: 3 is a function, not a Module; nn.ReLU(), not F.relu?"),
+        (lambda: nn.Sequential(F.relu), "Sequential: 0 is a function, not a Module; use nn.ReLU(), not F.relu"),
+        (lambda: nn.Sequential([nn.ReLU()]), "Sequential: 0 is a list, not a Module; use nn.ReLU(), not F.relu"),
+        (lambda: nn.Sequential(nn.ReLU).append, "Sequential: 0 is a type, not a Module; use nn.ReLU(), not F.relu"),
+        (lambda: nn.ModuleList([F.relu]), "ModuleList: 0 is a function, not a Module; use nn.ReLU(), not F.relu"),
+        (lambda: make(nn).append(F.relu), "Sequential: 3 is a function, not a Module; use nn.ReLU(), not F.relu"),
     ],
 )
-def test_what_is_no_module(use, expected):
+def test_what_is_not_a_module(use, expected):
     assert message(TypeError, use) == expected
 
 

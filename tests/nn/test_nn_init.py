@@ -33,10 +33,16 @@ def test_gains(nonlinearity):
     assert nn.init.calculate_gain(nonlinearity) == pytest.approx(torch.nn.init.calculate_gain(nonlinearity))
 
 
-def test_gains_of_slopes_and_of_nothing_known():
+def test_the_gain_of_a_slope_and_of_an_unknown_name():
     assert nn.init.calculate_gain("leaky_relu", 0.3) == pytest.approx(torch.nn.init.calculate_gain("leaky_relu", 0.3))
     expected = "calculate_gain: expected one of linear, sigmoid, tanh, relu, leaky_relu, got 'selu'"
     assert message(ValueError, nn.init.calculate_gain, "selu") == expected
+
+
+@pytest.mark.parametrize("fill", [nn.init.kaiming_uniform_, nn.init.kaiming_normal_])
+def test_a_fan_that_does_not_exist(fill):
+    expected = "kaiming: mode must be 'fan_in' or 'fan_out', got 'fan'"
+    assert message(ValueError, fill, tc.zeros(2, 3), mode="fan") == expected
 
 
 RANDOM = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from messages import message
 from oracle import assert_allclose, assert_array_equal, host
 
 import tinyconv as tc
@@ -162,6 +163,11 @@ def test_losses(name, options, inputs, reduction):
         return getattr(library, name)(**given, reduction=reduction)
 
     compare(make(nn, tc.tensor), make(torch.nn, torch.tensor), *inputs)
+
+
+@pytest.mark.parametrize(("loss", "name"), [(nn.MSELoss(), "mse_loss"), (nn.L1Loss(), "l1_loss")])
+def test_targets_that_do_not_broadcast(loss, name):
+    assert message(tc.ShapeError, loss, tc.ones(2), tc.ones(3)) == f"{name}: shapes (2,) and (3,) do not broadcast"
 
 
 def test_weights_of_a_loss_move_with_it_but_are_not_saved():

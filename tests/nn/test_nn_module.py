@@ -323,7 +323,7 @@ def test_a_state_of_another_model():
     assert values(model) == before
 
 
-def test_of_many_names_some_are_told():
+def test_a_long_list_of_names_is_cut():
     model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(20)])
     said = message(tc.CheckpointError, model.load_state_dict, {"a": tc.ones(1)})
     assert "\n  missing: 0.weight, 0.bias, 1.weight, 1.bias, 2.weight, 2.bias and 34 more\n  unexpected: a\n" in said

@@ -285,9 +285,8 @@ def test_an_error_in_a_tile_is_that_of_the_first_that_failed():
 @pytest.mark.parametrize("options", [{"threads": 0}, {"tile": 0}, {"tile": 2.5}, {"threads": True}])
 def test_options_that_make_no_sense(options):
     name = next(iter(options))
-    assert message(ValueError, lambda: nn.DataParallel(nn.Identity(), **options)).startswith(
-        f"DataParallel: {name} must"
-    )
+    expected = f"DataParallel: {name} must be an integer of at least 1, got {options[name]!r}"
+    assert message(ValueError, lambda: nn.DataParallel(nn.Identity(), **options)) == expected
     with pytest.raises(TypeError, match="expected a Module"):
         nn.DataParallel(lambda x: x)
 

@@ -144,5 +144,5 @@ def kaiming_normal_(
 
 def _fan(weight: Tensor, mode: Mode) -> int:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
+        raise ValueError(f"kaiming: mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return fans(weight)[mode == "fan_out"]

@@ -14,7 +14,7 @@ from tinyconv.errors import ShapeError
 from tinyconv.functional import OutputSize, Padding, Size
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
-from tinyconv.shapes import Shape, pair
+from tinyconv.shapes import Shape, pair, product
 from tinyconv.tensor.creation import ones, zeros
 from tinyconv.tensor.tensor import Tensor
 
@@ -40,7 +40,7 @@ class _Affine(Module):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, uniform on +-1 / sqrt(fan_in)."""
-        fan_in, _ = init.fans(self.weight)
+        fan_in = product(self.weight.shape[1:])
         bound = 1 / sqrt(fan_in) if fan_in else 0.0
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
@@ -576,7 +576,7 @@ class SiLU(Module):
 class Softmax(Module):
     """e^x / sum e^x along `dim`. Not before CrossEntropyLoss, which applies it itself. Like `torch.nn.Softmax`.
 
-        nn.Softmax(1)(tc.zeros(2, 4)).tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+        nn.Softmax(1)(tc.zeros(1, 2)).tolist()  # [[0.5, 0.5]]
 
     Args:
         dim: The axis along which the output adds up to 1.
@@ -598,7 +598,7 @@ class Softmax(Module):
 class LogSoftmax(Softmax):
     """x - ln sum e^x along `dim`. NLLLoss takes its output. Like `torch.nn.LogSoftmax`.
 
-        nn.LogSoftmax(1)(tc.zeros(2, 4)).exp().tolist()[0]  # [0.25, 0.25, 0.25, 0.25]
+        round(nn.LogSoftmax(0)(tc.zeros(2))[0].item(), 4)  # -0.6931
 
     Args:
         dim: The axis along which e^output adds up to 1.

@@ -29,7 +29,7 @@ class CrossEntropyLoss(_Loss):
 
     `functional.cross_entropy` says what it computes. Like `torch.nn.CrossEntropyLoss`.
 
-        nn.CrossEntropyLoss()(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+        round(nn.CrossEntropyLoss()(tc.zeros(8, 2), tc.zeros(8, dtype=tc.int64)).item(), 4)  # 0.6931
 
     Args:
         weight: A weight for each class, (C,), of the dtype of the logits. It is a buffer, but not saved.
@@ -57,7 +57,7 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Negative log-likelihood of class indices (N, ...) under log-probabilities (N, C, ...). Like `torch.nn.NLLLoss`.
 
-        nn.NLLLoss()(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).exp().item()  # 2.0
+        round(nn.NLLLoss()(tc.zeros(8, 2).log_softmax(1), tc.zeros(8, dtype=tc.int64)).item(), 4)  # 0.6931
 
     Args:
         weight: A weight for each class, (C,), of the dtype of the input. It is a buffer, but not saved.
@@ -111,7 +111,7 @@ class L1Loss(MSELoss):
 class BCEWithLogitsLoss(_Loss):
     """Cross-entropy of sigmoid(logits) with probabilities of their shape. Like `torch.nn.BCEWithLogitsLoss`.
 
-        nn.BCEWithLogitsLoss()(tc.zeros(4), tc.ones(4)).exp().item()  # 2.0
+        round(nn.BCEWithLogitsLoss()(tc.zeros(4), tc.ones(4)).item(), 4)  # 0.6931
 
     Args:
         weight: A weight for each element; it must broadcast to the input. It is a buffer, but not saved.

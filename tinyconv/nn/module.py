@@ -186,7 +186,7 @@ class Module:
         """Make `module` the child `name`. None keeps the name. Raises TypeError where it is not a Module."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(
-                f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; nn.ReLU(), not F.relu?"
+                f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; use nn.ReLU(), not F.relu"
             )
         self._put("_modules", name, module)
 

@@ -57,7 +57,7 @@ class DataParallel(Module):
         super().__init__()
         for name, value in {"threads": threads, "tile": tile}.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"DataParallel: {name} must be a number, at least 1, got {value!r}")
+                raise ValueError(f"DataParallel: {name} must be an integer of at least 1, got {value!r}")
         if not isinstance(module, Module):
             raise TypeError(f"DataParallel: expected a Module, got {type(module).__name__}")
         self.module, self.threads, self.tile = module, threads, tile
