@@ -101,7 +101,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
                 storage.recorded = True
         out._node, out._tracked = node, True
     if now.observer is not None:
-        now.observer.made(op, inputs, geometry, (out, *rest))
+        now.observer.made(op, pair, inputs, geometry, (out, *rest))
     return (out, *rest) if rest else out
 
 
