@@ -1,4 +1,4 @@
-"""gradcheck: what it passes, what it refuses and in which words, and that no mistake is small enough to hide."""
+"""gradcheck: what it passes, what it refuses and in which words. No mistake is small enough to hide."""
 
 import numpy as np
 import pytest
@@ -199,9 +199,9 @@ OTHERS = {
     ),
     "abs": (tc.abs, [np.array([0.0, 2.0])], "kink or tie", "move the input away"),
     "jump": (lambda x: tc.where(x > 0.5, x * 3, x), [np.array([0.5, 1.0])], "noise", "is not continuous"),
-    "digits lost": (lambda x: (x + 1e9) - 1e9, [normal(4)], "noise", "the difference of large numbers"),
-    "no input": (lambda: tc.zeros(1), [], "nothing to check", "no input is of floating point"),
-    "integers": (lambda x: x * 2, [np.arange(3)], "nothing to check", "no input is of floating point"),
+    "digits lost": (lambda x: (x + 1e9) - 1e9, [normal(4)], "noise", "subtracts large numbers"),
+    "no input": (lambda: tc.zeros(1), [], "nothing to check", "no input is floating point"),
+    "integers": (lambda x: x * 2, [np.arange(3)], "nothing to check", "no input is floating point"),
     "empty input": (lambda x: x * 2, [np.zeros((0, 3))], "nothing to check", "all inputs are empty"),
     "empty output": (lambda x: x[:0], [normal(3)], "nothing to check", "all outputs are empty"),
     "detached": (lambda x: x.detach(), [normal(3)], "nothing to check", "leaves the tape"),
@@ -215,7 +215,7 @@ OTHERS = {
     "float32 inside": (lambda x: (x.float() * 2).double(), [normal(3)], "float32", "every element of the gradient"),
     "float32 value": (lambda x: x + (x.float().double() - x).detach(), [normal(3)], "noise", "computes in float32"),
     "dropout": (F.dropout, [normal(30)], "not deterministic", "tinyconv.manual_seed"),
-    "counting calls": (impure(), [normal(3)], "not deterministic", "another at the second call"),
+    "counting calls": (impure(), [normal(3)], "not deterministic", "output 0 differs at the second call"),
     "writes to its input": (careless, [normal(3)], "broken contract", "the function wrote to input 0"),
 }
 
@@ -313,8 +313,8 @@ class AnOp:
 @pytest.mark.parametrize(
     ("fn", "inputs", "words"),
     [
-        ("conv2d", [normal(3)], "takes a function of tensors, got 'conv2d'.*check_op"),
-        (AnOp, [normal(3)], r"AnOp is an op: check_op\(AnOp, inputs="),
+        ("conv2d", [normal(3)], "got the name 'conv2d': give the function, .*check_op"),
+        (AnOp, [normal(3)], r"AnOp is an op: use check_op\(AnOp, inputs="),
         (tc.nn.Linear, [normal(3)], "give an instance of it"),
         (tc.exp, [torch.ones(3)], r"input 0 is a torch.Tensor; give an array: x.detach\(\).numpy\(\)"),
         (lambda x: None, [normal(3)], "output 0 is a NoneType"),

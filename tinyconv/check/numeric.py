@@ -38,12 +38,13 @@ SHRINK = (1.0, 0.1, 0.01)  # of the step, until the one-sided differences agree
 FEW = 32  # elements that are looked at one by one to find the worst
 
 Array = np.ndarray[Any, Any]
-Context: TypeAlias = Literal["directions", "jacobian"]
+Mode: TypeAlias = Literal["directions", "jacobian"]
+Outputs: TypeAlias = tc.Tensor | Sequence[tc.Tensor]
 Verdict: TypeAlias = Literal[
     "ok",
     "wrong gradient",
-    "kink or tie",  # suspected: the one-sided derivatives differ
-    "noise",  # the values jump by more than float64 rounds: differences say nothing
+    "kink or tie",  # suspected, because the one-sided derivatives differ
+    "noise",  # the values jump by more than float64 rounds, so differences say nothing
     "nothing to check",
     "not finite",
     "not deterministic",
@@ -53,7 +54,7 @@ Verdict: TypeAlias = Literal[
 
 
 class GradcheckError(TinyconvError, AssertionError):
-    """A gradient is wrong, or nothing is known about it. `report` says which, and where."""
+    """Raised where a gradient is wrong, or where nothing is known about it. `report` says which, and where."""
 
     def __init__(self, report: Report, message: str | None = None) -> None:
         super().__init__(message or str(report))
@@ -62,33 +63,34 @@ class GradcheckError(TinyconvError, AssertionError):
 
 @dataclass(frozen=True)
 class Worst:
-    """The element where analytic and numeric gradient differ most."""
+    """The element of an input where the analytic and the numeric gradient differ most."""
 
     input: str  # "input 0", or the name of a parameter
     index: tuple[int, ...]
-    value: float  # of the input there
+    value: float  # the input's value there
     analytic: float
     numeric: float
-    output: tuple[int, ...] | None = None  # in mode "jacobian": the output (its number, then the index)
+    output: tuple[int, ...] | None = None  # in mode "jacobian": the number of the output, then the index in it
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What `gradcheck` found."""
+    """What `gradcheck` found. It is true where the verdict is "ok", and prints as a few lines for the user."""
 
-    name: str  # of the function
+    name: str  # the function's
     verdict: Verdict
     message: str = ""
-    ops: tuple[str, ...] = ()  # those on the tape, in order
-    error: float = 0.0  # the largest |analytic - numeric|, where `rtol` is what is allowed
+    ops: tuple[str, ...] = ()  # the ops on the tape, in order
+    error: float = 0.0  # the largest |analytic - numeric| as a share of the gradient; up to `rtol` is allowed
     evaluations: int = 0
-    unmoved: tuple[str, ...] = ()  # inputs that the outputs do not depend on, in both opinions
+    unmoved: tuple[str, ...] = ()  # inputs on which, by both gradients, no output depends
     worst: Worst | None = None
     seed: int = 0
-    replay: str = ""  # the call that asks this again, where the inputs were drawn and not given
+    replay: str = ""  # the call that checks this again, where the inputs were drawn and not given
 
     @property
     def ok(self) -> bool:
+        """Whether the verdict is "ok"."""
         return self.verdict == "ok"
 
     def __bool__(self) -> bool:
@@ -109,7 +111,7 @@ class Report:
 
 
 class _Projection:
-    """Outputs made into numbers to compare: their product with `dys`, or, without, every element."""
+    """The numbers of outputs that are compared: the product of all with `dys`, or without `dys` every element."""
 
     def __init__(self, dys: list[Array] | None = None) -> None:
         self.dys = dys
@@ -120,14 +122,14 @@ class _Projection:
         return np.array([sum(float((dy * array).sum()) for dy, array in zip(self.dys, arrays, strict=True))])
 
     def size(self, arrays: list[Array]) -> Array:
-        """What roundings of the outputs add up to: not to their sum, for they have random signs."""
+        """The size that roundings of the outputs scale with: not a sum, because roundings have random signs."""
         if self.dys is None:
             return abs(self(arrays))
         return np.array([np.sqrt(sum(float(((dy * y) ** 2).sum()) for dy, y in zip(self.dys, arrays, strict=True)))])
 
 
 class Finding(Exception):
-    """The end of a check that does not pass."""
+    """Raised to end a check that does not pass."""
 
     def __init__(self, verdict: Verdict, message: str, worst: Worst | None = None) -> None:
         super().__init__(message)
@@ -135,44 +137,52 @@ class Finding(Exception):
 
 
 def gradcheck(
-    fn: Callable[..., Any],
-    inputs: Any,
+    fn: Callable[..., Outputs],
+    inputs: tc.Tensor | Array | Sequence[object],
     *,
     eps: float = 1e-6,
     atol: float | None = None,
     rtol: float = 1e-4,
-    mode: Context = "directions",
+    mode: Mode = "directions",
     directions: int = 3,
     seed: int = 0,
     raise_exception: bool = True,
 ) -> Report:
-    """Whether the gradients of `fn` at `inputs` are its derivatives; raises GradcheckError, an AssertionError, if not.
+    """Check in float64 that the gradients of `fn` at `inputs` are its derivatives. Like `torch.autograd.gradcheck`.
 
-    `fn` takes tensors and returns one, or several; those that require no gradient are left out. `inputs` are arrays or
-    tensors: floating-point ones are copied to float64, anything else is passed on as it is. Checked are the tensors
-    that require grad; if there are none, all inputs of floating point. The parameters of a Module are inputs too: of a
-    copy of it in float64.
+        gradcheck(lambda x, w: tc.functional.conv2d(x, w, padding=1), [x, w])
 
-    `eps`          the step, as a share of the size (the root mean square) of the input that is moved
-    `rtol`         what a directional derivative may be off, as a share of the root mean square of the gradient
-    `atol`         what it may be off besides; unless given, what the rounding of the outputs makes of a difference
-    `mode`         "directions" moves all elements of an input at once, along `directions` random directions: as quick
-                   for a million elements as for ten. "jacobian" moves each element alone and compares each output
-    `seed`         of the directions, and of the gradients dy that are sent back
+    It also checks that `fn` writes to no input and gives the same twice; that backward is linear in dy, takes dy of any
+    strides, does not write to it, and gives the same twice; and that nothing goes through float32. A check that says
+    nothing does not pass: outputs that do not depend on the inputs, empty outputs, infinities, kinks and ties have
+    verdicts of their own. The module's docstring has the method, and the reasons for the defaults.
 
-    The reasons for these numbers are in the module's docstring. Also checked: that `fn` writes to no input, and gives
-    the same twice; that backward is linear in dy, takes dy of any strides, does not write to it, and gives the same
-    twice; that nothing goes through float32. It never passes for nothing: outputs that do not depend on the inputs,
-    empty ones, infinities, kinks and ties have verdicts of their own. With `raise_exception=False` the report, which is
-    true if all is well, is returned either way.
+    Args:
+        fn: Takes tensors and returns one or several; outputs that require no gradient are left out. A Module is copied
+            to float64, and its parameters are checked too.
+        inputs: Arrays or tensors of any shapes, or a single one. Those of floating point are copied to float64;
+            anything else is passed on as it is. Tensors that require grad are checked; if there are none, all inputs
+            of floating point are.
+        eps: The step, as a share of the size (the root mean square) of the input that is moved.
+        atol: How much a directional derivative may be off besides `rtol`. None allows what the rounding of the outputs
+            makes of a difference.
+        rtol: How much a directional derivative may be off, as a share of the root mean square of the gradient.
+        mode: "directions" moves all elements of an input at once along random directions, which takes as long for a
+            million elements as for ten. "jacobian" moves each element alone and compares each element of the outputs.
+        directions: The number of directions, at least 2.
+        seed: Seed for the directions, and for the gradients dy that are sent back.
+        raise_exception: False returns the report of a check that fails, too.
+
+    Raises GradcheckError, an AssertionError, unless the verdict is "ok"; TypeError where `fn` is not a function of
+    tensors or returns anything else; ValueError for an option that is out of range.
     """
-    _refuse_what_is_no_function(fn)
+    _require_function(fn)
     if mode not in ("directions", "jacobian"):
         raise ValueError(f"gradcheck: mode must be 'directions' or 'jacobian', got {mode!r}")
     if directions < 2:
         raise ValueError(f"gradcheck: at least 2 directions are needed, got {directions}")
     if not (eps > 0 and rtol > 0 and (atol is None or atol >= 0)):
-        raise ValueError(f"gradcheck: eps and rtol must be above 0, atol not below, got {eps=}, {rtol=}, {atol=}")
+        raise ValueError(f"gradcheck: eps and rtol must be above 0, atol at least 0; got {eps=}, {rtol=}, {atol=}")
     check = _Check(fn, inputs, eps, atol, rtol, np.random.default_rng(seed))
     verdict, message, worst = "ok", "", None
     try:
@@ -203,14 +213,17 @@ def is_op(op: Any) -> bool:
     return callable(getattr(op, "forward", None)) and callable(getattr(op, "backward", None))
 
 
-def _refuse_what_is_no_function(fn: Any) -> None:
+def _require_function(fn: Any) -> None:
     if is_op(fn):
         name = op_name(fn) if isinstance(fn, type) else type(fn).__name__
-        raise TypeError(f"gradcheck takes a function of tensors, and {name} is an op: check_op({name}, inputs=[...])")
+        raise TypeError(
+            f"gradcheck takes a function of tensors, and {name} is an op: use check_op({name}, inputs=[...])"
+        )
     if isinstance(fn, str):
         raise TypeError(
-            f"gradcheck takes a function of tensors, got {fn!r}: a function as tinyconv.functional.relu, not its name; "
-            f"`tinyconv gradcheck NAME` on the command line, and check_op for ops of your own, draw their inputs"
+            f"gradcheck takes a function of tensors, got the name {fn!r}: give the function, as in "
+            "tinyconv.functional.relu; or run `tinyconv gradcheck NAME`, which draws the inputs, as check_op does for "
+            "ops of your own"
         )
     if not callable(fn) or isinstance(fn, type):
         hint = "; give an instance of it" if isinstance(fn, type) else ""
@@ -219,7 +232,7 @@ def _refuse_what_is_no_function(fn: Any) -> None:
 
 @dataclass
 class _Look:
-    """One direction, seen with steps made smaller until the one-sided differences agree. An entry a projection."""
+    """One direction, with steps made smaller until the one-sided differences agree. One entry for each projection."""
 
     analytic: Array
     numeric: Array  # with the last step
@@ -231,9 +244,9 @@ class _Look:
     visible: bool  # something here is larger than rounding
 
     def verdicts(self) -> Array:
-        """Of each projection."""
+        """The verdict on each projection."""
         verdicts = np.where(self.error <= 1, "ok", "wrong gradient").astype(object)
-        verdicts[(self.jump > self.tolerance) & (self.growth > 0.5)] = "kink or tie"  # that of a curve would be a tenth
+        verdicts[(self.jump > self.tolerance) & (self.growth > 0.5)] = "kink or tie"  # a curve's shrinks tenfold
         verdicts[self.erratic] = "noise"
         verdicts[~np.isfinite(self.numeric)] = "not finite"
         return verdicts
@@ -274,7 +287,7 @@ class _Check:
         else:
             self.parameters = []
 
-    # Asking.
+    # Evaluations.
 
     def leaves(self) -> list[Any]:
         """Fresh tensors of the inputs, and the parameters with their values set."""
@@ -302,9 +315,9 @@ class _Check:
         return outputs
 
     def outputs(self) -> list[Array]:
-        """The outputs that are looked at, at the values as they are now.
+        """The outputs that are compared, at the present values.
 
-        Recorded, although nobody goes back: the function may take gradients itself.
+        The call is recorded although nobody goes back, because the function may take gradients itself.
         """
         outputs = self.call(self.leaves())
         return [outputs[i].array for i in self.recorded]
@@ -347,7 +360,7 @@ class _Check:
 
     # The check.
 
-    def run(self, mode: Context, directions: int) -> None:
+    def run(self, mode: Mode, directions: int) -> None:
         self.prepare()
         cotangents = [[self.dense(y.shape) for y in self.base] for _ in range(directions)]
         gradients = [self.gradients(dys, twice=k == 0) for k, dys in enumerate(cotangents)]
@@ -362,10 +375,10 @@ class _Check:
             raise
         if not any(visible):
             if any(dx.any() for grads in gradients for dx in grads):
-                reason = "all gradients are smaller than what rounding makes of a difference: the function is flat here"
+                reason = "the function is flat here: all gradients are smaller than what rounding makes of a difference"
             else:
                 reason = (
-                    "the outputs do not depend on the inputs, or not here: all gradients are 0, analytic and numeric"
+                    "all gradients are 0, analytic and numeric: the outputs do not depend on the inputs, or not here"
                 )
             raise Finding("nothing to check", f"{reason}; use other inputs")
         self.look_for_float32(visible, gradients)
@@ -373,13 +386,13 @@ class _Check:
         self.check_backward(cotangents, gradients)
 
     def prepare(self) -> None:
-        """The outputs at the inputs, and whether there is anything to check about them."""
+        """Compute the outputs at the inputs, and see that there is something to check."""
         if not self.checked:
             others = "".join(f"; input {i} is {_described(value)}" for i, value in enumerate(self.values))
-            raise Finding("nothing to check", f"no input is of floating point, so none has a gradient{others}")
+            raise Finding("nothing to check", f"no input is floating point, so none has a gradient{others}")
         for i in self.checked:
             if not np.isfinite(self.values[i]).all():
-                raise Finding("not finite", f"{self.names[i]} holds infinities or NaN, where there is no difference")
+                raise Finding("not finite", f"{self.names[i]} holds infinities or NaN: there are no differences there")
         if not any(self.values[i].size for i in self.checked):
             raise Finding("nothing to check", "all inputs are empty")
         outputs = self.call(self.leaves())
@@ -397,7 +410,7 @@ class _Check:
                 raise Finding(
                     "float32",
                     f"output {i} is {y.dtype} although all inputs are float64: a constant or a parameter inside is "
-                    f"{y.dtype}, or forward makes one; in {y.dtype} differences are mostly rounding",
+                    f"{y.dtype}, or forward converts to it; in {y.dtype} differences are mostly rounding",
                 )
             if not np.isfinite(y).all():
                 where = _first(~np.isfinite(y))
@@ -410,8 +423,8 @@ class _Check:
             if not np.array_equal(y, again):
                 raise Finding(
                     "not deterministic",
-                    f"output {i} is another at the second call with the same inputs; if there is chance in it, call "
-                    "tinyconv.manual_seed(0) inside the function, or module.eval()",
+                    f"output {i} differs at the second call with the same inputs; if the function is random, call "
+                    "tinyconv.manual_seed(0) inside it, or module.eval()",
                 )
         self.steps = {i: self.eps * (_rms(self.values[i]) or 1.0) for i in self.checked}
 
@@ -423,9 +436,10 @@ class _Check:
             )
 
     def look_for_float32(self, visible: Sequence[bool], gradients: list[list[Array]]) -> None:
-        """dy is random: a number that depends on it is a float32 once in 2^29 times.
+        """Refuse a gradient of which every element is a float32 number.
 
-        Not so what is left of numbers that cancel: it has few digits, and is not visible.
+        dy is random, so a float64 that depends on it is a float32 number once in 2^29 times. What is left of numbers
+        that cancel has few digits and may be one; that is why only a visible gradient counts.
         """
         for i, seen, dxs in zip(self.checked, visible, zip(*gradients, strict=True), strict=True):
             with np.errstate(over="ignore", under="ignore"):
@@ -477,7 +491,7 @@ class _Check:
         return visible
 
     def look(self, i: int, u: Array, jacobian: Array, project: _Projection, scale: Array) -> _Look:
-        """Input i moved along u: what the gradients (the rows of `jacobian`) say, and what happens."""
+        """Move input i along u: what the gradients (the rows of `jacobian`) predict, and what happens."""
         x, count = self.values[i], len(jacobian)
         analytic, numeric, jump, tolerance, growth = (np.full(count, np.nan) for _ in range(5))
         erratic, error, visible, active = np.zeros(count, bool), np.zeros(count), False, np.ones(count, bool)
@@ -494,17 +508,17 @@ class _Check:
                     for ends in ((sides[0], self.base), (self.base, sides[1]))
                 )
                 central, jumped = (forward + backward) / 2, abs(forward - backward)
-                # Of the outputs; and of the moved input, which counts where the slope is 0 at x and only there.
+                # The outputs are rounded; and so is the moved input, which counts where the slope is 0 at x alone.
                 rounding = (
                     ROUNDINGS
                     * 2.0**-52
                     * (project.size(self.base) / h + (abs(forward) + abs(backward)) / (self.eps * shrink))
                 )
                 slope = jacobian @ ((above - below) / (2 * h)).ravel()  # x + h u was rounded
-                # In the tail of a distribution 1 - 1 has cancelled, in the one or in the other.
+                # In the tail of a distribution 1 - 1 cancels, in the analytic gradient or in the numeric one.
                 least = ROUNDINGS * 2.0**-52 * project.size([np.ones_like(y) for y in self.base])
                 rounding += least * (np.maximum(abs(slope), abs(central)) <= least)
-                # What a smaller step changes, the larger one was off by; more than its sides disagreed it cannot be.
+                # The larger step was off by what the smaller one changes, which cannot exceed its sides' disagreement.
                 change = abs(central - numeric)
                 error[active] = np.fmax(error, (abs(analytic - numeric) - change) / tolerance)[active]
                 erratic |= active & ((change > jump + tolerance) | (jumped > 4 * jump))
@@ -569,8 +583,8 @@ class _Check:
             )
         elif verdict == "noise":
             message = (
-                f"the values jump by more than a float64 rounds: at {place}\n{numbers}\n"
-                "something inside computes in float32, takes the difference of large numbers, or is not continuous"
+                f"the values jump by more than float64 rounds, at {place}\n{numbers}\n"
+                "something inside computes in float32, subtracts large numbers, or is not continuous"
             )
         elif verdict == "not finite":
             message = f"the function is not finite next to {place}"
@@ -580,12 +594,12 @@ class _Check:
         raise Finding(verdict, message, worst)
 
     def check_backward(self, cotangents: list[list[Array]], gradients: list[list[Array]]) -> None:
-        """That backward is linear in dy, and the same for dy of other strides."""
+        """See that backward is linear in dy, and gives the same for dy of other strides."""
         for layout in ("sliced", "permuted", "reversed"):
             self.compare_gradients(
                 self.gradients([arrange(dy, layout) for dy in cotangents[0]]),
                 gradients[0],
-                f"is another for the same dy with other strides ({layout}); do not count on contiguous arrays",
+                f"changes with the strides of dy ({layout}), at equal values; do not count on contiguous arrays",
             )
         mixed = self.gradients([np.asarray(2 * a - b) for a, b in zip(*cotangents[:2], strict=True)])
         expected = [2 * a - b for a, b in zip(*gradients[:2], strict=True)]
@@ -600,12 +614,12 @@ class _Check:
                 raise Finding("broken contract", f"the gradient of {self.names[i]} {what}")
 
     def dense(self, shape: tuple[int, ...]) -> Array:
-        """Random signs times 0.5 to 1.5: no element is near 0, where a mistake would not show."""
+        """Random numbers from 0.5 to 1.5 with random signs: none is near 0, where a mistake would not show."""
         return np.asarray(self.rng.choice([-1.0, 1.0], shape) * self.rng.uniform(0.5, 1.5, shape))
 
 
 def ops_on_tape(outputs: Sequence[Any]) -> list[str]:
-    """The names of the ops that the outputs were computed by, in order; each once."""
+    """The names of the ops that computed the outputs, in order, each once."""
     nodes = {}
     pending = [y._node for y in outputs]
     while pending:
@@ -617,7 +631,7 @@ def ops_on_tape(outputs: Sequence[Any]) -> list[str]:
 
 
 def _float64(value: Any) -> Any:
-    """An array in C order: of float64, if it was of floating point. What is no array stays what it is."""
+    """Tensors, arrays and lists as an array in C order, floating point as float64; anything else as it is."""
     if isinstance(value, tc.Tensor):
         value = value.detach().cpu().array
     if isinstance(value, list):
@@ -628,7 +642,7 @@ def _float64(value: Any) -> Any:
 
 
 def _described(value: Any) -> str:
-    """An input that has no gradient, and what to give for it."""
+    """An input that has no gradient, and what to give instead."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}" + (": give x.astype(float)" if value.dtype.kind in "iu" else "")
     fix = f": give np.array({float(value)})" if isinstance(value, int | float) else ""
@@ -640,7 +654,7 @@ def _is_float(value: Any) -> bool:
 
 
 def _rms(array: Array) -> float:
-    """The root mean square, of numbers whose squares may not be numbers."""
+    """The root mean square, also where squares overflow."""
     largest = float(abs(array).max(initial=0))
     return largest * float(np.sqrt(np.mean((array / largest) ** 2))) if largest else 0.0
 
@@ -650,7 +664,7 @@ def _first(mask: Array) -> tuple[int, ...]:
 
 
 def _hint(looks: Sequence[_Look], p: int) -> str:
-    """The usual mistakes, where the numbers betray them."""
+    """What the numbers say about the mistake, where it is one of the usual ones."""
     wrong = [look for look in looks if look.verdicts()[p] != "ok"]
     if len(wrong) == 1 < len(looks):
         others = "element that was looked at is" if len(looks) == 2 else f"{len(looks) - 1} elements looked at are"

@@ -1,12 +1,12 @@
-"""Checking an op of one's own: the arguments are drawn here, from nothing but the signature.
+"""Checking an op of one's own: its arguments are drawn here, from nothing but its signature.
 
     check_op(Softplus, beta=2.0)
 
-For a class with `forward` and `backward`, shapes that may go together are tried, from 0-d to four axes, equal ones,
-ones that broadcast, ones that multiply; those that forward takes are kept. An array that may be left out (`w=None`) is
-drawn with and without. Each case is drawn from a seed of its own, and checked by `gradcheck` in float64,
-and then the two halves are called as the tape would call them: in float32 and float64, with arrays of any strides, and
-for each set of gradients that may be asked for. A function of tensors will do too: there is no contract then.
+For a class with `forward` and `backward`, many combinations of shapes are tried, from 0-d to four axes: equal ones,
+ones that broadcast, ones that multiply. Those that forward takes are kept. Cases are drawn with and without an array
+that may be left out (`w=None`). Each case has a seed of its own. `gradcheck` checks it in float64, and then the two
+halves are called as the tape calls them: in float32 and float64, with arrays of any strides, and for each set of
+gradients that may be asked for. A function of tensors is checked too, but by `gradcheck` alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, product
-from typing import Any
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -30,46 +30,50 @@ from tinyconv.errors import ShapeError, TinyconvError
 from tinyconv.host.user_frame import warn
 
 MOST_TRIED = 600
-EACH = 3  # cases of one first shape at most: ten ways to add two matrices are no better than three
+EACH = 3  # cases with one first shape at most: ten ways to add two matrices say no more than three
 FIRST = ((3, 4), (), (5,), (2, 3, 4), (2, 4, 5, 6), (2, 4, 6, 6), (0, 3))
-LONG = 160  # characters of one refusal, where several are told
+LONG = 160  # characters of one refusal, where several are listed
 
 Array = np.ndarray[Any, Any]
-Shapes = Sequence[Sequence[int]]
+Op: TypeAlias = type[Any] | Callable[..., Any]
+Inputs: TypeAlias = Sequence[Array | None]
+Shapes: TypeAlias = Sequence[Sequence[int]]
 
 
 class OpArgumentError(TinyconvError, TypeError):
-    """What is to be checked is no op, or is not called like that."""
+    """Raised where the object to check is not an op, or cannot be called with these arguments."""
 
 
 @dataclass(repr=False)
 class OpCase:
-    """An op (or a function of tensors) and arrays that it takes. `check()` it in a test; `str` is a name for it."""
+    """An op (or a function of tensors) and inputs that it takes. `check()` checks it; `str(case)` is a name for it."""
 
-    op: Any
-    inputs: Sequence[Any]
+    op: Any  # a class with two halves, or something that can be called
+    inputs: Inputs
     geometry: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    drawn: bool = False  # the inputs, from the seed
+    drawn: bool = False  # whether the inputs are drawn from the seed
 
     def __repr__(self) -> str:
         return f"{name_of(self.op)} {self.shapes}"
 
     @property
     def shapes(self) -> str:
+        """The shapes of the inputs, as in "(3,4) (4,)"."""
         return " ".join(
             str(array.shape).replace(" ", "") if isinstance(array, np.ndarray) else repr(array) for array in self.inputs
         )
 
     @property
     def empty(self) -> bool:
+        """Whether an input has no elements."""
         return any(isinstance(array, np.ndarray) and not array.size for array in self.inputs)
 
     def function(self) -> Callable[..., Any]:
-        """Of tensors; of the outputs, the one with the gradient."""
+        """The op as a function of tensors that returns the output with the gradient."""
 
         if isinstance(self.op, tc.nn.Module) and not self.geometry:
-            return self.op  # gradcheck looks at the parameters of one
+            return self.op  # gradcheck checks the parameters of a module
 
         def run(*tensors: Any) -> Any:
             if not is_op(self.op):
@@ -81,12 +85,15 @@ class OpCase:
         return run
 
     def flat(self) -> bool:
-        """Whether nothing can be learnt here: softmax over one element is 1."""
+        """Whether these inputs say nothing about the gradient: softmax over one element is 1, whatever it is."""
         report = gradcheck(self.function(), list(self.inputs), directions=2, seed=self.seed, raise_exception=False)
         return report.verdict == "nothing to check" and not (self.empty and is_op(self.op))
 
     def check(self, raise_exception: bool = True) -> Report:
-        """The gradients, and for an op what is asked of its halves; raises GradcheckError if something is wrong."""
+        """Check the gradients, and for an op the contract of its halves (`tinyconv.ops`), and return the Report.
+
+        Raises GradcheckError where something is wrong, unless `raise_exception` is False.
+        """
         report = gradcheck(self.function(), list(self.inputs), seed=self.seed, raise_exception=False)
         if is_op(self.op) and report.verdict == "nothing to check" and self.empty:
             report = replace(report, verdict="ok", message="")  # the contract holds for empty arrays too
@@ -111,19 +118,19 @@ class OpCase:
         return f"check_op({name_of(self.op)}, shapes={shapes}, seed={self.seed}{options})"
 
     def note(self) -> str:
-        """What passing does not say: that outputs besides the first have gradients."""
+        """A warning that outputs besides the first have no gradient; empty where none of them is floating point."""
         y = self.forward() if is_op(self.op) else None
         lost = [i for i, other in enumerate(y) if i and np.asarray(other).dtype.kind == "f"] if type(y) is tuple else []
         if not lost:
             return ""
         return (
-            f"{name_of(self.op)}: output {', '.join(map(str, lost))} is of floating point and has no gradient: of "
-            "several outputs only the first takes part in differentiation (tinyconv.ops); for gradients of all, write "
-            "an op for each, or one whose output holds them all"
+            f"{name_of(self.op)}: output {', '.join(map(str, lost))} is floating point and has no gradient: only the "
+            "first of several outputs takes part in differentiation (tinyconv.ops); for gradients of all, write an op "
+            "for each, or one whose output holds them all"
         )
 
     def forward(self) -> Any:
-        """What the op, or the function, makes of the inputs, its form looked at too."""
+        """The outputs as arrays. Raises OpArgumentError where the op, or function, does not return what it must."""
         name = name_of(self.op)
         if not is_op(self.op):
             y = self.function()(*(tc.tensor(x, requires_grad=_is_float(x)) for x in self.inputs))
@@ -146,15 +153,16 @@ class OpCase:
 
 @dataclass(frozen=True, repr=False)
 class OpReport:
-    """What `check_op` found: a report for each case. Prints as a table."""
+    """What `check_op` found: a Report for each case. It is true where all are, and prints as a table."""
 
     name: str
     cases: Sequence[OpCase]
     reports: Sequence[Report]
-    notes: Sequence[str] = ()  # what passing does not say
+    notes: Sequence[str] = ()  # what is not checked although all cases pass
 
     @property
     def ok(self) -> bool:
+        """Whether every case passes."""
         return all(report.ok for report in self.reports)
 
     def __bool__(self) -> bool:
@@ -162,11 +170,12 @@ class OpReport:
 
     @property
     def error(self) -> float:
-        """The worst of all cases; see Report."""
+        """The largest error of all cases, as in Report."""
         return max((report.error for report in self.reports), default=0.0)
 
     @property
     def failures(self) -> list[tuple[OpCase, Report]]:
+        """The cases that fail, each with its Report."""
         return [(case, found) for case, found in zip(self.cases, self.reports, strict=True) if not found.ok]
 
     def __str__(self) -> str:
@@ -186,21 +195,33 @@ class OpReport:
 
 
 def check_op(
-    op: Any,
+    op: Op,
     /,
     *,
-    inputs: Sequence[Any] | None = None,
+    inputs: Inputs | None = None,
     shapes: Shapes | None = None,
     cases: int = 12,
     seed: int = 0,
     raise_exception: bool = True,
     **geometry: Any,
 ) -> OpReport:
-    """Whether `op`, a class with `forward` and `backward` as in `tinyconv.ops`, or a function of tensors, is right.
+    """Check an op of one's own on inputs that are drawn here: its gradients, and the contract of `tinyconv.ops`.
 
-    `geometry` are the keyword arguments the op is to be called with. `shapes`, one for each array, or `inputs`, the
-    arrays themselves, say what no signature can: for an op that takes indices, for instance. Raises GradcheckError, an
-    AssertionError, with the table of all cases, unless `raise_exception` is False.
+        check_op(Softplus, beta=2.0)
+
+    Args:
+        op: A class with `forward` and `backward`, as in `tinyconv.ops`; or a function of tensors, or a Module.
+        inputs: The arrays (or None, for one that is left out) of a single case, where drawn ones will not do: for an
+            op that takes indices, for instance.
+        shapes: A shape for each array of a single case, as in [(2, 3), (3,)]; the numbers are drawn.
+        cases: How many cases to draw at most.
+        seed: Seed for the numbers that are drawn.
+        raise_exception: False returns the report of a check that fails, too.
+        **geometry: The keyword arguments to call the op with.
+
+    Returns an OpReport, with a Report for each case. Raises GradcheckError, an AssertionError with the table of all
+    cases, where one fails; OpArgumentError, a TypeError, where `op` is not an op or is not called like this; ShapeError
+    where it takes none of the shapes that are tried. Warns of what is not checked.
     """
     drawing = _draw_cases(op, inputs, shapes, cases, seed, geometry)
     reports = [case.check(raise_exception=False) for case in drawing.cases]
@@ -215,44 +236,49 @@ def check_op(
 
 
 def op_cases(
-    op: Any,
+    op: Op,
     /,
     *,
-    inputs: Sequence[Any] | None = None,
+    inputs: Inputs | None = None,
     shapes: Shapes | None = None,
     cases: int = 12,
     seed: int = 0,
     **geometry: Any,
 ) -> list[OpCase]:
-    """What `check_op` checks, one by one: for pytest.mark.parametrize."""
+    """The cases that `check_op` checks, for `pytest.mark.parametrize`: `case.check()` checks one.
+
+        @pytest.mark.parametrize("case", op_cases(Softplus, beta=2.0), ids=str)
+
+    The arguments and errors are those of `check_op`.
+    """
     return _draw_cases(op, inputs, shapes, cases, seed, geometry).cases
 
 
 @dataclass
 class _Drawing:
-    """Cases, and what was refused on the way to them."""
+    """Cases, and the proposals that were refused on the way to them."""
 
     cases: list[OpCase]
     tried: int = 0
-    refusals: dict[tuple[int, ...], str] = field(default_factory=dict)  # the first, by the first array's shape
-    never_given: str = ""  # the optional input for which that is so
+    refusals: dict[tuple[int, ...], str] = field(default_factory=dict)  # the first for each shape of the first array
+    never_given: str = ""  # a sentence about the optional input that no case has
 
     def refuse(self, proposal: tuple[tuple[int, ...], ...], why: str) -> None:
         self.refusals.setdefault(proposal[0], why)
 
     def note(self) -> str:
-        """Of cases so few that passing says little."""
+        """A warning for the user where the cases are so few that passing says little; otherwise empty."""
         taken = [case for case in self.cases if not case.empty]
         if len(taken) > 1 or not self.refusals or self.never_given:
             return self.never_given
         first = next(iter(self.refusals.values()))
         return (
-            f"all that was checked is {taken[0].shapes}: {self.tried - len(self.cases)} other combinations of shapes "
-            f"were refused, the first with {first}"
+            f"only {taken[0].shapes} was checked: {self.tried - len(self.cases)} other combinations of shapes were "
+            f"refused, the first with {first}"
         )
 
     def message(self) -> str:
-        """The first refusal for each number of axes."""
+        """The first refusal for each number of axes, a line each; one line where all are alike."""
         of_axes = {len(shape): (shape, why) for shape, why in reversed(self.refusals.items())}
         alike = len({why for _, why in of_axes.values()}) == 1
         lines = [
@@ -263,7 +289,7 @@ class _Drawing:
 
 
 def _draw_cases(
-    op: Any, inputs: Sequence[Any] | None, shapes: Shapes | None, cases: int, seed: int, geometry: dict[str, Any]
+    op: Op, inputs: Inputs | None, shapes: Shapes | None, cases: int, seed: int, geometry: dict[str, Any]
 ) -> _Drawing:
     name = name_of(op)
     low, high, optional = _arity(op, geometry)
@@ -307,7 +333,7 @@ def _draw_cases(
     if all(case.empty for case in found):
         raise ShapeError(
             f"check_op: {name} takes none of the {drawing.tried} combinations of shapes that were tried:\n"
-            f"{drawing.message()}\nsay shapes=[(2, 3), ...], or give the arrays: inputs=[...]"
+            f"{drawing.message()}\ngive shapes=[(2, 3), ...], or the arrays: inputs=[...]"
         )
     if (
         optional
@@ -317,14 +343,14 @@ def _draw_cases(
         drawing.never_given = f"input {high - 1} ({optional[-1]}) was never given"
         if len(found) < cases:
             raise ShapeError(
-                f"check_op: {name}: {drawing.never_given}, so nothing is known about its gradient; refused was\n"
-                f"{drawing.message()}\nsay shapes=[(2, 3), ...] with one for it, or give the arrays: inputs=[...]"
+                f"check_op: {name}: {drawing.never_given}, so nothing is known about its gradient; refused were\n"
+                f"{drawing.message()}\ngive shapes=[(2, 3), ...] with one for it, or the arrays: inputs=[...]"
             )
     return drawing
 
 
 def _with_nones(case: OpCase, high: int) -> OpCase:
-    """The case with None for what is left out, if backward counts it."""
+    """The case with None for each array that is left out, if backward returns a gradient for it."""
     try:
         y, saved = case.op.forward(np, *case.inputs, **case.geometry)
         dy = np.ones_like(y[0] if isinstance(y, tuple) else y)
@@ -350,7 +376,7 @@ def _as_shapes(name: str, shapes: Any, low: int, high: int) -> tuple[tuple[int, 
 
 
 def seed_of(seed: int, number: int) -> int:
-    """Of the case with this number: the seed itself for the first, so that a case alone is replayed by its own."""
+    """The seed of the case with this number. The first has `seed` itself, so its own replays a case alone."""
     return crc32(f"{seed} {number}".encode()) if number else seed
 
 
@@ -361,7 +387,7 @@ def name_of(op: Any) -> str:
 def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int, list[str]]:
     """How many arrays `op` takes, at least and at most, and the names of those that may be left out.
 
-    Complains of what is not an op, and of geometry that is missing or unknown.
+    Raises OpArgumentError for anything but an op, and for geometry that is missing or unknown.
     """
     name = name_of(op)
     if not is_op(op) and (not callable(op) or inspect.isclass(op)):
@@ -385,7 +411,8 @@ def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int, list[str]]:
     arrays = [key for key in geometry if key in optional or key in [p.name for p in positional]]
     if arrays:
         raise OpArgumentError(
-            f"check_op: {', '.join(arrays)} of {name} is an array, not an option: it is drawn; or give inputs=[...]"
+            f"check_op: {', '.join(arrays)} of {name} is an array, not an option: leave it out and it is drawn, or "
+            "give inputs=[...]"
         )
     unknown = [key for key in geometry if key not in named]
     if unknown and not any(p.kind == p.VAR_KEYWORD for p in parameters):
@@ -404,7 +431,7 @@ def _arity(op: Any, geometry: dict[str, Any]) -> tuple[int, int, list[str]]:
 
 
 def _refuse_other_halves(op: Any, name: str) -> None:
-    """What looks like an op and is called differently."""
+    """Raise OpArgumentError for a class that looks like an op and is called differently."""
     if not inspect.isclass(op) and not hasattr(op, "name") and not hasattr(op, "__name__"):
         raise OpArgumentError(f"check_op: an op is a class, not an instance of it: check_op({name}, ...)")
     for half, called in (("forward", "forward(xp, *arrays)"), ("backward", "backward(xp, saved, dy, needs)")):
@@ -419,7 +446,7 @@ def _refuse_other_halves(op: Any, name: str) -> None:
 
 
 def _proposals(low: int, high: int, optional: Sequence[str]) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """Shapes that may go together, the plain ones first; next to each number of arrays those with the optional ones."""
+    """Combinations of shapes, plain ones first. Optional arrays are left out and given by turns."""
     counts = [range(low, high + 1)] if optional else [range(count, count + 1) for count in range(low, high + 1)]
     for together in counts:
         for first, count in product(FIRST, together):
@@ -427,7 +454,7 @@ def _proposals(low: int, high: int, optional: Sequence[str]) -> Iterator[tuple[t
 
 
 def _partners(first: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes of further arrays: the same, ones that broadcast, vectors of an axis, matrices and filters that fit."""
+    """Shapes for further arrays: the same, ones that broadcast, vectors of an axis, matrices and filters that fit."""
     shapes = [first, first[1:], (), first[-1:], first[1:2], tuple(1 for _ in first), (1, *first[1:])]
     if len(first) >= 2:
         shapes += [(*first[:-2], first[-1], 4), (4, first[-1]), (first[-1], 4), (4, *first[1:])]
@@ -437,7 +464,7 @@ def _partners(first: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 class _Contract:
-    """The halves of an op, called as the tape calls them: what tinyconv.ops asks of every op, besides its gradients."""
+    """Calls the halves of an op as the tape does: what `tinyconv.ops` asks of every op besides right gradients."""
 
     def __init__(self, op: Any, inputs: Sequence[Any], geometry: dict[str, Any], seed: int) -> None:
         self.op, self.inputs, self.geometry, self.seed = op, inputs, geometry, seed
@@ -448,7 +475,7 @@ class _Contract:
         with np.errstate(all="ignore"):
             for dtype in FLOATS:
                 for layout in LAYOUTS:
-                    if layout == "broadcast":  # other values
+                    if layout == "broadcast":  # changes the values
                         continue
                     y, grads = self.halves(dtype, layout, tuple(self.floats))
                     how = f"{dtype} arrays" if layout == "contiguous" else f"{layout} {dtype} arrays"
@@ -459,12 +486,12 @@ class _Contract:
                     needs = tuple(k == i for k in range(len(self.inputs)))
                     y, grads = self.halves(dtype, "contiguous", needs)
                     alone = [g if k == i else None for k, g in enumerate(plain[dtype][1])]
-                    self.same(y, grads, (y, alone), f"where needs asks for that of input {i} alone", 0)
+                    self.same(y, grads, (y, alone), f"where needs asks for the gradient of input {i} alone", 0)
         y, grads = plain["float32"]
         self.same(y, grads, plain["float64"], "in float32, by more than its rounding", 1e-2)
 
     def halves(self, dtype: str, layout: str, needs: tuple[bool, ...]) -> tuple[Array, list[Any]]:
-        """Forward and backward, and whether they kept to the form; gradients not needed are left out."""
+        """Run forward and backward and see that they keep to the form. Gradients that are not needed become None."""
         arrays = [
             arrange(x.astype(dtype), layout) if is_float else x
             for x, is_float in zip(self.inputs, self.floats, strict=True)
@@ -473,7 +500,7 @@ class _Contract:
         y, saved = self.run("forward", np, *arrays)
         first = np.asarray(y[0] if isinstance(y, tuple) else y)
         if first.dtype != dtype:
-            raise broken(f"forward gives {first.dtype} for {dtype}: a constant that is an array, or a float64 scalar?")
+            raise broken(f"forward gives {first.dtype} for {dtype}: is a constant an array, or a float64 scalar?")
         values = np.random.default_rng(self.seed).standard_normal(first.shape)
         dy = arrange(np.asarray(values, dtype), layout)
         dy.flags.writeable = False
@@ -501,9 +528,9 @@ class _Contract:
         names = ["the output", *(f"the gradient of input {i}" for i in range(len(grads)))]
         for name, a, b in zip(names, [y, *grads], [expected[0], *expected[1]], strict=True):
             if (a is None) != (b is None):
-                raise broken(f"{name} is {'None' if a is None else 'there only'} {when}")
+                raise broken(f"{name} is None {when}" if a is None else f"{name} is None, except {when}")
             if a is not None and not np.allclose(a, b, rtol=0, atol=tolerance * abs(b).max(initial=0), equal_nan=True):
-                raise broken(f"{name} is another {when}")
+                raise broken(f"{name} differs {when}")
 
 
 def _is_float(array: Any) -> bool:
