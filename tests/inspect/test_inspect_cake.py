@@ -1,4 +1,4 @@
-"""The cake: text to layers and back, and what is said of text that is none."""
+"""The cake: text to layers and back, and the errors about text that cannot be read."""
 
 import copy
 import pickle
@@ -301,17 +301,17 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("path", REFUSED)
-def test_of_what_is_no_slice(path):
+def test_of_what_cannot_be_a_slice(path):
     text = message(tc.ShapeError, Cake.of, REFUSED[path]())
     assert text.startswith(f"layer {path!r}, ")
     assert text.endswith(
-        " is no slice of a cake: those are conv, pool, avgpool, gap, adaptive, flatten, fc, bn, dropout, relu, "
+        " cannot be a slice of a cake: those are conv, pool, avgpool, gap, adaptive, flatten, fc, bn, dropout, relu, "
         "leakyrelu, gelu, silu, sigmoid, tanh, softmax, one after another in a Sequential, with torch's usual settings"
     )
 
 
 def test_of_a_layer_that_is_there_twice():
-    """One set of weights is no two slices."""
+    """One set of weights cannot be two slices."""
     conv = nn.Conv2d(2, 2, 3)
     with pytest.raises(tc.ShapeError, match="layer '2'"):
         Cake.of(nn.Sequential(conv, nn.ReLU(), conv))
@@ -326,7 +326,7 @@ def test_of_nothing():
         Cake.of("conv 6 5")
 
 
-# --- what is said of text that is no cake ---------------------------------------------------------------------------
+# --- errors about text that cannot be read ---------------------------------------------------------------------------
 
 CONV = "write conv FILTERS KERNEL [stride=] [padding=] [dilation=] [groups=] [bias=]"
 POOLING = "write pool KERNEL [stride=] [padding=] [dilation=] [ceil=]"

@@ -850,8 +850,8 @@ def test_pairs_and_warnings_in_json():
 
 
 ABOUT = (
-    "LeNet5 on one input of 1x28x28. FLOPs: 2 a MAC. field: pixels that a cell depends on, jump: from one cell's to "
-    "the next one's, start: the first one's first."
+    "LeNet5 on one input of 1x28x28. FLOPs: 2 for each MAC. field: the pixels that a cell depends on; jump: the pixels "
+    "from one field to the next; start: the first pixel of the first field."
 )
 
 
@@ -1033,13 +1033,13 @@ def test_weights_make_no_difference(lenet):
 # --- what cannot be summed up ---------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_no_image():
+def test_a_batch_is_not_an_image():
     assert message(tc.ShapeError, tc.summary, models.lenet5(), (64, 1, 28, 28)) == (
-        "summary: input_shape is that of one image, (C, H, W) of at least 1, got (64, 1, 28, 28): without the batch it "
-        "is (1, 28, 28)"
+        "summary: input_shape must be the shape of one image, (C, H, W), each at least 1, got (64, 1, 28, 28): "
+        "without the batch it is (1, 28, 28)"
     )
     assert message(tc.ShapeError, tc.summary, models.lenet5(), (1, 0, 28)) == (
-        "summary: input_shape is that of one image, (C, H, W) of at least 1, got (1, 0, 28)"
+        "summary: input_shape must be the shape of one image, (C, H, W), each at least 1, got (1, 0, 28)"
     )
 
 
@@ -1048,9 +1048,11 @@ def test_a_batch_is_no_image():
     [28, None, (1, 28.5, 28), "1x28x28", (1, "28", 28), tc.zeros(1, 28, 28), np.zeros((1, 28, 28)), ((1, 28, 28),)],
     ids=["a number", "nothing", "halves", "text", "a text in it", "a tensor", "an array", "a tuple in it"],
 )
-def test_a_shape_that_is_none(shape):
+def test_anything_but_a_shape(shape):
     """Whoever passes the image itself is told to pass its shape."""
-    assert message(tc.ShapeError, tc.summary, models.lenet5(), shape).startswith("summary: input_shape is")
+    assert message(tc.ShapeError, tc.summary, models.lenet5(), shape).startswith(
+        "summary: input_shape must be the shape of one image, (C, H, W), got "
+    )
 
 
 def test_no_model():

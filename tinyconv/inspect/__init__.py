@@ -1,4 +1,4 @@
-"""Looking at models and at runs: shapes, costs, receptive fields, pictures, the tape, NaN, and where the time goes."""
+"""Looking at models and at runs: shapes, costs, receptive fields, pictures, the tape, NaN, and where time is spent."""
 
 from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake

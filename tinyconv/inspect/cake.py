@@ -35,7 +35,7 @@ _REQUIRED: Any = object()
 
 @dataclass(frozen=True)
 class _Argument:
-    """One number of a slice: what it is called here and by the layer, how it is read, and what it is otherwise."""
+    """One argument of a slice: its name here and in the layer, how it is read, and its default."""
 
     name: str
     of_layer: str
@@ -46,12 +46,12 @@ class _Argument:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of slice: its arguments, and the layer it is, with the arguments that follow from what goes in."""
+    """One kind of slice: its arguments, its layer, and the layer's arguments that follow from the input."""
 
     arguments: tuple[_Argument, ...]
     layer: Callable[[Shape], type[nn.Module]]
     leading: Callable[[Shape], list[int]] = lambda shape: []
-    rank: int | None = None  # of what it takes, without the batch
+    rank: int | None = None  # of its input, without the batch
     fixed: tuple[Any, ...] = ()  # arguments of the layer that are always these
 
     def usage(self, name: str) -> str:
@@ -79,7 +79,7 @@ class Slice:
         return " ".join(words)
 
     def arguments(self, shape: Shape) -> tuple[list[Any], dict[str, Any]]:
-        """Of its layer, on what has this shape."""
+        """The arguments of its layer, positional and by keyword, for an input of this shape."""
         kind = _KINDS[self.kind]
         pairs = list(zip(kind.arguments, self.values, strict=True))
         positional = [*kind.leading(shape), *kind.fixed, *(v for a, v in pairs if a.default is _REQUIRED)]
@@ -95,15 +95,19 @@ class Cake:
         tc.summary(model, (1, 28, 28))
         Cake.of(model) == cake
 
-    Errors are CakeErrors, which say which slice is wrong, and why.
+    The slices and their options are listed at the top of `tinyconv/inspect/cake.py`. A CakeError says which slice is
+    wrong, why, and where it stands in the text. `str(cake)` is the text, in one line.
     """
 
     slices: tuple[Slice, ...]
-    text: str = field(default="", compare=False, repr=False)  # that it was read from
+    text: str = field(default="", compare=False, repr=False)  # what it was read from
 
     @classmethod
     def parse(cls, text: str) -> Cake:
-        """Read a cake; CakeError where a slice is none."""
+        """The cake that a text describes. Raises CakeError at the first slice that cannot be read.
+
+        Cake.parse("conv 6 5; relu; pool 2; flatten; fc 10")
+        """
         parts = list(_split(text))
         if not text.strip():
             raise CakeError("an empty cake: write slices between semicolons, as in 'conv 6 5; relu; pool 2'", 1, 0, 0)
@@ -111,17 +115,21 @@ class Cake:
 
     @classmethod
     def of(cls, model: nn.Module) -> Cake:
-        """The cake that a stack of layers is; ShapeError where a layer is none that can be written."""
+        """The cake that describes `model`: a layer, or layers one after another in (nested) Sequentials.
+
+        Raises ShapeError for a layer that no slice describes, for a layer with weights that is used twice and for a
+        model without layers, and TypeError for anything but a Module.
+        """
         if not isinstance(model, nn.Module):
             raise TypeError(f"Cake.of: expected a Module, got {type(model).__name__}")
         leaves = list(_leaves(model.module if isinstance(model, nn.DataParallel) else model))
         if not leaves:
-            raise ShapeError("a model without layers is no cake: there is nothing to write")
+            raise ShapeError("Cake.of: the model has no layers, so there is nothing to write")
         seen: set[int] = set()
         for name, layer in leaves:
             if id(layer) in seen and next(layer.parameters(), None) is not None:
                 raise ShapeError(
-                    f"layer {name!r} is one that was there before: of a cake each slice has its own weights"
+                    f"layer {name!r} is the same as a layer before it, and each slice of a cake has weights of its own"
                 )
             seen.add(id(layer))
         return cls(tuple(_sliced(name, layer) for name, layer in leaves))
@@ -130,7 +138,10 @@ class Cake:
         return "; ".join(map(str, self.slices))
 
     def names(self) -> list[str]:
-        """`conv1`, `relu1`, `pool1`, ...: numbered by kind; a kind without numbers that is there once is just named."""
+        """The names of the layers that `build` makes: `conv1`, `pool1`, `conv2`, ..., numbered by kind.
+
+        A kind without arguments that occurs once has no number: `relu`.
+        """
         counts, seen, names = Counter(s.kind for s in self.slices), Counter[str](), []
         for s in self.slices:
             seen[s.kind] += 1
@@ -139,13 +150,16 @@ class Cake:
         return names
 
     def shapes(self, input_shape: Shape) -> list[Shape]:
-        """What goes into each slice, and at last what comes out of the stack, for an image of `input_shape`.
+        """The shape that goes into each slice, and then the one that comes out of the last, without the batch.
 
-        CakeError on the first slice that does not take what the ones under it give. Nothing is computed.
+        `input_shape` is that of an image, (C, H, W). Nothing is computed. Raises CakeError at the first slice that
+        cannot take what the slices under it give, and ShapeError for an `input_shape` of anything but sizes from 1 on.
         """
         shapes = [sizes("Cake", input_shape)]
         if any(n < 1 for n in shapes[0]):
-            raise ShapeError(f"Cake: input_shape is that of one image, (C, H, W) of at least 1, got {shapes[0]}")
+            raise ShapeError(
+                f"Cake: input_shape must be the shape of one image, (C, H, W), each at least 1, got {shapes[0]}"
+            )
         with device("meta"), no_grad():
             for i, s in enumerate(self.slices):
                 shape, kind = shapes[-1], _KINDS[s.kind]
@@ -165,13 +179,16 @@ class Cake:
         return shapes
 
     def build(self, input_shape: Shape) -> nn.Sequential:
-        """The model for images of `input_shape`, (C, H, W) without the batch, its layers named by `names`."""
+        """A Sequential for images of `input_shape`, (C, H, W), with layers named as `names` says.
+
+        Its weights are drawn anew. Raises what `shapes` raises.
+        """
         shapes = self.shapes(input_shape)
         layers = (_layer(s, shape) for s, shape in zip(self.slices, shapes, strict=False))
         return nn.Sequential(dict(zip(self.names(), layers, strict=True)))
 
     def to_python(self, input_shape: Shape) -> str:
-        """The model as source that builds it."""
+        """Python source that builds the model for images of `input_shape`. Raises what `shapes` raises."""
         lines = []
         for s, shape in zip(self.slices, self.shapes(input_shape), strict=False):
             positional, options = s.arguments(shape)
@@ -193,7 +210,7 @@ def _layer(s: Slice, shape: Shape) -> nn.Module:
 
 
 def _split(text: str) -> Iterator[tuple[str, int, int]]:
-    """The slices, with their places: none of an empty line, nor after the semicolon that ends one."""
+    """The slices with their places. An empty line has none, and a semicolon may end a line."""
     start = 0
     for line in text.split("\n"):
         parts = line.split(";")
@@ -246,7 +263,7 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
 
 
 def _slice(name: str, values: tuple[Any, ...], start: int = 0, end: int = 0) -> Slice:
-    """A slice, of which there is one way to write it."""
+    """A slice in its one way to be written: `gap` for `adaptive 1`, no stride where it is the kernel."""
     if name == "adaptive" and values == (1,):
         name, values = "gap", ()
     if name in ("pool", "avgpool") and values[1] == values[0]:
@@ -255,7 +272,7 @@ def _slice(name: str, values: tuple[Any, ...], start: int = 0, end: int = 0) -> 
 
 
 def _wrong(text: str, number: int, start: int, end: int, why: str) -> CakeError:
-    """With the line of the text that the slice stands on, and the slice marked."""
+    """The error, with the line of the text that the slice stands on, and the slice underlined."""
     first = text.rfind("\n", 0, start) + 1
     line = text[first:].partition("\n")[0]
     before = text[first:start]
@@ -333,13 +350,13 @@ def _sliced(path: str, layer: nn.Module) -> Slice:
                     return _slice(name, values)
     shown = type(layer).__name__ if next(layer.children(), None) else repr(layer)
     raise ShapeError(
-        f"layer {path!r}, {shown}, is no slice of a cake: those are {', '.join(_KINDS)}, one after another in a "
+        f"layer {path!r}, {shown}, cannot be a slice of a cake: those are {', '.join(_KINDS)}, one after another in a "
         "Sequential, with torch's usual settings"
     )
 
 
 def _readable(kind: _Kind, values: tuple[Any, ...]) -> bool:
-    """Whether these would be read as they are written."""
+    """Whether these values, once written, would be read again."""
     for argument, value in zip(kind.arguments, values, strict=True):
         if value != argument.default:
             try:
@@ -350,7 +367,7 @@ def _readable(kind: _Kind, values: tuple[Any, ...]) -> bool:
 
 
 def _fits(layer: nn.Module, kind: _Kind, shape: Shape) -> bool:
-    """Whether the slice says all that the layer is: one made from it has the same settings."""
+    """Whether the slice says everything about the layer: a layer made from it has the same settings."""
     into = [getattr(layer, name) for name in ("in_channels", "in_features", "num_features") if hasattr(layer, name)]
     pairs = [(argument, _value(layer, argument)) for argument in kind.arguments]
     required = [value for argument, value in pairs if argument.default is _REQUIRED]
@@ -450,4 +467,4 @@ _WORDS = {
     for word in (layer, layer.removesuffix("2d"))
     if name != "gap"
 } | {"globalavgpool": "gap", "dense": "fc"}
-"""What slices are called elsewhere."""
+"""What slices are called elsewhere, for the hint in an error."""

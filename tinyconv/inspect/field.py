@@ -5,8 +5,8 @@ beyond the image are padding. A window of `kernel` taps, `dilation` apart, every
 
     size <- size + dilation (kernel - 1) jump,   start <- start - padding jump,   jump <- jump stride
 
-(Araujo, Norris & Sim, "Computing receptive fields of convolutional neural networks", Distill, 2019). Where paths meet
-the field is the span of all of them, so of a residual net it is that of the longest path.
+(Araujo, Norris & Sim, "Computing receptive fields of convolutional neural networks", Distill, 2019). Where paths meet,
+the field spans the fields of all paths, so a residual net has the field of its longest path.
 """
 
 from __future__ import annotations
@@ -18,31 +18,43 @@ from tinyconv.shapes import Shape
 
 
 class Field(NamedTuple):
-    """The receptive field of the cells along one axis. A jump of 0: every cell sees the same, or there is but one; a
-    negative one: the axis was reversed."""
+    """The receptive field of the cells of a layer along one axis, in pixels; that of the image is `Field()`.
+
+    With a jump of 0 all cells see the same, or there is only one; a negative jump says that the axis was reversed.
+
+        Field().window(5).window(2, stride=2)  # Field(size=6, jump=2, start=0): a convolution and a pooling
+    """
 
     size: int = 1
     jump: int = 1
     start: int = 0
 
     def window(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Field:
-        """Of the cells that such a window makes of these."""
+        """The field of the cells that a window over these cells makes: of a convolution, or a pooling.
+
+        Args:
+            kernel: The number of taps.
+            stride: How many cells the window moves.
+            padding: How many cells were added in front.
+            dilation: How many cells lie from one tap to the next.
+        """
         reach = dilation * (kernel - 1) * self.jump
         return Field(self.size + abs(reach), self.jump * stride, self.start - padding * self.jump + min(reach, 0))
 
     def whole(self, cells: int) -> Field:
-        """Of what depends on all of so many cells."""
+        """The field of what depends on all `cells` of a layer."""
         reach = max(cells - 1, 0) * self.jump
         return Field(self.size + abs(reach), 0, self.start + min(reach, 0))
 
     def part(self, first: int, step: int = 1) -> Field:
-        """Of every `step`-th cell from the one numbered `first` on."""
+        """The field of every `step`-th cell, beginning with number `first`, which may be negative (padding)."""
         return Field(self.size, self.jump * step, self.start + first * self.jump)
 
     def span(self, cell: int, pixels: int) -> tuple[int, int]:
-        """The pixels [first, past the last) of an image of so many that a cell sees, without padding.
+        """The pixels that cell number `cell` sees, as (first, past the last), in an image of `pixels` pixels.
 
-        Where a layer left over pixels at the end and a later one pads, there may be some among them that none sees.
+        Padding is not counted. Where pixels at the end were left over by a layer and a later one pads, some of these
+        pixels may not be seen.
         """
         first = self.start + cell * self.jump
         return max(first, 0), max(min(first + self.size, pixels), max(first, 0))
@@ -53,7 +65,7 @@ IMAGE: Fields = (Field(), Field())
 
 
 def union(fields: Sequence[Fields], cells: Sequence[Shape], out: Shape) -> Fields:
-    """Of `out` (rows, columns) cells that depend on those of several layers, of which `cells` has the numbers."""
+    """The fields of `out` (rows, columns) cells that depend on several layers with so many `cells` each."""
     return (
         _union([field[0] for field in fields], [size[0] for size in cells], out[0]),
         _union([field[1] for field in fields], [size[1] for size in cells], out[1]),
@@ -62,7 +74,7 @@ def union(fields: Sequence[Fields], cells: Sequence[Shape], out: Shape) -> Field
 
 def _union(fields: Sequence[Field], cells: Sequence[int], out: int) -> Field:
     fields = [field if n == out else field.whole(n) for field, n in zip(fields, cells, strict=True)]  # broadcast
-    if len({field.jump for field in fields}) > 1:  # not side by side: then whatever any of them sees
+    if len({field.jump for field in fields}) > 1:  # cells do not lie side by side: each may see what any of them sees
         fields = [field.whole(n) for field, n in zip(fields, cells, strict=True)]
     first = min(field.start for field in fields)
     return Field(max(field.start + field.size for field in fields) - first, fields[0].jump, first)

@@ -1,7 +1,7 @@
 """What an op costs, from the shapes of what goes in and its geometry: integers only.
 
-One multiply-accumulate (MAC) is two floating-point operations (FLOPs). Of ops that multiply no matrices the elements of
-the output are counted, one FLOP each.
+One multiply-accumulate (MAC) is two floating-point operations (FLOPs). An op that multiplies no matrices counts one
+FLOP for each element of its output.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import numpy as np
 
 from tinyconv.shapes import Shape, conv_output_size, product
 
-Shapes = Sequence[Shape | None]  # of the inputs of an op; None for what is no array
+Shapes = Sequence[Shape | None]  # of the inputs of an op; None for what is not an array
 
 
 def conv2d_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
-    """N F OH OW C / groups KH KW: the bias is added, not multiplied."""
+    """N F OH OW C / groups KH KW. The bias is added, not multiplied, so it does not count."""
     axes = zip(x[2:], weight[2:], *(geometry[name] for name in ("stride", "padding", "dilation")), strict=True)
     return x[0] * product(conv_output_size(*axis) for axis in axes) * product(weight)
 
 
 def linear_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
-    """Rows of x, times the elements of the weight."""
+    """The rows of x, times the elements of the weight."""
     return product(x[:-1]) * product(weight)
 
 
@@ -40,11 +40,11 @@ MACS: dict[str, Callable[[Shape, Shape, Mapping[str, Any]], int]] = {
     "linear_relu": linear_macs,
     "Matmul": matmul_macs,
 }
-"""By the name of the op. Of fused ops the convolution or the product alone, next to which the rest is nothing."""
+"""By the name of the op. A fused op counts its convolution or product alone: next to that the rest is negligible."""
 
 
 def macs(op: str, shapes: Shapes, geometry: Mapping[str, Any]) -> int | None:
-    """The multiply-accumulates of one forward; None for an op that has none."""
+    """The multiply-accumulates of one forward of the op with that name; None for an op that has none."""
     count = MACS.get(op)
     if count is None:
         return None
@@ -53,13 +53,13 @@ def macs(op: str, shapes: Shapes, geometry: Mapping[str, Any]) -> int | None:
 
 
 def forward_flops(op: str, shapes: Shapes, geometry: Mapping[str, Any], out: Shape) -> int:
-    """2 MACs, or one operation an element of the output."""
+    """2 for each MAC; for an op without any, 1 for each element of the output."""
     found = macs(op, shapes, geometry)
     return product(out) if found is None else 2 * found
 
 
 def backward_flops(op: str, shapes: Shapes, geometry: Mapping[str, Any], needs: Sequence[bool], out: Shape) -> int:
-    """As much as forward for each of the two operands of a product whose gradient is wanted; else one operation an
+    """For a product, as many as its forward for each operand whose gradient is wanted; for any other op, 1 for each
     element of each gradient."""
     found = macs(op, shapes, geometry)
     if found is not None:

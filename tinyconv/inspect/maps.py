@@ -1,12 +1,14 @@
-"""feature_maps: what the layers of a model make of one image, and which of its pixels they look at."""
+"""feature_maps: what the layers of a model make of one image, and which of its pixels they see."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tinyconv.errors import ShapeError
 from tinyconv.inspect import pictures
@@ -16,33 +18,40 @@ from tinyconv.nn import Conv2d, DataParallel, Module
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.tensor import Tensor
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True)
 class LayerMaps:
     """The output of one layer, and what its strongest cell sees."""
 
-    name: str
-    kind: str
+    name: str  # "features.0"
+    kind: str  # "Conv2d"
     maps: HostArray  # (C, H, W)
-    filters: HostArray | None  # (F, C / groups, KH, KW), of a convolution
+    filters: HostArray | None  # (F, C / groups, KH, KW) of a convolution; None for any other layer
     cell: tuple[int, int, int]  # the map, row and column of the largest value
-    rows: tuple[int, int]  # of the image that the cell depends on: [first, past the last)
-    columns: tuple[int, int]
+    rows: tuple[int, int]  # the rows of the image that the cell depends on: (first, past the last)
+    columns: tuple[int, int]  # and the columns
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What `feature_maps` returns. Arrays are NumPy's.
+    """What `feature_maps` returns. Its arrays are NumPy arrays.
 
-    `save(path)` draws it (PNG, SVG or PDF, by matplotlib); a notebook shows it by itself.
+        found = tc.feature_maps(model, image)
+        found.save("maps.png")
+        found["conv1"].maps.shape  # (6, 24, 24)
+
+    `save(path)` draws it with matplotlib (PNG, SVG or PDF); a notebook shows it by itself.
     """
 
     image: HostArray  # (C, H, W), as the model was given it
-    picture: HostArray  # (H, W) or (H, W, 3), to be shown
+    picture: HostArray  # (H, W) or (H, W, 3), to be shown, from 0 to 1
     scores: HostArray  # (classes,), the model's output: logits
     gradient: HostArray  # (C, H, W), of the largest score with respect to the image
     layers: tuple[LayerMaps, ...]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # the names of the scores
 
     @property
     def winner(self) -> int:
@@ -50,18 +59,21 @@ class FeatureMaps:
         return int(self.scores.argmax())
 
     def __getitem__(self, name: str) -> LayerMaps:
-        """The layer of that name."""
+        """The layer of that name. Raises KeyError, with the names that there are."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise KeyError(f"no layer {name!r} here; there are {', '.join(layer.name for layer in self.layers)}")
 
-    def figure(self) -> Any:
-        """As a matplotlib Figure."""
+    def figure(self) -> Figure:
+        """The picture as a matplotlib Figure. Raises DataError where matplotlib is not installed."""
         return pictures.feature_maps(self)
 
     def save(self, path: str | Path) -> Path:
-        """Draw it into a file, whose name says the format."""
+        """Draw it into a file in the format of its name, and return the path; missing folders are made.
+
+        Raises DataError where the file cannot be written, or matplotlib is not installed.
+        """
         return pictures.save(self.figure(), path)
 
     def _repr_png_(self) -> bytes:
@@ -70,20 +82,26 @@ class FeatureMaps:
 
 def feature_maps(
     model: Module,
-    image: Any,
-    layers: str | list[str] | None = None,
+    image: Tensor | ArrayLike,
+    layers: str | Sequence[str] | None = None,
     *,
-    picture: Any = None,
-    classes: tuple[str, ...] | None = None,
+    picture: ArrayLike | None = None,
+    classes: Sequence[str] | None = None,
 ) -> FeatureMaps:
-    """What the layers make of one image, (C, H, W) or (1, C, H, W), of the kind that the model takes (normalised).
+    """What the layers of a model make of one image, and which of its pixels their strongest cells see.
 
         tc.feature_maps(model, images[0]).save("maps.png")
 
-    `layers` names those wanted, as `tc.summary` does; all convolutions unless given. `picture`, uint8 (C, H, W), is
-    shown in place of the image, and `classes` are the names of the scores. The model runs in evaluation mode and is
-    left as it was, gradients too. Raises ShapeError for another shape, for a name that no layer with maps has, and for
-    a model that gives no scores (1, classes).
+    The model runs in evaluation mode and is left as it was, its gradients too.
+
+    Args:
+        model: A model that gives scores (1, classes) for one image.
+        image: The image, (C, H, W) or (1, C, H, W), as the model takes it: normalised, if it was trained so.
+        layers: The names of the layers wanted, as `tc.summary` has them; all convolutions unless given.
+        picture: What is shown in place of the image: (C, H, W), uint8 or floats, with 1 or 3 channels.
+        classes: The names of the scores; their numbers unless given.
+
+    Raises ShapeError for another shape, for a name that no layer with maps has, and for a model that gives no scores.
     """
     if isinstance(model, DataParallel):
         model = model.module
@@ -128,7 +146,7 @@ def feature_maps(
         scores=_host(scores)[0],
         gradient=_host(gradient)[0],
         layers=tuple(found_layers[name] for name in wanted),
-        classes=classes or numbers,
+        classes=tuple(classes or numbers),
     )
 
 
@@ -137,7 +155,7 @@ def _host(t: Tensor) -> HostArray:
 
 
 def _shown(image: HostArray) -> HostArray:
-    """(C, H, W) as (H, W) or (H, W, 3) in [0, 1]; of other numbers of channels the mean."""
+    """(C, H, W) as (H, W) or (H, W, 3), from 0 to 1; the mean of the channels unless there are 3."""
     if image.dtype == np.uint8:
         image = image / 255
     else:

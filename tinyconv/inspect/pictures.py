@@ -18,8 +18,8 @@ MOST_MAPS, MOST_CHANNELS, MOST_LAYERS = 32, 16, 12  # shown: more cannot be made
 
 
 def feature_maps(found: Any) -> Any:
-    """Of `FeatureMaps`: the image with what the strongest cell of each layer sees, the gradient, the scores; below,
-    layer by layer, the filters and the maps."""
+    """`FeatureMaps` as a picture: the image with what the strongest cell of each layer sees, the gradient, the scores;
+    below, layer by layer, the filters and the maps."""
     layers = found.layers[:MOST_LAYERS]
     heights = [3.0, *(_height(layer) for layer in layers)]
     figure = _figure(12, sum(heights) + 0.5)
@@ -43,13 +43,13 @@ def _head(subfigure: Any, found: Any, layers: Sequence[Any]) -> None:
     winner = found.classes[found.winner]
     slope = np.abs(found.gradient).max(0)
     gradient.imshow(slope, cmap="magma")
-    gradient.set_title(f"|gradient| of the score of {winner!r}:\nthe pixels that it hangs on", fontsize=10)
+    gradient.set_title(f"|gradient| of the score of {winner!r}:\nthe pixels that it depends on", fontsize=10)
     for axes in (image, gradient):
         axes.set_xticks([])
         axes.set_yticks([])
     shares = np.exp(found.scores - found.scores.max())
     shares = shares / shares.sum()
-    shown = np.sort(np.argsort(shares)[::-1][:10])  # of many classes the likeliest
+    shown = np.sort(np.argsort(shares)[::-1][:10])  # the likeliest ones, if there are many classes
     colours = [COLOURS[2] if i == found.winner else "#BBBBBB" for i in shown]
     scores.barh(range(len(shown)), shares[shown], color=colours)
     scores.set_yticks(range(len(shown)), [found.classes[i] for i in shown], fontsize=9)
@@ -96,7 +96,7 @@ def _layer(subfigure: Any, layer: Any, colour: str) -> None:
 
 
 def _order(layer: Any) -> list[int]:
-    """The maps to be shown, in their own order if all are."""
+    """The maps to be shown: all of them in their own order, or the strongest ones."""
     count = len(layer.maps)
     if count <= MOST_MAPS:
         return list(range(count))
@@ -129,7 +129,7 @@ def _sheet(tiles: HostArray, columns: int) -> HostArray:
 
 
 def confusion(matrix: HostArray, classes: Sequence[str]) -> Any:
-    """Rows are what the images show, columns what the model said; colours are the mistakes, the diagonal is not one."""
+    """Rows are what the images show, columns what the model said. Colours show mistakes, so the diagonal has none."""
     figure = _figure(0.62 * len(classes) + 2.2, 0.62 * len(classes) + 1.6)
     axes = figure.subplots()
     wrong = matrix.astype(float)
@@ -152,7 +152,7 @@ def confusion(matrix: HostArray, classes: Sequence[str]) -> Any:
 
 
 def mistakes(images: HostArray, labels: HostArray, probabilities: HostArray, classes: Sequence[str]) -> Any:
-    """The images, uint8 (N, C, H, W), that the model is wrong about, the surest mistakes first; at most 40."""
+    """At most 40 of the images, uint8 (N, C, H, W), that the model is wrong about, the surest mistakes first."""
     said = probabilities.argmax(1)
     sureness = probabilities.max(1)
     wrong = np.flatnonzero(said != labels)
@@ -190,7 +190,7 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
     low, high = loss.get_ylim()
-    near = high < 10 * low  # of 1, 2, 5, 10 the axis might have one, or none
+    near = high < 10 * low  # ticks at 1, 2, 5 and 10 alone might be one, or none
     loss.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
     loss.yaxis.set_major_formatter(ScalarFormatter())
     loss.yaxis.set_minor_formatter(NullFormatter())
@@ -205,14 +205,14 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
 
 
 def save(figure: Any, path: str | Path) -> Path:
-    """Write a figure as its name says (PNG, SVG, PDF), creating the folder; DataError where that is not possible."""
+    """Write a figure in the format of its name (PNG, SVG, PDF); its folder is made. Raises DataError if that fails."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Without date and version: the same figure gives the same file.
         without: dict[str, Any] = {".svg": {"Date": None}, ".png": {"Software": None}}.get(path.suffix, {})
         figure.savefig(path, dpi=110, metadata=without)
-    except (OSError, ValueError) as error:  # ValueError: a format that there is not
+    except (OSError, ValueError) as error:  # ValueError: an unknown format
         raise DataError(f"cannot write the picture {path}: {error}") from error
     return path
 

@@ -1,4 +1,4 @@
-"""summary: a model as a table, from the image down to the logits, with what each slice costs."""
+"""summary: a model as a table, from the image down to the logits, with what each layer costs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tinyconv.inspect.tracer import Step, trace_layers
 from tinyconv.nn import DataParallel, Module
 from tinyconv.shapes import Pair, Shape, product
 
-HUGE, SHARE = 10_000_000, 0.5  # parameters of a head that is warned of, and its share of the model
+HUGE, SHARE = 10_000_000, 0.5  # a head with more parameters than this, and than this share of the model, is warned of
 
 
 @dataclass(frozen=True)
 class LayerSummary:
     """One row. Sizes are those of one image; a size that is the same for rows and columns is a number, else a pair."""
 
-    name: str
-    kind: str  # `Conv2d`; of an op that no layer of its own ran its name, `add`
+    name: str  # `features.0`
+    kind: str  # `Conv2d`; for an op that a layer with children ran, the name of the op: `add`
     output_shape: Shape  # without the batch
     params: int
     macs: int  # multiply-accumulates of a forward pass
-    flops: int  # two a MAC
+    flops: int  # two for each MAC
     receptive_field: int | Pair | None  # pixels that a cell depends on; None where there is no image
     jump: int | Pair | None  # pixels from a cell's field to the next one's; 0 where all see the same
     start: int | Pair | None  # the first pixel that the first cell sees; negative in the padding
@@ -41,29 +41,33 @@ class LayerSummary:
 class Summary:
     """What `summary` returns: `layers`, the totals, and `warnings` about what looks wrong.
 
-    `print(s)` gives a table, rich and notebooks show it as theirs; `to_markdown()`, `to_html()`, `to_json()` and
-    `to_dict()` give it whole.
+        s = tc.summary(model, (1, 28, 28))
+        print(s)
+        s["conv2"].receptive_field  # 14
+
+    `print(s)` gives a table; rich and notebooks show a table of their own. `to_markdown()`, `to_html()`, `to_json()`
+    and `to_dict()` give everything.
     """
 
-    model: str
-    input_shape: Shape
+    model: str  # the class of the model
+    input_shape: Shape  # of one image, without the batch
     layers: tuple[LayerSummary, ...]
     total_params: int
     total_macs: int
     total_flops: int
-    activation_bytes: int  # of all outputs of one image: what training keeps, about
+    activation_bytes: int  # of all outputs for one image: about what training keeps
     column_bytes: int  # of the largest im2col
     warnings: tuple[str, ...]
 
     def __getitem__(self, name: str) -> LayerSummary:
-        """The row of that name."""
+        """The row of that name. Raises KeyError, with the names that there are."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
         raise KeyError(f"no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, of plain Python values."""
+        """Everything as plain Python values, shapes as lists."""
         found = asdict(self)
         found["input_shape"], found["warnings"] = list(self.input_shape), list(self.warnings)
         found["layers"] = [
@@ -77,10 +81,11 @@ class Summary:
         return found
 
     def to_json(self) -> str:
+        """`to_dict` as JSON."""
         return json.dumps(self.to_dict())
 
     def to_markdown(self) -> str:
-        """A table for a README."""
+        """The table in Markdown, with what is counted and the warnings below it."""
         heads, rows, foot = self._cells()
         dashes = ["---" if i < _TEXT else "---:" for i in range(len(heads))]
         lines = [heads, dashes, *rows, [f"**{cell}**" if cell else "" for cell in foot]]
@@ -88,7 +93,7 @@ class Summary:
         return "\n\n".join([table, self.about(), *self.warnings])
 
     def to_html(self) -> str:
-        """A table for a page: what a notebook shows."""
+        """The table in HTML, with what is counted and the warnings below it; a notebook shows this."""
         heads, rows, foot = self._cells()
 
         def line(cells: list[str], tag: str) -> str:
@@ -109,10 +114,10 @@ class Summary:
     _repr_html_ = to_html
 
     def about(self) -> str:
-        """What is counted."""
+        """The model, the input, and what the columns count, in one line."""
         return (
-            f"{self.model} on one input of {_by(self.input_shape)}. FLOPs: 2 a MAC. field: pixels that a cell depends "
-            "on, jump: from one cell's to the next one's, start: the first one's first."
+            f"{self.model} on one input of {_by(self.input_shape)}. FLOPs: 2 for each MAC. field: the pixels that a "
+            "cell depends on; jump: the pixels from one field to the next; start: the first pixel of the first field."
         )
 
     def __str__(self) -> str:
@@ -131,7 +136,7 @@ class Summary:
     __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
-        """As rich draws it; of a narrow terminal the columns that can be worked out from others are left out."""
+        """The table as rich draws it. A narrow terminal lacks the columns that can be worked out from others."""
         from rich.table import Table
         from rich.text import Text
 
@@ -185,20 +190,26 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
 
         tc.summary(model, (1, 28, 28))
 
-    `input_shape` is (C, H, W), or whatever one example is, without the batch; `extra` are further arguments of the
-    model. Its `forward` runs on arrays without values, in evaluation mode, so nothing is computed, no weight is read
-    and branches count as they are; a layer that is called twice has two rows, `pool` and `pool#2`, and its parameters
-    count once. A model made inside `with tc.device("meta")` takes no memory for its weights either.
+    The model's `forward` runs on arrays without values, in evaluation mode: nothing is computed, no weight is read, and
+    branches count as they are. A layer that is called twice has two rows, `pool` and `pool#2`, and its parameters count
+    once. A model made inside `with tc.device("meta")` takes no memory for its weights either.
 
-    Raises ShapeError, with the path of the layer, where the model does not take such an image, and DeviceError where
-    its `forward` asks for values.
+    Args:
+        model: The model. It is left as it was.
+        input_shape: The shape of one input without the batch: (C, H, W) for an image.
+        extra: Further arguments of `forward`, as they are.
+
+    Raises ShapeError for another `input_shape` and, with the path of the layer, where the model does not take it;
+    DeviceError where `forward` asks for values; TypeError for anything but a Module.
     """
     if not isinstance(model, Module):
         raise TypeError(f"summary: expected a Module, got {_called(model)}")
     shape = sizes("summary", input_shape)
     if len(shape) == 4 or any(n < 1 for n in shape):
         hint = f": without the batch it is {shape[1:]}" if len(shape) == 4 else ""
-        raise ShapeError(f"summary: input_shape is that of one image, (C, H, W) of at least 1, got {shape}{hint}")
+        raise ShapeError(
+            f"summary: input_shape must be the shape of one image, (C, H, W), each at least 1, got {shape}{hint}"
+        )
     if isinstance(model, DataParallel):
         model = model.module
     steps = trace_layers(model, shape, *extra)
@@ -219,13 +230,13 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
 
 
 def sizes(what: str, shape: Any) -> Shape:
-    """A shape, which is made of whole numbers; ShapeError, signed `what`, if it is none."""
+    """The shape as a tuple of whole numbers. Raises ShapeError, signed `what`, for anything else."""
     try:
         return tuple(index(n) for n in shape)
     except TypeError:
         hint = f"; its shape without the batch? {tuple(shape.shape)}" if hasattr(shape, "shape") else ""
         shown = f"an array of {tuple(shape.shape)}" if hint else repr(shape)
-        raise ShapeError(f"{what}: input_shape is that of one image, (C, H, W), got {shown}{hint}") from None
+        raise ShapeError(f"{what}: input_shape must be the shape of one image, (C, H, W), got {shown}{hint}") from None
 
 
 def _called(model: Any) -> str:
@@ -284,7 +295,7 @@ def _warnings(shape: Shape, steps: Sequence[Step], params: int) -> list[str]:
 
 
 def _reads_all(step: Step, maps: Shape) -> bool:
-    """Whether a linear layer reads every cell of these maps, of which there is more than one."""
+    """Whether a linear layer reads every cell of these maps, and there is more than one."""
     return product(maps[1:]) > 1 and step.macs == product(maps) * product(step.output_shape)
 
 

@@ -1,4 +1,4 @@
-"""trace: the tape as it will be walked, printed or drawn; and after the walk, how large the gradients were."""
+"""trace: the tape as it will be walked, printed or drawn, and after the walk how large the gradients were."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ from tinyconv.tensor.tensor import Tensor
 
 
 class Trace:
-    """What `trace` returns: `rows` in the order of the walk, `leaves`, `saved` bytes in all; prints as a table
-    that fits the terminal; `table` gives it whole.
+    """What `trace` returns: `rows` in the order of the walk, `leaves`, and `saved`, the bytes that the tape holds.
 
-    It keeps no array alive, and no gradient is changed by it.
+        t = tc.trace(loss)
+        print(t)
+        t.rows[0].source  # where the backward of the first op is to be read
+        t.to_html("tape.html")
+
+    It prints as a table that fits the terminal. It keeps no array alive and changes no gradient.
     """
 
     def __init__(self, rows: list[Row], leaves: list[LeafRow]) -> None:
         self.rows, self.leaves = rows, leaves
         self.saved = sum(row.saved for row in rows)
-        self.walking = False  # since the gradient of the loss itself came by
+        self._walking = False  # whether the gradient of the loss itself has come by
 
     def table(self, rows: int | None = SHOWN, width: int | None = None, places: bool = False) -> str:
-        """As text: the ops, then the leaves.
+        """The ops and the leaves as text.
 
         Args:
-            rows: At most so many ops; of a longer tape the middle is left out. None: all of them.
-            width: The columns of a line. Where the table is wider, parameters of a row's own layer are shortened, long
-                titles and lines of your program get lines of their own, and the rest is cut. None: as wide as it is.
-                `print(trace)` gives the width of the terminal, 80 at least.
-            places: Say where the backward of every op is to be read: `tinyconv/ops/conv.py:102`. Without it that is
-                said where `width` has room for one column more. The parts of fused ops always have their places.
+            rows: How many ops are shown at most; the middle of a longer tape is left out. None shows all.
+            width: The columns of a line. Where the table is wider, the parameters of a row's own layer are shortened,
+                long titles and the lines of your program get lines of their own, and the rest is cut. None cuts
+                nothing. `print(t)` takes the width of the terminal, or 80 if that is narrower.
+            places: Whether to say where the backward of every op is to be read, `tinyconv/ops/conv.py:102`. It is said
+                anyhow where `width` has room for one more column, and for the parts of fused ops.
         """
         return f"{table(self.rows, self.leaves, rows, width, places)}\n\n{self.summary()}"
 
@@ -53,7 +57,7 @@ class Trace:
         return self.table(width=max(80, get_terminal_size().columns))
 
     def summary(self) -> str:
-        """`13 ops and 10 leaves; the tape holds 5.6 MiB besides the leaves`."""
+        """One line: `13 ops and 10 leaves; the tape holds 5.6 MiB besides the leaves`."""
         ops, leaves = len(self.rows), len(self.leaves)
         counts = f"{ops} op{'s' * (ops != 1)} and {leaves} {'leaf' if leaves == 1 else 'leaves'}"
         return f"{counts}; the tape holds {shown_bytes(self.saved)} besides the leaves"
@@ -63,7 +67,10 @@ class Trace:
     @overload
     def to_svg(self, path: str | PathLike[str]) -> None: ...
     def to_svg(self, path: str | PathLike[str] | None = None) -> str | None:
-        """The tape as a picture, for light and dark pages; returned, or written to `path`."""
+        """The tape as a picture, for light and dark pages; returned as text, or written to `path`.
+
+        Raises FileNotFoundError where the folder does not exist.
+        """
         return _written(self._drawn(alone=True), path)
 
     @overload
@@ -71,7 +78,10 @@ class Trace:
     @overload
     def to_html(self, path: str | PathLike[str]) -> None: ...
     def to_html(self, path: str | PathLike[str] | None = None) -> str | None:
-        """A page with the picture and the table; returned, or written to `path`."""
+        """A page with the picture and the table; returned as text, or written to `path`.
+
+        Raises FileNotFoundError where the folder does not exist.
+        """
         page = (
             '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>trace</title>\n'
             "<style>:root{color-scheme:light dark}body{font-family:system-ui,sans-serif;margin:2rem}"
@@ -88,15 +98,22 @@ class Trace:
 
 
 def trace(loss: Tensor, model: Module | None = None) -> Trace:
-    """The tape behind `loss`, before it is walked: its ops with what they save, who ran them, and the leaves.
+    """The tape behind `loss`, before it is walked: the ops, which variants ran, what they save, and the leaves.
 
         t = tc.trace(loss)
         loss.backward()
         print(t)
 
-    Printed after `loss.backward()` it has the L2 norm of every gradient too, as it came to the op or leaf; NaN and
-    infinities are marked. Layers and parameters are named as the module that was called names them; where that was only
-    a part of the model, give `model`.
+    After `loss.backward()` it has the L2 norm of every gradient too, as it came to the op or the leaf; NaN and
+    infinities are marked.
+
+    Args:
+        loss: A tensor that was computed from one that requires grad, and whose tape has not been walked.
+        model: The model, where only a part of it was called: layers and parameters are named as it names them. Unless
+            given, they are named as the module that was called names them.
+
+    Raises GraphError where there is no tape, or it was walked or written to; DtypeError for anything but a tensor;
+    TypeError where `model` is not a Module.
     """
     if not isinstance(loss, Tensor):
         raise DtypeError(f"trace: expected a Tensor, got {type(loss).__name__}")
@@ -117,7 +134,7 @@ def trace(loss: Tensor, model: Module | None = None) -> Trace:
             op.check_saved()
         except GraphError as error:
             raise GraphError(
-                f"trace: trace the loss before backward, which frees its tape, and before anything on it is written to "
+                "trace: trace the loss before backward, which frees its tape, and before anything on it is written to "
                 f"({error})"
             ) from error
     leaves = [node for node in nodes if isinstance(node, Leaf)]
@@ -167,9 +184,9 @@ def _leaf_names(leaves: list[Leaf], roots: list[Any]) -> dict[Leaf, str]:
 
 
 def _saved(ops: list[OpNode], leaves: list[Leaf]) -> list[int]:
-    """How many bytes each op keeps alive. What several keep counts once, for the first that ran; leaves never do.
+    """How many bytes each op keeps alive. What several ops keep counts once, for the first that ran.
 
-    A view keeps all of the memory that it is a part of.
+    Leaves do not count, and a view counts with all of the memory that it is a part of.
     """
     counted = {id(base_of(leaf.array)) for leaf in leaves}
     sizes = []
@@ -195,7 +212,7 @@ def _arrays(saved: Any) -> Iterator[Array]:
 class _Listener:
     """A hook that notes the norm of the gradient that comes to a node in the walk from the loss.
 
-    On a leaf, which outlives many traces, it takes itself away (`hooks`); other nodes die with the graph.
+    A leaf outlives many traces, so there the hook takes itself out of `hooks`; other nodes die with the graph.
     """
 
     def __init__(self, entry: Row | LeafRow, found: Trace, hooks: list[Any] | None) -> None:
@@ -204,12 +221,12 @@ class _Listener:
     def __call__(self, grad: Any) -> None:
         at = self.trace()
         if at is not None and self.entry is at.rows[0]:
-            at.walking = True
-        if at is not None and at.walking and self.entry.grad is None:
+            at._walking = True
+        if at is not None and at._walking and self.entry.grad is None:
             array = grad.array if isinstance(grad, Tensor) else grad
             xp = backend_of(array).xp
             self.entry.grad = float(xp.linalg.norm(array.astype("float64").ravel()))
-        if self.hooks is not None and (at is None or at.walking):  # a walk from elsewhere may come by before
+        if self.hooks is not None and (at is None or at._walking):  # a walk from elsewhere may come by first
             self.hooks.remove(self)
 
 
@@ -220,7 +237,7 @@ def _listen(node: Any, entry: Row | LeafRow, found: Trace) -> None:
 
 
 def _written(text: str, path: str | PathLike[str] | None) -> str | None:
-    """The text, or None once it is in a file: a notebook would show what a last line gives."""
+    """The text, or None once it is in a file, because a notebook shows what the last line of a cell returns."""
     if path is None:
         return text
     if not Path(path).parent.is_dir():

@@ -1,7 +1,7 @@
-"""What a model does to one image, layer by layer, found by running it on arrays that have a shape and no values.
+"""What a model does to one image, layer by layer, found by running it on arrays that have a shape but no values.
 
-`trace_layers` runs `forward` itself, so branches, residual connections and functional calls are seen as they are. A row
-of the result is a layer without children, or an op that a layer with children ran by itself (`x + y`, `F.relu(x)`).
+`trace_layers` runs `forward` itself, so branches, residual connections and functional calls are seen as they are. A
+step of the result is a layer without children, or an op that a layer with children ran by itself (`x + y`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from tinyconv.tensor.tensor import Tensor
 
 @dataclass
 class Step:
-    """A row: a layer that was called, or an op that no layer of its own ran. Sizes are those of one image."""
+    """A layer without children that was called, or an op that a layer with children ran. Sizes are of one image."""
 
     name: str  # `features.0`
-    kind: str  # `Conv2d`; of an op its name, `add`
+    kind: str  # `Conv2d`; for an op its name, `add`
     output_shape: Shape  # without the batch
     params: int
     macs: int
-    fields: Fields | None  # of rows and columns; None for what does not come from the image
+    fields: Fields | None  # of rows and columns; None for what does not depend on the image
     activation_bytes: int
     column_bytes: int  # that im2col takes
 
 
 def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]:
-    """The rows of `model` for one input of `shape`, (C, H, W) or any other without the batch; `extra` is called with.
+    """The steps of `model(x, *extra)` for one input x of `shape`, which has no batch: (C, H, W) for an image.
 
     Nothing is computed, no weight is read, and the model is left as it was. Raises what its `forward` raises, with the
-    path of the layer: ShapeError, most often.
+    path of the layer; most often that is a ShapeError.
     """
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
@@ -55,7 +55,7 @@ def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]
 
 @contextmanager
 def observed(model: Module, observer: LayerObserver) -> Iterator[None]:
-    """The model in evaluation mode, and `observer` seeing what runs."""
+    """Run the block with the model in evaluation mode, and with `observer` told what runs."""
     before = [(module, module.training) for module in model.modules()]
     now = context.get()
     model.eval()
@@ -69,7 +69,7 @@ def observed(model: Module, observer: LayerObserver) -> Iterator[None]:
 
 
 class LayerObserver:
-    """Sees every op that runs and every layer that returns: `steps` are the rows, `outputs` what each of them gave.
+    """Is told of every op that runs and every layer that returns: `steps` are found so, `outputs` are what each gave.
 
     `x` is what the model is called with, `parameters` are the ids of the tensors that it uses as its parameters.
     """
@@ -77,10 +77,10 @@ class LayerObserver:
     def __init__(self, model: Module, x: Tensor, parameters: set[int]) -> None:
         self.steps: list[Step] = []
         self.outputs: list[Tensor] = []
-        self._parameters = parameters  # the ids of those that no row has counted yet
+        self._parameters = parameters  # the ids of those that no step has counted yet
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._fields: dict[int, Fields | None] = {id(x.array): IMAGE if x.ndim == 4 else None}
-        self._alive: list[Any] = [x.array]  # so that no id is given twice
+        self._alive: list[Any] = [x.array]  # kept, so that no id is given twice
         self._names: dict[str, int] = {}
         self._macs = self._columns = 0  # of the ops that ran in the layer under way
         self._used: dict[int, Tensor] = {}  # the parameters that they took
@@ -109,7 +109,7 @@ class LayerObserver:
             self._note(self._path(layer) or type(module).__name__.lower(), type(module).__name__, out)
 
     def gathered(self, *given: Any) -> None:
-        """A forward took gradients, which are none of a summary's business."""
+        """A forward took gradients, which a summary does not show."""
 
     pulled = gathered
 
@@ -120,7 +120,7 @@ class LayerObserver:
         return self._paths.get(id(layer.module), layer.path)
 
     def _note(self, name: str, kind: str, out: Tensor) -> None:
-        # What several layers share counts where it is met first.
+        # What several layers share counts where it is used first.
         own = {key: t for key, t in self._used.items() if key in self._parameters}
         self._parameters -= own.keys()
         seen = self._names[name] = self._names.get(name, 0) + 1
@@ -143,7 +143,7 @@ class LayerObserver:
     # Receptive fields.
 
     def _field_of(self, name: str, inputs: Any, geometry: Any, out: Tensor) -> Fields | None:
-        """Of the output of an op, from those of its inputs that come from the image."""
+        """The fields of an op's output, from the inputs that depend on the image; None where no input does."""
         tensors = [t for t in inputs if isinstance(t, Tensor)]
         seen = [t for t in tensors if self._fields.get(id(t.array)) is not None]
         if not seen:
@@ -157,7 +157,7 @@ class LayerObserver:
                 return found
         by_cell = name in _CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)
         if name == "BatchNorm" and inputs[3] is None:
-            by_cell = False  # it reads the mean of all cells
+            by_cell = False  # it uses the mean over all cells
         largest = max(n[0] for n in cells), max(n[1] for n in cells)
         joint = union(
             [f for f in fields if f is not None], cells, out.shape[2:] if by_cell and out.ndim == 4 else largest
@@ -206,7 +206,7 @@ def _adaptive(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields:
     found = []
     for axis, n, out in zip(fields, shapes[0][2:], geometry["out"], strict=True):
         jump = n // out if out > 1 else 0
-        # Where the intervals are not evenly spaced, so much that each is inside.
+        # Where the intervals are not evenly spaced, the field is large enough for each of them.
         cell = max(end - i * jump for i, (_, end) in enumerate(adaptive_bounds(n, out)))
         found.append(axis.window(cell, jump))
     return found[0], found[1]
@@ -234,7 +234,7 @@ def _permute(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | Non
 
 
 def _over_channels(fields: Fields, shapes: list[Shape], geometry: Any) -> Fields | None:
-    """Of a reduction, or a softmax, that leaves the two last axes alone."""
+    """The fields after a reduction, or a softmax, that leaves the two last axes alone; None for any other."""
     axes = geometry.get("axes", (geometry.get("axis"),))
     return fields if set(axes) <= {0, 1} and geometry.get("keepdims", True) else None
 
@@ -252,7 +252,7 @@ _RULES: dict[str, Any] = {
 
 
 def _columns(name: str, shapes: list[Any], out: Tensor) -> int:
-    """Bytes of the columns of a convolution: each window of each image as a column of C KH KW numbers."""
+    """Bytes of the columns of a convolution, each a window of C / groups KH KW numbers; 0 for any other op."""
     if not name.startswith("conv2d"):
         return 0
     return product(shapes[1][1:]) * product(out.shape[2:]) * out.element_size()
