@@ -1,4 +1,4 @@
-"""The checker itself: it refuses to pass where nothing was compared, and it compares everything."""
+"""compare_with_torch itself: it refuses to pass where nothing was compared, and it compares everything."""
 
 import numpy as np
 import pytest
@@ -131,6 +131,11 @@ def test_layouts_hold_the_same_values(layout, shape):
 
 def test_one_array_is_a_list_of_one():
     assert check(double, double, X) == check(double, double, [X])
+
+
+def test_another_magnitude_is_refused():
+    with pytest.raises(ValueError, match="magnitude must be a number or 'terms', got 'term'"):
+        check(double, double, [X], magnitude="term")
 
 
 def test_what_returns_no_tensor_is_named():

@@ -1,4 +1,4 @@
-"""Whose line an exception comes from: what a traceback would say, in a sentence."""
+"""Say in one sentence which line of the user raised an exception, as a traceback does at length."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import tinyconv as tc
 _NOT_THE_USERS = tuple(str(Path(module.__file__ or "").parent) for module in (tc, np, importlib))
 
 
-def place_of(error: BaseException) -> str:
-    """` at mine.py:12: return 2 * x`, the innermost line that is the user's; empty if there is none."""
+def users_line(error: BaseException) -> str:
+    """` at mine.py:12: return 2 * x`, the innermost of the user's lines in the traceback; empty if there is none."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {Path(error.filename).name}:{error.lineno}: {(error.text or '').strip()}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -27,9 +27,9 @@ def place_of(error: BaseException) -> str:
 
 
 def raised(what: str, error: BaseException) -> str:
-    """`what` raised `error`: where, and the likely fix."""
+    """The sentence that `what` raised `error`, with the user's line and the likely fix."""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{what} raised {type(error).__name__}{f': {text}' if text else ''}{place_of(error)}{_hint(str(error))}"
+    return f"{what} raised {type(error).__name__}{f': {text}' if text else ''}{users_line(error)}{_hint(str(error))}"
 
 
 def _hint(text: str) -> str:

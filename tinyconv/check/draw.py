@@ -1,12 +1,12 @@
 """Draws: the choices that make one question out of an op's argument space.
 
-A space is a function of a `Draw` that asks it for integers, flags and arrays, geometry first, and returns a `Case`. All
-choices come from `integer`, so one description of a space serves three masters: `RandomDraw` (the command line,
-`check_op`; replayed by its seed), Hypothesis (the tests, which shrink what fails), and anything else that can choose an
+A space is a function that asks a `Draw` for integers, flags and arrays, geometry first, and returns a `Case`. All
+choices come from `integer`, so one description of a space serves `RandomDraw` (the command line and `check_op`, which
+replay a case by its seed), Hypothesis (the tests, which shrink a case that fails), and anything else that can choose an
 integer. Small integers are the simple choices: put the plain one first.
 
-Every draw notes to which argument classes it belongs ("float64", "negative strides", "depthwise"): the rows of the
-coverage table.
+A draw notes the argument classes that its case belongs to ("float64", "negative strides", "depthwise"). They are the
+rows of the tables of coverage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VALUE_CLASSES = {"ties": "equal values", "infinite": "infinities", "special": "
 
 
 class Draw(ABC):
-    """Where choices come from, and the argument classes that they led to."""
+    """Where choices come from, and the argument classes that they lead to."""
 
     def __init__(self) -> None:
         self.classes: set[str] = set()
@@ -48,18 +48,20 @@ class Draw(ABC):
         return options[self.integer(0, len(options) - 1)]
 
     def flag(self) -> bool:
+        """True or False; False is the simpler."""
         return bool(self.integer(0, 1))
 
     def note(self, *classes: str) -> None:
-        """Say that what is drawn belongs to these argument classes."""
+        """Note that the case belongs to these argument classes."""
         self.classes.update(classes)
 
     def note_if(self, condition: Any, argument_class: str) -> None:
+        """Note that the case belongs to this argument class, if the condition is true."""
         if condition:
             self.note(argument_class)
 
     def shape(self, min_dims: int = 0, max_dims: int = 4, min_side: int = 0, max_side: int = 4) -> tuple[int, ...]:
-        """A shape small enough to print."""
+        """A random shape, small enough to print."""
         return tuple(self.integer(min_side, max_side) for _ in range(self.integer(min_dims, max_dims)))
 
     def subset(self, count: int) -> list[int]:
@@ -80,11 +82,11 @@ class Draw(ABC):
         values: Sequence[str] = VALUES,
         layouts: Sequence[str] = LAYOUTS,
     ) -> Array:
-        """An array of numbers of one of the kinds `values`, in memory as one of `layouts`."""
+        """An array with one of the kinds of `values`, in one of the memory `layouts`."""
         return self.arrange(self.values(shape, dtype, self.choice(values)), self.choice(layouts))
 
     def values(self, shape: Sequence[int], dtype: Any, kind: str) -> Array:
-        """Numbers: "normal"; "positive" (at least 0.1); "ties", few integers; "infinite"; "special", also with NaN."""
+        """Numbers of one kind: "normal", "positive" (>= 0.1), "ties" (few integers), "infinite", "special" (also NaN)."""
         rng, shape = np.random.default_rng(self.integer(0, 2**32 - 1)), tuple(shape)
         if kind in _VALUE_CLASSES:
             self.note(_VALUE_CLASSES[kind])
@@ -102,14 +104,14 @@ class Draw(ABC):
         return np.asarray(rng.choice(pool if kind == "special" else pool[:-1], shape), dtype)
 
     def arrange(self, array: Array, layout: str) -> Array:
-        """The same values laid out otherwise."""
+        """The same values in another memory layout, whose class is noted."""
         if layout in _LAYOUT_CLASSES and array.ndim:
             self.note(_LAYOUT_CLASSES[layout])
         return arrange(array, layout)
 
 
 class RandomDraw(Draw):
-    """Choices from a seed: the same seed, the same case."""
+    """Choices from a seed: the same seed gives the same case."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -120,7 +122,7 @@ class RandomDraw(Draw):
 
 
 def arrange(array: Array, layout: str) -> Array:
-    """The same values in the same shape, laid out otherwise; "broadcast" repeats the first column."""
+    """The same values and shape in another memory layout; "broadcast" repeats the first column instead."""
     if not array.ndim or layout == "contiguous":
         return array
     if layout == "permuted":

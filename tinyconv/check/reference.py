@@ -5,21 +5,21 @@ every gradient of a gradient. It raises `Disagreement` with the first difference
 nothing. PyTorch is imported at the first comparison.
 
 Nothing here knows how an op works, and no tolerance is tuned to one. Two correct programs differ by the rounding of
-what they add up, so the error allowed is ROUNDINGS units in the last place of the *magnitude* of a result (in the
-coarsest dtype that took part: the gradient of a float64 may come through a float32):
+what they add up. So the allowed error is ROUNDINGS units in the last place of the *magnitude* of a result, in the
+coarsest dtype that took part (the gradient of a float64 may come through a float32):
 
     magnitude = 0         the result itself: nothing cancels on the way (exp, relu, indexing)
     magnitude = "terms"   the sum of the absolute values of its terms. For functions linear in each input (convolution,
                           matrix product, mean) that is what the function makes of |inputs| and |cotangents|
-    magnitude = slope     where terms of about slope * max |inputs| (for a gradient: slope * max |cotangents|) cancel on
-                          the way: softmax, losses, normalisation
+    magnitude = slope     slope * max |inputs| (for a gradient: slope * max |cotangents|), or the result where it is
+                          larger: terms of about this size cancel on the way (softmax, losses, normalisation)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -30,72 +30,85 @@ from tinyconv.check.pytorch import torch
 
 ROUNDINGS = 64
 SECOND_ROUNDINGS = 1024
-"""Of the largest number among all second-order results: more is added up on the way there, of unlike sizes."""
+"""For second order, of the largest number among all results: more terms are added up on the way, of unlike sizes."""
 
 Array = np.ndarray[Any, Any]
 Arrays = Sequence[Array]
-Magnitude = float | str
+Magnitude: TypeAlias = float | Literal["terms"]
+Tensors: TypeAlias = tc.Tensor | Sequence[tc.Tensor]
 
 
 class Disagreement(AssertionError):
-    """We and the reference differ."""
+    """Raised where we and the reference differ; the message has the first difference."""
 
 
 class Vacuous(AssertionError):
-    """Nothing was compared, so agreement would mean nothing."""
+    """Raised where nothing was compared, so that agreement would mean nothing."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well two functions agreed: the worst error of each kind, in roundings (units in the last place of the
-    magnitude); None where nothing of the kind was compared."""
+    """How well two functions agree: the worst error of values, gradients and second-order gradients.
+
+    Errors are in roundings, units in the last place of the magnitude; None where nothing of the kind was compared.
+    """
 
     values: float
     gradients: float | None = None
     second: float | None = None
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Random cotangents: no two elements of an output may stand in for each other."""
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A random cotangent, in which no element can stand in for another."""
     return np.asarray(rng.standard_normal(shape), dtype)
 
 
 def compare_with_torch(
-    ours: Callable[..., Any],
+    ours: Callable[..., Tensors],
     theirs: Callable[..., Any],
-    inputs: Arrays,
+    inputs: tc.Tensor | Array | Sequence[tc.Tensor | Array],
     *,
     needs: Sequence[int] | None = None,
     magnitude: Magnitude = 1,
     second_order: bool = False,
-    cotangent: Callable[..., Array] = normal,
+    cotangent: Callable[[np.random.Generator, tuple[int, ...], np.dtype[Any]], Array] = normal,
 ) -> Agreement:
-    """Whether `ours`, on tinyconv's tensors, gives what `theirs` gives on torch's: values, dtypes, shapes, gradients.
-
-    `inputs` are NumPy arrays (or tensors), and go to `ours` with the strides they have. `needs` numbers those that get
-    a gradient: all of floating point, unless given. An output may be a tuple. `magnitude`: how large the error may be,
-    see the module; 1 suits most functions. `second_order` also compares the gradients of a random projection of the
-    gradients, with respect to the inputs and to the cotangents.
+    """Check that `ours` gives on tinyconv's tensors what `theirs` gives on torch's.
 
         compare_with_torch(lambda x, w: tc.functional.conv2d(x, w, padding=1),
                            lambda x, w: torch.nn.functional.conv2d(x, w, padding=1), [x, w])
 
-    Raises Disagreement, with the first difference, or Vacuous, where nothing would have been compared.
+    Values, gradients, shapes, dtypes, and the places of NaN and infinities are compared.
+
+    Args:
+        ours: Takes tinyconv's tensors and returns one or several.
+        theirs: Takes torch's tensors and returns as many.
+        inputs: Arrays or tensors of any shapes and dtypes, or a single one. `ours` gets them with their strides.
+        needs: The numbers of the inputs that get a gradient. None means all of floating point.
+        magnitude: How large the numbers are whose rounding is allowed: a slope, or "terms"; see the module's docstring.
+            1 suits most functions, 0 those in which nothing cancels.
+        second_order: Also compare the gradients of a random projection of the gradients, with respect to the inputs
+            and to the cotangents.
+        cotangent: Makes the gradient of an output from a generator, a shape and a dtype.
+
+    Returns an Agreement, with the worst errors. Raises Disagreement, an AssertionError, with the first difference;
+    Vacuous, an AssertionError, where nothing would be compared; TypeError where a function does not return tensors;
+    ValueError for another magnitude; and TinyconvError where PyTorch is not installed.
     """
-    inputs = [as_array(value) for value in ([inputs] if hasattr(inputs, "__array__") else inputs)]
+    arrays = [as_array(value) for value in ([inputs] if hasattr(inputs, "__array__") else inputs)]
     if needs is None:
-        needs = [i for i, array in enumerate(inputs) if array.dtype.kind == "f"]
+        needs = [i for i, array in enumerate(arrays) if array.dtype.kind == "f"]
     if not needs:
         raise Vacuous("no input has a gradient: compare_values() is for functions that have none")
-    before = [array.tobytes() for array in inputs]
-    rng = np.random.default_rng([crc32(data) for data in before])  # other inputs, other cotangents; never the inputs
+    before = [array.tobytes() for array in arrays]
+    rng = np.random.default_rng([crc32(data) for data in before])  # other inputs get other cotangents
 
-    leaves = [tc.from_numpy(array) for array in inputs]
+    leaves = [tc.from_numpy(array) for array in arrays]
     outputs = as_tuple(ours(*(leaf.requires_grad_(i in needs) for i, leaf in enumerate(leaves))))
-    expected_leaves = [_to_torch(array).requires_grad_(i in needs) for i, array in enumerate(inputs)]
+    expected_leaves = [_to_torch(array).requires_grad_(i in needs) for i, array in enumerate(arrays)]
     expected = as_tuple(theirs(*expected_leaves))
-    refuse_what_is_no_tensor("ours", outputs, tc.Tensor)
-    refuse_what_is_no_tensor("theirs", expected, type(expected_leaves[0]))
+    require_tensors("ours", outputs, tc.Tensor)
+    require_tensors("theirs", expected, type(expected_leaves[0]))
     for i, (y, reference) in enumerate(zip(outputs, expected, strict=False)):
         compare_structure(f"output {i}", y.array, _to_numpy(reference))
 
@@ -116,17 +129,17 @@ def compare_with_torch(
         outputs[i].backward(tc.from_numpy(dy), retain_graph=k + 1 < len(recorded))
     expected_grads = _gradients(expected, expected_leaves, needs, recorded, cotangents)
 
-    of_values, of_grads = _magnitudes(magnitude, theirs, inputs, needs, recorded, cotangents, expected_grads)
-    eps = coarsest(inputs + [y.array for y in outputs])
+    of_values, of_grads = _magnitudes(magnitude, theirs, arrays, needs, recorded, cotangents, expected_grads)
+    eps = coarsest(arrays + [y.array for y in outputs])
     of_outputs = compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values, eps)
     grads = [None if leaves[i].grad is None else leaves[i].grad.array for i in needs]  # type: ignore[union-attr]
     if all(grad is None for grad in expected_grads):
         raise Vacuous("the reference has no gradient to compare with")
     of_gradients = compare_all("gradient of input", grads, expected_grads, of_grads, eps, needs)
 
-    if [array.tobytes() for array in inputs] != before or [dy.tobytes() for dy in cotangents] != before_dy:
+    if [array.tobytes() for array in arrays] != before or [dy.tobytes() for dy in cotangents] != before_dy:
         raise Disagreement("an input or a cotangent was written to")
-    second = _compare_second_order(ours, theirs, inputs, needs, recorded, cotangents, rng) if second_order else None
+    second = _compare_second_order(ours, theirs, arrays, needs, recorded, cotangents, rng) if second_order else None
     return Agreement(of_outputs, of_gradients, second)
 
 
@@ -182,17 +195,23 @@ def _compare_second_order(
 
 
 def compare_values(
-    ours: Callable[..., Any], theirs: Callable[..., Any], inputs: Arrays, *, magnitude: Magnitude = 0
+    ours: Callable[..., Tensors],
+    theirs: Callable[..., Any],
+    inputs: Sequence[tc.Tensor | Array],
+    *,
+    magnitude: Magnitude = 0,
 ) -> Agreement:
-    """`compare_with_torch` for functions of, or to, integers and bools: there is no gradient, and none may be
-    recorded."""
+    """`compare_with_torch` for functions of integers and bools, or to them: they have no gradient, and may record none.
+
+    Where no input is floating point, the integers are what rounding is measured by.
+    """
     if not inputs:
-        raise Vacuous("no input")
-    inputs = [as_array(value) for value in inputs]
-    outputs = as_tuple(ours(*map(tc.from_numpy, inputs)))
-    expected = as_tuple(theirs(*map(_to_torch, inputs)))
-    of_values, _ = _magnitudes(magnitude, theirs, inputs, (), (), (), ())
-    eps = coarsest(inputs + [y.array for y in outputs])
+        raise Vacuous("there is no input")
+    arrays = [as_array(value) for value in inputs]
+    outputs = as_tuple(ours(*map(tc.from_numpy, arrays)))
+    expected = as_tuple(theirs(*map(_to_torch, arrays)))
+    of_values, _ = _magnitudes(magnitude, theirs, arrays, (), (), (), ())
+    eps = coarsest(arrays + [y.array for y in outputs])
     error = compare_all("output", [y.array for y in outputs], [_to_numpy(y) for y in expected], of_values, eps)
     if any(y.requires_grad for y in outputs):
         raise Disagreement("an output has a gradient, though no input needs one")
@@ -207,9 +226,9 @@ def compare_all(
     eps: float,
     numbers: Sequence[int] | None = None,
 ) -> float:
-    """Compare array by array; `magnitudes` is one for all or one for each. Returns the worst error, in roundings."""
+    """Compare array by array, with one magnitude for all or one for each. Returns the worst error, in roundings."""
     if len(found) != len(expected):
-        raise Disagreement(f"{len(found)} of {what}, expected {len(expected)}")
+        raise Disagreement(f"{len(found)} {what}s, expected {len(expected)}")
     worst = 0.0
     for k, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         name = f"{what} {k if numbers is None else numbers[k]}"
@@ -223,7 +242,7 @@ def compare_all(
     return worst
 
 
-def refuse_what_is_no_tensor(which: str, outputs: Sequence[Any], wanted: type) -> None:
+def require_tensors(which: str, outputs: Sequence[Any], wanted: type) -> None:
     for i, y in enumerate(outputs):
         if not isinstance(y, wanted):
             module = wanted.__module__.partition(".")[0]
@@ -234,13 +253,13 @@ def refuse_what_is_no_tensor(which: str, outputs: Sequence[Any], wanted: type) -
 
 
 def compare_structure(name: str, ours: Any, theirs: Array) -> None:
-    """One array with its reference: type, shape and dtype."""
+    """Compare the type, shape and dtype of one array with its reference."""
     if not isinstance(ours, np.ndarray) or ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise Disagreement(f"{name}: {describe(ours)}, expected {describe(theirs)}")
 
 
 def compare(name: str, ours: Any, theirs: Array, magnitude: Any = 0, eps: float | None = None) -> float:
-    """One array with its reference: structure, where NaN and infinities are, and every value.
+    """Compare one array with its reference: structure, places of NaN and infinities, and every value.
 
     Returns the worst error, in roundings.
     """
@@ -279,10 +298,10 @@ def coarsest(arrays: Arrays) -> float:
 
 
 def numbers_among(arrays: Arrays) -> list[bool]:
-    """Which of the inputs are numbers that a function computes with, so that rounding is measured by their size.
+    """Which inputs a function computes with, so that rounding is measured by their size.
 
-    Beside floats, integers are classes or places, and as large as they are they round nothing. Where no input is
-    floating point the integers are the numbers: `softmax` makes floats of them first.
+    Integers beside floats are classes or places; however large, they round nothing. Where no input is floating point,
+    the integers are what is computed with: `softmax` makes floats of them.
     """
     floats = [array.dtype.kind == "f" for array in arrays]
     return floats if any(floats) else [True for _ in arrays]
@@ -305,6 +324,8 @@ def _magnitudes(
     magnitude: Magnitude, theirs: Any, inputs: Any, needs: Any, recorded: Any, cotangents: Any, expected_grads: Any
 ) -> Any:
     """The magnitude of each output, and of each gradient."""
+    if isinstance(magnitude, str) and magnitude != "terms":
+        raise ValueError(f"compare_with_torch: magnitude must be a number or 'terms', got {magnitude!r}")
     are_numbers = numbers_among(inputs)
     if not isinstance(magnitude, str):
         of_values = magnitude * max(largest(a) for a, is_number in zip(inputs, are_numbers, strict=True) if is_number)

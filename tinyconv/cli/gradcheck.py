@@ -42,7 +42,7 @@ def gradcheck(
 
     An op's options are written like those of the command: --padding same, --dim -1, --keepdim. Its inputs are random.
     """
-    from tinyconv.check.blame import place_of, raised
+    from tinyconv.check.blame import raised, users_line
     from tinyconv.check.own import OpArgumentError
     from tinyconv.check.pytorch import torch
     from tinyconv.testing.table import known
@@ -77,7 +77,7 @@ def gradcheck(
     except (OpArgumentError, ShapeError) as error:
         raise typer.BadParameter(str(error)) from None
     except Exception as error:
-        if not own or not place_of(error):
+        if not own or not users_line(error):
             raise
         raise typer.BadParameter(raised(own[0], error)) from None
     if failed:

@@ -11,6 +11,7 @@ import numpy as np
 import tinyconv as tc
 from tinyconv.check.draw import Draw
 from tinyconv.check.pytorch import torch
+from tinyconv.check.reference import Magnitude
 
 
 @dataclass(repr=False)
@@ -25,7 +26,7 @@ class Case:
     inputs: Sequence[np.ndarray[Any, Any]]
     options: dict[str, Any] = field(default_factory=dict)
     needs: Sequence[int] | None = None  # inputs that get a gradient; None: all of floating point
-    magnitude: float | str = 0  # see compare_with_torch
+    magnitude: Magnitude = 0  # as in compare_with_torch
     joined: bool = False
     differentiable: bool = True  # False: no output has a gradient (argmax, comparisons)
     smooth: bool = True  # False: at these inputs there may be a kink or a tie, where differences prove nothing
