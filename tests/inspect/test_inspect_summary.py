@@ -616,7 +616,7 @@ def test_products_of_many_matrices():
     ],
 )  # fmt: skip
 def test_a_layer_may_return_anything(returned):
-    """What is no tensor has no shape to tell; it must not be what ends a summary."""
+    """Anything but a tensor has no shape to show; it must not end a summary."""
 
     def forward(self, x):
         self.layer(x)
@@ -650,7 +650,7 @@ def test_a_model_of_several_inputs():
     other = tc.zeros(1, 3, 6, 6, device="meta")
     s = tc.summary(net, (2, 8, 8), other, 2)
     assert [row.name for row in s.layers] == ["conv", "mul", "other", "add"]
-    assert s["add"].receptive_field == 3  # of the first input; the other is no part of that image
+    assert s["add"].receptive_field == 3  # of the first input; the other one is not that image
     assert s["other"].receptive_field is None
     # An example that is there serves for its shape.
     assert figures(tc.summary(net, (2, 8, 8), tc.zeros(1, 3, 6, 6), 2)) == figures(s)

@@ -23,7 +23,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture(autouse=True)
 def layers_run_one_by_one():
-    """What these tests count are layers: none of them is to run together with the next."""
+    """These tests count layers, so none of them may run together with the next."""
     with tc.using("readable"):
         yield
 
@@ -38,7 +38,7 @@ def loss_of(model, n=2):
 
 
 def lines(text):
-    """Of a table, without its padding."""
+    """The lines of a table, without its padding."""
     return [re.sub(" +", " ", line) for line in text.splitlines()]
 
 

@@ -17,9 +17,10 @@ _WRONG = "#dc2626"
 
 
 def drawing(rows: Sequence[Row], leaves: Sequence[LeafRow], summary: str, alone: bool) -> str:
-    """Rows from the loss down. An edge to the next row is an arrow between the two, any other one runs in a lane.
+    """The SVG: a box for each row, from the loss down, and beside it the leaves that the op reads.
 
-    In a page (not `alone`) everything has the colour of its text.
+    An edge to the next row is an arrow between the two boxes; any other edge runs in a lane on the left. A drawing that
+    stands `alone` has colours for light and dark; inside a page it has the colour of the page's text.
     """
     shown = list(ends(rows))
     place = {row.number: i for i, row in enumerate(shown) if isinstance(row, Row)}
@@ -72,7 +73,7 @@ def drawing(rows: Sequence[Row], leaves: Sequence[LeafRow], summary: str, alone:
 
 
 def _lanes(edges: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """A lane for each edge, the short ones inside, so that no two in one lane meet."""
+    """A lane for each edge, short edges inside, so that no two edges in one lane meet."""
     lanes: dict[tuple[int, int], int] = {}
     taken: list[list[tuple[int, int]]] = []
     for i, j in sorted(edges, key=lambda edge: edge[1] - edge[0]):

@@ -36,7 +36,7 @@ class Row:
     parts: tuple[Part, ...]  # what a fused op is made of
     shape: tuple[int, ...]  # of its output
     dtype: str
-    saved: int  # bytes that stay alive for its backward, if no op before it keeps them already
+    saved: int  # bytes that stay alive for its backward; not those that an op before it keeps already
     inputs: tuple[int | str | None, ...]  # numbers of rows, names of leaves; None for what needs no gradient
     layer: str  # the path of the module that ran it; the class of the model itself
     line: str | None  # of the user's program; known inside detect_anomaly
@@ -79,13 +79,13 @@ Line: TypeAlias = list[str] | str  # cells, or a text across all columns
 class _Form(NamedTuple):
     """How much room a table takes."""
 
-    inputs: int = 0  # 0: whole names; 1: `.weight` for a parameter of the row's layer; 2: rows and leaves of others
+    inputs: int = 0  # 0: whole names; 1: `.weight` for a parameter of the row's own layer; 2: `…` for these and `-`
     place: bool = False  # a column for where an op is to be read
-    line: bool = True  # a column for the user's lines, which else stand under their rows
-    longest: int = 1000  # a longer title stands above its row
+    line: bool = True  # a column for the user's lines; False: they stand under their rows
+    longest: int = 1000  # a title longer than this stands above its row
 
 
-_LONGEST = 16  # a title that is no longer never stands above its row
+_LONGEST = 16  # a title up to this length never stands above its row
 
 
 def _forms(rows: Sequence[Row]) -> Iterator[_Form]:
@@ -122,7 +122,7 @@ def _ops(rows: Sequence[Row], most: int | None, of: str, walked: bool, places: b
 
 
 def ends(rows: Sequence[Row], most: int | None = SHOWN) -> Iterator[Row | int]:
-    """The rows; of more than `most` the first and the last, and between them how many are left out."""
+    """All rows, or the first and the last of them, `most` in all, and between these how many are left out."""
     if most is None or len(rows) <= most:
         yield from rows
         return
@@ -184,7 +184,7 @@ def _aligned(table: list[Line]) -> list[str]:
 
 
 def cut(text: str, length: int, front: bool = False) -> str:
-    """At most so many characters: of a path the last ones (`front`) say more than the first."""
+    """The text in at most `length` characters; cut in `front` where, as in a path, the end says more."""
     if len(text) <= length:
         return text
     return "…" + text[len(text) - length + 1 :] if front else text[: length - 1] + "…"
