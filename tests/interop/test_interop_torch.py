@@ -284,7 +284,7 @@ def test_files_that_are_no_weights(tmp_path):
     missing = tmp_path / "nowhere"
     assert message(CheckpointError, load_weights, missing) == f"no checkpoint at {missing}: there is no such file"
     path.write_bytes(b"junk")
-    assert "damaged or cut short, or no safetensors file" in message(CheckpointError, load_weights, path)
+    assert "damaged or cut short, or not a safetensors file" in message(CheckpointError, load_weights, path)
     safetensors_torch.save_file({"a": torch.ones(1).to(torch.float8_e4m3fn)}, path)
     assert message(CheckpointError, load_weights, path).endswith("save them as float32")
 

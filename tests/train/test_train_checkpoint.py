@@ -69,7 +69,7 @@ def test_no_file(tmp_path):
 def test_weights_without_a_description(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.numpy.save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(CheckpointError, match=r"not a tinyconv checkpoint.*of which model.*load_file"):
+    with pytest.raises(CheckpointError, match=r"not a tinyconv checkpoint.*do not name a model.*load_file"):
         load_checkpoint(path)
 
 

@@ -1,4 +1,13 @@
-"""Training: recipes, the loop, and checkpoints from which a training continues bit for bit."""
+"""Training: recipes, the loop, and checkpoints from which a training continues bit for bit.
+
+from tinyconv.train import RECIPES, EpochReport, new_run, start
+
+session = start(new_run("lenet5", "mnist", 0, RECIPES["default"]))
+for report in session.trainer.run():
+    if isinstance(report, EpochReport):
+        print(report.epoch, report.test_accuracy)
+        session.save("lenet5.safetensors")
+"""
 
 from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint

@@ -1,9 +1,9 @@
-"""Checkpoints: one safetensors file that says everything a training needs to continue, or a model to be used.
+"""Checkpoints: one safetensors file with all that is needed to continue a training, or to use the model.
 
-Tensors: the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too, can
-load it), and the optimiser's as `optimizer/INDEX/NAME`. Metadata: one JSON document under the key `tinyconv`.
-A checkpoint is always whole (`host.files.atomic`), and nothing in one is executed. A file of weights is the same
-with the tensors of a model alone, as `safetensors.torch.save_file` writes them too.
+Its tensors are the model's state under its own names (`conv1.weight`, so that any reader of safetensors, PyTorch's too,
+can load it), and the optimiser's as `optimizer/INDEX/NAME`. Its metadata are one JSON document under the key
+`tinyconv`. A checkpoint is always whole (`host.files.atomic`), and nothing in it is executed. A file of weights has the
+tensors of a model alone, as `safetensors.torch.save_file` writes them too.
 """
 
 from __future__ import annotations
@@ -33,24 +33,38 @@ from tinyconv.train.fields import check_types
 FORMAT = 1
 PREFIX = "optimizer/"
 
-# What values of a wrong kind or size set off in code that was written for right ones.
+# The errors that code raises when a damaged or foreign file gives it values of a wrong kind or size.
 NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for: enough to build the same training again."""
+    """The description of a training: enough to build the same one again. `new_run` makes one.
 
-    model: str  # a name of `models.MODELS`
-    options: dict[str, Any] = field(default_factory=dict)  # of the model
+    Args:
+        model: A name of `models.MODELS`.
+        options: Options of the model.
+        data: The name of a dataset, or "synthetic".
+        seed: Decides the weights, the order of the images and their augmentation.
+        recipe: The fields of a `Recipe`.
+    """
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
     data: str = "mnist"
     seed: int = 0
-    recipe: dict[str, Any] = field(default_factory=dict)  # the fields of a Recipe
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: where from, the run, the trainer's state, the arrays, and the optimiser's groups."""
+    """A checkpoint that `load_checkpoint` has read.
+
+    `path` is the file, `run` describes the training, `trainer` is the state of the Trainer, `model_state` has the
+    model's NumPy arrays by name, and `optimizer_state` is a `state_dict` of the optimiser.
+
+        model = load_checkpoint("runs/lenet5-mnist-default-seed0.safetensors").model()
+    """
 
     path: Path
     run: Run
@@ -59,7 +73,7 @@ class Checkpoint:
     optimizer_state: dict[str, Any]
 
     def model(self) -> Module:
-        """The model, with its weights, in evaluation mode; CheckpointError if they are not those of its description."""
+        """Build the model, with its weights, in evaluation mode. Raises CheckpointError where they do not fit it."""
         try:
             model = models.create(self.run.model, **self.run.options)
             model.load_state_dict(self.model_state)
@@ -69,7 +83,17 @@ class Checkpoint:
 
 
 def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optimizer, trainer: dict[str, Any]) -> Path:
-    """Write a checkpoint, creating its folder; CheckpointError where that is not possible."""
+    """Write a checkpoint to `path`, creating its folder, and return the path.
+
+    Args:
+        path: The file, replaced in one step if it exists.
+        run: The description of the training.
+        model: The model: its state is saved.
+        optimizer: Its optimiser: its state is saved.
+        trainer: What `Trainer.state_dict` returns.
+
+    Raises CheckpointError where the file cannot be written.
+    """
     path = Path(path)
     optimizer_state = optimizer.state_dict()
     arrays = {name: _host(tensor.array) for name, tensor in model.state_dict().items()}
@@ -92,7 +116,16 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
 
 
 def save_weights(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write a `state_dict` as a safetensors file, for PyTorch or for `load_weights`, creating its folder."""
+    """Write weights as a safetensors file, for PyTorch or for `load_weights`, creating its folder; return the path.
+
+        save_weights(model.state_dict(), "lenet5.safetensors")
+
+    Args:
+        state: A `state_dict`: tensors or arrays by name, PyTorch's too, on any device.
+        path: The file, replaced in one step if it exists.
+
+    Raises CheckpointError where `state` is not a mapping, or where the file cannot be written.
+    """
     check_state(state, "save_weights")
     path = Path(path)
     arrays = {name: np.asarray(host_array(value), order="C") for name, value in state.items()}
@@ -102,9 +135,13 @@ def save_weights(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The weights in a safetensors file: one of `save_weights`, one that PyTorch wrote, or a checkpoint.
+    """Read the weights in a safetensors file: tensors by name.
 
-    Of a checkpoint they are the model's; what the optimiser keeps is left out.
+        model.load_state_dict(load_weights("lenet5.safetensors"))
+
+    The file is one of `save_weights`, one that PyTorch wrote, or a checkpoint, from which the state of the optimiser is
+    left out. bfloat16 becomes float32, which has all its numbers. Raises CheckpointError where the file is missing,
+    damaged, not safetensors, or has numbers of a type that NumPy lacks (float8).
     """
     metadata, arrays = _read(path)
     ours = "tinyconv" in metadata
@@ -112,9 +149,9 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
-    """CheckpointError if a checkpoint could not be written at `path`: to be known before there is a training to lose.
+    """Raise CheckpointError if a checkpoint could not be written at `path`, before there is a training to lose.
 
-    Creates the folder, and neither creates nor changes what is at `path`.
+    Creates the folder of `path`; `path` itself is neither created nor changed.
     """
     path = Path(path)
     with _writing(path):
@@ -124,11 +161,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint; CheckpointError if it is missing, damaged, or something else."""
+    """Read the checkpoint at `path`. Raises CheckpointError where it is missing, damaged, or another kind of file."""
     metadata, arrays = _read(path)
     if "tinyconv" not in metadata:
         raise CheckpointError(
-            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not say of which model; "
+            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not name a model; "
             "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
         )
     try:
@@ -151,12 +188,12 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def reason(error: BaseException) -> str:
-    """What one of NONSENSE says, with its kind where the words alone would say little: `KeyError: 'run'`."""
+    """The text of an error of NONSENSE, with its type unless the error is one of ours: `KeyError: 'run'`."""
     return str(error) if isinstance(error, TinyconvError) else f"{type(error).__name__}: {error}"
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """The metadata and the arrays of a safetensors file; CheckpointError if it is missing, damaged or none."""
+    """The metadata and the arrays of a safetensors file; CheckpointError if it is missing, damaged or another kind."""
     safetensors = _safetensors()
     if not Path(path).is_file():
         raise CheckpointError(f"no checkpoint at {path}: there is no such file")
@@ -178,16 +215,16 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]
                 "safetensors.torch.save_file(model.state_dict(), path)"
             ) from error
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or no safetensors file ({error})"
+            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or not a safetensors file ({error})"
         ) from error
-    except (TypeError, AttributeError) as error:  # float8: what safetensors asks NumPy for and does not get
+    except (TypeError, AttributeError) as error:  # float8: safetensors asks NumPy for a type that it lacks
         raise CheckpointError(
             f"{path} cannot be read: it has numbers of a type that NumPy lacks ({error}); save them as float32"
         ) from error
 
 
 def _bfloat16(path: Path) -> dict[str, Any]:
-    """The bfloat16 tensors of a safetensors file, whole and checked already: as float32, of which they are one half."""
+    """The bfloat16 tensors of a safetensors file that is known to be whole, as float32: bfloat16 is its upper half."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -209,7 +246,7 @@ def _write(path: Path, arrays: dict[str, Any], metadata: dict[str, str] | None) 
 
 @contextmanager
 def _writing(path: Path, what: str = "checkpoint", fix: str = "choose another place with --out") -> Iterator[None]:
-    """Let the block write `path`; CheckpointError when the system does not let it."""
+    """Turn an error of the block, which writes `path`, into a CheckpointError."""
     safetensors = _safetensors()
     try:
         yield

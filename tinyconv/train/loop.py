@@ -1,4 +1,4 @@
-"""The training loop, one step at a time, so that it can be watched, stopped and resumed between any two."""
+"""The training loop, one step at a time, so that it can be watched, stopped and resumed between any two steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from math import isfinite, nan
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyconv import functional as F
-from tinyconv.arrays.backend import Array, backend_for
+from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import capture
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
@@ -23,18 +24,18 @@ from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.train.fields import check_types
 
 READ = 50
-"""Steps from one to the next after which the losses that a GPU has summed are read. To read each would let it wait."""
+"""Steps between two readings of the losses that a GPU has summed. It would have to wait if each step were read."""
 TESTED = 1000
-"""Images of the test set at a time."""
+"""Images in a batch when a model is tested."""
 
 
 class DivergedError(TinyconvError, ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The training loss is NaN or infinite: the learning rate is likely too high."""
 
 
 @dataclass
 class Progress:
-    """Where a training is: everything about it that is neither weights nor optimiser."""
+    """Where a training stands: all of it but the weights, the optimiser, the schedule and the random numbers."""
 
     epoch: int = 0  # epochs done
     step: int = 0  # batches done in the epoch under way
@@ -46,10 +47,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepReport:
-    """After one optimiser step: `epoch` and `step` count from 1, `loss` is that of its batch.
+    """What `Trainer.run` yields after each optimiser step.
 
-    On a GPU, which is not made to wait, it is the mean since the losses were last read: at the first step, at every
-    50th after it, and at the last.
+    `epoch` and `step` count from 1, `steps` is their number in an epoch, and `loss` is the loss of the batch. On a GPU,
+    which must not wait for each step, `loss` is the mean since the losses were last read: they are read at the first
+    step of an epoch, at every 50th after it, and at the last.
     """
 
     epoch: int
@@ -60,7 +62,11 @@ class StepReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """After one epoch: the mean training loss over it, the test accuracy (0 to 1) after it, the seconds it took."""
+    """What `Trainer.run` yields after each epoch.
+
+    `epoch` counts from 1, `train_loss` is the mean over its images, `test_accuracy` (0 to 1) is measured after it, and
+    `seconds` is the time that it took, with the test.
+    """
 
     epoch: int
     train_loss: float
@@ -69,16 +75,25 @@ class EpochReport:
 
 
 class Trainer:
-    """Trains `model` on `loader` with cross-entropy, and tests it on `test` after every epoch.
+    """Train a model with cross-entropy, and test it after every epoch.
 
         for report in trainer.run():
             print(report)
 
-    One optimiser step is taken between two reports, and stopping there loses nothing: a trainer that is given the
+    There is one optimiser step between two reports, and stopping at a report loses nothing: a trainer that is given the
     weights, the optimiser's state and `state_dict()` continues bit for bit.
 
-    On a GPU the images stay there, steps are captured (`tinyconv.capture`), but for an epoch's last batch where that is
-    smaller, and losses are summed there and read now and then.
+    On a GPU the images stay on the device, steps are captured (`tinyconv.capture`) except for a smaller last batch, and
+    losses are summed on the device and read now and then.
+
+    Args:
+        model: The model, on the device of `loader`: (N, C, H, W) gives logits (N, classes).
+        optimizer: The optimiser of its parameters.
+        scheduler: Moved after every step; None keeps the learning rate as it is.
+        loader: Batches of training images and labels.
+        test: Images and labels to test on.
+        epochs: Passes over the training images.
+        label_smoothing: Share of each label that is spread evenly over all classes.
     """
 
     def __init__(
@@ -99,15 +114,19 @@ class Trainer:
         self._read_at = 0  # examples
         self._replayed = capture(self._step, loader.device)
         on_host = backend_for(loader.device).on_host
-        # What the losses of the epoch sum to on the device, of which progress has what was read.
+        # The sum of the epoch's losses, on the device; progress has the part that was read.
         self._sum = None if on_host else zeros((), dtype="float64", device=loader.device)
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs are trained."""
         return self.progress.epoch >= self.epochs
 
     def run(self) -> Iterator[StepReport | EpochReport]:
-        """Train from where `progress` is to the end of the last epoch."""
+        """Train from where the training stands to the end of the last epoch, and yield a report after every step.
+
+        Raises DivergedError when the loss is no longer finite; on the CPU, the weights are then those before that step.
+        """
         while not self.finished:
             yield from self._epoch()
 
@@ -128,7 +147,7 @@ class Trainer:
                 self._read()
             at.seconds += time.perf_counter() - started
             yield StepReport(at.epoch + 1, at.step, steps, self._loss)
-            started = time.perf_counter()  # what the reader of the report did is not ours
+            started = time.perf_counter()  # the time that the caller took is not counted
         accuracy = evaluate(self.model, self.test)
         at.seconds += time.perf_counter() - started
         report = EpochReport(at.epoch + 1, at.loss_sum / at.examples, accuracy, at.seconds)
@@ -151,13 +170,13 @@ class Trainer:
             self.scheduler.step()
 
     def _begin(self) -> None:
-        """Go on summing the losses of the epoch where its progress is."""
+        """Let the device sum the losses of the epoch, from what progress has of them."""
         if self._sum is not None:
             self._sum[...] = self.progress.loss_sum
             self._read_at = self.progress.examples
 
     def _read(self) -> None:
-        """Bring progress up to what the device has summed."""
+        """Take over into progress what the device has summed."""
         at = self.progress
         if self._sum is None or at.examples == self._read_at:
             return
@@ -174,13 +193,17 @@ class Trainer:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Progress, schedule and random numbers, of plain Python values that JSON keeps exactly."""
+        """The progress, the schedule and the random numbers, as Python values that JSON keeps exactly."""
         self._read()
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
         return {"progress": asdict(self.progress), "schedule": schedule, "rng": get_rng_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned.
+
+        The weights and the optimiser's state are loaded apart. Raises ValueError or TypeError where `state` is of
+        another kind.
+        """
         progress = Progress(**state["progress"])
         check_types(progress)
         for entry in progress.history:
@@ -194,8 +217,21 @@ class Trainer:
 
 
 @no_grad()
-def predict(model: Module, images: Array, batch_size: int = 1000, device: str | None = None) -> Array:
-    """Class probabilities (N, classes), on the host, of normalised images (N, C, H, W), in evaluation mode."""
+def predict(
+    model: Module, images: NDArray[np.floating[Any]], batch_size: int = TESTED, device: str | None = None
+) -> NDArray[np.floating[Any]]:
+    """The probabilities (N, classes) that `model` gives to each class, for each image.
+
+        predict(model, test.normalized()).argmax(1)
+
+    Args:
+        model: It is run in evaluation mode, and left in the mode it was in.
+        images: Normalised images (N, C, H, W), of the dtype of the model.
+        batch_size: Images at a time.
+        device: Where the model is; the default device unless given.
+
+    Raises ShapeError and DtypeError where the images do not fit the model.
+    """
     training = model.training
     model.eval()
     try:
@@ -216,11 +252,21 @@ def evaluate(
     device: str | None = None,
     mirrored: bool = False,
 ) -> float:
-    """The share of the images that `model`, in evaluation mode, classifies right.
+    """The share of images, 0 to 1, that `model` classifies right.
 
-    With `mirrored` it is shown each image as it is and left to right, and the mean of its probabilities counts. The
-    right ones are counted on the device, and one number is read. Of a loader, which may keep its images there from one
-    call to the next, the batches of its first epoch are taken.
+        evaluate(model, tc.data.mnist("test"))
+
+    They are counted on the device, from which one number is read.
+
+    Args:
+        model: It is run in evaluation mode, and left in the mode it was in.
+        data: A dataset; or a loader, which may keep its images on the device from call to call: the batches of its
+            first epoch are taken, and `batch_size` and `device` are those of the loader.
+        batch_size: Images at a time.
+        device: Where the model is; the default device unless given.
+        mirrored: Classify by the mean of the probabilities of each image and of its mirror image.
+
+    Raises ShapeError where the images do not fit the model.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
     right = zeros((), dtype="int64", device=loader.device)

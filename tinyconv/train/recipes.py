@@ -1,9 +1,9 @@
-"""Recipes: how a model is trained, by name."""
+"""Recipes: how a model is trained. `RECIPES` has those with a name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.nn import BatchNorm1d, BatchNorm2d, Linear, Module
@@ -12,44 +12,57 @@ from tinyconv.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tinyconv.train.fields import check_types
 
 GREY = 120
-"""The value of a byte about which those of photographs lie."""
+"""A pixel value near the mean of photographs."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Cross-entropy with an optimiser and a constant learning rate or one cycle of it, on augmented images or plain.
+    """How a model is trained: with cross-entropy, an optimiser and a schedule, on images plain or augmented.
 
-    "adam" is AdamW where there is weight decay; "sgd" is stochastic gradient descent with Nesterov momentum. Of the
-    cycles "onecycle" rises and falls as a cosine does and ends at nothing; "triangle" goes straight up from a fifth of
-    the rate in the first 23 % of the steps, and straight down to nothing.
+        recipe = Recipe(epochs=10, optimizer="sgd", lr=0.1, weight_decay=5e-4, crop=4, flip=True)
+
+    Args:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        lr: Learning rate: the peak of the schedule.
+        schedule: "onecycle" rises and falls along a cosine, from `lr` / 25 and to almost 0 (Smith & Topin,
+            arXiv:1708.07120). "triangle" rises in a line from `lr` / 5 for 23 % of the steps and falls in a line to
+            almost 0. "constant" stays at `lr`.
+        weight_decay: Decoupled with "adam", an L2 penalty with "sgd".
+        shift: Augmentation: shift each image at random by up to this many pixels; black comes in.
+        label_smoothing: Share of each label that is spread evenly over all classes.
+        optimizer: "adam", which is AdamW where there is weight decay, or "sgd", with Nesterov momentum 0.9.
+        crop: Augmentation: pad each image by this many mirrored pixels, then crop it at random.
+        flip: Augmentation: mirror each image left to right with probability 1/2.
+        layer_rates: With "sgd", use the learning rates of `layer_groups` and not one for all layers.
+        cutout: Augmentation: cover part of each image with a grey square of this many pixels a side.
+
+    Raises TypeError for a value of another type, and ValueError for one out of range.
     """
 
     epochs: int = 5
     batch_size: int = 128
-    lr: float = 5e-3  # the peak, for a one-cycle schedule (Smith & Topin, arXiv:1708.07120)
-    schedule: str = "onecycle"  # or "triangle", or "constant"
+    lr: float = 5e-3
+    schedule: Literal["onecycle", "triangle", "constant"] = "onecycle"
     weight_decay: float = 0.0
-    shift: int = 0  # augmentation: random shifts of up to so many pixels, black behind
+    shift: int = 0
     label_smoothing: float = 0.0
-    optimizer: str = "adam"  # or "sgd"
-    crop: int = 0  # augmentation: random crops of the image mirrored at its border by so many pixels
-    flip: bool = False  # augmentation: every other image mirrored, left to right
-    layer_rates: bool = False  # with "sgd": not one rate for all layers, but those of `layer_groups`
-    cutout: int = 0  # augmentation: a grey square of so many pixels on each image
+    optimizer: Literal["adam", "sgd"] = "adam"
+    crop: int = 0
+    flip: bool = False
+    layer_rates: bool = False
+    cutout: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
         for name, least in {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        kinds = {"schedule": ("onecycle", "triangle", "constant"), "optimizer": ("adam", "sgd")}
-        for name, known in kinds.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {getattr(self, name)!r}")
         if self.layer_rates and self.optimizer != "sgd":
             raise ValueError(f"layer_rates are for optimizer='sgd'; {self.optimizer!r} scales each step by itself")
 
     def augmentation(self) -> Augment | None:
+        """The augmentations of this recipe as one, or None where it has none."""
         steps: list[Augment] = [RandomShift(self.shift)] if self.shift else []
         steps += [RandomCrop(self.crop)] if self.crop else []
         steps += [RandomHorizontalFlip()] if self.flip else []
@@ -57,6 +70,7 @@ class Recipe:
         return Compose(tuple(steps)) if len(steps) > 1 else next(iter(steps), None)
 
     def optimizer_of(self, model: Module) -> Optimizer:
+        """The optimiser, for the parameters of `model`. With `layer_rates` it freezes some, see `layer_groups`."""
         if self.optimizer == "sgd":
             groups = layer_groups(model, self.lr, self.weight_decay) if self.layer_rates else model.parameters()
             return SGD(groups, self.lr, momentum=0.9, weight_decay=self.weight_decay, nesterov=True)
@@ -65,7 +79,7 @@ class Recipe:
         return Adam(model.parameters(), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
-        """The schedule over `steps` optimiser steps, the whole training."""
+        """The schedule of the learning rate for a training of `steps` optimiser steps; None where it is constant."""
         if self.schedule == "constant":
             return None
         shape: dict[str, Any] = {"cycle_momentum": self.optimizer != "sgd"}  # which keeps its 0.9
@@ -75,15 +89,21 @@ class Recipe:
 
 
 NORM_BIASES, HEAD = 64, 1 / 81
-"""How many times the rate of the filters the biases of normalisations take, and the last linear layer."""
+"""The learning rates of the biases of normalisations and of the last linear layer, as multiples of the filters'."""
 
 
 def layer_groups(model: Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for SGD, for networks of convolutions, normalisations and one linear layer at the end.
+    """Parameter groups for SGD, for a net of convolutions, normalisations and one linear layer at the end.
 
-    The biases of normalisations learn faster, for their gradients are small. Their scales are frozen here: the filters
-    behind them scale as well. The last layer learns slower, as one would whose logits are divided by 9. Each step takes
-    the same share, lr * weight_decay, off the parameters of every group. From Jordan, arXiv:2404.00498.
+    The biases of normalisations learn 64 times as fast, because their gradients are small. The scales of normalisations
+    are frozen here, because the filters behind them scale as well. The last layer learns at 1/81 of the rate, which is
+    what dividing its logits by 9 would do. Every group decays by the same share per step, lr * weight_decay. From
+    Jordan, arXiv:2404.00498.
+
+    Args:
+        model: The net. Its scales get `requires_grad` False.
+        lr: Learning rate of the first group: all other parameters.
+        weight_decay: Weight decay of the first group.
     """
     norms = [module for module in model.modules() if isinstance(module, BatchNorm1d | BatchNorm2d)]
     linear = [module for module in model.modules() if isinstance(module, Linear)][-1:]
@@ -113,7 +133,7 @@ CIFAR = Recipe(
     flip=True,
     layer_rates=True,
 )
-"""For two CPU cores, an hour."""
+"""One hour on two CPU cores."""
 
 RECIPES = {
     "default": Recipe(),
@@ -123,11 +143,15 @@ RECIPES = {
     "cifar": CIFAR,
     "cifar-full": replace(CIFAR, epochs=60, cutout=8),  # for a GPU
 }
+"""The recipes that `tinyconv train --recipe` knows, by name."""
 
 USUAL = {("cifarnet", "cifar10"): "cifar", ("lenet5", "cifar10"): "cifar-lenet"}
-"""Which recipe trains a model on a dataset, where none is chosen and "default" is not meant for it."""
+"""The recipe for a model and a dataset that "default" is not meant for."""
 
 
 def usual_recipe(model: str, data: str) -> str:
-    """The name of the recipe that trains `model` on `data` where none is chosen."""
+    """The name of the recipe that `tinyconv train` uses for the model and the dataset of these names.
+
+    usual_recipe("cifarnet", "cifar10")  # "cifar"
+    """
     return USUAL.get((model, data), "default")

@@ -1,4 +1,4 @@
-"""A training from its description: what `tinyconv train` runs, and what a checkpoint brings back."""
+"""A training built from its description: what `tinyconv train` runs, and what a checkpoint brings back."""
 
 from __future__ import annotations
 
@@ -17,26 +17,46 @@ from tinyconv.train.loop import Trainer
 from tinyconv.train.recipes import Recipe
 
 WHITENED = 5000
-"""Images that the first layer of a CifarNet is made of: half a million patches for twelve directions."""
+"""Images from which the first layer of a CifarNet is made: half a million patches for twelve directions."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A run, built: its model and the trainer that trains it, in tiles (`nn.DataParallel`)."""
+    """A training that `start` or `resume` has built.
+
+    `run` describes it, `model` is what is trained, and `trainer` trains it, in tiles (`nn.DataParallel`).
+    """
 
     run: Run
     model: Module
     trainer: Trainer
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write a checkpoint from which `resume` continues bit for bit."""
+        """Write a checkpoint from which `resume` continues bit for bit, and return its path.
+
+        Raises CheckpointError where it cannot be written.
+        """
         return checkpoint.save(path, self.run, self.model, self.trainer.optimizer, self.trainer.state_dict())
 
 
 def start(
     run: Run, *, root: str | PathLike[str] | None = None, offline: bool = False, device: str | None = None
 ) -> Session:
-    """Build a run at its beginning: the seed gives the weights, the order of the examples and their augmentation."""
+    """Build a training at its beginning. The seed decides the weights, the order of the images and their augmentation.
+
+        session = start(new_run("lenet5", "synthetic", 0, RECIPES["default"]))
+        for report in session.trainer.run():
+            print(report)
+
+    Args:
+        run: What to train, on what, and how: see `new_run`.
+        root: Folder with the data files; unless given, the usual places (see `tinyconv.data.sources`).
+        offline: Never use the network.
+        device: "cpu", "cuda" or "cuda:N"; the default device unless given.
+
+    Raises DataError where the dataset cannot be had, DeviceError where the device is missing, and ValueError or
+    TypeError for a model, an option or a recipe that is unknown.
+    """
     recipe = Recipe(**run.recipe)
     train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
     manual_seed(run.seed)
@@ -61,14 +81,24 @@ def resume(
     offline: bool = False,
     device: str | None = None,
 ) -> Session:
-    """Build the run that a checkpoint is of, where the checkpoint left it."""
+    """Build the training that the checkpoint at `path` describes, at the step where it was saved.
+
+    Args:
+        path: The checkpoint: a file of `Session.save`.
+        root: Folder with the data files; unless given, the usual places (see `tinyconv.data.sources`).
+        offline: Never use the network.
+        device: "cpu", "cuda" or "cuda:N", which need not be the one before; the default device unless given.
+
+    Raises CheckpointError where the file is missing, damaged or of another model; DataError and DeviceError like
+    `start`.
+    """
     found = checkpoint.load(path)
     try:
         session = start(found.run, root=root, offline=offline, device=device)
         session.model.load_state_dict(found.model_state)
         session.trainer.optimizer.load_state_dict(found.optimizer_state)
         session.trainer.load_state_dict(found.trainer)
-    except DataError:  # the dataset is not to be had, which is not the checkpoint's fault
+    except DataError:  # the dataset cannot be had, which is not the checkpoint's fault
         raise
     except checkpoint.NONSENSE as error:
         raise CheckpointError(f"{path}: its training cannot be continued: {checkpoint.reason(error)}") from error
@@ -76,9 +106,18 @@ def resume(
 
 
 def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: object) -> Run:
-    """The description of a run, with every field of its recipe.
+    """The description of a training, for `start`. The model is fitted to the images and classes of the dataset.
 
-    The model is made to fit the dataset's images and classes, as far as the `options` leave it open.
+        new_run("lenet5", "cifar10", 0, Recipe()).options  # {"in_channels": 3, "size": 32}
+
+    Args:
+        model: A name of `models.MODELS`.
+        data: The name of a dataset, or "synthetic".
+        seed: Decides the weights, the order of the images and their augmentation.
+        recipe: How to train.
+        options: Options of the model. They win over what fits the dataset.
+
+    Raises ValueError for an unknown model, and DataError for an unknown dataset.
     """
     kind = describe(data)
     fitting = models.options_for(model, kind.images.shape[1:], len(kind.classes))
