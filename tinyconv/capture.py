@@ -1,7 +1,7 @@
-"""capture: a training step that runs its Python once and is then replayed by the GPU alone.
+"""capture: a training step whose Python runs three times, and which the GPU then replays alone.
 
-A small net on a large GPU waits for Python: each of its kernels runs for some microseconds and takes longer to launch.
-A CUDA graph is the list of a step's kernels with their arguments, launched at once.
+A small net on a large GPU waits for Python: a kernel takes some microseconds to run, and longer to launch. A CUDA graph
+is the list of a step's kernels with their arguments, launched all at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import update_wrapper
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,15 +18,19 @@ from tinyconv.errors import CaptureError, TinyconvError
 from tinyconv.shapes import product
 from tinyconv.tensor.tensor import Tensor, wrap
 
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
 SMALL = 1 << 16
-"""Bytes: what a step takes from the host up to this size goes over in one transfer."""
+"""Bytes of the one transfer in which the small arrays that a step takes from the host go to the device."""
 ALIGNED = 256
-"""Bytes: where the parts of that transfer may begin."""
+"""Bytes: the parts of that transfer begin at multiples of this."""
 
 
-def capture(step: Callable[..., Any], device: str | None = None) -> Callable[..., Any]:
-    """`step`, recorded into a CUDA graph at its third call and replayed from then on. What is not on a GPU is called as
-    it is, every time, with the same results.
+def capture(step: Callable[Args, Result], device: str | None = None) -> Callable[Args, Result]:
+    """Record `step` into a CUDA graph at its third call, and replay the graph from then on.
+
+    A step that is not on a GPU is called every time, with the same results.
 
         @tc.capture
         def train_step(x, y):
@@ -37,34 +41,41 @@ def capture(step: Callable[..., Any], device: str | None = None) -> Callable[...
             scheduler.step()
             return loss
 
-    A replay runs the kernels that the step ran, on the memory they ran on, and of its Python only what this library
-    does on the host for every step: draw random numbers, count the optimiser's steps, move its schedule. Therefore
+    A replay runs the kernels that the recorded call ran, on the same memory. It repeats none of the step's Python,
+    except what this library does on the host at every step: it draws random numbers, counts the optimiser's steps and
+    moves the schedule. Therefore
 
-    - tensors that change are arguments, of the same shapes each time; other arguments never change;
-    - what the step finds elsewhere stays the same tensor: write to it, `x[...] = value`, rather than replace it;
-    - what it returns is a copy, the caller's to keep; each `grad` is overwritten by the next call;
-    - a print, a counter or an `if` in it runs at the first three calls only.
+    - give tensors that change as arguments, with the same shapes each time; other arguments must not change;
+    - keep the other tensors that the step uses: write into them, `x[...] = value`, and do not replace them;
+    - the tensors that the step returns are copies, which you may keep; the next call overwrites each `grad`;
+    - a print, a counter or an `if` in the step runs at the first three calls only.
 
-    `device` says where the step runs; unless given, where the tensors are that it takes or returns.
+    Args:
+        step: A function. Its arguments and its result may hold tensors in nested tuples, lists and dicts.
+        device: Where the step runs; unless given, where the tensors are that its first call takes or returns.
 
-    CaptureError says why not, where the step reads a value of the device on the host (`loss.item()`, `if loss > 1`, a
-    tensor printed), brings values of its own from there, needs a kernel that cannot be captured, or is called with
-    other shapes. The call that could not be captured has changed no tensor, but is counted by optimiser and schedule.
+    Returns a function that is called like `step`. It raises CaptureError, with the reason, where the step reads a value
+    from the device (`loss.item()`, `if loss > 1`, printing a tensor), copies data from the host to it, needs a kernel
+    that cannot be captured, takes an argument that requires grad, or is called with other shapes. A call that could not
+    be recorded has changed no tensor, but the optimiser and the schedule have counted it.
     """
     return update_wrapper(_Captured(step, device), step)
 
 
-class _Captured:
-    """What `capture` returns: the first call finds the device, the second is the first on the stream and in the memory
-    of the graph, so that the third, which records it, finds kernels compiled and memory at hand."""
+class _Captured(Generic[Args, Result]):
+    """What `capture` returns.
 
-    def __init__(self, step: Callable[..., Any], device: str | None) -> None:
+    The first call finds the device. The second runs on the stream and in the memory of the graph, so that the third,
+    which is recorded, finds its kernels compiled and its memory allocated.
+    """
+
+    def __init__(self, step: Callable[Args, Result], device: str | None) -> None:
         self.step = step
         self.device = None if device is None else device_name(device)
         self.graph: _Graph | None = None
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        if captured_step.get() is not None:  # inside another captured step, and a part of it
+    def __call__(self, *args: Args.args, **options: Args.kwargs) -> Result:
+        if captured_step.get() is not None:  # this call is part of another captured step
             return self.step(*args, **options)
         if self.graph is not None:
             return self.graph(args, options)
@@ -80,7 +91,7 @@ class _Captured:
 
 
 class _Graph:
-    """A step's CUDA graph, with the stream it runs on, the memory its arrays are in, and what it takes and returns."""
+    """A step's CUDA graph, with its stream, the memory of its arrays, and the tensors that it takes and returns."""
 
     def __init__(self, step: Callable[..., Any], device: str) -> None:
         self.step = step
@@ -89,8 +100,8 @@ class _Graph:
         with self.place:
             self.stream = self.cupy.cuda.Stream(non_blocking=True)
             self.asked, self.done = (self.cupy.cuda.Event(disable_timing=True) for _ in range(2))
-            # Memory that nobody else is given: a replay writes to where the captured call did, long after the arrays
-            # of that call are gone.
+            # Nobody else may get this memory: a replay writes where the recorded call did, long after the arrays of
+            # that call are gone.
             self.pool = self.cupy.cuda.MemoryPool()
         self.warm = False
         self.graph: Any = None
@@ -115,7 +126,7 @@ class _Graph:
 
     @contextmanager
     def _in_order(self) -> Iterator[None]:
-        """What is done inside comes after what the caller has asked for, and before what it asks for next."""
+        """Run the block's work on the stream, after the caller's work so far and before its next."""
         with self.place:
             callers = self.cupy.cuda.get_current_stream()
             self.stream.wait_event(callers.record(self.asked))
@@ -126,7 +137,7 @@ class _Graph:
                 callers.wait_event(self.stream.record(self.done))
 
     def _capture(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """Record the step, of copies of its arguments; nothing of it is executed."""
+        """Record the step, on copies of its arguments. None of its kernels runs."""
         for tensor in _tensors((args, options)):
             if tensor.requires_grad:
                 raise CaptureError(
@@ -148,19 +159,19 @@ class _Graph:
             except Exception as error:
                 self._give_up()
                 raise CaptureError(
-                    f"capture: the step does what cannot be recorded: {type(error).__name__}: {error}"
+                    f"capture: the step does something that cannot be recorded: {type(error).__name__}: {error}"
                 ) from error
             finally:
                 captured_step.reset(token)
 
     def _give_up(self) -> None:
-        # CUDA may have ended the capture already, and says so; the error that is on its way says more.
+        # CUDA may have ended the capture already and raise an error here; the error on its way says more.
         with suppress(Exception):
             self.stream.end_capture()
 
 
 class Recorder:
-    """What a captured step takes from the host: how to ask for it again, and where it goes on the device."""
+    """What a captured step takes from the host: functions that make it anew, and where it goes on the device."""
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
@@ -170,9 +181,11 @@ class Recorder:
         self.large: list[tuple[Any, Any]] = []
 
     def each_step(self, function: Callable[[], None]) -> None:
+        """Call `function` before each replay."""
         self.actions.append(function)
 
     def staged(self, xp: Any, values: Callable[[], Any]) -> Array:
+        """The array `values()` on the device, made anew before each replay. CaptureError if its shape changes."""
         first = np.asarray(values())
         host, device = self._room(first.shape, first.dtype)
         host[...] = first
@@ -181,8 +194,8 @@ class Recorder:
             new = np.asarray(values())
             if new.shape != host.shape:
                 raise CaptureError(
-                    f"capture: the step was recorded with an array of {host.shape} from the host, and is now to take "
-                    f"one of {new.shape}; shapes cannot change: is this the last batch, a smaller one? drop_last=True"
+                    f"capture: the step was recorded with an array of {host.shape} from the host, and now takes one of "
+                    f"{new.shape}; shapes cannot change: is this the last batch, a smaller one? drop_last=True"
                 )
             host[...] = new
 
@@ -190,12 +203,12 @@ class Recorder:
         return device
 
     def renew(self) -> None:
-        """Ask for everything again, in the order of the step."""
+        """Make everything anew, in the order of the step."""
         for action in self.actions:
             action()
 
     def send(self) -> None:
-        """Copy it to the device."""
+        """Copy what was made anew to the device."""
         if self.used:
             host, device = self.small
             device[: self.used].set(host[: self.used])
@@ -227,7 +240,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest with `function` of each tensor in its place."""
+    """The same nested value, with `function(tensor)` in the place of each tensor."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
@@ -239,7 +252,7 @@ def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _check_alike(recorded: Any, given: Any) -> None:
-    """CaptureError unless the arguments are those that were recorded, but for the values of tensors."""
+    """Raise CaptureError unless the arguments are those that were recorded; only values in tensors may differ."""
     before, now = _mapped(recorded, _outline), _mapped(given, _outline)
     if before != now:
         raise CaptureError(
@@ -249,7 +262,7 @@ def _check_alike(recorded: Any, given: Any) -> None:
 
 
 class _Outline(str):
-    """A tensor in a message: it compares by what it says."""
+    """The dtype, shape and device of a tensor, as a text that a message shows without quotes."""
 
     def __repr__(self) -> str:
         return str(self)

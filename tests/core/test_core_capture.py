@@ -183,7 +183,7 @@ def test_a_product_by_another_library_is_refused(cuda):
     run, weight = tc.capture(lambda x: x.flatten(1) @ weight), tc.ones(64, 2, device=cuda)
     x = batch(0, device=cuda)[0]
     run(x), run(x)
-    with pytest.raises(tc.CaptureError, match="the step does what cannot be recorded: NotImplementedError"):
+    with pytest.raises(tc.CaptureError, match="the step does something that cannot be recorded: NotImplementedError"):
         run(x)
 
 
