@@ -1,1 +1,1 @@
-"""The machine: the user's line, files, the environment, threads."""
+"""The machine: the line of the user's program, files, the environment, and threads."""

@@ -1,4 +1,4 @@
-"""What a program runs on: for `tinyconv doctor`, and for the records of benchmarks."""
+"""What a program runs on, for `tinyconv doctor` and the records of benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinyconv.arrays.backend import cuda_version, cupy_backend, device_name
 
 
 def environment() -> dict[str, Any]:
-    """Versions, processor, cores this process may use, BLAS libraries with their threads, and GPUs."""
+    """Versions, the processor, the cores this process may use, BLAS libraries with their threads, and GPUs."""
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -29,12 +29,12 @@ def environment() -> dict[str, Any]:
 
 
 def stamp() -> dict[str, Any]:
-    """What every record carries: the day, the code, and what it ran on."""
+    """What every record begins with: the date, the commit, and the environment."""
     return {"date": time.strftime("%Y-%m-%d"), "commit": commit(), "environment": environment()}
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
@@ -44,16 +44,16 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many processor cores this process may use: those it is bound to, and no more than a container's limit."""
+    """The number of cores this process may use: those it is bound to, but no more than the limit of a container."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = cpu_limit(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
     return bound if limit >= bound else max(1, round(limit))
 
 
 def cpu_limit(root: Path, membership: Path) -> float:
-    """The processors' worth of time that control groups leave to this process; infinity where there is no limit.
+    """The number of processors whose time control groups of Linux leave to this process; infinity without a limit.
 
-    Linux's, in version 2 (cpu.max, of this group and those above it) and version 1 (cpu.cfs_quota_us).
+    Reads version 2 (cpu.max of this group and of those above it) and version 1 (cpu.cfs_quota_us).
     """
     limits = [inf]
     try:
@@ -76,7 +76,7 @@ def _limits_of(folder: Path) -> list[float]:
             if period_file is not None:
                 words += (folder / period_file).read_text(encoding="ascii").split()
             quota, period = float(words[0]), float(words[1])
-        except (OSError, ValueError, IndexError):  # not there, or "max"
+        except (OSError, ValueError, IndexError):  # there is no such file, or it says "max"
             continue
         if quota > 0 and period > 0:
             found.append(quota / period)
@@ -84,7 +84,7 @@ def _limits_of(folder: Path) -> list[float]:
 
 
 def blas() -> list[str]:
-    """The BLAS libraries that are loaded; empty without threadpoolctl, which finds them."""
+    """The BLAS libraries that are loaded. They are found with threadpoolctl; without it the list is empty."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
@@ -102,14 +102,16 @@ def gpu() -> str:
         cupy = cupy_backend().xp
         count = cupy.cuda.runtime.getDeviceCount()
         names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-    except Exception as error:  # whatever is wrong with a driver is what we are here to say
+    except Exception as error:  # a broken driver may raise anything, and this is the place to say what
         return f"none: {str(error).splitlines()[0]}"
     return f"CuPy {cupy.__version__}: {', '.join(names)}"
 
 
 def device_details(device: str) -> dict[str, Any]:
-    """What records say of the device they are of: its name, and of a GPU its memory, its compute capability, the
-    driver, and the versions of CuPy and CUDA. DeviceError where there is no such device."""
+    """A device, for a record: its name; for a GPU also its memory, compute capability, driver, CuPy and CUDA.
+
+    Raises DeviceError where there is no such device.
+    """
     place = device_name(device)
     if place == "cpu":
         return {"name": processor()}
@@ -127,7 +129,7 @@ def device_details(device: str) -> dict[str, Any]:
 
 
 def driver(path: Path) -> str:
-    """The version of NVIDIA's driver, as its kernel module tells it; "unknown" where it does not."""
+    """The version of NVIDIA's driver, from the file of its kernel module, or "unknown"."""
     try:
         found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", path.read_text(encoding="utf-8"))
     except OSError:
@@ -136,8 +138,8 @@ def driver(path: Path) -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout this runs from, with a + where files differ from it; "unknown" outside of one."""
-    import subprocess  # here, and below: each takes as long to import as all of the ops
+    """The commit of the checkout this runs from, with a + where files differ from it; "unknown" without one."""
+    import subprocess  # here, as the import below: each takes as long as importing all of the ops
 
     describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:

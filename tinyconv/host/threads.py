@@ -1,6 +1,6 @@
-"""How many threads this library works with, and a loop over them.
+"""The number of threads that this library uses, and a loop that they share.
 
-One number governs everything here, and BLAS follows it: where our own threads work, each product is one thread's.
+One number governs our own threads and BLAS. While our threads run, BLAS computes each product with one thread.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ _chosen: int | None = None  # by set_num_threads
 
 
 def get_num_threads() -> int:
-    """How many threads are used: what `set_num_threads` said; else the first of TINYCONV_NUM_THREADS, OMP_NUM_THREADS,
-    OPENBLAS_NUM_THREADS and MKL_NUM_THREADS that is set; else as many as there are cores this process may use, of which
-    a container's limit may leave few."""
+    """The number of CPU threads in use. Like `torch.get_num_threads`.
+
+    It is the number that `set_num_threads` was given; else that of the first of TINYCONV_NUM_THREADS, OMP_NUM_THREADS,
+    OPENBLAS_NUM_THREADS and MKL_NUM_THREADS that is set; else the number of cores that this process may use, which the
+    limit of a container may reduce.
+    """
     return _default() if _chosen is None else _chosen
 
 
@@ -40,7 +43,12 @@ def _default() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use `n` threads from now on, here and, if threadpoolctl is installed, in BLAS."""
+    """Use `n` CPU threads from now on, here and, where threadpoolctl is installed, in BLAS.
+
+        tc.set_num_threads(1)
+
+    Raises ValueError unless `n` is an int of at least 1. Like `torch.set_num_threads`.
+    """
     global _chosen
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"set_num_threads: expected a number of threads, at least 1, got {n!r}")
@@ -51,7 +59,7 @@ def set_num_threads(n: int) -> None:
 
 @cache
 def _blas() -> list[Any]:
-    """The BLAS libraries that are loaded; none without threadpoolctl, which finds them."""
+    """The BLAS libraries that are loaded. They are found with threadpoolctl; without it there are none."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
@@ -60,7 +68,7 @@ def _blas() -> list[Any]:
 
 
 class _Team:
-    """The threads that help the one that calls. They wait for work for as long as the process lives."""
+    """Threads that help the calling thread. They live, and wait for work, as long as the process does."""
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[tuple[Context, Callable[[], None]]] = SimpleQueue()
@@ -68,7 +76,7 @@ class _Team:
         self.lock = Lock()
 
     def call(self, count: int, work: Callable[[], None]) -> None:
-        """Let `count` of them work, each in a copy of the caller's context, when they come to it."""
+        """Let `count` of them do `work`, each in a copy of the caller's context, as soon as they are free."""
         while self.size < count:
             with self.lock:
                 if self.size < count:
@@ -81,11 +89,11 @@ class _Team:
         while True:
             context, work = self.queue.get()
             context.run(work)
-            del context, work  # what they hold is to be freed now, not at the next call
+            del context, work  # so that what they hold is freed now and not at the next call
 
 
 class _BlasAlone:
-    """A block in which BLAS uses one thread, until all that are inside have left."""
+    """A `with` block in which BLAS uses one thread, until all threads that are inside have left."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -113,17 +121,17 @@ _here = local()  # .inside: this thread is in a parallel loop already
 
 
 def parallel(function: Callable[[int], Result], n: int, threads: int | None = None) -> list[Result]:
-    """[function(0), ..., function(n - 1)], by up to `threads` threads, of which the caller is one.
+    """[function(0), ..., function(n - 1)], computed by up to `threads` threads; the caller is one of them.
 
-    Which thread takes which number is a matter of chance; the results are in order. The first error, by number, is
-    raised when all have stopped. Inside another parallel loop, and where one thread is all there is, it is a plain one.
+    Chance decides which thread takes which number; the results are in order. When all threads have stopped, the error
+    with the smallest number is raised. Inside another parallel loop, and with one thread, this is a plain loop.
     """
     count = min(get_num_threads() if threads is None else threads, n)
     if count <= 1 or getattr(_here, "inside", False):
         return [function(i) for i in range(n)]
     pending, results = deque(range(n)), [None] * n
     errors: dict[int, BaseException] = {}
-    left: SimpleQueue[int] = SimpleQueue()  # the numbers done; not the threads done, of which some may come too late
+    left: SimpleQueue[int] = SimpleQueue()  # the numbers done, not the threads: some may come when all is done
 
     def work() -> None:
         _here.inside = True
@@ -143,7 +151,7 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
         finally:
             _here.inside = False
 
-    with _blas_alone:  # two threads that share cores wait for each other
+    with _blas_alone:  # else threads of ours and of BLAS would wait for each other
         _team.call(count - 1, work)
         work()
         for _ in range(n):
@@ -154,18 +162,18 @@ def parallel(function: Callable[[int], Result], n: int, threads: int | None = No
 
 
 WORTH_A_THREAD = 100.0
-"""Microseconds of one core: waking a thread takes half of that."""
+"""Microseconds of work on one core that pay for a thread: to wake it takes half of that."""
 
 
 def threads_for(work: float) -> int:
-    """How many threads are worth their waking for work that takes one core so many microseconds: one inside a loop."""
+    """The number of threads for work that takes one core `work` microseconds; 1 inside a parallel loop."""
     if getattr(_here, "inside", False):
         return 1
     return max(1, min(get_num_threads(), int(work / WORTH_A_THREAD)))
 
 
 def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
-    """function(first, last) for parts of range(n), one for each of `threads_for(work)`."""
+    """Call function(first, last) on parts of range(n), one part for each of `threads_for(work)` threads."""
     parts = min(threads_for(work), n)
     if parts <= 1:
         function(0, n)
@@ -179,8 +187,11 @@ def blas_alone() -> AbstractContextManager[None]:
 
 
 def free_threads() -> int:
-    """How many threads a function of a compiled library may use: one inside a parallel loop, whose threads are all
-    there are; and in a forked child, where a library believes its parent's threads to be there and waits for them."""
+    """The number of threads that a compiled function may use.
+
+    It is 1 inside a parallel loop, whose threads are all there are, and in a forked child, where a library would wait
+    for threads that only its parent has.
+    """
     return 1 if _forked or getattr(_here, "inside", False) else get_num_threads()
 
 
