@@ -64,10 +64,11 @@ def shown(op: Any, pair: Any) -> str:
 
 def place_of(pair: Any) -> str:
     """Where the backward of an op or of a variant is to be read: `tinyconv/ops/conv.py:97`."""
-    backward = unwrap(unwrap(pair).backward)
+    pair = unwrap(pair)
+    backward = unwrap(getattr(pair, "backward", pair))  # an op of the user's may lack one
     code = getattr(backward, "__code__", None)
-    if code is None:  # compiled, or a callable object
-        return f"{type(backward).__module__}.{type(backward).__qualname__}"
+    if code is None:  # compiled, or an object that can be called
+        return f"{pair.__module__}.{getattr(pair, '__qualname__', type(pair).__qualname__)}"
     for root in (_ROOT, os.getcwd()):
         if code.co_filename.startswith(root + os.sep):
             return f"{Path(code.co_filename).relative_to(root).as_posix()}:{code.co_firstlineno}"
