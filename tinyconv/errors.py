@@ -1,8 +1,8 @@
 """The errors tinyconv raises on bad input.
 
 Each says what was given, what was needed and the likely fix, and each is also the built-in error a NumPy or PyTorch
-user would catch (`ShapeError` is a `ValueError`, and so on). On its way out of a model an error collects the path of
-the layer it came from, outermost last: `features.0.conv`.
+user would catch (`ShapeError` is a `ValueError`, and so on). On its way out of a model an error gets the path of the
+layer that it came from: `features.0.conv`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class TinyconvError(Exception):
-    """Base of every error raised on purpose; `except tinyconv.TinyconvError` catches them all and nothing else."""
+    """Base of every error that is raised on purpose; `except tinyconv.TinyconvError` catches these and no others."""
 
     layer: str = ""  # dotted path of the module whose forward raised, filled in as the error leaves each module
     kind: str = ""  # repr of that innermost module

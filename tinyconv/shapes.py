@@ -18,7 +18,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
     """`3` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
-    if type(value) is int and value >= minimum:  # the two usual ways, on the way of every convolution
+    if type(value) is int and value >= minimum:  # the two usual ways, fast: every convolution comes here
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= minimum:
         return value
@@ -120,7 +120,7 @@ def flattened(shape: Shape, start_dim: int, end_dim: int) -> Shape:
 
 
 def expanded(shape: Shape, to: Sequence[int]) -> Shape:
-    """`to` with the sizes for its -1, if an array of `shape` can be repeated to it without copying."""
+    """`to` with its -1 filled in; ShapeError unless an array of `shape` can be repeated to it without copying."""
     lead = len(to) - len(shape)
     sizes = tuple(shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(to))
     fits = lead >= 0 and min(sizes, default=0) >= 0
@@ -142,19 +142,19 @@ def split_sizes(total: int, sizes: int | Sequence[int], axis: int) -> list[int]:
 
 
 def axes_or_none(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...] | None:
-    """What NumPy's reductions take; a 0-d tensor has no axis there, and one, as in torch, in `dim`."""
+    """The `axis` of NumPy's reductions. A 0-d tensor has no axis there; `dim` counts one, as in torch."""
     axes = axes_of(dim, ndim, what)
     return axes if dim is not None and ndim else None
 
 
 def check_not_empty(what: str, shape: Shape, dim: int | Sequence[int] | None) -> None:
-    """ShapeError where a choice is to be made along an axis of size 0."""
+    """Raise ShapeError if a choice is to be made along an axis of size 0."""
     if shape and any(shape[axis] == 0 for axis in axes_of(dim, len(shape), what)):
         raise ShapeError(f"{what}: a tensor of shape {shape} has nothing to choose from along dim {dim}")
 
 
 def check_broadcast(what: str, *operands: object) -> None:
-    """ShapeError where these operands do not broadcast; one without a shape is a number."""
+    """Raise ShapeError if these operands do not broadcast; an operand without a shape is a number."""
     known: list[Shape] = [getattr(operand, "shape", ()) for operand in operands]
     sizes = [1] * max(map(len, known))
     for shape in known:

@@ -11,9 +11,9 @@ pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and no
 
 from tinyconv.fast.cuda import build, product
 
-SOURCES = sorted(path.name for path in build.files(build.__package__).iterdir() if path.name.endswith(".cu"))
+SOURCES = sorted(path.name for path in build.FOLDER.glob("*.cu"))
 PRODUCTS = {"conv.cu": (get_args(product.After), (1, product.STEP)), "linear.cu": (("NOTHING", "RELU"), (1,))}
-"""What may come after them, and channels that are not whole steps and that are."""
+"""What may follow their products, and channels that are no whole steps, and that are."""
 CHOICES = [(name, {}) for name in SOURCES if name not in PRODUCTS] + [
     (name, tile.names(after, channels))
     for name, choices in PRODUCTS.items()

@@ -3,7 +3,9 @@
 tests/ops holds them to the same argument spaces as the readable ops; here are the sizes that those do not reach.
 """
 
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,11 +22,14 @@ pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and no
 
 from tinyconv import functional as F
 from tinyconv import nn, ops, variants
+from tinyconv.engine.variants import op_name
+from tinyconv.fast import cuda
 from tinyconv.fast.numpy import conv, dense, norm, pool
 from tinyconv.fast.numpy.layout import images, in_rows, rows
 from tinyconv.host import threads
 
 NEEDS = (True,) * 5
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -317,6 +322,31 @@ def test_a_class_derived_from_an_op_is_another_op():
     assert tc.apply(Mine, tc.zeros(2)).tolist() == [7.0, 7.0]
 
 
+# --- what they say --------------------------------------------------------------------------------------------------
+
+OPS = {op_name(op): op for op in vars(ops).values() if hasattr(op, "backward")}
+REGISTERED = [
+    (OPS[name], kind, variant.pair)
+    for name, kinds in variants._table.items()
+    for kind, rows in kinds.items()
+    for variant in rows
+    if name in OPS and variant.pair is not OPS[name] and kind != "cuda"
+]
+PAIRS = REGISTERED + [(op, "cuda", pair) for op, pair, _ in cuda.PAIRS]  # registered when CuPy is named
+
+
+@pytest.mark.parametrize(("op", "kind", "pair"), PAIRS, ids=lambda part: getattr(part, "__name__", part))
+def test_a_pair_names_the_op_that_it_must_equal(op, kind, pair):
+    """And the file of that op, and how nearly."""
+    place = Path(inspect.getsourcefile(op)).relative_to(Path(tc.__file__).parents[1]).as_posix()
+    named = rf"Must equal `ops\.{op.__name__}` \({re.escape(place)}\)[:,] [^.]*\bto (the bit|rounding)[.:]"
+    assert re.search(named, " ".join(pair.__doc__.split())), pair.__doc__
+
+
+def test_some_pairs_of_every_kind_are_asked():
+    assert {kind for _, kind, _ in PAIRS} >= {"loop", "tiled", "native", "cuda"}
+
+
 # --- with and without -----------------------------------------------------------------------------------------------
 
 QUESTION = """
@@ -346,6 +376,27 @@ def test_switched_off_in_the_environment():
     root = Path(tc.__file__).parents[1]
     assert answer(root, TINYCONV_FAST="1") == ["Conv2dReluMaxPool2d", "False", "True"]
     assert answer(root, TINYCONV_FAST="0") == ["MaxPool2d", "True", "False"]
+
+
+def test_the_cuda_pairs_wait_until_cupy_is_named():
+    code = """
+import sys
+import tinyconv as tc
+assert "tinyconv.fast.cuda" not in sys.modules
+assert "cuda" not in tc.variants.available("conv2d")
+import standin
+with standin.installed():
+    y = tc.nn.Conv2d(1, 2, 3).to("cuda")(tc.ones(1, 1, 5, 5, device="cuda"))
+    print(y.grad_fn.pair.__module__, tc.variants.available("sgd"), tc.variants.available("batch"))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(tc.__file__).parents[1]), str(TESTS)])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split(maxsplit=1) == ["tinyconv.fast.cuda.conv", "['cuda'] ['cuda']\n"]
 
 
 def test_deleted_it_is_not_missed(tmp_path):

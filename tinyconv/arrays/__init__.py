@@ -1,1 +1,1 @@
-"""What an array may be: NumPy's, CuPy's, one without elements (`meta`), or one whose uses are recorded (`boxed`)."""
+"""Kinds of arrays: NumPy's, CuPy's, those without elements (`meta`), and those whose uses are recorded (`boxed`)."""

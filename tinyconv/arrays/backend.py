@@ -1,14 +1,14 @@
 """Array libraries: NumPy on the CPU, CuPy on an NVIDIA GPU, and arrays that have nothing but a shape.
 
-Ops are written against `xp`, the library's namespace, so a new library needs nothing here but a `Backend`. Which one
-an op runs on is decided from the types of its arrays; CuPy is imported only when somebody names a CUDA device.
+Ops are written against `xp`, the library's namespace, so a new library needs nothing here but a `Backend`. The types of
+its arrays decide which one an op runs on; CuPy is imported only when somebody names a CUDA device.
 """
 
 from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeAlias
@@ -19,15 +19,15 @@ from tinyconv.arrays import meta
 from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError
 from tinyconv.shapes import Shape
 
-Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray: what the library is decides, not a type here
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, as the library has it
 
 
 captured_step: ContextVar[Any] = ContextVar("tinyconv_captured_step", default=None)
-"""The recorder of the step that is being captured (`tinyconv.capture`); None anywhere else."""
+"""The step that is being captured (`tinyconv.capture`); None anywhere else."""
 
 
 def refuse_in_capture(what: str, instead: str) -> None:
-    """CaptureError inside a step that is captured: its replays could not do `what`."""
+    """CaptureError inside a step that is being captured, for its replays could not do `what`."""
     if captured_step.get() is not None:
         raise CaptureError(f"capture: the step {what}, which a replay on the device cannot do; {instead}")
 
@@ -37,7 +37,7 @@ class Backend(ABC):
 
     name: str
     xp: Any
-    on_host: bool  # whether reading a value costs nothing: validators may then look at the data
+    on_host: bool  # whether reading a value costs no wait: validators may then look at the data
 
     @abstractmethod
     def owns(self, array: Any) -> bool:
@@ -64,7 +64,7 @@ class Backend(ABC):
         """Wait until everything asked of `device` is done (for timing)."""
 
     def out_of_memory(self, what: str, error: MemoryError) -> None:
-        """Raise what there is more to say of `what` (an op's name) having found no memory; return if there is not."""
+        """Raise an error that says more, if more is known; `what` is the name of the op that found no memory."""
         return
 
 
@@ -93,9 +93,9 @@ class NumpyBackend(Backend):
 
 
 class CupyBackend(Backend):
-    """CuPy works on the device that is current in a thread, so that of the arrays is made current before they are used.
+    """CuPy works on a thread's current device, so the device of the arrays is made current before they are used.
 
-    `backend_of` does it: who asks it what library to use may use it at once.
+    `backend_of` does that: the library that it names may be used at once.
     """
 
     name = "cupy"
@@ -193,7 +193,7 @@ class CupyBackend(Backend):
 
 
 def cuda_version(number: int) -> str:
-    """CUDA's number of a version, as people write it: 12040 is 12.4."""
+    """A version in CUDA's numbering, as people write it: 12040 is 12.4."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
@@ -227,20 +227,25 @@ class MetaBackend(Backend):
 NUMPY = NumpyBackend()
 META = MetaBackend()
 _cupy: CupyBackend | None = None
+when_cupy_is_named: list[Callable[[], None]] = []
+"""Functions to call before anything runs on CuPy for the first time: what is written for it is imported there."""
 
 
 def cupy_backend() -> CupyBackend:
     """The CuPy backend, imported at the first call; DeviceError where there is no CuPy."""
     global _cupy
     if _cupy is None:
-        _cupy = CupyBackend()
+        backend = CupyBackend()
+        for prepare in when_cupy_is_named:
+            prepare()
+        _cupy = backend
     return _cupy
 
 
 def backend_of(*arrays: Any) -> Backend:
-    """The one backend that all `arrays` belong to. Python numbers and None belong to any; with nothing else, NumPy.
+    """The one backend that all `arrays` belong to. Python numbers and None belong to any; NumPy if there is nothing else.
 
-    A mixture raises DeviceError. With CuPy, the arrays' device is the current one from here on.
+    Raises DeviceError for a mixture. With CuPy, the arrays' device is the current one from here on.
     """
     found: Backend | None = None
     first: Any = None
@@ -270,7 +275,7 @@ def backend_of(*arrays: Any) -> Backend:
 
 
 def ready(array: Array) -> Array:
-    """The array, whose device is the current one from here on (see `backend_of`)."""
+    """The array itself; its device is the current one from here on (see `backend_of`)."""
     if type(array) is not np.ndarray:
         backend_of(array)
     return array
@@ -285,9 +290,9 @@ _joining: ContextVar[bool] = ContextVar("tinyconv_joining", default=False)
 
 @contextmanager
 def constants_join() -> Iterator[None]:
-    """Inside, arrays of the CPU may meet those without elements, of which the result has none either.
+    """Inside, arrays of the CPU may meet arrays without elements; the result has no elements either.
 
-    A model that is asked for its shapes alone may hold constants that are no buffers.
+    A model that is asked for its shapes alone may hold constants that are not buffers.
     """
     token = _joining.set(True)
     try:
@@ -300,10 +305,13 @@ _default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
 
 
 class device:
-    """In a `with` block, tensors and parameters are made on this device where no other is named.
+    """A `with` block in which tensors and parameters are made on this device where no other is named.
 
-    with tc.device("meta"):
-        model = models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
+    `name` is "cpu", "cuda" (the first GPU), "cuda:N", or "meta" for shapes without values. Like `torch.device`. Raises
+    DeviceError for another name; whether the device is there is found out when something is made on it.
+
+        with tc.device("meta"):
+            model = tc.models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
     """
 
     def __init__(self, name: str | device) -> None:

@@ -1,15 +1,15 @@
 """Boxed arrays: an op's own source, run on tensors.
 
 The gradient of a gradient needs a backward pass that is itself recorded. No op is written a second time for it: ops are
-written against `xp` and what arrays can do, and a `Boxed` can do the same, each time through `apply`. Given to
-`forward` and `backward` in place of arrays, with a `Library` in place of NumPy, it leaves the op's work on the tape.
+written against `xp` and what arrays can do, and a `Boxed` can do the same, each time through `apply`. Where `forward`
+and `backward` get boxed arrays, and a `Library` in place of NumPy, the op's work goes on the tape.
 
 Only floating-point arrays that an op is given, or makes of those, are boxed. Everything else stays an array: masks,
 indices, comparisons.
 
-Writing (`x[index] = v`, `x += v`, `add.at`) gives a boxed array another tensor, so that all who hold the array see it.
-Views write through to the array that they are of. A view whose array was written to otherwise since is refused: no
-tensor would tell what it shows.
+Writing (`x[index] = v`, `x += v`, `add.at`) gives a boxed array another tensor, so that everybody who holds the array
+sees it. A view writes through to its array. If the array was written to otherwise since the view was made, the view is
+refused: no tensor would tell what it shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tinyconv.shapes import axes_of, axis_of, product
 
 
 class Boxed:
-    """An array as an op sees it, of which every use is recorded."""
+    """An array as an op sees it; every use of it is recorded."""
 
     __slots__ = ("_base", "_seen", "_tensor", "_versions", "library")
     __hash__ = None  # type: ignore[assignment]
@@ -33,7 +33,7 @@ class Boxed:
         self, library: Library, tensor: Any, base: tuple[Boxed, Callable[[Any], None], Any] | None = None
     ) -> None:
         self.library, self._tensor = library, tensor
-        self._base = base  # of a view: of what, how to write to that, and the index that it was made by
+        self._base = base  # for a view: its array, how to write to that, and the index that made the view
         self._versions = 0  # how often it was written to
         self._seen = base[0]._versions if base else 0
 
@@ -44,7 +44,7 @@ class Boxed:
         return self._tensor
 
     def write(self, tensor: Any) -> None:
-        """Be this tensor from now on; and so be, in its place, what this is a view of."""
+        """Be this tensor from now on; a view writes it to its place in its array, too."""
         if self._base is not None:
             base, through, _ = self._base
             through(tensor)
@@ -53,14 +53,14 @@ class Boxed:
         self._versions += 1
 
     def _view(self, boxed: Any, back: Callable[[Any], Any]) -> Any:
-        """`boxed`, made of this by moving elements, as a view; `back` undoes the move."""
+        """`boxed`, made from this by moving elements, as a view; `back` undoes the move."""
         return Boxed(self.library, boxed.tensor, (self, lambda tensor: self.write(back(tensor)), None))
 
     def __array__(self, *args: Any, **options: Any) -> Any:
         raise self.library.unable("NumPy's own functions")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """`array * boxed`, and `array += boxed`, which gives the name another array; numpy.exp(boxed) too."""
+        """`array * boxed`, numpy.exp(boxed), and `array += boxed`, which gives the name another array."""
         if method != "__call__":
             raise self.library.unable(f"numpy.{ufunc.__name__}.{method}")
         if options.keys() - {"out"} or any(out is not inputs[0] for out in options.get("out", ())):
@@ -78,7 +78,7 @@ class Boxed:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Those of row-major memory, whatever the array has: `as_strided` is read this way."""
+        """The strides of row-major memory, whatever the array has: `as_strided` reads them so."""
         return tuple(product(self.shape[i + 1 :]) * self.itemsize for i in range(self.ndim))
 
     def __len__(self) -> int:
@@ -223,7 +223,7 @@ class Boxed:
         return Boxed(self.library, found.tensor, (self, write, index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        # `x[index] += v` is x[index], += v on that view, which writes through, and then this.
+        # `x[index] += v` takes the view x[index], adds v to it, which writes through, and then calls this.
         base = value._base if isinstance(value, Boxed) else None
         if base is None or base[0] is not self or base[2] is not index or value._seen != self._versions:
             self._put(index, value)
@@ -278,7 +278,7 @@ class Library:
     add = property(lambda self: _Add(self))
 
     def __getattr__(self, name: str) -> Any:
-        """A function of `xp`: recorded if it is elementwise; constant; or not to be had for boxed arrays."""
+        """A function of `xp`: recorded if elementwise, called on the arrays if its result is constant, else refused."""
         found = getattr(self.xp, name)
         if not callable(found) or isinstance(found, type):  # inf, float32
             return found
@@ -300,8 +300,8 @@ class Library:
 
     def unable(self, what: str) -> GraphError:
         return GraphError(
-            f"create_graph: op {self._op!r} uses {what}, which cannot be recorded; gradients of its gradient need an "
-            "op written with those functions of xp and methods of arrays that tinyconv/arrays/boxed.py has"
+            f"create_graph: op {self._op!r} uses {what}, which cannot be recorded; to have gradients of its gradient, "
+            "write the op with the functions of xp and methods of arrays that tinyconv/arrays/boxed.py has"
         )
 
     def run(self, op: Any, *arrays: Any, **geometry: Any) -> Any:
@@ -420,7 +420,7 @@ class Library:
         return x[tuple(index if k == at else places for k, places in enumerate(grid))]
 
     def _as_strided(self, x: Any, shape: Any, strides: Any) -> Any:
-        """Which element of x each element of the view is, asked of NumPy for the numbers of the elements."""
+        """An index into x: `as_strided` of the numbers of its elements tells which one each element of the view is."""
         if not isinstance(x, Boxed):
             return self.xp.lib.stride_tricks.as_strided(x, shape=shape, strides=strides)
         places = self.xp.arange(x.size)

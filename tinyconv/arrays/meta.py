@@ -1,8 +1,8 @@
 """Arrays that have a shape and a dtype and no elements: device "meta".
 
-Ops run on them as they are written: shapes are checked and tumble down, nothing is computed, and no memory is taken. A
-`MetaArray` holds a NumPy array with one element that is shown everywhere (strides of 0), of which NumPy's own views
-give the shapes; ufuncs and functions that would compute have their rules here, and reach them by NumPy's protocols.
+Ops run on them as they are written: shapes are checked and worked out, nothing is computed, and no memory is taken. A
+`MetaArray` holds a NumPy array with one element that is shown everywhere (strides of 0), and NumPy's own views of it
+give the shapes. Ufuncs and functions that would compute have rules here, which NumPy's protocols find.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tinyconv.shapes import Shape
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of NumPy as a method, which asks it for its rule."""
+    """A function of NumPy as a method; it finds its rule as any call of the function does."""
     return lambda self, *args, **options: function(self, *args, **options)
 
 
 class MetaArray(NDArrayOperatorsMixin):
-    """An array of which there is only the outline."""
+    """An array that has an outline, its shape and dtype, and no elements."""
 
     __slots__ = ("outline",)
     base = None  # views share no memory, for there is none
@@ -87,7 +87,7 @@ class MetaArray(NDArrayOperatorsMixin):
     sum, mean, max, min = (_method(function) for function in (np.sum, np.mean, np.max, np.min))
     argmax, argmin, any, all = (_method(function) for function in (np.argmax, np.argmin, np.any, np.all))
 
-    # Values, which there are none of.
+    # Values: there are none.
 
     def _refuse(self, *args: Any, **options: Any) -> Any:
         raise DeviceError(
@@ -131,7 +131,7 @@ def _around(outline: np.ndarray[Any, Any]) -> MetaArray:
 
 
 def _nothing(shape: Any) -> Any:
-    """An array of this shape, of elements without bytes: what NumPy makes of it by joining and indexing has none."""
+    """An array of this shape whose elements have no bytes, so that joining and indexing it takes no memory either."""
     return np.broadcast_to(np.empty((), "V0"), shape)
 
 
@@ -140,7 +140,7 @@ def _shape_of(value: Any) -> Shape:
 
 
 def _kind(value: Any) -> Any:
-    """What decides the dtype of a result: a dtype, or that it is a Python number."""
+    """What decides the dtype of a result: a dtype, or the type of a Python number."""
     if hasattr(value, "dtype"):
         return value.dtype
     return np.dtype(np.bool_) if isinstance(value, bool) else type(value)
@@ -167,7 +167,7 @@ def _reduced(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None
 
 
 def _counted(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None, **_: Any) -> MetaArray:
-    """A sum: of booleans and small integers it is an int64."""
+    """A sum; that of booleans and small integers is an int64."""
     return _reduced(x, axis, keepdims, dtype or np.sum(np.empty(0, x.dtype)).dtype)
 
 
@@ -237,7 +237,7 @@ def _strided(x: Any, shape: Shape, strides: Shape) -> MetaArray:
 
 
 class _Library:
-    """NumPy's namespace, but what makes arrays makes those without elements."""
+    """NumPy's namespace; its functions that make arrays make them without elements."""
 
     lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_strided))
 

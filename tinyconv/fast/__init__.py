@@ -1,21 +1,24 @@
 """Fast pairs: the same ops in other words, for the sake of speed. Delete this folder and all still works.
 
-Every pair here must give what the readable one gives, to rounding, on every geometry: `tests/fast` compares them. Those
-for NumPy (`tiled`) and for CuPy (`cuda`) run where nothing else is chosen; `TINYCONV_FAST=0` in the environment, or
-`tinyconv.using("readable")`, leaves the ops as they are written. The compiled pairs for NumPy (`native`) run only where
-they are asked for, by `tinyconv.using("native")` or `TINYCONV_FAST=native`.
+The docstring of a pair names the op that it must equal on every geometry, and how nearly: to rounding, or to the bit
+(but for the sign of a zero). `tests/fast` compares them. The pairs for NumPy (`tiled`) and for CuPy (`cuda`) run where
+nothing else is chosen; `TINYCONV_FAST=0` in the environment, or `tinyconv.using("readable")`, leaves the ops as they
+are written. The compiled pairs for NumPy (`native`) run only where they are asked for, by `tinyconv.using("native")` or
+`TINYCONV_FAST=native`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.arrays.backend import when_cupy_is_named
 from tinyconv.engine.variants import defaults, op_name, register, register_kernel
-from tinyconv.fast import cuda, native
+from tinyconv.fast import native
 from tinyconv.fast.numpy import conv, dense, norm, pool
 
 CHOICE = os.environ.get("TINYCONV_FAST", "1")
@@ -39,15 +42,23 @@ TILED: tuple[tuple[Any, Any, Any], ...] = (
     (ops.CrossEntropy, dense.CrossEntropy, dense.cross_entropy_applies),
 )
 
-for _name, _backend, _pairs, _itself in (
-    ("native", "numpy", native.PAIRS, CHOICE == "native"),
-    ("tiled", "numpy", TILED, CHOICE != "0"),
-    ("cuda", "cupy", cuda.PAIRS, CHOICE != "0"),
-):
-    for _op, _pair, _applies in _pairs:
-        register(op_name(_op), _name, _pair, backend=_backend, applies=_applies)
-        if _itself:
-            defaults[_op] = [*defaults.get(_op, []), _name]
 
-for _name, _kernel in cuda.KERNELS.items():
-    register_kernel(_name, "cuda", _kernel, backend="cupy", by_default=CHOICE != "0")
+def _register(name: str, backend: str, pairs: Iterable[tuple[Any, Any, Any]], *, by_default: bool) -> None:
+    for op, pair, applies in pairs:
+        register(op_name(op), name, pair, backend=backend, applies=applies)
+        if by_default and name not in defaults.get(op, ()):
+            defaults[op] = [*defaults.get(op, ()), name]
+
+
+def _register_cuda() -> None:
+    """The variants `cuda`: whoever never names CuPy does not wait for their import."""
+    from tinyconv.fast import cuda
+
+    _register("cuda", "cupy", cuda.PAIRS, by_default=CHOICE != "0")
+    for name, kernel in cuda.KERNELS.items():
+        register_kernel(name, "cuda", kernel, backend="cupy", by_default=CHOICE != "0")
+
+
+_register("native", "numpy", native.PAIRS, by_default=CHOICE == "native")
+_register("tiled", "numpy", TILED, by_default=CHOICE != "0")
+when_cupy_is_named.append(_register_cuda)

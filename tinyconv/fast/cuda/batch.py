@@ -28,7 +28,7 @@ TABLE = np.dtype(
 
 
 class Batch:
-    """See `tinyconv.data.loader.batch`."""
+    """Must equal `tinyconv.data.loader.batch`, to the bit. All moves of an image are one look-up for each pixel."""
 
     @staticmethod
     def applies(images: Array, moves: Sequence[Any]) -> bool:

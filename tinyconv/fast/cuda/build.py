@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+FOLDER = Path(__file__).parent
 REAL = {"f": "float", "d": "double"}
 """What the sources call REAL, by the character of a dtype."""
 MOST = 1 << 30
-"""Elements of an array that kernels take: they count with ints, and some way past the end."""
+"""The most elements of an array that a kernel takes: they are counted with ints, and some way past the end."""
 INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 def source(name: str) -> str:
-    """The text of a source, with those it includes in their places: CuPy keeps what it compiled by the text alone."""
-    text = files(__package__).joinpath(name).read_text()
+    """The text of a source with what it includes in place: CuPy finds what it compiled before by the text alone."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
     return INCLUDE.sub(lambda found: source(found[1]), text)
 
 
 def options(real: str, **names: str) -> tuple[str, ...]:
-    """What the compiler is told besides the source: what REAL is there, and other names."""
+    """What the compiler is told besides the source: what REAL stands for, and other names."""
     return ("-std=c++17", f"-DREAL={real}", *(f"-D{name}={value}" for name, value in names.items()))
 
 
@@ -49,7 +50,7 @@ def launch(
     """Run a kernel: `launch(xp, "pool.cu:max_pool", x.dtype, (blocks,), (threads,), x, y, n, ...)`.
 
     Arrays go as their addresses (they must be contiguous), None as a null pointer, a Python int as `int`, a float as
-    REAL, and a NumPy array of one element, such as a struct, by value. `names` are what else the source leaves open.
+    REAL, and a NumPy array of one element, such as a struct, by value. `names` says what else the source leaves open.
     """
     name, _, kernel = place.partition(":")
     dtype = np.dtype(dtype)

@@ -31,7 +31,7 @@ struct conv {  // `GEOMETRY` in conv.py
     divisor image, w, map, ow, kernel, kw, by_sh, by_sw;  // image: h w, map: oh ow, kernel: kh kw
 };
 
-// An element of a filter, and so of a window.
+// An element of a filter, and of a window.
 struct element {
     int channel, uv, u, v;
 
@@ -39,11 +39,11 @@ struct element {
         u = g.kw.quotient(uv), v = uv - u * g.kw.by;
     }
 
-    // Number k as they lie.
+    // Number k in the order in which they lie.
     __device__ element(const conv& g, int k)
         : element(g, g.kernel.quotient(k), k - g.kernel.quotient(k) * g.kernel.by) {}
 
-    // That which term first + d of a sum is of.
+    // The one that term first + d of a sum belongs to.
     static __device__ element of_term(const conv& g, int first, int d) {
         if (!IN_STEPS) return element(g, first + d);
         const int step = first / SHAPE::DEPTH, before = g.kernel.quotient(step);

@@ -1,8 +1,8 @@
 """Convolutions without columns: products that find the elements of a window where they lie (conv.cu).
 
 Bias, ReLU and 2x2 max-pooling, if they follow, are in the same launch, and maps that are pooled are never written;
-backward undoes what followed where it reads dy. Where channels are whole steps, either puts the weights into another
-order first. product.py counts the launches.
+backward undoes what followed where it reads dy. Where the channels are whole steps, forward and backward each put the
+weights into another order first. product.py counts the launches.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from tinyconv import ops
 from tinyconv.fast.cuda import pool as pooling
 from tinyconv.fast.cuda.build import MOST, REAL
 from tinyconv.fast.cuda.product import After, gradients, multiply, product
+from tinyconv.ops.conv import maps_of
 from tinyconv.ops.pool import output_size
-from tinyconv.shapes import Pair, Shape, conv_output_size
+from tinyconv.shapes import Pair, Shape
 from tinyconv.shapes import product as elements
 
 Array = Any
@@ -30,17 +31,17 @@ GEOMETRY = np.dtype(
 )
 """`conv` in conv.cu."""
 WINDOWS = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)}
-"""Of the pooling that the product itself does."""
+"""The pooling that the product itself does."""
 
 
 def divisor(by: int) -> tuple[int, int, int]:
-    """A number to divide by, from 1 on, with the multiplication and the shift that do it."""
+    """A number to divide by, at least 1, with the multiplication and the shift that do it."""
     shift = (by - 1).bit_length()
     return by, -(-(1 << 31 + shift) // by), shift
 
 
 class Plan(NamedTuple):
-    """What a geometry comes to."""
+    """What follows from a geometry."""
 
     conv: np.ndarray[Any, Any]  # as kernels take it
     y: Shape
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
 @cache
 def plan(x: Shape, weight: Shape, pooled: bool, *, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Plan:
     (n, c, h, w), (f, _, kh, kw) = x, weight
-    oh, ow = maps_of(x, weight, stride=stride, padding=padding, dilation=dilation)[2:]
+    oh, ow = maps_of(x, weight, stride, padding, dilation)[2:]
     if pooled:
         oh, ow = oh // 2, ow // 2
     sizes = n, groups, c // groups, f // groups, h, oh, *padding, *stride, *dilation
@@ -58,20 +59,14 @@ def plan(x: Shape, weight: Shape, pooled: bool, *, stride: Pair, padding: Pair, 
     return Plan(np.array((*sizes, *divisors), GEOMETRY), (n, f, oh, ow), n * oh * ow * (4 if pooled else 1))
 
 
-def maps_of(x: Shape, weight: Shape, *, stride: Pair, padding: Pair, dilation: Pair, groups: int = 1) -> Shape:
-    """The shape of what the convolution itself makes."""
-    axes = zip(x[2:], weight[2:], stride, padding, dilation, strict=True)
-    return x[0], weight[0], *(conv_output_size(*axis) for axis in axes)
-
-
 def applies(x: Array, weight: Array, bias: Any, **geometry: Any) -> bool:
-    """float32 and float64, any geometry; not where there are no weights, nor where an int cannot count the elements."""
+    """float32 and float64, any geometry, where there are weights and an int can count the elements."""
     most = max(x.size, weight.size, elements(maps_of(x.shape, weight.shape, **geometry)))
     return x.dtype.char in REAL and weight.size > 0 and most <= MOST
 
 
 def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
-    """Where the convolution does; and windows of any but 2x2 are left to a kernel of their own, if that takes them."""
+    """Where the convolution does; windows other than 2x2 go to a kernel of their own, if that takes them."""
     if not applies(x, weight, bias, **geometry):
         return False
     maps = maps_of(x.shape, weight.shape, **geometry)
@@ -81,15 +76,15 @@ def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any
 
 
 def pools_itself(maps: Shape, *, ceil_mode: bool, **windows: Pair) -> bool:
-    """Whether windows are 2x2, side by side, and cover the maps. What they left over would take no part in backward; in
-    the readable op it does, with a gradient of zero, which makes NaN of an infinite image."""
+    """Whether windows are 2x2, side by side, and cover the maps. Elements that no window covers would take no part in
+    backward here; in the readable op they do, with a gradient of zero, which makes NaN of an infinite image."""
     return windows == WINDOWS and maps[2] % 2 == 0 == maps[3] % 2
 
 
 def correlate(
     xp: Any, x: Array, weight: Array, bias: Any, geometry: dict[str, Any], after: After = "NOTHING"
 ) -> tuple[Any, Any, tuple[Array, Array]]:
-    """y; the places of the maxima, a byte each, if it is a POOL that comes after; and x and weight without holes."""
+    """y; the places of the maxima, a byte each, if a POOL comes after; and x and weight without holes."""
     x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
     bias = None if bias is None else xp.ascontiguousarray(bias)
     conv, size, positions = plan(x.shape, weight.shape, after == "POOL", **geometry)
@@ -109,8 +104,8 @@ def in_steps(xp: Any, weight: Array) -> Array:
 def backward(
     xp: Any, x: Array, weight: Array, dy: Array, needs: Any, geometry: dict[str, Any], y: Any = None, place: Any = None
 ) -> tuple[Any, Any, Any]:
-    """(dx, dweight, dbias) from the gradient of what followed the convolution: a ReLU, if there is its output `y`, or a
-    ReLU and a pooling, if there are the places of the maxima."""
+    """(dx, dweight, dbias) from the gradient of what followed the convolution: a ReLU, if its output `y` is given, or a
+    ReLU and a pooling, if `place`, the places of the maxima, is given."""
     conv, _, positions = plan(x.shape, weight.shape, place is not None, **geometry)
     (n, c, h, w), groups, size = x.shape, geometry["groups"], weight.shape
     of_x, channels = product(c // groups, n * h * w, groups), len(weight) // groups
@@ -124,7 +119,7 @@ def backward(
 
 
 class Conv2d:
-    """See `ops.Conv2d`."""
+    """Must equal `ops.Conv2d` (tinyconv/ops/conv.py), to rounding. Makes no columns."""
 
     returns_fresh = True
 
@@ -140,7 +135,7 @@ class Conv2d:
 
 
 class Conv2dRelu:
-    """See `ops.Conv2dRelu`."""
+    """Must equal `ops.Conv2dRelu` (tinyconv/ops/fused.py), to rounding. Bias and ReLU are in the product."""
 
     returns_fresh = True
 
@@ -156,7 +151,10 @@ class Conv2dRelu:
 
 
 class Conv2dReluMaxPool2d:
-    """See `ops.Conv2dReluMaxPool2d`. Saves a byte for each maximum, and neither maps nor y."""
+    """Must equal `ops.Conv2dReluMaxPool2d` (tinyconv/ops/fused.py), to rounding.
+
+    Bias, ReLU and 2x2 pooling are in the product. Saves a byte for each maximum, and neither maps nor y.
+    """
 
     returns_fresh = True
 

@@ -1,4 +1,4 @@
-"""Linear layers, in the kernels of linear.cu: one launch forward, one or two or three back (product.py)."""
+"""Linear layers, in the kernels of linear.cu: one launch forward, one to three back (product.py)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Array = Any
 
 
 def applies(x: Array, weight: Array, bias: Any) -> bool:
-    """float32 and float64; not where there are no weights, nor where an int cannot count the elements."""
+    """float32 and float64, where there are weights and an int can count the elements."""
     y = elements(x.shape[:-1]) * len(weight)
     return x.dtype.char in REAL and weight.size > 0 and max(x.size, weight.size, y) <= MOST
 
 
 def forward(xp: Any, x: Array, weight: Array, bias: Any, after: After) -> tuple[Any, tuple[Array, Array]]:
-    """y, with the ReLU that may come after; and x and weight without holes."""
+    """y, after a ReLU if that is what comes `after`; and x and weight without holes."""
     x, weight = xp.ascontiguousarray(x), xp.ascontiguousarray(weight)
     bias = None if bias is None else xp.ascontiguousarray(bias)
     (*lead, i), o = x.shape, len(weight)
@@ -29,7 +29,7 @@ def forward(xp: Any, x: Array, weight: Array, bias: Any, after: After) -> tuple[
 
 
 def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = None) -> tuple[Any, Any, Any]:
-    """(dx, dweight, dbias), through the ReLU if there is its output `y`."""
+    """(dx, dweight, dbias), through the ReLU if its output `y` is given."""
     n, (o, i) = elements(x.shape[:-1]), weight.shape
     arrays = xp.ascontiguousarray(dy), y, x, weight
     after: After = "NOTHING" if y is None else "RELU"
@@ -37,7 +37,7 @@ def backward(xp: Any, x: Array, weight: Array, dy: Array, needs: Any, y: Any = N
 
 
 class Linear:
-    """See `ops.Linear`."""
+    """Must equal `ops.Linear` (tinyconv/ops/linear.py), to rounding. Bias and dbias are in the products."""
 
     returns_fresh = True
 
@@ -52,7 +52,7 @@ class Linear:
 
 
 class LinearRelu:
-    """See `ops.LinearRelu`."""
+    """Must equal `ops.LinearRelu` (tinyconv/ops/fused.py), to rounding. Bias, dbias and ReLU are in the products."""
 
     returns_fresh = True
 

@@ -21,15 +21,15 @@ struct Row {
     REAL top, log_total, q;
 };
 
-// Of the sum of all losses and of all weights: the sum, or the mean where `scale` is wanted.
+// The sum of all losses, or their mean by the sum of all weights where `scale` is wanted.
 __device__ inline void reduced(REAL loss, REAL weight, REAL* y, REAL* scale) {
     const REAL by = scale ? 1 / weight : 1;
     *y = loss * by;
     if (scale) *scale = by;
 }
 
-// Without `partial`, y is the loss of each row. With it, the losses and weights of each block are summed there; of only
-// one block y and scale are made at once. A target that is no class has no share in the loss.
+// Without `partial`, y is the loss of each row. With it, the losses and weights of each block are summed there; a block
+// that is the only one makes y and scale at once. A target that is no class has no share in the loss.
 extern "C" __global__ void cross_entropy(const REAL* x, const long long* target, const REAL* weight, REAL* y,
                                          REAL* scale, Row* saved, REAL* partial, int rows, int classes, int positions,
                                          int lanes, long long ignored, REAL own, REAL beside) {

@@ -1,6 +1,6 @@
 """Cross-entropy in one kernel, or two where there are many examples, and one back: the readable op takes about thirty.
 
-Saves the logits and three numbers an example. All options are taken; what is not is an empty batch.
+Saves the logits and three numbers an example. Takes every option, but no empty batch.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tinyconv import ops
 from tinyconv.fast.cuda.build import MOST, REAL, blocks, launch
 
 THREADS = 256
-"""Of a block, as in reduce.cuh."""
+"""Threads of a block, as in reduce.cuh."""
 MANY = 64
 """Classes from which on several threads share an example, if its logits lie side by side."""
 LANES = 32
-"""As many threads."""
+"""Threads that share an example."""
 
 
 def applies(x: Any, target: Any, weight: Any, **options: Any) -> bool:
@@ -25,12 +25,12 @@ def applies(x: Any, target: Any, weight: Any, **options: Any) -> bool:
 
 
 def shares(x: Any, ignore_index: int, label_smoothing: float) -> tuple[Any, ...]:
-    """Which class counts as none, and how much of its weight the right class gets, and each class besides."""
+    """The class that counts as none, the part of its weight that the right class gets, and what each class gets."""
     return np.int64(ignore_index), float(1 - label_smoothing), label_smoothing / x.shape[1]
 
 
 class CrossEntropy:
-    """See `ops.CrossEntropy`."""
+    """Must equal `ops.CrossEntropy` (tinyconv/ops/loss.py), to rounding. Softmax, loss and mean are in one kernel."""
 
     @staticmethod
     def forward(

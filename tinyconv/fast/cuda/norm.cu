@@ -38,7 +38,7 @@ __device__ inline Sums mine(const Sums* partial, const Cut& cut) {
     return partial[blockIdx.x * cut.parts + threadIdx.x];
 }
 
-// Of each part, the sum and the sum of squared distances from the mean of the part: taken in a second pass, while the
+// The sum of each part, and the sum of squared distances from the mean of the part: these take a second pass, while the
 // part is in the cache, so that nothing is lost where the mean is large.
 extern "C" __global__ void moments(const REAL* x, Sums* partial, Cut cut) {
     __shared__ REAL room[THREADS];
@@ -50,7 +50,7 @@ extern "C" __global__ void moments(const REAL* x, Sums* partial, Cut cut) {
     leave(partial, cut, sum, sum_over(THREADS, squares, room));
 }
 
-// y, and of each channel mean, variance and 1 / sqrt(var + eps). Without `partial`, mean and variance are those given.
+// y, and the mean, variance and 1 / sqrt(var + eps) of each channel. Without `partial`, mean and variance are given.
 extern "C" __global__ void normalise(const REAL* x, const REAL* weight, const REAL* bias, const Sums* partial,
                                      const REAL* given_mean, const REAL* given_var, REAL* y, REAL* means, REAL* vars,
                                      REAL* scales, REAL eps, Cut cut) {
@@ -74,7 +74,7 @@ extern "C" __global__ void normalise(const REAL* x, const REAL* weight, const RE
     over_part(cut, [&](int i) { y[i] = (x[i] - mean) * scale * w + b; });
 }
 
-// Of each part, the sums of dy and of dy x^.
+// The sums of dy and of dy x^ over each part.
 extern "C" __global__ void gradient_sums(const REAL* x, const REAL* dy, const REAL* means, const REAL* scales,
                                          Sums* partial, Cut cut) {
     __shared__ REAL room[THREADS];
@@ -86,7 +86,7 @@ extern "C" __global__ void gradient_sums(const REAL* x, const REAL* dy, const RE
 }
 
 // dbias = sum dy, dweight = sum dy x^, dx = weight (dy - dbias / M - x^ dweight / M) / s; or, where mean and variance
-// are constants, `fixed`, dx = weight dy / s, for which `partial` may be null. So may be what is not wanted.
+// are constants (`fixed`), dx = weight dy / s, which needs no `partial`. Outputs that are not wanted are null.
 extern "C" __global__ void gradients(const REAL* x, const REAL* dy, const REAL* means, const REAL* scales,
                                      const REAL* weight, const Sums* partial, REAL* dx, REAL* dweight, REAL* dbias,
                                      int fixed, Cut cut) {

@@ -1,6 +1,6 @@
 """Batch normalisation in two kernels each way, and one to evaluate: the readable op takes about ten.
 
-Saves x, which is there anyway, and two numbers a channel; x^ is made again where it is needed.
+Saves x, which is in memory anyway, and two numbers a channel; x^ is made again where it is needed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tinyconv.fast.cuda.build import MOST, REAL, blocks, launch
 from tinyconv.shapes import Shape, product
 
 THREADS = 256
-"""Of a block, as in reduce.cuh; and so many parts a channel has at most."""
+"""Threads of a block, as in reduce.cuh, and the most parts of a channel."""
 BLOCKS = 1024
-"""That fill a large GPU: 8 on each of its 128 or so multiprocessors."""
+"""Blocks that fill a large GPU: 8 on each of its 128 or so multiprocessors."""
 PART = 4 * THREADS
 """Numbers below which a channel is not cut any further."""
 CUT = np.dtype([(name, np.int32) for name in ("channels", "positions", "numbers", "part", "parts")])
@@ -28,7 +28,7 @@ def applies(x: Any, weight: Any, bias: Any, mean: Any, var: Any, *, eps: float) 
 
 
 def cut(shape: Shape) -> np.ndarray[Any, Any]:
-    """How the channels of (N, C, ...) are cut into parts: told by the shape alone, and so is the order of all sums."""
+    """How the channels of (N, C, ...) are cut into parts. The shape alone decides it, and so the order of all sums."""
     channels, numbers = shape[1], product(shape) // shape[1]
     parts = max(1, min(blocks(BLOCKS, channels), numbers // PART, THREADS))
     part = blocks(numbers, parts)
@@ -44,7 +44,7 @@ def contiguous(xp: Any, *arrays: Any) -> list[Any]:
 
 
 class BatchNorm:
-    """See `ops.BatchNorm`."""
+    """Must equal `ops.BatchNorm` (tinyconv/ops/norm.py), to rounding. Saves x instead of x^."""
 
     returns_fresh = True
 
@@ -77,7 +77,7 @@ class BatchNorm:
 
 
 class MoveStatistics:
-    """What `functional.batch_norm` does to the running statistics, in one kernel instead of seven."""
+    """Must equal `ops.norm.move_statistics` (tinyconv/ops/norm.py), to rounding: one kernel instead of seven."""
 
     @staticmethod
     def applies(*statistics: Any) -> bool:
@@ -88,7 +88,7 @@ class MoveStatistics:
     def __call__(
         self, xp: Any, running_mean: Any, running_var: Any, mean: Any, var: Any, momentum: float, unbiased: float
     ) -> None:
-        """Move the first two by `momentum` towards the others, of which the variance is taken `unbiased` times."""
+        """Move the first two by `momentum` towards the others, the variance times `unbiased`."""
         channels, by = len(mean), (float(1 - momentum), float(momentum), float(unbiased))
         arrays = running_mean, running_var, mean, var
         grid = (blocks(channels, THREADS),)

@@ -1,10 +1,10 @@
 """The optimisers' rules for many tensors in one launch (`optim.cu`).
 
-What changes from step to step, such as the rate and the corrections that come from the number of steps, is worked out
-on the host in double precision and goes over as one small array (`staged`), so a captured step takes it anew each time.
+What changes from step to step, such as the rate and the corrections for the number of steps, is worked out on the host
+in double precision and goes over as one small array (`staged`), so a captured step takes it anew each time.
 
-State that is not there yet is allocated and not filled: the numbers say that it is the first time, and the kernel then
-reads zeros in its place. Were it filled here, a captured step would fill it again at every replay.
+State that does not exist yet is allocated and not filled: the numbers say that it is the first time, and the kernel
+then reads zeros in its place. Were it filled here, a captured step would fill it again at every replay.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ TABLE = np.dtype(
 
 @dataclass(frozen=True)
 class Rule:
-    """The kernel for one rule: `rule(xp, params, grads, states, options)` makes a step of it, in place.
+    """The kernel for one rule: `rule(xp, params, grads, states, options)` makes a step, in place.
 
-    `params` and `grads` are arrays, `states` what is remembered of each, the dict that a first step fills, and
-    `options()` the options as they are at a step. Tensors that have taken the same number of steps go together.
+    Must equal the rule in tinyconv/optim, to rounding, and takes all tensors at once. `params` and `grads` are arrays,
+    `states` dicts that a first step fills with what is remembered of each, and `options()` gives the options at a step.
+    Tensors that have taken the same number of steps go together.
     """
 
     kernel: str
     keeps: Callable[[Options], tuple[str | None, ...]]  # the arrays of the state, by their places in the kernel
-    numbers: Callable[[Options, int, bool], list[float]]  # of the options, this step's number, and whether some are new
+    numbers: Callable[[Options, int, bool], list[float]]  # from options, this step's number, and whether some are new
     counts: bool = True  # whether the state has the number of steps
 
     def applies(self, param: Array, state: State) -> bool:
@@ -94,8 +95,8 @@ class Rule:
             now = options()
             if self.keeps(now) != names:
                 raise CaptureError(
-                    f"{self.kernel}: an option was changed after the step was captured, and what is remembered of each "
-                    f"parameter with it: {_listed(names)} then, {_listed(self.keeps(now))} now; capture the step again"
+                    f"{self.kernel}: an option was changed after the step was captured, and decides what is kept for "
+                    f"each parameter: {_listed(names)} then, {_listed(self.keeps(now))} now; capture the step again"
                 )
             if self.counts:
                 for state in states:

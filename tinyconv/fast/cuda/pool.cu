@@ -17,8 +17,8 @@ template <class Visit> __device__ void over_window(const Window& g, int i, int j
     }
 }
 
-// visit(i, u) for all windows of one axis that have element r as their u-th, by u. The first is found by a division and
-// the others by steps, of which there are none where windows do not overlap: divisions are slow.
+// visit(i, u) for all windows of one axis that have element r as their u-th, by u. A division finds the first and steps
+// find the others (none where windows do not overlap): divisions are slow.
 template <class Visit>
 __device__ void over_axis(int r, int out, int kernel, int stride, int padding, int dilation, Visit visit) {
     const int at = r + padding;
@@ -47,7 +47,7 @@ __device__ inline Spot spot(int k, int h, int w) {
 
 // --- the maximum -----------------------------------------------------------------------------------------------------
 
-// Of equal elements the first counts, of several NaN the last: as in ops.MaxPool2d.
+// The first of equal elements counts, and the last of several NaN: as in ops.MaxPool2d.
 struct Maximum {
     REAL value;
     int number;  // in the window
@@ -89,7 +89,7 @@ extern "C" __global__ void max_pool_backward(const int* place, const REAL* dy, R
     to_the_maxima(place, dy, dx, g, n);
 }
 
-// Where no element of a window is positive it has no gradient: its place is that of none.
+// A window without a positive element has no gradient: its place is none.
 enum { NONE = 255 };
 
 extern "C" __global__ void relu_max_pool(const REAL* x, REAL* y, unsigned char* place, Window g, int n) {
@@ -113,7 +113,7 @@ __device__ inline int counted(int start, int kernel, int size, int padding) {
     return min(start + kernel, size + padding) - max(start, -padding);
 }
 
-// What the sum over window (i, j) is divided by: `given`, or if that is 0 the elements counted.
+// What the sum over window (i, j) is divided by: `given`, or the elements counted if that is 0.
 __device__ inline REAL divisor(const Window& g, int i, int j, REAL given, bool with_padding) {
     if (given != 0) return given;
     return counted(i * g.sh - g.ph, g.kh, g.h, with_padding ? g.ph : 0) *

@@ -1,4 +1,4 @@
-"""Pooling in one kernel each way, whatever the window: the readable ops take some for each of its positions.
+"""Pooling in one kernel each way, whatever the window: the readable ops take some kernels for each of its positions.
 
 Max-pooling saves the place of each maximum, average pooling nothing but shapes.
 """
@@ -18,13 +18,13 @@ from tinyconv.shapes import Pair, Shape
 
 THREADS = 256
 NUMBERS = 255
-"""Positions of a window that the place of a maximum has numbers for, in a byte of which one value means none."""
+"""The most positions of a window whose maximum has its place in a byte: one value of the byte means none."""
 WINDOW = np.dtype([(name, np.int32) for name in ("h", "w", "oh", "ow", "kh", "kw", "sh", "sw", "ph", "pw", "dh", "dw")])
 """`Window` in pool.cu."""
 
 
 def counts(x: Any, out: Pair) -> bool:
-    """Whether kernels can count these images, and what becomes of them."""
+    """Whether kernels can count these images and what they are pooled to."""
     return x.dtype.char in REAL and x.size > 0 and max(x.size, prod(x.shape[:2]) * prod(out)) <= MOST
 
 
@@ -48,7 +48,7 @@ def adaptive_applies(x: Any, *, out: Pair) -> bool:
 def window(
     shape: Shape, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool, dilation: Pair = (1, 1)
 ) -> tuple[Shape, np.ndarray[Any, Any]]:
-    """The shape of what images of this shape are pooled to, and all of the geometry as kernels take it."""
+    """The shape that images of this shape are pooled to, and all of the geometry as kernels take it."""
     out = output_size(shape, kernel, stride, padding, dilation, ceil_mode)
     return (*shape[:2], *out), np.array((*shape[2:], *out, *kernel, *stride, *padding, *dilation), WINDOW)
 
@@ -60,7 +60,7 @@ def each(xp: Any, kernel: str, result: Any, *args: Any) -> None:
 
 
 class MaxPool2d:
-    """See `ops.MaxPool2d`."""
+    """Must equal `ops.MaxPool2d` (tinyconv/ops/pool.py), to the bit. Each element gathers from the windows it is in."""
 
     @staticmethod
     def forward(xp: Any, x: Any, **geometry: Any) -> Any:
@@ -78,7 +78,10 @@ class MaxPool2d:
 
 
 class ReluMaxPool2d:
-    """See `ops.ReluMaxPool2d`. Saves one byte for each maximum, and neither x nor y."""
+    """Must equal `ops.ReluMaxPool2d` (tinyconv/ops/fused.py), to the bit.
+
+    Saves one byte for each maximum, and neither x nor y.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Any, **geometry: Any) -> Any:
@@ -96,7 +99,7 @@ class ReluMaxPool2d:
 
 
 class AvgPool2d:
-    """See `ops.AvgPool2d`."""
+    """Must equal `ops.AvgPool2d` (tinyconv/ops/pool.py), to the bit. Counts a window's elements where it sums them."""
 
     @staticmethod
     def forward(xp: Any, x: Any, *, count_include_pad: bool, divisor: Any, **geometry: Any) -> Any:
@@ -116,7 +119,10 @@ class AvgPool2d:
 
 
 class AdaptiveAvgPool2d:
-    """See `ops.AdaptiveAvgPool2d`."""
+    """Must equal `ops.AdaptiveAvgPool2d` (tinyconv/ops/pool.py), to rounding.
+
+    A cell is summed row by row; the readable op takes the mean of rows and then of columns.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Any, *, out: Pair) -> Any:
@@ -133,7 +139,10 @@ class AdaptiveAvgPool2d:
 
 
 class AdaptiveMaxPool2d:
-    """See `ops.AdaptiveMaxPool2d`. Saves the places, which come out beside y anyway."""
+    """Must equal `ops.AdaptiveMaxPool2d` (tinyconv/ops/pool.py), to the bit.
+
+    Saves the places in the image, which come out beside y anyway.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Any, *, out: Pair) -> Any:

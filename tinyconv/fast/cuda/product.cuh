@@ -2,7 +2,7 @@
 //
 //     out(i, j) = sum_k a(i, k) b(j, k),    i < rows, j < columns, first <= k < last
 //
-// What a and b are, the caller says: each is an object whose `at(i, first, d)` reads or works out one number, that of
+// The caller says what a and b are: each is an object whose `at(i, first, d)` reads or works out the number at
 // k = first + d. No matrix of windows is ever written: a convolution is this product with a `b` that knows where the
 // windows lie.
 //
@@ -76,8 +76,8 @@ template <class S, int SIZE, class SIDE> struct fetched {
     }
 };
 
-// One tile, from row `row` and column `column` on; `out(i, j, sums)` is given the sums (i, j) ... (i, j + 3), of which
-// those from `columns` on mean nothing.
+// One tile, from row `row` and column `column` on. `out(i, j, sums)` gets the sums (i, j) ... (i, j + 3); those from
+// `columns` on mean nothing.
 template <class S, class A, class B, class OUT>
 __device__ void multiply(tile<S>& shared, const A& a, const B& b, const OUT& out, int row, int rows, int column,
                          int columns, int first, int last) {
@@ -142,8 +142,8 @@ struct divisor {
 // max(x, 0); NaN passes.
 static __device__ REAL relu(REAL x) { return x <= 0 ? REAL(0) : x; }
 
-// dy with what followed the sums undone: a ReLU, of which y is the output; a ReLU and a pooling, of whose maxima `place`
-// has the places.
+// dy with what followed the sums undone: a ReLU, whose output is y, or a ReLU and a pooling, whose maxima have their
+// places in `place`.
 struct gradient {
     const REAL *dy, *y;
     const unsigned char* place;

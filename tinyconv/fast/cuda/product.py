@@ -1,8 +1,8 @@
 """Into how many tiles the products of conv.py and dense.py are cut, and in how many launches they run (product.cuh).
 
 A layer takes one launch forward. Backward it takes one for all its gradients, or two where their tiles differ, and one
-more where dweight and dbias were summed in parts. Where a convolution's channels are whole steps, its weights are put
-in another order first, one more either way (conv.py).
+more where dweight and dbias were summed in parts. Where a convolution's channels are whole steps, forward and backward
+take one more each, which puts the weights in another order (conv.py).
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ class Tile(NamedTuple):
     depth: int
 
     def in_steps(self, channels: int) -> bool:
-        """Whether so many channels, which a convolution sums over, are whole steps."""
+        """Whether a sum over so many channels goes in whole steps."""
         return channels % self.depth == 0
 
     def names(self, after: After, channels: int) -> dict[str, str]:
-        """What the sources leave open."""
+        """The names that the sources leave open."""
         return {"SHAPE": self.name, "AFTER": after, "IN_STEPS": str(self.in_steps(channels)).lower()}
 
 
 NARROW, WIDE = Tile("narrow", 16, 256, 32), Tile("wide", 64, 128, 16)
 COLUMNS = 64
-"""Of either."""
+"""Columns of either tile."""
 STEP = NARROW.depth
-"""Terms of a sum that either takes in whole steps."""
+"""Terms of a sum that are whole steps of either tile."""
 HALF = 32
-"""Rows that fill half of a wide tile. Of fewer, narrow ones waste less."""
+"""Rows that fill half of a wide tile. With fewer, narrow tiles waste less."""
 FEW = 128
-"""Blocks that leave some of a large GPU's multiprocessors idle: narrow tiles are more."""
+"""Blocks below which some of a large GPU's multiprocessors are idle: narrow tiles make more blocks."""
 MANY = 1024
-"""Blocks that keep all of them busy: no sum is cut for the sake of more."""
+"""Blocks that keep all multiprocessors busy: no sum is cut for the sake of more."""
 PART = 256
 """Terms of a sum that are not worth cutting in two."""
 PARTS = 256
-"""Into which a sum is cut at most, for they have to be added up."""
+"""The most parts of a sum, for they have to be added up."""
 
 
 class Product(NamedTuple):
-    """The tiles that cover a product, or several alike, and the parts of its sums, of `part` terms each."""
+    """The tiles that cover a product, or several of one size, and the parts of its sums, of `part` terms each."""
 
     tile: Tile
     tiles: int
@@ -68,7 +68,7 @@ NOTHING = Product(NARROW, 0)
 
 
 def product(rows: int, columns: int, products: int = 1, terms: int = 0) -> Product:
-    """How to make so many products of `rows` x `columns`; sums of so many terms may be cut.
+    """How to make `products` products of `rows` x `columns`, whose sums of `terms` terms may be cut.
 
     The sizes alone decide, and not which GPU it is: they fix the order of every sum.
     """
@@ -79,14 +79,14 @@ def product(rows: int, columns: int, products: int = 1, terms: int = 0) -> Produ
 
 
 def cut(tile: Tile, tiles: int, terms: int) -> Product:
-    """Parts of about the same length, whole steps each; at least one, though there may be nothing to sum."""
+    """Parts of about the same length, whole steps each; at least one, even if there is nothing to sum."""
     parts = max(1, min(terms // PART, MANY // max(1, tiles), PARTS))
     part = max(STEP, STEP * blocks(terms, STEP * parts))
     return Product(tile, tiles, max(1, blocks(terms, part)), part)
 
 
 def multiply(xp: Any, place: str, y: Any, made: Product, *args: Any, after: After, channels: int = 1) -> None:
-    """Run a kernel that makes the product `y` and what comes `after` it; a convolution sums over so many channels."""
+    """Run a kernel that makes the product `y` and what comes `after` it; `channels` is what a convolution sums over."""
     if made.blocks:
         names = made.tile.names(after, channels)
         launch(xp, place, y.dtype, (made.blocks,), (made.tile.threads,), *args, **names)
@@ -108,9 +108,9 @@ def gradients(
 ) -> tuple[Any, Any, Any]:
     """Run a `backward` kernel: (dx, dweight, dbias), with None for what `needs` does not ask for.
 
-    `arrays` are those that it reads, x and the weights the last, and `sizes` its next arguments. `of_x` is the product
-    that dx is; each element of dweight, of the shape `weight`, and dbias, which are one product, is a sum of so many
-    terms. `after` and `channels` are those of `multiply`, where the product was y and is dx.
+    `arrays` are those that it reads, x and the weights last, and `sizes` its next arguments. dx is the product `of_x`.
+    dweight, of the shape `weight`, and dbias are one product, each element a sum of `terms` terms. `after` is what
+    came after y, and `channels` what dx sums over.
     """
     *_, x, _ = arrays
     f, k = weight[0], elements_of(weight[1:]) * bool(needs[1])

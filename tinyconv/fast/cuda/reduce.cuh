@@ -2,8 +2,8 @@
 
 enum { THREADS = 256 };  // of a block of every kernel that reduces
 
-// What `join` makes of the values of `width` threads side by side, which all get it. Every thread of the block has to
-// come here; `width` is a power of two, and `room` is shared memory for a value of each thread.
+// Joins the values of `width` threads side by side by `join`; all of them get the result. Every thread of the block has
+// to come here; `width` is a power of two, and `room` is shared memory for a value of each thread.
 template <class Join> __device__ REAL joined(int width, REAL value, REAL* room, Join join) {
     const int i = threadIdx.x, lane = i % width;
     __syncthreads();  // what was reduced before has been read

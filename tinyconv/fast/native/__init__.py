@@ -21,12 +21,11 @@ from tinyconv.shapes import Pair, conv_output_size
 
 LANES = 16
 WORTH_A_THREAD = 1_000_000
-"""Multiplications, about 20 us of one core. OpenMP's threads look for work for some milliseconds before they sleep, so
-that one is there in about 2 us."""
+"""Multiplications, about 20 us of one core. A thread of team.h that still looks for work is there in about 2 us."""
 FEW_IMAGES = 4
-"""Below, most lanes would be empty: one image takes 0.30 ms through LeNet here, and 0.24 in NumPy."""
+"""Images below which most lanes would be empty: one takes 0.30 ms through LeNet here, and 0.24 in NumPy."""
 FEW_WEIGHTS = 1 << 13
-"""Up to so many, the gradient of the filters is summed in registers here; of more, BLAS makes it faster."""
+"""Weights up to which the gradient of the filters is summed in registers here; for more, BLAS is faster."""
 
 
 class _Images(ctypes.Structure):
@@ -50,7 +49,7 @@ class _Filters(ctypes.Structure):
 
 
 class Filters:
-    """Weights (F, C, KH, KW) as conv.c reads them, and the array that holds them."""
+    """Weights (F, C, KH, KW) as conv.c reads them: a struct, and the array that it points to."""
 
     def __init__(self, weight: Array) -> None:
         f, c, kh, kw = weight.shape
@@ -77,10 +76,10 @@ class _Task(ctypes.Structure):
 
 
 def run(function: str, work: int, vectors: int, padding: Pair, **of: Any) -> None:
-    """Call a function of conv.c with a task of these parts; an array is its address.
+    """Call a function of conv.c with a task of these parts; an array goes as its address.
 
-    `work` in multiplications says how many threads it is worth; `vectors` is how many of 64 bytes the scratch memory of
-    one holds, which begins at a multiple of 64.
+    `work`, in multiplications, says how many threads the task is worth. The scratch memory of each thread holds
+    `vectors` vectors of 64 bytes and begins at a multiple of 64.
     """
     threads = max(1, min(free_threads(), -(-of["x"].n // LANES), work // WORTH_A_THREAD))
     memory = np.empty(64 * (threads * vectors + 1), np.uint8)
@@ -98,12 +97,12 @@ def address(array: Array) -> int:
 
 
 def elementwise(x: Array) -> Array:
-    """x itself, if its strides are whole elements, as they are of all but odd views."""
+    """x itself if its strides are whole elements, as in all but odd views; else a copy."""
     return x if all(stride % x.itemsize == 0 for stride in x.strides) else x.copy()
 
 
 def correlate(x: Array, weight: Array, bias: Any, relu: bool, padding: Pair) -> Array:
-    """weight over x, + bias, then ReLU: images with the batch innermost."""
+    """weight over x, + bias, then ReLU if `relu`: images with the batch innermost."""
     (n, c, h, w), (f, _, kh, kw), (ph, pw) = x.shape, weight.shape, padding
     oh, ow = conv_output_size(h, kh, padding=ph), conv_output_size(w, kw, padding=pw)
     x, filters, y = elementwise(x), Filters(weight), np.empty((oh, f, ow, n), np.float32)
@@ -128,14 +127,14 @@ def filters_gradient(x: Array, dy: Array, weight: Array, padding: Pair) -> Array
 
 
 def applies(x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, **geometry: Any) -> bool:
-    """Some images of float32 at stride 1; padding of less than the kernel, so that dx is such a convolution too."""
+    """Some images of float32 at stride 1, padded by less than the kernel: then dx is such a convolution too."""
     less = all(p < k for p, k in zip(padding, weight.shape[2:], strict=True))
     fits = len(x) >= FEW_IMAGES and x.dtype == np.float32 and stride == (1, 1) and less
     return fits and tiled.applies(x, weight, bias, **geometry)
 
 
 def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
-    """Where the convolution does, the pooling is 2x2 of even sizes, and the filters are few."""
+    """Where the convolution does, the pooling is 2x2 of maps of even size, and the weights are few."""
     return (
         weight.size <= FEW_WEIGHTS
         and applies(x, weight, bias, **geometry)
@@ -144,7 +143,7 @@ def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any
 
 
 class Conv2d:
-    """See `ops.Conv2d`."""
+    """Must equal `ops.Conv2d` (tinyconv/ops/conv.py), to rounding. One image a SIMD lane."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, *, padding: Pair, **geometry: Any) -> Any:
@@ -162,7 +161,7 @@ class Conv2d:
 
 
 class Conv2dRelu:
-    """See `ops.Conv2dRelu`."""
+    """Must equal `ops.Conv2dRelu` (tinyconv/ops/fused.py), to rounding. Bias and ReLU are in the same pass."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, *, padding: Pair, **geometry: Any) -> Any:
@@ -176,7 +175,7 @@ class Conv2dRelu:
 
 
 class Conv2dReluMaxPool2d:
-    """See `ops.Conv2dReluMaxPool2d`. One call forward, one back."""
+    """Must equal `ops.Conv2dReluMaxPool2d` (tinyconv/ops/fused.py), to rounding. One call forward, one back."""
 
     @staticmethod
     def forward(

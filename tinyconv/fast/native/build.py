@@ -28,9 +28,9 @@ HINT = "install one (Debian: apt install gcc; macOS: xcode-select --install), na
 
 @cache
 def library() -> ctypes.CDLL:
-    """The compiled library, built at the first call; VariantError where that cannot be done.
+    """The compiled library, built at the first call; VariantError where it cannot be built.
 
-    Calls into it run without Python's lock.
+    Functions of it run without Python's lock.
     """
     return load(SOURCE.read_text(encoding="utf-8"), cache_dir() / "native")
 
@@ -64,7 +64,7 @@ def find_compiler() -> list[str]:
 
 
 def build(compiler: list[str], source: str, path: Path) -> None:
-    """Compile to `path`, which is there whole or not at all."""
+    """Compile to `path`, so that it holds all of the library or does not exist."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as scratch:

@@ -26,7 +26,7 @@ typedef uint8_t ways __attribute__((vector_size(16)));
 typedef struct { const float *data; long n, c, h, w, sn, sc, sh, sw; } images;
 /* Filters in groups of `group`, packed by the caller as [f / group][kh][c][kw][group]. */
 typedef struct { const float *data; long f, c, kh, kw, group; } filters;
-/* What a function is asked for; it says below what it makes use of. Scratch memory: `size` vectors for each thread. */
+/* What a function is asked for; each says below what it uses. Scratch memory: `size` vectors for each thread. */
 struct task {
     images x, dy;
     filters k, turned; /* turned around, channels and filters exchanged: those of dx */
@@ -110,7 +110,7 @@ INLINE void tile(const int group, const int pixels, const lanes *x, long width, 
 }
 
 /* Row h of the output of all filters, y[f][ow], from a packed image of which rows ph ... end - 1 are not padding: kernel
- * rows that lie over padding only are left out. Of 3x3 kernels the compiler is told the width: 117 GFLOP/s at 128
+ * rows that lie over padding only are left out. The compiler is told the width of 3x3 kernels: 117 GFLOP/s at 128
  * channels, and 94 if it is not. */
 static void row_of(const lanes *x, long width, long h, long ph, long end, const filters *k, lanes *y, long ow) {
     long tiles = (ow + PIXELS - 1) / PIXELS;

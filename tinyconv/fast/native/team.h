@@ -53,7 +53,7 @@ static void wait_for_members(void) {
     while (atomic_load(&team.at_work)) sched_yield();
 }
 
-/* Every block of a task, by `threads` threads of which the caller is one, each with `stride` bytes of the scratch. What
+/* Every block of a task, by `threads` threads (the caller is one), each with `stride` bytes of the scratch. What
  * a block gives must not depend on who does it. Where another task is under way the caller does it alone. */
 static void share(const task *t, work *function, long blocks, long threads, void *scratch, long stride) {
     if (threads > MOST) threads = MOST;

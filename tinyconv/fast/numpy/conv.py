@@ -6,11 +6,11 @@ a product of the weights with the KH rows of images under it, which lie together
     columns:  y[h] (F, L) = weight (F, KH KW C) @ cols[h] (KH KW C, L)
     shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N), y[h, f, w] = sum_v parts[v, f, w + v - PW]
 
-The first copies its input KW times, the second adds its output up KW times; which is better is a matter of C and F.
+The first copies its input KW times, the second adds its output up KW times; which is better depends on C and F.
 The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.
 The gradient of the filters is, for each kernel column, a product of rows of images with rows of gradients, and needs no
-copy at all. BLAS has one path for small products and one for large. Up to SMALL multiplications the first is faster,
-for it packs nothing: where the weights are few, a row is multiplied in blocks.
+copy at all. BLAS has one path for small products and one for large. Up to SMALL multiplications the path for small ones
+is faster, for it packs nothing: where the weights are few, a row is multiplied in blocks.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from tinyconv.fast.numpy.pool import (
     spread,
 )
 from tinyconv.host.threads import in_parts, parallel, threads_for
-from tinyconv.shapes import Pair, conv_output_size
+from tinyconv.ops.conv import maps_of
+from tinyconv.shapes import Pair
 
 SMALL = 1_000_000
-"""OpenBLAS multiplies without packing up to so many multiplications (M N K, on AVX-512)."""
+"""Multiplications (M N K) up to which OpenBLAS packs nothing, on AVX-512."""
 WORKSPACE = 8 << 20
 """Bytes of columns, or of parts, made at a time; less is slower, more falls out of the cache."""
 ROWS = 8
 """Rows that the gradient of the filters is summed over at a time, where the images are padded."""
 MULTIPLICATIONS_A_US = 45_000
-"""Of a core: 90 GFLOP/s."""
+"""Multiplications in a microsecond of a core: 90 GFLOP/s."""
 LARGE = 256
 """Rows of a product that threads may share out in four parts: at least 64 each, or they take longer in all."""
 SUMMED_A_US = 8_000
@@ -50,9 +51,9 @@ GAP = 16
 """Elements between the rows of columns. Rows of whole pages would all fall on the same places of the nearest cache: the
 first convolution of LeNet then runs at 58 GFLOP/s, with the gap at 78."""
 WIDENING = 2.5
-"""Up to so many filters a channel the sums of shifts are faster, for 3x3 kernels on two cores: with 256 images, 169
-against 71 GFLOP/s from 256 channels to 64, 179 against 156 from 256 to 256, 176 against 145 from 64 to 128; from 64 to
-256 it is 153 against 170."""
+"""Filters a channel up to which sums of shifts are faster, for 3x3 kernels on two cores: with 256 images, 169 GFLOP/s
+against 71 from 256 channels to 64, 179 against 156 from 256 to 256, 176 against 145 from 64 to 128; from 64 to 256 they
+are slower, 153 against 170."""
 
 
 def row_groups(oh: int, kh: int, sh: int, ph: int, h: int) -> Iterator[tuple[int, int, int, int]]:
@@ -78,13 +79,13 @@ def column_range(v: int, ow: int, sw: int, pw: int, w: int) -> tuple[int, int]:
 
 
 def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int) -> Array:
-    """Rows first ... last - 1 of images (H, C, W, N), those beyond the edge too, as (rows, KW, C, OW N + GAP), flat."""
+    """Rows first ... last - 1 of images (H, C, W, N), even beyond the edge, as (rows, KW, C, OW N + GAP), flat."""
     h, c, w, n = x.shape
     pitch = ow * n + GAP
     memory = np.empty((last - first) * kw * c * pitch, x.dtype)
     cols = matrices(memory, 0, (last - first, kw * c * pitch), (kw, c * pitch), (c, pitch), (ow, n), (n, 1))
     if first >= 0 and last <= h and pw == 0 and sw == 1:
-        # Nothing lies outside: all in one copy. Calls are what threads wait for each other at.
+        # Nothing lies outside, so one copy does it: at each call threads wait for each other.
         cols[...] = matrices(x, first * c * w * n, (last - first, c * w * n), (kw, n), (c, w * n), (ow, n), (n, 1))
         return memory
     top, bottom = max(first, 0) - first, max(min(last, h) - first, 0)
@@ -99,11 +100,11 @@ def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int)
 
 
 Rows: TypeAlias = Callable[[int, int, Array], None]
-"""rows_of(first, last, out): works out rows first ... last - 1 into out (rows, F, OW, N)."""
+"""rows_of(first, last, out) writes rows first ... last - 1 of the output into out (rows, F, OW, N)."""
 
 
 def by_columns(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
-    """weight (F, C, KH, KW) over x (H, C, W, N)."""
+    """weight (F, C, KH, KW) over x (H, C, W, N), by columns."""
     (_, c, _, n), (f, _, kh, kw), ow = x.shape, weight.shape, size[1]
     (sh, sw), (ph, pw), length, k = stride, padding, ow * n, c * kh * kw
     weight_rows = weight.transpose(0, 2, 3, 1).reshape(f, k)
@@ -141,7 +142,7 @@ def block_length(length: int, others: int) -> int:
 def by_shifts(x: Array, weight: Array, padding: Pair, size: Pair) -> Rows:
     """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
     (h, c, w, n), (f, _, kh, kw), (oh, ow), (ph, pw) = x.shape, weight.shape, size, padding
-    if ph > 1:  # else edge rows are few, and are worked out by themselves
+    if ph > 1:  # else there are few edge rows, and each is worked out by itself
         inner, x = x, np.zeros((h + 2 * ph, c, w, n), x.dtype)
         x[ph : ph + h], ph, h = inner, 0, h + 2 * ph
     length, row, margin = ow * n, c * w * n, pw * n
@@ -177,7 +178,7 @@ def by_shifts(x: Array, weight: Array, padding: Pair, size: Pair) -> Rows:
 
 
 def correlation(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Rows:
-    """weight (F, C, KH, KW) over x (H, C, W, N), by whichever way is the faster."""
+    """weight (F, C, KH, KW) over x (H, C, W, N), by the faster way."""
     (f, c, _, kw) = weight.shape
     many = weight.size * 128 > SMALL  # weights: the products are large ones, whatever is done
     if stride == (1, 1) and kw > 1 and (f <= WIDENING * c if many else c > 2 * f):
@@ -186,7 +187,7 @@ def correlation(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair
 
 
 def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
-    """All of it: (OH, F, OW, N), of the size given."""
+    """All rows of it: (OH, F, OW, N), where `size` is (OH, OW)."""
     out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
     rows_of = correlation(x, weight, stride, padding, size)
     with blas_for(weight.size * size[1] * x.shape[3]):
@@ -200,7 +201,7 @@ def product_us(out: Array, weight: Array) -> float:
 
 
 def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
-    """dx (H, C, W, N), of the size given, from dy (OH, F, OW, N)."""
+    """dx (H, C, W, N) from dy (OH, F, OW, N), where `size` is (H, W)."""
     (f, c, kh, kw), (oh, _, ow, n) = weight.shape, dy.shape
     (sh, sw), (ph, pw) = stride, padding
     if stride == (1, 1) and ph < kh and pw < kw:
@@ -241,7 +242,7 @@ def multiply(left: Array, right: Array) -> Array:
 
 
 def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tuple[int, ...]) -> Array:
-    """dweight, of the shape (F, C, KH, KW) given, from x (H, C, W, N) and dy (OH, F, OW, N)."""
+    """dweight, of `shape` (F, C, KH, KW), from x (H, C, W, N) and dy (OH, F, OW, N)."""
     (f, c, kh, kw), (h, _, w, n), (oh, _, ow, _) = shape, x.shape, dy.shape
     (sh, sw), (ph, pw), length = stride, padding, ow * n
     us = dy.size * c * kh * kw / MULTIPLICATIONS_A_US
@@ -289,7 +290,7 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
 
 
 def bias_gradient(dy: Array) -> Array:
-    """The sums over all but the channels of (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
+    """dbias (F,) from dy (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
     oh, f, ow, n = dy.shape
     grad, ones, sums = dy.reshape(oh, f, ow * n), np.ones(ow * n, dy.dtype), np.empty((oh, f), dy.dtype)
     with blas_for(f * ow * n):
@@ -298,29 +299,29 @@ def bias_gradient(dy: Array) -> Array:
 
 
 def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
-    """Not for groups or dilation; nor for half precision, which BLAS does not have."""
+    """float32 and float64, which BLAS has; no groups, no dilation."""
     return groups == 1 and dilation == (1, 1) and x.dtype.char in "fd" and x.size > 0 and weight.size > 0
 
 
-def applies_with_pool(
-    x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], stride: Pair, padding: Pair, **geometry: Any
-) -> bool:
-    """Where both do."""
-    size = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
-    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and all(n % 2 == 0 for n in size)
+def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
+    """Where the convolution does, and the pooling is 2x2 of maps of even size."""
+    _, _, oh, ow = maps_of(x.shape, weight.shape, **geometry)
+    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and oh % 2 == 0 == ow % 2
 
 
 class Conv2d:
-    """See `ops.Conv2d`. Saves x, with the batch innermost, and the weights."""
+    """Must equal `ops.Conv2d` (tinyconv/ops/conv.py), to rounding.
+
+    Multiplies row by row, with the batch innermost. Saves x in that order, and the weights.
+    """
 
     @staticmethod
     def forward(
         xp: Any, x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> Any:
-        (_, _, h, w), (f, _, kh, kw) = x.shape, weight.shape
-        size = conv_output_size(h, kh, stride[0], padding[0]), conv_output_size(w, kw, stride[1], padding[1])
+        _, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, dilation)
         x = rows(x)
-        y = correlate(x, weight, stride, padding, size)
+        y = correlate(x, weight, stride, padding, (oh, ow))
         if bias is not None:
             y += bias.reshape(f, 1, 1)
         return images(y), (images(x), weight)
@@ -339,7 +340,7 @@ class Conv2d:
 
 
 class Conv2dRelu:
-    """See `ops.Conv2dRelu`."""
+    """Must equal `ops.Conv2dRelu` (tinyconv/ops/fused.py), to rounding. The ReLU is written over the maps."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any, **geometry: Any) -> Any:
@@ -353,15 +354,17 @@ class Conv2dRelu:
 
 
 class Conv2dReluMaxPool2d:
-    """See `ops.Conv2dReluMaxPool2d`. The bias is added to the maxima: the same, for rounding never changes an order.
-    Rows of maps are pooled as soon as they are there; the maps are never there as a whole."""
+    """Must equal `ops.Conv2dReluMaxPool2d` (tinyconv/ops/fused.py), to rounding.
+
+    Rows of maps are pooled as soon as they are there; the maps are never there as a whole. The bias is added to the
+    maxima: that is the same, for rounding never changes an order.
+    """
 
     @staticmethod
     def forward(
         xp: Any, x: Array, weight: Array, bias: Any, *, pool: Any, stride: Pair, padding: Pair, **geometry: Any
     ) -> Any:
-        n, f = len(x), len(weight)
-        oh, ow = (conv_output_size(*axis) for axis in zip(x.shape[2:], weight.shape[2:], stride, padding, strict=True))
+        n, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, **geometry)
         x = rows(x)
         y, is_right, is_low = pooled(oh // 2, f, ow // 2, n, x.dtype)
         rows_of = correlation(x, weight, stride, padding, (oh, ow))

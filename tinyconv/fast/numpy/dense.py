@@ -17,7 +17,7 @@ def matrices_apply(x: Array, weight: Array, bias: Any) -> bool:
 
 
 class Linear:
-    """See `ops.Linear`."""
+    """Must equal `ops.Linear` (tinyconv/ops/linear.py), to rounding. dbias is a product with ones."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
@@ -34,12 +34,12 @@ class Linear:
             return (
                 dy @ weight if needs[0] else None,
                 dy.T @ x if needs[1] else None,
-                np.ones(len(dy), dy.dtype) @ dy if needs[2] else None,  # as a product: faster than a sum
+                np.ones(len(dy), dy.dtype) @ dy if needs[2] else None,  # faster than a sum
             )
 
 
 class LinearRelu:
-    """See `ops.LinearRelu`."""
+    """Must equal `ops.LinearRelu` (tinyconv/ops/fused.py), to rounding. The ReLU is written over the sums."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
@@ -53,12 +53,12 @@ class LinearRelu:
 
 
 def relu_applies(x: Array) -> bool:
-    """In the order of NumPy, or with the batch innermost: without holes."""
+    """Where x has no holes: in NumPy's order, or with the batch innermost."""
     return x.dtype.char in "fd" and (x.flags.c_contiguous or in_rows(x))
 
 
 class Relu:
-    """See `ops.Relu`."""
+    """Must equal `ops.Relu` (tinyconv/ops/activation.py), to the bit. Several threads share it out."""
 
     @staticmethod
     def forward(xp: Any, x: Array) -> Any:
@@ -76,7 +76,10 @@ def flattens(x: Array, *, shape: Any) -> bool:
 
 
 class Reshape:
-    """See `ops.Reshape`. Of images with the batch innermost, features with the batch innermost: copied in long runs."""
+    """Must equal `ops.Reshape` (tinyconv/ops/shape.py), to the bit.
+
+    Flattens images with the batch innermost to features with the batch innermost, a copy in long runs.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Array, *, shape: Any) -> Any:
@@ -98,12 +101,15 @@ def cross_entropy_applies(
         and reduction == "mean"
         and not label_smoothing
         and (ignore_index < 0 or ignore_index >= x.shape[1])
-        and target.min() >= 0  # else it is the class left out: others were refused
+        and target.min() >= 0  # a negative target is the class left out: any other was refused
     )
 
 
 class CrossEntropy:
-    """See `ops.CrossEntropy`. Saves the softmax, and the gradient is made in it: one pass less."""
+    """Must equal `ops.CrossEntropy` (tinyconv/ops/loss.py), to rounding.
+
+    Saves the softmax, from which the gradient is one subtraction and one product away.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Array, target: Array, weight: Any, **options: Any) -> Any:

@@ -2,7 +2,7 @@
 
 Shape is a promise, strides are not: every op is right for any strides, and NumPy's elementwise functions keep the order
 of what they are given. So the first convolution puts its images into this order, and it lasts to the end of the network
-with no op in between knowing of it. What it is good for:
+though no op in between knows of it. It is good for two things:
 
 * every copy and every elementwise pass is one long run, for the smallest images too;
 * H lies outside C, so the rows of a window, (kernel row, channel), follow each other at one stride: a window of whole
@@ -45,8 +45,8 @@ def matrices(x: Array, start: int, *axes: tuple[int, int]) -> Array:
 
 
 def is_finite_sum(x: Array) -> bool:
-    """Whether x holds no NaN and no infinity, told by its sum: a quarter of the time that looking at each takes.
+    """Whether x holds no NaN and no infinity, told by its sum: a quarter of the time that a look at each number takes.
 
-    A sum that overflows says no too; then what is slower, and always right, is done.
+    Where the sum overflows the answer is no as well; the caller then takes the slower way, which is always right.
     """
     return isfinite(np.add.reduce(x, axis=None))

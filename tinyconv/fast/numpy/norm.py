@@ -1,7 +1,7 @@
 """Batch normalisation of images with the batch innermost (see layout.py), a few rows at a time.
 
-The formula is that of `ops.norm`. There every step goes over all of the images; here the steps that need no sum over
-all of them are done row by row, while a row is in the cache.
+The formula is that of `ops.norm`. There every step goes over all images; here the steps that need no sum over all of
+them are done row by row, while a row is in the cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinyconv.host.threads import in_parts
 CACHE = 1 << 19
 """Bytes of an array worked on at a time: half of what a core's own cache holds."""
 NUMBERS_A_US = 1000
-"""In a microsecond of a core, over all that is done with them in one pass."""
+"""Numbers in a microsecond of a core, with all that one pass does to them."""
 
 
 def applies(x: Array, weight: Any, bias: Any, mean: Any, var: Any, *, eps: float) -> bool:
@@ -26,13 +26,13 @@ def applies(x: Array, weight: Any, bias: Any, mean: Any, var: Any, *, eps: float
 
 
 def by_channel(x: Array) -> Array:
-    """Images as (H, C, W N), and what goes with a channel as (C, 1)."""
+    """Images (N, C, H, W) as (H, C, W N)."""
     h, c, w, n = rows(x).shape
     return rows(x).reshape(h, c, w * n)
 
 
 def over(x: Array, function: Callable[[slice], Any]) -> None:
-    """function(rows) for a few rows of x (H, C, W N) at a time, by several threads where they are many."""
+    """function(rows) for a few rows of x (H, C, W N) at a time, by several threads where there are many."""
     step = max(1, CACHE // (x[0].nbytes or 1))
 
     def part(first: int, last: int) -> None:
@@ -43,7 +43,7 @@ def over(x: Array, function: Callable[[slice], Any]) -> None:
 
 
 def sums(x: Array, of: Callable[[slice, Array], Any]) -> Array:
-    """The sum over all rows of what of(rows, out) puts into out, (rows, C)."""
+    """The sum over all rows of what `of(rows, out)` writes into out (rows, C)."""
     by_row = np.empty(x.shape[:2], x.dtype)
     with blas_for(x[0].size):
         over(x, lambda part: of(part, by_row[part]))
@@ -51,7 +51,7 @@ def sums(x: Array, of: Callable[[slice, Array], Any]) -> Array:
 
 
 class BatchNorm:
-    """See `ops.BatchNorm`."""
+    """Must equal `ops.BatchNorm` (tinyconv/ops/norm.py), to rounding. Goes over the images a few rows at a time."""
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Any, bias: Any, mean: Any, var: Any, *, eps: float) -> Any:

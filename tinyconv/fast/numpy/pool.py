@@ -1,9 +1,9 @@
 """2x2 max-pooling, alone and after a ReLU, and ReLU itself: images with the batch innermost (see layout.py).
 
-The maximum of four is that of two maxima: of each column, and then of the columns. Two masks note which it was, and
-backward sends the gradient down the same two forks, a multiplication by a mask and a subtraction each. Those are right
-as long as nothing is infinite or NaN; else `where` is used, which is slower. ReLU after the pooling gives what ReLU
-before it does, on a quarter of the numbers.
+The maximum of four is a maximum of maxima: of each column, and then of the two columns. Two masks note which it was,
+and backward sends the gradient down the same two forks, a multiplication by a mask and a subtraction each. These are
+right as long as nothing is infinite or NaN; else `where` is used, which is slower. A ReLU after the pooling gives what
+one before it does, on a quarter of the numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tinyconv.fast.numpy.layout import Array, images, in_rows, is_finite_sum, ro
 from tinyconv.host.threads import in_parts
 
 POOLED_A_US = 2000
-"""Numbers, of what is pooled, in a microsecond of a core."""
+"""Numbers that are pooled in a microsecond of a core."""
 GEOMETRY = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
 
 
@@ -26,7 +26,7 @@ def applies(x: Array, **geometry: Any) -> bool:
 
 
 def windowed(x: Array) -> Array:
-    """What the windows cover of images (H, C, W, N): all of it, but for a last row or column that is left over."""
+    """The part of images (H, C, W, N) that windows cover: all but a last row or column that is left over."""
     h, _, w, _ = x.shape
     return x[: h // 2 * 2, :, : w // 2 * 2]
 
@@ -38,7 +38,7 @@ def pooled(h: int, c: int, w: int, n: int, dtype: Any) -> tuple[Array, Array, Ar
 
 
 def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
-    """The maxima of 2x2 windows of x (2 H, C, 2 W, N), into what `pooled` made, or some rows of it."""
+    """Write the maxima of 2x2 windows of x (2 H, C, 2 W, N) into what `pooled` made, or some rows of it."""
     upper, lower = x[0::2], x[1::2]
     columns = np.maximum(upper, lower)
     left, right = columns[:, :, 0::2], columns[:, :, 1::2]
@@ -57,7 +57,7 @@ def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
 
 
 def spread(dy: Array, is_right: Array, is_low: Array, dx: Array) -> None:
-    """The gradient dx (2 H, C, 2 W, N) of what `maxima` were taken of: dy (H, C, W, N) at their places, 0 elsewhere."""
+    """Write the gradient dx (2 H, C, 2 W, N) of what was pooled: dy (H, C, W, N) at the maxima, 0 elsewhere."""
     dcolumns = np.empty(is_low.shape, dy.dtype)
     left, right, upper, lower = dcolumns[:, :, 0::2], dcolumns[:, :, 1::2], dx[0::2], dx[1::2]
     if is_finite_sum(dy):
@@ -71,7 +71,7 @@ def spread(dy: Array, is_right: Array, is_low: Array, dx: Array) -> None:
 
 
 class MaxPool2d:
-    """See `ops.MaxPool2d`."""
+    """Must equal `ops.MaxPool2d` (tinyconv/ops/pool.py), to the bit. Saves two masks, not the places."""
 
     @staticmethod
     def forward(xp: Any, x: Array, **geometry: Any) -> Any:
@@ -95,7 +95,10 @@ class MaxPool2d:
 
 
 class ReluMaxPool2d:
-    """See `ops.ReluMaxPool2d`. Where a maximum is not positive its window has no gradient."""
+    """Must equal `ops.ReluMaxPool2d` (tinyconv/ops/fused.py), to the bit.
+
+    The ReLU comes after the pooling: where a maximum is not positive, its window has no gradient.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Array, **geometry: Any) -> Any:
@@ -116,7 +119,7 @@ class ReluMaxPool2d:
 
 
 def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, size: tuple[int, int]) -> Array:
-    """The gradient of images (N, C, *size), of dy (N, C, H, W); and of a ReLU, where y is what it made."""
+    """The gradient of images (N, C, *size) from dy (N, C, H, W), through a ReLU too if its output `y` is given."""
     dy, y = rows(dy), None if y is None else rows(y)
     h, c, w, n = dy.shape
     dx = np.empty((size[0], c, size[1], n), dy.dtype)
@@ -134,16 +137,15 @@ def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, 
 # --- ReLU -----------------------------------------------------------------------------------------------------------
 
 ROW = 2048
-"""Elements compared at a time: against as many zeros, which NumPy does with vectors, and not against one number, which
-it does one by one."""
+"""Elements compared at a time, with as many zeros: NumPy uses vectors for that; with one zero it goes one by one."""
 FEW = 1 << 15
-"""Elements of which a pass costs less than a call."""
+"""Elements up to which a pass costs less than a call."""
 RELUS_A_US = 4000
 """Numbers in a microsecond of a core."""
 
 
 def relu_in_place(x: Array) -> Array:
-    """max(x, 0), written over x, an array that was just made and has no holes."""
+    """max(x, 0), written over x: an array that was just made, without holes."""
     if x.size <= ROW:
         return np.maximum(x, 0, out=x)
     flat = x.reshape(-1) if x.flags.c_contiguous else rows(x).reshape(-1)
@@ -158,7 +160,7 @@ def relu_backward(y: Array, dy: Array) -> Array:
     """dy where y > 0, or NaN."""
     if dy.size <= FEW:
         return np.where(np.less_equal(y, 0), 0, dy)
-    innermost = in_rows(y) and in_rows(dy)  # else in the order of NumPy, or in two orders
+    innermost = in_rows(y) and in_rows(dy)  # else both are in NumPy's order, or they are in two orders
     if innermost:
         y, dy = rows(y), rows(dy)
     dx = np.empty_like(dy)
