@@ -243,7 +243,7 @@ def cupy_backend() -> CupyBackend:
 
 
 def backend_of(*arrays: Any) -> Backend:
-    """The one backend that all `arrays` belong to. Python numbers and None belong to any; NumPy if there is nothing else.
+    """The one backend that all `arrays` belong to. Python numbers and None belong to any; alone, to NumPy.
 
     Raises DeviceError for a mixture. With CuPy, the arrays' device is the current one from here on.
     """
