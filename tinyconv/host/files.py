@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +36,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def check_writable(folder: Path) -> None:
     """Create `folder`, and raise OSError if nothing can be written in it, before there is work to lose."""
+    import tempfile  # here: importing the package needs none of it
+
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
 

@@ -7,12 +7,12 @@ of these pairs first runs, and kept in the user's cache. What is here only packs
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast.native.build import library
 from tinyconv.fast.numpy import conv as tiled
 from tinyconv.fast.numpy.layout import Array, images, rows
 from tinyconv.fast.numpy.pool import relu_backward
@@ -56,6 +56,14 @@ class Filters:
         group = next(g for g in (4, 3, 2, 1) if f % g == 0)
         self.array = np.ascontiguousarray(weight.reshape(f // group, group, c, kh, kw).transpose(0, 3, 2, 4, 1))
         self.struct = _Filters(address(self.array), f, c, kh, kw, group)
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """conv.c, compiled. What compiles it is imported here: it needs modules that take as long to import as the ops."""
+    from tinyconv.fast.native import build
+
+    return build.library()
 
 
 def turned(weight: Array) -> Array:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from tinyconv.errors import VariantError
@@ -26,9 +25,8 @@ FOR_THIS_PROCESSOR = "-march=native"  # left out where a compiler does not know 
 HINT = "install one (Debian: apt install gcc; macOS: xcode-select --install), name it in CC, or leave out 'native'"
 
 
-@cache
 def library() -> ctypes.CDLL:
-    """The compiled library, built at the first call; VariantError where it cannot be built.
+    """The compiled library, built if need be; VariantError where it cannot be built.
 
     Functions of it run without Python's lock.
     """
