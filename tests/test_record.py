@@ -46,6 +46,7 @@ def test_examples_count_in_each_of_their_classes_and_the_worst_error_stays():
     ]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_wrong_op_fails_and_its_record_and_page_say_so(tmp_path, coverage):
     (tmp_path / "broken.py").write_text(BROKEN, encoding="utf-8")
     command = [

@@ -55,6 +55,7 @@ def test_one_that_is_wrong_or_broken_is_not_timed(monkeypatch):
     assert reasons["broken"] == "RuntimeError: out of order"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [conv.TwoLoops, ops.Conv2d])
 @pytest.mark.parametrize(
     "layer", [conv.Layer("", 2, 3, 3, 7, 1), conv.Layer("", 1, 2, 5, 6), conv.Layer("", 3, 2, 1, 4)]
@@ -180,6 +181,7 @@ def test_short_tables_have_the_figures_of_the_long_ones(tables):
 # --- the commands ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bench_conv(tmp_path):
     out = tmp_path / "conv.json"
     run = bench("conv", "--layer", "1", "--batch", "2", "--threads", "1", "--out", str(out))
@@ -201,6 +203,7 @@ def test_bench_lenet(tmp_path):
     assert all(row["calls"] == 16 and np.isfinite(row["ratio"]) for row in one["summary"].values())
 
 
+@pytest.mark.slow
 def test_bench_cifar(tmp_path):
     out = tmp_path / "cifar.json"
     run = bench("cifar", "--batch", "4", "--steps", "4", "--threads", "1", "--out", str(out))

@@ -205,6 +205,7 @@ def test_an_answer():
         assert found["launches"][name] == {"missing": "Missing: PyTorch's profiler sees no GPU"}
 
 
+@pytest.mark.slow
 def test_a_process_for_each_batch_size():
     parts = gpu.run("lenet", "cpu", (2, 3), ("torch", "torch graph"), 8)
     ((key, part),) = parts.items()
@@ -310,6 +311,7 @@ def short(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_trainings(short):
     ((key, part),) = training.run("cpu", None, (0, 1), 4, "synthetic").items()
     assert key == f"training, {part['device']['name']}"
@@ -465,6 +467,7 @@ def test_a_command_on_a_device(monkeypatch, tmp_path):
 # --- the stand-in ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standin_cuda")
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_ours_is_captured(monkeypatch):

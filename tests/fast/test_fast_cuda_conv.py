@@ -65,6 +65,7 @@ def test_groups_of_several_tiles(wide):
         compare_pairs(conv.Conv2d, ops.Conv2d, arrays, dy, closely, **geometry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize(("wide", "depth"), [(False, product.NARROW.depth), (True, product.WIDE.depth)])
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_a_training_follows_the_readable_one():
 # --- building -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_is_built_once_and_found_again(tmp_path, monkeypatch):
     source = build.SOURCE.read_text()
     build.load(source, tmp_path)
@@ -198,6 +199,7 @@ def test_it_is_built_once_and_found_again(tmp_path, monkeypatch):
     assert made.suffix == ".so"
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_source_is_seen(tmp_path, monkeypatch):
     source = build.SOURCE.read_text()
     assert source.count("w += group)") == 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 import tinyconv as tc
-from tinyconv import cli, models, nn
+from tinyconv import models, nn
 from tinyconv.inspect import Cake
 from tinyconv.train import RECIPES, new_run, start
 
@@ -17,28 +17,16 @@ LENET = "conv 6 5; relu; pool 2; conv 16 5; relu; pool 2; flatten; fc 120; relu;
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run `tinyconv summary ...` in an empty folder: (standard output, standard error)."""
+def run(command, monkeypatch, tmp_path):
+    """Run `tinyconv summary ...` in an empty folder: what it printed, or the words of its complaint."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name, value in {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}.items():
-        monkeypatch.setenv(name, value)
-    before = set(sys.modules)
 
     def summary(*args, code=0):
-        monkeypatch.setattr(sys, "argv", ["tinyconv", "summary", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, errors = capsys.readouterr()
-        assert stopped.value.code == code, errors
-        assert "Traceback" not in errors
-        assert not (out if code else errors)
-        return out if code == 0 else " ".join(errors.replace("│", " ").split())
+        done = command("summary", *args, code=code)
+        assert not (done.stdout if code else done.stderr)
+        return done.stdout if code == 0 else " ".join(done.stderr.replace("│", " ").split())
 
     yield summary
-    for name in set(sys.modules) - before:  # the models of these tests; another may have a file of that name
-        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
-            del sys.modules[name]
     assert tc.zeros(1).device == "cpu"
 
 

@@ -303,10 +303,9 @@ def test_tinyconv_curves_of_a_checkpoint_and_a_log(trained, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input(trained, args, code, message):
-    done = run(*(trained if arg == "CHECKPOINT" else arg for arg in args), code=code)
+def test_bad_input(command, trained, args, code, message):
+    done = command(*(trained if arg == "CHECKPOINT" else arg for arg in args), code=code)
     assert message in " ".join(done.stderr.replace("│", " ").split())
-    assert "Traceback" not in done.stderr
 
 
 def test_a_log_without_an_epoch_or_that_is_none(tmp_path):

@@ -140,6 +140,7 @@ def test_a_model_is_made_to_fit_the_dataset():
     assert new_run("lenet5", "cifar10", 0, Recipe(), size=40).options == {"in_channels": 3, "size": 40}  # as it is told
 
 
+@pytest.mark.slow
 def test_the_recipe_of_cifar_learns():
     """On drawn digits, which are there without a download; all its parts at once."""
     tc.manual_seed(0)
