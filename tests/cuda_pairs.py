@@ -1,4 +1,4 @@
-"""What a CUDA pair is asked: what the readable op gives with NumPy, and the same bits however its threads run."""
+"""What a CUDA pair must give: what the readable op gives with NumPy, and the same bits however its threads run."""
 
 from unittest import mock
 
@@ -12,7 +12,7 @@ SPECIAL = (np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 2.0, np.nan)
 
 
 def asked(op, case):
-    """The arrays and the geometry that a case asks `op` with; None if it does without it."""
+    """The arrays and the geometry that a case calls `op` with; None if it does not call it."""
     calls, forward = [], op.forward
 
     def spy(xp, *arrays, **geometry):
@@ -56,8 +56,8 @@ def cotangent(op, arrays, geometry, special=False):
 def compare_pairs(pair, op, arrays, dy, compare, needs=None, layout="contiguous", launches=None, **geometry):
     """The pair on the stand-in against the readable op on the host: `compare(number, found, expected)` for each result.
 
-    A gradient that is not asked for must not be there. Nothing may go between host and device; nothing may be written
-    to; blocks and threads in the reverse order must give the same bits. `launches`: of forward and of two backwards.
+    A gradient that is not asked for must not be there. Nothing may go between host and device; no input may be written
+    to; blocks and threads in the reverse order must give the same bits. `launches` counts forward and two backwards.
     """
     needs = needs or tuple(array is not None and array.dtype.kind == "f" for array in arrays)
     expected = both_ways(op, np, arrays, dy, needs, geometry)

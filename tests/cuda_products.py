@@ -1,4 +1,4 @@
-"""What the pairs that are matrix products in CUDA are asked, besides: each kind of tile, and sums in parts."""
+"""More questions to the CUDA pairs that are matrix products: each kind of tile, and sums in parts."""
 
 from unittest import mock
 
@@ -17,7 +17,7 @@ def tiles(wide, part=product.PART):
 
 
 def some_needs(data, bias):
-    """Which gradients to ask for; of a bias only if there is one."""
+    """Which gradients to ask for: that of a bias only if there is one."""
     *of_arrays, of_bias = data.draw(st.sampled_from(NEEDS))
     return *of_arrays, of_bias and bias is not None
 

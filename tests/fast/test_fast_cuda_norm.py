@@ -102,7 +102,7 @@ def test_a_few_channels_of_many_numbers_fill_a_gpu():
 
 @pytest.mark.parametrize("part", [64, norm.PART])
 def test_a_large_mean_costs_the_variance_nothing(monkeypatch, part):
-    """Of sums of squares float32 would leave nothing here."""
+    """Sums of squares would lose all of it in float32 here."""
     monkeypatch.setattr(norm, "PART", part)
     (x, *rest), _ = question((7, 2, 13, 11), affine=False, dtype=np.float32, offset=3e4)
     (_, mean, var), _ = norm.BatchNorm.forward(cupy, on_device(x), *rest, eps=0.0)

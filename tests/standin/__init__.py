@@ -2,9 +2,9 @@
 
     from standin import cupy, counted
 
-Arrays of the device and of the host do not mix, garbage is what new memory holds, and what CuPy has not is not there.
-`counted` tells what was copied between host and device, waited for and launched; `installed` makes it what
-`import cupy` finds. The kernels' sources are compiled by the host's compiler and run thread by thread (`kernels`).
+Arrays of the device and of the host do not mix, new memory holds garbage, and what CuPy does not have is not there.
+`counted` counts copies between host and device, waits and launches. `installed` makes the stand-in what `import cupy`
+finds. The host's compiler compiles the kernels' sources, and they run thread by thread (`kernels`).
 """
 
 import sys

@@ -1,6 +1,6 @@
 """`cupy.ndarray`: an array that the host cannot see, held by NumPy.
 
-It takes no NumPy arrays, and becomes none unless asked to; what is copied or waited for is counted (`cuda.counted`).
+It takes no NumPy arrays and becomes one only if asked to; copies and waits are counted (`cuda.counted`).
 Results without axes are arrays, as in CuPy, and their memory is in C order unless CuPy keeps the order of the operand.
 """
 

@@ -1,7 +1,7 @@
-"""`cupy.cuda`: two devices that are none, their memory, streams that work at once, and graphs that are played again.
+"""`cupy.cuda`: two devices without hardware, their memory, streams that work at once, and graphs that are played again.
 
-What a stream is asked to do is done before the call returns, so no test can see a race here. A stream that captures
-does nothing: it notes the work for `Graph.launch`, and refuses what CUDA refuses then.
+A stream does its work before the call returns, so no test can see a race here. A stream that captures does no work: it
+notes it for `Graph.launch`, and refuses what CUDA refuses then.
 """
 
 import threading
@@ -318,11 +318,11 @@ class Block:
         self.pool, self.size, self.device, self.held = weakref.ref(pool), size, device, True
 
     def check_held(self) -> None:
-        """What a graph uses after capture must not be given to others meanwhile: its pool has to be its own, and be."""
+        """Memory that a graph uses must not go to others after capture: its pool has to be its own, and still exist."""
         if not self.held and self.pool() in (None, _default_pool):
             raise RuntimeError(
-                "a graph was launched that works in memory which has gone back to a pool that others use, or that is "
-                "no more: capture inside `using_allocator(pool.malloc)`, and keep that pool as long as the graph"
+                "a graph was launched whose memory has gone back to a pool that others use, or that no longer exists: "
+                "capture inside `using_allocator(pool.malloc)`, and keep that pool as long as the graph"
             )
 
 

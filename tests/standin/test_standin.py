@@ -1,5 +1,4 @@
-"""The stand-in for CuPy itself: that it refuses, counts and captures as CuPy does; else what is tested on it proves
-nothing."""
+"""The stand-in for CuPy itself: it must refuse, count and capture as CuPy does, or tests on it prove nothing."""
 
 import inspect
 
@@ -77,7 +76,7 @@ def test_numbers_of_python_and_numpy_are_taken():
 
 
 @pytest.mark.parametrize("name", ["errstate", "vectorize", "nditer", "save", "np", "testing", "float"])
-def test_what_cupy_has_not_is_not_there(name):
+def test_what_cupy_does_not_have_is_not_there(name):
     assert not hasattr(cupy, name)
 
 

@@ -168,4 +168,4 @@ def log_softmax(xp, x, axis):
 
 def peak(xp, x, axis):
     """max(x) along `axis`, kept as an axis: what is taken off before `exp` so that nothing overflows."""
-    return xp.max(x, axis=axis, keepdims=True) if x.size else x  # of nothing there is no maximum
+    return xp.max(x, axis=axis, keepdims=True) if x.size else x  # an empty x has no maximum

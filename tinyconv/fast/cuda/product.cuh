@@ -1,4 +1,4 @@
-// A matrix product, of which convolutions and linear layers are made:
+// The matrix product that convolutions and linear layers are made of:
 //
 //     out(i, j) = sum_k a(i, k) b(j, k),    i < rows, j < columns, first <= k < last
 //

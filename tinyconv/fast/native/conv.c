@@ -109,7 +109,7 @@ INLINE void tile(const int group, const int pixels, const lanes *x, long width, 
         for (int p = 0; p < pixels; p++) y[f * ow + p] = sums[f][p];
 }
 
-/* Row h of the output of all filters, y[f][ow], from a packed image of which rows ph ... end - 1 are not padding: kernel
+/* Row h of the output of all filters, y[f][ow], from a packed image whose rows ph ... end - 1 are not padding: kernel
  * rows that lie over padding only are left out. The compiler is told the width of 3x3 kernels: 117 GFLOP/s at 128
  * channels, and 94 if it is not. */
 static void row_of(const lanes *x, long width, long h, long ph, long end, const filters *k, lanes *y, long ow) {
