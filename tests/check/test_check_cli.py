@@ -10,6 +10,9 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import ops
+from tinyconv.check.draw import RandomDraw
+from tinyconv.check.own import OpArgumentError
+from tinyconv.testing.case import draw_case
 from tinyconv.testing.table import check_public, options_of, public_ops
 
 MODULE = """
@@ -121,7 +124,7 @@ def test_an_op_of_ones_own(folder):
         (["mine:Right", "--slope", 1, "--shapes", 5], "shapes=[(2, 3)], got 5"),
         (["conv2d", "--stride", -1], "conv2d"),
         (["mse_loss", "--reduction", "avg"], "avg"),
-        (["zzzzzz"], "nor one that is spelt like it"),
+        (["zzzzzz"], "and none with a similar name"),
     ],
 )
 def test_wrong_usage(folder, args, words):
@@ -155,6 +158,67 @@ def test_few_ops_have_no_gradient():
 def test_options_are_the_arguments_that_are_no_tensors():
     assert options_of("conv2d") == ["stride", "padding", "dilation", "groups"]
     assert "dim" in options_of("softmax")
+
+
+def test_options_of_an_op_without_any():
+    assert options_of("T") == options_of("add") == options_of("eq") == options_of("__setitem__") == []
+
+
+class Untouchable:
+    """A value that cannot be used without an error."""
+
+    def __bool__(self):
+        raise TypeError("used")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("op", "option"),
+    [
+        (op, option)
+        for op in public_ops()
+        for option in options_of(op)
+        if option != "non_blocking"  # which says nothing
+    ],
+)
+def test_an_option_reaches_the_function(op, option):
+    """Or gradcheck would pass whatever its value is."""
+
+    def used(seed):
+        case = draw_case(op, RandomDraw(seed))
+        case.options[option] = Untouchable()
+        try:
+            case.function()(*map(tc.tensor, case.inputs))
+        except Exception:
+            return case.takes(option)
+        return False
+
+    assert any(map(used, range(40)))
+
+
+@pytest.mark.parametrize(
+    ("op", "options"),
+    [("split", {"dim": 7}), ("prod", {"dim": 7}), ("sum", {"dtype": "float99"})],
+)
+def test_no_case_passes_with_an_option_that_is_wrong(op, options):
+    """Neither by a spelling that has no place for it, nor by another name of it that was drawn."""
+    with pytest.raises(OpArgumentError, match=str(*options.values())):
+        check_public(op, cases=5, options=options)
+
+
+def test_cases_that_take_no_options_do_not_count():
+    row = check_public("to", cases=5, options={"dtype": "float64"})
+    assert (row.ok, row.cases) == (True, 5)
+    assert row.skipped["called without options"]
+    row = check_public("to", cases=5, options={"dtype": "float99"})
+    assert (row.ok, row.cases) == (False, 0)
+    assert row.message.endswith("the last was refused with not a dtype: 'float99'; tinyconv.float32, for example")
+
+
+def test_an_option_replaces_the_one_that_says_the_same():
+    row = check_public("var", cases=5, options={"correction": 0})
+    assert row.ok, row.message
+    assert row.cases == 5
 
 
 def test_a_wrong_public_op_is_found_and_replayed(monkeypatch):

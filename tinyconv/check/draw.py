@@ -86,7 +86,7 @@ class Draw(ABC):
         return self.arrange(self.values(shape, dtype, self.choice(values)), self.choice(layouts))
 
     def values(self, shape: Sequence[int], dtype: Any, kind: str) -> Array:
-        """Numbers of one kind: "normal", "positive" (>= 0.1), "ties" (few integers), "infinite", "special" (also NaN)."""
+        """Numbers of a kind: "normal", "positive" (>= 0.1), "ties" (few integers), "infinite", "special" (also NaN)."""
         rng, shape = np.random.default_rng(self.integer(0, 2**32 - 1)), tuple(shape)
         if kind in _VALUE_CLASSES:
             self.note(_VALUE_CLASSES[kind])

@@ -1,4 +1,4 @@
-"""The argument spaces of our own ops: what may be drawn for each, beside PyTorch's answer.
+"""The argument spaces of our own ops: what is drawn to check each, and how PyTorch is asked the same.
 
-Users have `tinyconv.check`.
+Ops of a user's own are checked by `tinyconv.check`.
 """

@@ -1,7 +1,8 @@
-"""Case: one question to an op, and the registry of the spaces that questions are drawn from."""
+"""A Case is one question to an op; argument spaces, from which cases are drawn, are registered here."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,27 +17,28 @@ from tinyconv.check.reference import Magnitude
 
 @dataclass(repr=False)
 class Case:
-    """A function of arrays, asked at some of them, and how the same is asked of PyTorch.
+    """A function, inputs to call it with, and how the same is asked of PyTorch.
 
-    `call` is the function's name, which is torch's too: "functional.conv2d", "Tensor.sum", "stack". `options` are its
-    keyword arguments. With `joined`, the inputs are passed as one list (`cat`, `stack`).
+    `call` is the function's name, which it has in torch too: "functional.conv2d", "Tensor.sum", "stack". `options` are
+    its keyword arguments. With `joined`, the inputs are passed as one list (`cat`, `stack`). `ours` and `theirs` stand
+    in for the function of that name where it is called in another way; they take the same inputs and options.
     """
 
     call: str
     inputs: Sequence[np.ndarray[Any, Any]]
     options: dict[str, Any] = field(default_factory=dict)
-    needs: Sequence[int] | None = None  # inputs that get a gradient; None: all of floating point
+    needs: Sequence[int] | None = None  # inputs that get a gradient; None means all of floating point
     magnitude: Magnitude = 0  # as in compare_with_torch
     joined: bool = False
-    differentiable: bool = True  # False: no output has a gradient (argmax, comparisons)
-    smooth: bool = True  # False: at these inputs there may be a kink or a tie, where differences prove nothing
+    differentiable: bool = True  # False where no output has a gradient (argmax, comparisons)
+    smooth: bool = True  # False where inputs may be at a kink or a tie: differences prove nothing
     second_order: bool = True  # whether gradients of the gradient are to be compared too
-    ours: Callable[..., Any] | None = None  # where the two are called differently: both, of tensors alone
+    ours: Callable[..., Any] | None = None
     theirs: Callable[..., Any] | None = None
-    classes: frozenset[str] = frozenset()  # the argument classes it belongs to: filled in from the draw
+    classes: frozenset[str] = frozenset()  # the argument classes it belongs to, filled in from the draw
 
     def __repr__(self) -> str:
-        """All that is needed to ask again: the call, and of each input dtype, shape, layout and values."""
+        """All that is needed to ask again: the call, and the dtype, shape, layout and values of each input."""
         names = [f"x{i}" for i in range(len(self.inputs))]
         listed = f"[{', '.join(names)}]" if self.joined else ", ".join(names)
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
@@ -51,25 +53,26 @@ class Case:
         return "\n".join(lines)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What Hypothesis shows of a failing example (and IPython of any)."""
+        """Print the case where Hypothesis shows a failing example, or IPython any."""
         printer.text(repr(self))
 
     def function(self) -> Callable[..., Any]:
         """The function on tinyconv's tensors."""
-        if self.ours is not None:
-            return self.ours
-        return self._bound(find(tc, self.call))
+        return self._bound(self.ours or find(tc, self.call))
 
     def torch_function(self) -> Callable[..., Any]:
-        """The same on PyTorch's. Imports torch."""
-        if self.theirs is not None:
-            return self.theirs
-        return self._bound(find(torch(), f"nn.{self.call}" if self.call.startswith("functional.") else self.call))
+        """The same function on PyTorch's tensors. Imports torch."""
+        return self._bound(self.theirs or find_in_torch(self.call))
 
     def _bound(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.joined:
             return lambda *tensors: function(tensors, **self.options)
         return lambda *tensors: function(*tensors, **self.options)
+
+    def takes(self, option: str) -> bool:
+        """Whether the function takes this option; `ours` may be a way to call it without options."""
+        parameters = inspect.signature(self.ours).parameters if self.ours else {}
+        return not self.ours or option in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
 
 Space = Callable[[Draw], Case]
@@ -90,7 +93,7 @@ def space(name: str) -> Callable[[Space], Space]:
 
 
 def draw_case(name: str, draw: Draw) -> Case:
-    """One case of the op's space, with the argument classes it belongs to."""
+    """Draw a case from the op's space, with the argument classes it belongs to."""
     case = SPACES[name](draw)
     case.classes = frozenset(draw.classes)
     return case
@@ -101,3 +104,8 @@ def find(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
     return module
+
+
+def find_in_torch(call: str) -> Any:
+    """PyTorch's function of the name that ours has. Imports torch."""
+    return find(torch(), f"nn.{call}" if call.startswith("functional.") else call)

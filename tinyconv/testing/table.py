@@ -1,4 +1,4 @@
-"""Every public op, asked many questions from its argument space: the rows of `tinyconv gradcheck`."""
+"""Check every public op on many cases of its argument space: the rows of `tinyconv gradcheck`."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ from tinyconv.errors import TinyconvError, VariantError
 from tinyconv.testing import spaces as spaces  # fills SPACES
 from tinyconv.testing.case import SPACES, Case, draw_case, find
 
-TRIES = 40  # draws for each case wanted: some have kinks, some do not take the options asked for
+TRIES = 40  # draws for each case that is wanted: some have kinks, some do not take the given options
 
-CUTS = frozenset({"detach"})  # ops whose gradient is meant not to be the derivative
+CUTS = frozenset({"detach"})  # ops whose gradient is not the derivative, on purpose
+INSTEAD = {"dim": "axis", "keepdim": "keepdims", "correction": "unbiased", "unbiased": "correction"}
+"""Options that say the same as another one: where the one is given, the other is not drawn."""
+
 LONG = 110  # characters of a line about a case
 
 
 @dataclass
 class Row:
-    """One op: how many of the cases drawn were checked, the worst error, and the first failure."""
+    """What was found about one op: how many cases were drawn and checked, the worst error, and the first failure."""
 
     op: str
     cases: int = 0
     tried: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)  # why a case that was drawn was not checked
+    skipped: dict[str, int] = field(default_factory=dict)  # how many drawn cases were not checked, by reason
     error: float = 0.0
     verdict: Verdict | str = "ok"
     message: str = ""
-    torch_error: float | None = None  # in roundings; None: not compared
+    torch_error: float | None = None  # in roundings; None where nothing was compared
 
     def skip(self, why: str) -> None:
         self.skipped[why] = self.skipped.get(why, 0) + 1
@@ -48,7 +51,7 @@ class Row:
 
 
 def public_ops() -> list[str]:
-    """The names that `check_public` takes: whatever has an argument space."""
+    """The names that `check_public` takes: all ops with an argument space."""
     return sorted(SPACES)
 
 
@@ -61,11 +64,11 @@ def check_public(
     with_torch: bool = False,
     on_case: Callable[[], None] = lambda: None,
 ) -> Row:
-    """Check a public op (`public_ops()` names them) at so many cases of its argument space.
+    """Check a public op (`public_ops()` names them) on `cases` cases of its argument space.
 
-    `options` of the op take the place of those drawn; cases that the op then refuses are drawn anew. Differences need
-    inputs without kinks and ties, so of the cases drawn only these count; with `with_torch` they are compared with
-    PyTorch too, and there in their own dtype and layout.
+    `options` replace the drawn ones; a case that the op then refuses is drawn again. Only cases without kinks and ties
+    count, because differences need smooth functions. `with_torch` compares them with PyTorch too, in their own dtype
+    and layout.
     """
     known(name)
     options = dict(options or {})
@@ -76,7 +79,12 @@ def check_public(
         again = replay(name, options, at, with_torch)
         row.tried += 1
         case = draw_case(name, RandomDraw(at))
-        case.options.update(options)
+        if not all(map(case.takes, options)):
+            row.skip("called without options")
+            continue
+        for option, value in options.items():
+            case.options.pop(INSTEAD.get(option, ""), None)
+            case.options[option] = value
         if not case.differentiable or not case.smooth:
             row.skip("not smooth" if case.differentiable else "no gradient")
             continue
@@ -93,7 +101,7 @@ def check_public(
                 row.verdict, row.message = "raised", f"{name}: {reason}\n{drawn(case, again)}"
             continue
         if report.verdict in ("nothing to check", "kink or tie", "not finite") or (
-            report.verdict == "float32" and "Cast" in report.ops  # as it was asked to
+            report.verdict == "float32" and "Cast" in report.ops  # the case asks for float32
         ):
             row.skip(report.verdict)
             continue
@@ -112,14 +120,14 @@ def check_public(
         else:
             skipped = ", ".join(f"{count} {why}" for why, count in row.skipped.items())
             row.verdict = "nothing to check"
-            row.message = f"{name}: none of {row.tried} cases drawn could be checked: {skipped}" + (
+            row.message = f"{name}: none of {row.tried} drawn cases could be checked: {skipped}" + (
                 f"\nthe last was refused with {refusal}" if refusal else ""
             )
     return row
 
 
 def check_case(case: Case, seed: int = 0) -> Report:
-    """`gradcheck` of a drawn case, cast to float64."""
+    """Run `gradcheck` on a drawn case, cast to float64."""
     needs = range(len(case.inputs)) if case.needs is None else case.needs
     inputs = [
         tc.tensor(np.asarray(x, np.float64), requires_grad=i in needs) if x.dtype.kind == "f" else x
@@ -134,7 +142,7 @@ def check_case(case: Case, seed: int = 0) -> Report:
 
 
 def compare(row: Row, case: Case, again: str) -> None:
-    """The same case with PyTorch, as it was drawn."""
+    """Compare the case, as it was drawn, with PyTorch, and note the result in the row."""
     try:
         agreement = compare_with_torch(
             case.function(), case.torch_function(), case.inputs, needs=case.needs, magnitude=case.magnitude
@@ -155,29 +163,33 @@ def replay(name: str, options: Mapping[str, Any], seed: int, with_torch: bool) -
 
 
 def drawn(case: Case, again: str = "") -> str:
-    """The case in a few lines, and the command that draws all of it again."""
+    """The case in a few short lines, and the command that draws it again."""
     lines = [line if len(line) <= LONG else f"{line[:LONG]} ..." for line in repr(case).splitlines()]
     return "\n".join([f"drawn: {lines[0]}", *lines[1:], *([f"to replay it: {again}"] if again else [])])
 
 
 def known(name: str) -> None:
-    """Refuse what is not the name of a public op, with those that are like it."""
+    """Raise VariantError for a name that no public op has, with the names that are like it."""
     names = public_ops()
     if name not in names:
         near = get_close_matches(name, names, n=4, cutoff=0.5)
         raise VariantError(
-            f"no op {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ", nor one that is spelt like it")
+            f"no op {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ", and none with a similar name")
         )
 
 
 def options_of(name: str) -> list[str]:
-    """The options of a public op: the arguments of its function that are no tensors."""
+    """The options of a public op: the arguments of its function, without tensors, other operands and indices."""
     known(name)
     function = find(tc, draw_case(name, RandomDraw(0)).call)
+    if not callable(function) or name.startswith("__"):  # a property, or an operator
+        return []
     return [
         p.name
         for p in inspect.signature(function).parameters.values()
-        if "Tensor" not in str(p.annotation) and p.name not in ("self", "inplace") and p.kind != p.VAR_POSITIONAL
+        if not any(kind in str(p.annotation) for kind in ("Tensor", "Operand", "Index", "object"))
+        and p.name not in ("self", "inplace")
+        and p.kind != p.VAR_POSITIONAL
     ]
 
 

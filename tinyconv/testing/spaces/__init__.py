@@ -1,4 +1,4 @@
-"""The argument spaces of all public ops, family by family. Importing this package registers them."""
+"""The argument spaces of all public ops, a module for each family. Importing this package registers them."""
 
 from tinyconv.testing.spaces import activation as activation
 from tinyconv.testing.spaces import conv as conv

@@ -16,7 +16,7 @@ SPECIAL = (*VALUES, "special")
 
 
 def activated(draw: Draw, dtypes: Sequence[str] = FLOATS, values: Sequence[str] = SPECIAL) -> Array:
-    """An input small or large enough for e^x to over- and underflow."""
+    """An input that may be so large that e^x overflows and underflows."""
     x = numbers(draw, any_shape(draw), any_dtype(draw, dtypes), values)
     scale = draw.choice(FAR) if x.dtype.kind == "f" else 1.0
     if scale == 1.0:
@@ -33,7 +33,10 @@ def pointwise(
     kinked: bool = False,
     options: dict[str, Any] | None = None,
 ) -> Case:
-    """A function of each element; `kinked` at 0. Far out it is flat, or so steep that differences are all rounding."""
+    """A function of each element, perhaps `kinked` at 0.
+
+    Far out it is flat, or so steep that differences are all rounding, and so the case is not smooth.
+    """
     needs = floats_among(draw, [x])
     smooth = away(x) if kinked else finite(x)
     return Case(
@@ -56,7 +59,7 @@ def relu(draw: Draw) -> Case:
 
 @space("leaky_relu")
 def leaky_relu(draw: Draw) -> Case:
-    """The slope may be 0, 1 or negative too."""
+    """The slope may also be 0, 1 or negative."""
     x = activated(draw)
     slope = draw.choice((None, 0.3, 0, 1, 2.5, -0.5))
     options = {} if slope is None else {"negative_slope": slope}
@@ -106,8 +109,7 @@ def log_softmax(draw: Draw) -> Case:
 
 
 def along_one_dim(draw: Draw, name: str) -> Case:
-    """Every axis from either end, a row of one, and batches without a row; -inf in some places is how rows are
-    masked."""
+    """Every axis from either end, a row of one element, batches without a row, and rows masked by -inf."""
     x = activated(draw, values=(*VALUES, "infinite", "special"))
     dim = one_dim(draw, x.ndim)
     draw.note_if(x.ndim and x.shape[dim] == 1, "one element")

@@ -22,19 +22,19 @@ class Window(NamedTuple):
 
     @property
     def reach(self) -> Pair:
-        """What a window covers, with the gaps that dilation leaves."""
+        """The size that a window covers, with the gaps that dilation leaves."""
         (kh, kw), (dh, dw) = self.kernel, self.dilation
         return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
 
 def both_ways(draw: Draw, low: int, high: int) -> Pair:
-    """A number for the height and one for the width: half of the time the same."""
+    """A number for the height and one for the width; half of the time they are equal."""
     first = draw.integer(low, high)
     return first, first if draw.flag() else draw.integer(low, high)
 
 
 def spelled(draw: Draw, value: Pair) -> int | Pair:
-    """An integer may stand for two equal numbers."""
+    """The pair, or at times one integer for two equal numbers."""
     if value[0] != value[1]:
         draw.note("unequal pair")
         return value
@@ -42,7 +42,7 @@ def spelled(draw: Draw, value: Pair) -> int | Pair:
 
 
 def window(draw: Draw) -> Window:
-    """Any window of up to 3 x 3 elements, padding of up to more than it covers, and an image as small as may be."""
+    """A window of up to 3 x 3 elements, padding that may exceed it, and an image that may be as small as possible."""
     kernel = draw.choice([(1, 1), both_ways(draw, 1, 3), both_ways(draw, 2, 3)])
     stride = both_ways(draw, 1, draw.choice([1, 2, 4]))
     dilation = both_ways(draw, 1, draw.choice([1, 1, 3]))
@@ -88,7 +88,7 @@ def conv2d(draw: Draw) -> Case:
     draw.note_if(groups * c_each == 1, "C = 1")
 
     dtype = draw.dtype()
-    values = ("normal", "ties", "normal", "ties", "special")  # but the weights, see DECISIONS
+    values = ("normal", "ties", "normal", "ties", "special")  # the weights are never "special": see DECISIONS
     arrays = {
         "input": draw.array((n, groups * c_each, *drawn.size), dtype, values),
         "weight": draw.array((groups * f_each, c_each, *drawn.kernel), dtype, values[:4]),

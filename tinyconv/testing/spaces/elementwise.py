@@ -37,7 +37,7 @@ def pair(
     values: Sequence[str] = SPECIAL,
     dtypes: Sequence[str] = ANY,
 ) -> list[Array]:
-    """Arrays that broadcast, of one floating-point dtype or of several."""
+    """Arrays that broadcast, all of one floating-point dtype or each of any."""
     dtype = any_dtype(draw, FLOATS) if FLOATS[0] in dtypes and draw.integer(0, 2) else None
     arrays = [numbers(draw, shape, dtype or any_dtype(draw, dtypes), values) for shape in broadcast_shapes(draw, names)]
     draw.note_if(len({array.dtype for array in arrays}) > 1, "mixed dtypes")
@@ -51,7 +51,10 @@ def with_number(
     values: Sequence[str] = SPECIAL,
     choices: Sequence[Any] = (2, -3, 2.5, 0, True, -0.5),
 ) -> tuple[Array, Any, Any, Callable[[Any], Any]]:
-    """A tensor and a Python number, on either side: the array, the left and the right operand, and the function."""
+    """A tensor and a Python number on either side.
+
+    Returns the array, the left and the right operand, and the function of the tensor alone.
+    """
     dtype = any_dtype(draw, dtypes)
     if dtype == np.uint8:
         choices = [n for n in choices if n >= 0]
@@ -72,8 +75,11 @@ def arithmetic(
     kink: Callable[[Any, Any], Any] | None = None,
     dtypes: Sequence[str] = ANY,
 ) -> Case:
-    """An operator between tensors, or a tensor and a number. `slopes` are its derivatives (what a gradient sums where
-    an operand was broadcast), `kink` how far operands are from where it has none."""
+    """An operator between two tensors, or between a tensor and a number.
+
+    `slopes` gives its derivatives, which a gradient sums where an operand was broadcast; `kink` gives the distance of
+    the operands from a place without a derivative.
+    """
     if draw.integer(0, 2) == 2:
         choices = (2, -3, 2.5, 0, -0.5) if "bool" not in dtypes else (2, -3, 2.5, 0, True, -0.5)
         x, a, b, function = with_number(draw, function, dtypes, choices=choices)
@@ -94,7 +100,7 @@ def arithmetic(
         magnitude=magnitude,
         differentiable=bool(needs),
         smooth=smooth,
-        second_order=smooth,  # beyond, the second derivatives are 0 * inf
+        second_order=smooth,  # elsewhere the second derivatives are 0 * inf
         **both(function),
     )
 
@@ -121,7 +127,7 @@ def div(draw: Draw) -> Case:
 
 @space("pow")
 def power(draw: Draw) -> Case:
-    """Bases of both signs and 0, where the limits count; integers to negative powers are refused by all."""
+    """Bases of both signs, and 0, where limits count. Both libraries refuse integers to negative powers."""
     form = draw.choice(("tensors", "a number as exponent", "a number as base", "integers"))
     magnitude = 0.0
     function: Callable[..., Any] = operator.pow
@@ -190,7 +196,7 @@ def minimum(draw: Draw) -> Case:
 
 
 def extremum(draw: Draw, name: str) -> Case:
-    """The larger or the smaller of each two elements, by any of its names."""
+    """The larger, or the smaller, of each two elements."""
     arrays = pair(draw)
     needs = floats_among(draw, arrays)
     terms = repeats([array.shape for array in arrays])
@@ -245,7 +251,7 @@ def _where_number(number: Any, left: bool) -> dict[str, Any]:
 
 @space("clamp")
 def clamp(draw: Draw) -> Case:
-    """Bounds that are numbers, tensors or left out, and may be crossed."""
+    """Bounds that are numbers or tensors, one of which may be left out, and which may be crossed."""
     if draw.flag():
         return _clamp_between_tensors(draw)
     dtype = any_dtype(draw, (*FLOATS, *INTEGERS))
@@ -270,9 +276,9 @@ def clamp(draw: Draw) -> Case:
 
 
 def _clamp_between_tensors(draw: Draw) -> Case:
-    """Multiples of 1/8 below, those and 1/16 above: the bounds are never equal, the input may equal one of them.
+    """Lower bounds are multiples of 1/8, and upper bounds lie 1/16 beside such: they are never equal to each other.
 
-    Infinities, NaN and mixed dtypes, where they may be equal, are compared by value alone.
+    Infinities, NaN and mixed dtypes, with which they may be equal, are compared by value alone.
     """
     names = draw.choice((("min", "max"), ("min",), ("max",)))
     special = draw.integer(0, 3) == 3
@@ -297,7 +303,7 @@ def _clamp_between_tensors(draw: Draw) -> Case:
         return x.clamp(**dict(zip(names, bounds, strict=True)))
 
     def in_torch(x: Any, *bounds: Any) -> Any:
-        """Its backward fails where x has to be broadcast to two bounds, so that is done first."""
+        """Broadcast x first, because PyTorch's backward fails where it is broadcast to two bounds."""
         return clamped(x.expand(whole) if needs else x, *bounds)
 
     return Case(
@@ -312,7 +318,7 @@ def _clamp_between_tensors(draw: Draw) -> Case:
     )
 
 
-# --- of one tensor --------------------------------------------------------------------------------------------------
+# --- one tensor -----------------------------------------------------------------------------------------------------
 
 
 def _elementary(
@@ -323,7 +329,7 @@ def _elementary(
     dtypes: Sequence[str] = ANY,
     magnitude: float = 0,
 ) -> None:
-    """Register a function of one tensor: where it has a kink, and above which number it is defined and smooth."""
+    """Register a function of one tensor, which may have a kink, or be smooth only above `least`."""
 
     def drawn(draw: Draw) -> Case:
         x = numbers(draw, any_shape(draw), any_dtype(draw, dtypes), values)
@@ -375,7 +381,7 @@ def _without_gradient(name: str, function: Callable[[Any, Any], Any], dtypes: Se
 
 
 def _nearly_equal(draw: Draw) -> list[Array]:
-    """Numbers and the same rounded: whether they are equal is a question of the dtype they are compared in."""
+    """Numbers, and the same rounded to float32: whether they are equal depends on the dtype they are compared in."""
     x = draw.array(any_shape(draw), np.float64, ("normal",))
     arrays = [x, x.astype(np.float32)]
     zero_d = draw.choice((None, 0, 1)) if x.size else None
@@ -403,34 +409,34 @@ def invert(draw: Draw) -> Case:
 
 @space("to")
 def to(draw: Draw) -> Case:
-    """Another dtype by each of its spellings. What does not fit an integer is not drawn: C does not say what it is."""
+    """Conversion by each of its spellings. Numbers that no integer holds are not drawn: C leaves the result open."""
     target = np.dtype(draw.choice((*ANY, "float16")))
     x = numbers(draw, any_shape(draw), any_dtype(draw), SPECIAL if target.kind in "fb" else VALUES)
     if target == np.uint8:
         x = abs(x)
-    names = {"float32": "float", "float64": "double", "int64": "long", "int32": "int", "bool": "bool"}
+    methods = {"float32": "float", "float64": "double", "int64": "long", "int32": "int", "bool": "bool"}
     spelling = draw.choice(("to", "method", "other"))
-    ours: Callable[..., Any]
-    theirs: Callable[..., Any]
-    if spelling == "method" and target.name in names:
-        ours = theirs = operator.methodcaller(names[target.name])
-    else:
-        ours, theirs = lambda x: x.to(target), lambda x: x.to(torch_dtype(target))
-    inputs = [x]
+    inputs, options = [x], {}
+    call: dict[str, Any]
     if spelling == "other":
         inputs.append(draw.array((), target, ("ties",)))
-        ours = theirs = lambda x, other: x.to(other)
+        call = both(lambda x, other: x.to(other))
         draw.note("like another tensor")
+    elif spelling == "method" and target.name in methods:
+        call = both(lambda x: getattr(x, methods[target.name])())
+    else:
+        options["dtype"] = target.name
+        call = {"theirs": lambda x, dtype: x.to(torch_dtype(dtype))}
     differentiable = x.dtype.kind == target.kind == "f"
     draw.note(f"to {target.name if target.kind == 'f' else 'bools' if target.kind == 'b' else 'integers'}")
     return Case(
         "Tensor.to",
         inputs,
+        options,
         needs=[0] if differentiable else [],
         differentiable=differentiable,
-        smooth=finite(x) and target == np.float64,  # else a small step is rounded to none, or to a large one
-        ours=ours,
-        theirs=theirs,
+        smooth=finite(x) and target == np.float64,  # elsewhere a small step is rounded to none, or to a large one
+        **call,
     )
 
 
@@ -452,7 +458,7 @@ def _copy(draw: Draw, name: str) -> Case:
 
 @space("detach")
 def detach(draw: Draw) -> Case:
-    """A factor that is a constant to the gradient: differences of the function, which is x^2, would not know that."""
+    """x * x with one factor detached: a constant to the gradient, but not to differences of the function."""
     x = numbers(draw, any_shape(draw), any_dtype(draw, FLOATS), SPECIAL)
     return Case("Tensor.detach", [x], smooth=False, **both(lambda x: x.detach() * x))
 
@@ -466,7 +472,7 @@ def _in_place(
     slopes: Callable[[Any, Any], tuple[Any, ...]],
     others: Sequence[str] = ANY,
 ) -> None:
-    """Register an operator that writes into a computed tensor. The other operand may not change its shape or kind."""
+    """Register an operator that writes into a computed tensor, whose shape and kind the other operand must keep."""
 
     def drawn(draw: Draw) -> Case:
         true_division = name == "div_"
@@ -508,7 +514,7 @@ def _in_place(
 
 
 def _broadcast_to(draw: Draw, whole: Sequence[int]) -> tuple[int, ...]:
-    """A shape that broadcasts to this one; half of the time the same."""
+    """A shape that broadcasts to `whole`; half of the time it is the same."""
     if not draw.flag():
         return tuple(whole)
     shape = tuple(draw.choice((n, 1)) for n in whole[draw.integer(0, len(whole)) :])
@@ -517,7 +523,7 @@ def _broadcast_to(draw: Draw, whole: Sequence[int]) -> tuple[int, ...]:
 
 
 def _computed(x: Any) -> Any:
-    """The same values in a tensor that may be written to while recording, which a leaf may not."""
+    """A computed tensor with the values of x: unlike a leaf, it may be written to while recording."""
     return x.clone()
 
 
@@ -571,7 +577,8 @@ def fill_(draw: Draw) -> Case:
     number = draw.choice((2, 0, True) if dtype.kind != "f" else (2.5, -3, 0, float("inf"), True))
     draw.note("python number")
     x = numbers(draw, any_shape(draw), dtype)
-    return Case("Tensor.fill_", [x], differentiable=False, **both(lambda x: x.clone().fill_(number)))
+    call = both(lambda x, value: x.clone().fill_(value))
+    return Case("Tensor.fill_", [x], {"value": number}, differentiable=False, **call)
 
 
 @space("zero_")

@@ -1,4 +1,4 @@
-"""What the spaces of many ops draw alike: dtypes, shapes that broadcast, dims; and how near inputs are to a kink."""
+"""What many spaces share: drawing dtypes, shapes that broadcast and dims; and measuring how near a kink is."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tinyconv.check.pytorch import torch
 
 ANY = (*FLOATS, "int64", "int32", "uint8", "bool")
 KINK = 1e-3
-"""Nearer to a kink than this, a difference of function values could reach over it."""
+"""The distance from a kink below which a difference of function values could reach over it."""
 
 Shape = tuple[int, ...]
 
 
 def both(function: Callable[..., Any]) -> dict[str, Any]:
-    """For a `Case`: the one spelling that tinyconv and torch both understand."""
+    """The fields of a `Case` for a function that tinyconv and torch both understand."""
     return {"ours": function, "theirs": function}
 
 
 def torch_dtype(dtype: Any) -> Any:
-    """The dtype of this name in PyTorch. To be called where torch's function is called, not where a case is drawn."""
+    """PyTorch's dtype of this name. Call it where torch's function is called, not where a case is drawn."""
     return getattr(torch(), np.dtype(dtype).name)
 
 
 def any_shape(draw: Draw, min_dims: int = 0, max_dims: int = 4, max_side: int = 4) -> Shape:
-    """A shape small enough to print; one in six has no elements."""
+    """A shape that is small enough to print; one in six has no elements."""
     shape = list(draw.shape(min_dims, max_dims, 1, max_side))
     if shape and draw.integer(0, 5) == 5:
         shape[draw.integer(0, len(shape) - 1)] = 0
@@ -37,7 +37,7 @@ def any_shape(draw: Draw, min_dims: int = 0, max_dims: int = 4, max_side: int = 
 
 
 def any_dtype(draw: Draw, dtypes: Sequence[str] = ANY) -> np.dtype[Any]:
-    """One of `dtypes`, three times in four of floating point."""
+    """One of `dtypes`; three times in four it is floating point."""
     floats, others = [d for d in dtypes if d in FLOATS], [d for d in dtypes if d not in FLOATS]
     dtype = np.dtype(draw.choice(others if not floats or (others and draw.integer(0, 3) == 3) else floats))
     draw.note({"f": dtype.name, "b": "bools"}.get(dtype.kind, "integers"))
@@ -45,12 +45,12 @@ def any_dtype(draw: Draw, dtypes: Sequence[str] = ANY) -> np.dtype[Any]:
 
 
 def numbers(draw: Draw, shape: Sequence[int], dtype: np.dtype[Any], values: Sequence[str] = VALUES) -> Array:
-    """An array of this dtype: of `values` if it is of floating point, else few integers, or bools."""
+    """An array of this dtype: with `values` if it is floating point, otherwise with few integers, or bools."""
     return draw.array(shape, dtype, values if dtype.kind == "f" else ("ties",))
 
 
 def floats_among(draw: Draw, arrays: Sequence[Array]) -> list[int]:
-    """Which of the arrays get a gradient: some of those that can have one."""
+    """The numbers of the arrays that get a gradient: some of those that can have one."""
     candidates = [i for i, array in enumerate(arrays) if array.dtype.kind == "f"]
     chosen = [candidates[k] for k in draw.subset(len(candidates))] if candidates else []
     draw.note_if(0 < len(chosen) < len(arrays), "constant operand")
@@ -58,7 +58,7 @@ def floats_among(draw: Draw, arrays: Sequence[Array]) -> list[int]:
 
 
 def broadcast_shapes(draw: Draw, names: Sequence[str], max_side: int = 3) -> list[Shape]:
-    """A shape for each of `names`: half of the time the same; else with axes of size 1, and axes in front left out."""
+    """A shape for each of `names`. Half of the time they are the same; otherwise they must be broadcast."""
     whole = any_shape(draw, max_side=max_side)
     if not draw.flag():
         return [whole for _ in names]
@@ -70,13 +70,13 @@ def broadcast_shapes(draw: Draw, names: Sequence[str], max_side: int = 3) -> lis
 
 
 def repeats(shapes: Sequence[Shape]) -> int:
-    """How many terms the gradient of an input sums, if inputs of these shapes broadcast."""
+    """The number of terms that the gradient of an input sums, at most, where inputs of these shapes broadcast."""
     size = prod(np.broadcast_shapes(*shapes))
     return max(max(1, size // max(prod(shape), 1)) for shape in shapes)
 
 
 def one_dim(draw: Draw, ndim: int) -> int:
-    """An axis, counted from either end; a 0-d tensor counts as having one."""
+    """An axis, counted from either end; a 0-d tensor counts as having one axis."""
     dim = draw.integer(0, max(ndim, 1) - 1)
     if draw.flag():
         dim -= max(ndim, 1)
@@ -85,14 +85,14 @@ def one_dim(draw: Draw, ndim: int) -> int:
 
 
 def some_dims(draw: Draw, ndim: int) -> tuple[int, ...]:
-    """Axes, each once, in any order and counted from either end."""
+    """Distinct axes, in any order and counted from either end."""
     dims = ordered_dims(draw, ndim, draw.integer(1, max(ndim, 1)))
     draw.note_if(len(dims) > 1, "several dims")
     return dims
 
 
 def ordered_dims(draw: Draw, ndim: int, count: int) -> tuple[int, ...]:
-    """So many distinct axes."""
+    """`count` distinct axes, in any order and counted from either end."""
     left = list(range(max(ndim, 1)))
     dims = [left.pop(draw.integer(0, len(left) - 1)) - draw.choice((0, max(ndim, 1))) for _ in range(count)]
     draw.note_if(min(dims, default=0) < 0, "negative dim")
@@ -100,7 +100,7 @@ def ordered_dims(draw: Draw, ndim: int, count: int) -> tuple[int, ...]:
 
 
 def reduction(draw: Draw, ndim: int, *, everything: Any = "left out") -> dict[str, Any]:
-    """`dim` and `keepdim`, by torch's names or NumPy's. `everything` is another name for all axes than none."""
+    """`dim` and `keepdim`, by torch's names or NumPy's. `everything` is a value of `dim` that means all axes."""
     form = draw.choice(("one", "all", "several", "one", "several", "all", "several", "()"))
     options: dict[str, Any] = {}
     if form == "one":
@@ -142,5 +142,5 @@ def away(distance: Any, least: float = KINK) -> bool:
 
 
 def steepest(*slopes: Any) -> float:
-    """The largest of these local derivatives that is finite."""
+    """The largest finite |element| of these derivatives."""
     return max((float(abs(s[np.isfinite(s)]).max(initial=0)) for s in map(np.asarray, slopes)), default=0.0)

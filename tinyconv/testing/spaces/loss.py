@@ -54,7 +54,7 @@ def nll_loss(draw: Draw) -> Case:
 @space("mse_loss")
 def mse_loss(draw: Draw) -> Case:
     arrays, options, needs = _pair(draw, VALUES, VALUES)
-    # Of equal shapes nothing cancels but x - t, which is rounded once; broadcast, the gradients are summed.
+    # With equal shapes only x - t cancels, which is rounded once; where shapes broadcast, gradients are summed.
     terms = 4 * steepest(*arrays.values()) * _summed(arrays)
     return _case("functional.mse_loss", arrays, options, needs=needs, magnitude=terms)
 
@@ -82,19 +82,19 @@ def binary_cross_entropy_with_logits(draw: Draw) -> Case:
         draw.note_if(of != shape, f"broadcast {name}")
         arrays[name] = _laid_out(draw, of, dtype, abs)
     options = _reduction(draw)
-    # (1 - t) x and ln(1 + e^-x), or their derivatives by t, cancel: each about x, times the weights.
+    # (1 - t) x and ln(1 + e^-x), or their derivatives by t, cancel: each is about x times the weights.
     weight, positive = (steepest(arrays.get(name, 1.0)) for name in ("weight", "pos_weight"))
     slope = max(1, weight) * (2 + positive) * max(1, steepest(arrays["input"]))
     return _case("functional.binary_cross_entropy_with_logits", arrays, options, needs=needs, magnitude=slope)
 
 
 def _case(call: str, arrays: dict[str, Array], options: dict[str, Any], **facts: Any) -> Case:
-    """Among infinities the second derivatives are whatever the formula makes of inf - inf, and not compared."""
+    """A case whose second order is compared only without infinities, where the formula may make inf - inf."""
     return keyword_case(call, arrays, options, second_order=finite(*arrays.values()), **facts)
 
 
 def _scores(draw: Draw) -> Shape:
-    """(N, C), (N, C, ...) or, for one example, (C,)."""
+    """The shape of scores: (N, C), (N, C, ...) or, for one example, (C,)."""
     n, c, rest = draw.choice([2, 3, 1, 2, 0]), draw.choice([3, 4, 2, 1]), draw.shape(max_dims=2, min_side=1, max_side=3)
     draw.note_if(c == 1, "C = 1")
     if draw.integer(0, 4) == 4:
@@ -117,13 +117,13 @@ def _logits(draw: Draw, shape: Shape, dtype: Any, values: Sequence[str] = VALUES
 
 
 def _laid_out(draw: Draw, shape: Shape, dtype: Any, change: Callable[[Array], Any]) -> Array:
-    """Changed before it is laid out, for arithmetic would straighten it again."""
+    """An array that is changed before it is laid out, because arithmetic would make it contiguous again."""
     values = np.asarray(change(draw.values(shape, dtype, draw.choice(["normal", "ties"]))), dtype)
     return draw.arrange(values, draw.choice(LAYOUTS))
 
 
 def _probabilities(draw: Draw, shape: Shape, dtype: Any) -> Array:
-    """Of the classes of every example; one of them certain, or every one possible, or all the same."""
+    """Class probabilities for every example: any, or one class certain, or all classes equal."""
     axis = _class_axis(shape)
     kind = draw.choice(["positive", "one-hot", "uniform"])
     if kind == "one-hot":
@@ -137,7 +137,10 @@ def _probabilities(draw: Draw, shape: Shape, dtype: Any) -> Array:
 
 
 def _classes(draw: Draw, arrays: dict[str, Array], shape: Shape, c: int, light: bool = True) -> dict[str, Any]:
-    """Class indices, none, some or all of them ignored, and what the classes weigh, if `light` some of them nothing."""
+    """Draw class indices and perhaps class weights into `arrays`, and return the options.
+
+    None, some or all of the indices are ignored. With `light`, some classes may weigh nothing.
+    """
     options = {}
     ignored = -100
     if draw.flag():
@@ -162,7 +165,7 @@ def _classes(draw: Draw, arrays: dict[str, Array], shape: Shape, c: int, light: 
 
 
 def _steepness(arrays: dict[str, Array], options: dict[str, Any]) -> float:
-    """Of a loss of class indices: what an example weighs, in the mean beside the others."""
+    """The slope of a loss of class indices: what an example weighs, in a mean relative to the others."""
     weight = arrays.get("weight", np.ones(1))
     heaviest = float(weight.max())
     if options.get("reduction", "mean") == "mean":
@@ -182,7 +185,7 @@ def _pair(
 
 
 def _summed(arrays: dict[str, Array]) -> int:
-    """How many terms a gradient is the sum of, because an input was broadcast; 0 if none was."""
+    """The number of terms that a gradient sums because an input was broadcast; 0 if none was."""
     terms = repeats([array.shape for array in arrays.values()])
     return terms if terms > 1 else 0
 

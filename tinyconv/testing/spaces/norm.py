@@ -43,8 +43,8 @@ def batch_norm(draw: Draw) -> Case:
         draw.note("momentum")
     names = list(arrays)
 
-    def call(function: Any, tensors: Any) -> Any:
-        """y and the running statistics after it. They are copies, for training writes to them."""
+    def call(function: Any, tensors: Any, options: dict[str, Any]) -> Any:
+        """y, and the running statistics after it. These are copies, because training writes to them."""
         given = dict(zip(names, tensors, strict=True))
         running = [given[name].clone() if tracked else None for name in ("running_mean", "running_var")]
         given |= dict(zip(("running_mean", "running_var"), running, strict=True))
@@ -64,14 +64,14 @@ def batch_norm(draw: Draw) -> Case:
         magnitude=slope,
         smooth=finite(*arrays.values()),
         second_order=_twice(arrays, slope),
-        ours=lambda *tensors: call(tc.functional.batch_norm, tensors),
-        theirs=lambda *tensors: call(torch().nn.functional.batch_norm, tensors),
+        ours=lambda *tensors, **options: call(tc.functional.batch_norm, tensors, options),
+        theirs=lambda *tensors, **options: call(torch().nn.functional.batch_norm, tensors, options),
     )
 
 
 @space("nn.BatchNorm")
 def batch_norm_module(draw: Draw) -> Case:
-    """The module: batches of training, one of evaluation, and what it kept of them."""
+    """The module: the outputs for batches of training and for one of evaluation, and the state after them."""
     n, c, *rest = _channels(draw, training=True)
     kind = "BatchNorm2d" if len(rest) == 2 else "BatchNorm1d"
     options = {"affine": draw.flag(), "track_running_stats": not draw.flag(), "momentum": draw.choice([0.1, None, 1.0])}
@@ -81,7 +81,7 @@ def batch_norm_module(draw: Draw) -> Case:
     dtype = draw.dtype()
     inputs = [draw.array((n, c, *rest), dtype) for _ in range(draw.integer(2, 4))]
 
-    def call(library: Any, batches: Any) -> Any:
+    def call(library: Any, batches: Any, options: dict[str, Any]) -> Any:
         module = getattr(library.nn, kind)(c, **options, dtype=batches[0].dtype)
         outputs = [module(x) for x in batches[:-1]]
         outputs.append(module.eval()(batches[-1]))
@@ -96,8 +96,8 @@ def batch_norm_module(draw: Draw) -> Case:
         magnitude=slope,
         second_order=slope < STEEP,
         smooth=not options["track_running_stats"],  # they are constants to the tape, not to differences
-        ours=lambda *tensors: call(tc, tensors),
-        theirs=lambda *tensors: call(torch(), tensors),
+        ours=lambda *tensors, **options: call(tc, tensors, options),
+        theirs=lambda *tensors, **options: call(torch(), tensors, options),
     )
 
 
@@ -125,7 +125,7 @@ def layer_norm(draw: Draw) -> Case:
 
 
 def _channels(draw: Draw, training: bool) -> tuple[int, ...]:
-    """(N, C), (N, C, L) or (N, C, H, W), and in training more than one value a channel."""
+    """A shape (N, C), (N, C, L) or (N, C, H, W), in training with more than one value per channel."""
     n, c = draw.choice([2, 1, 4, 3] if training else [2, 1, 0, 3]), draw.integer(1, 3)
     rest = draw.shape(max_dims=2, min_side=1, max_side=3)
     if training and n * prod(rest) == 1:
@@ -144,7 +144,7 @@ def _maybe_affine(draw: Draw, arrays: dict[str, Array], shape: tuple[int, ...], 
 
 
 def _maybe_eps(draw: Draw, var: Array, zero: bool = True) -> dict[str, float]:
-    """0, if at all, only where no division by 0 comes of it."""
+    """`eps`, or nothing. It is 0 only where that does not lead to a division by 0."""
     if draw.flag():
         return {}
     eps = draw.choice([1e-5, 0.1, 1e-3, 0.0])
@@ -155,10 +155,10 @@ def _maybe_eps(draw: Draw, var: Array, zero: bool = True) -> dict[str, float]:
 
 
 def _twice(arrays: Mapping[str, Array], slope: float) -> bool:
-    """Whether the second derivatives are to be compared.
+    """Whether second derivatives are to be compared.
 
-    Not among infinities, where they are whatever the formula makes of inf - inf. Not among elements so nearly equal
-    that second derivatives, of the order of 1 / s^3, are all rounding. And not with a bias but no weight: torch
+    They are not where there are infinities, of which the formula makes inf - inf; nor where elements are so nearly
+    equal that second derivatives, of the order of 1 / s^3, are all rounding; nor with a bias and no weight, where torch
     multiplies by the weight all the same, and fails.
     """
     return finite(*arrays.values()) and slope < STEEP and ("weight" in arrays or "bias" not in arrays)
@@ -180,9 +180,9 @@ def _weight(arrays: Mapping[str, Array]) -> float:
 
 
 def _slope(x: Array, axes: tuple[int, ...], options: dict[str, Any], arrays: Mapping[str, Array]) -> float:
-    """How steep a standardisation is: x - mean is as wrong as x, x^ is that over s, and dx is that over s again.
+    """The slope of a standardisation: x - mean is as wrong as x, x^ is that over s, and dx is that over s again.
 
-    At least 1, for the gradient of the bias is a sum of dy.
+    It is at least 1, because the gradient of the bias is a sum of dy.
     """
     scale = _scale(_variance(x, axes), options)
     largest = abs(x).max(axis=axes, initial=0)
@@ -191,7 +191,7 @@ def _slope(x: Array, axes: tuple[int, ...], options: dict[str, Any], arrays: Map
 
 @space("dropout")
 def dropout(draw: Draw) -> Case:
-    """What is left to no chance: p = 0, p = 1 and evaluation."""
+    """Only what does not depend on random numbers: p = 0, p = 1 and evaluation."""
     p, training = draw.choice([(0.0, True), (1.0, True), (0.0, False), (0.5, False), (1.0, False)])
     draw.note(f"p = {p:g}" if training else "eval")
     x = draw.array(draw.shape(), draw.dtype(), VALUES)
@@ -231,7 +231,7 @@ def pad(draw: Draw) -> Case:
 
 
 def _widths(draw: Draw, n: int, mode: str) -> tuple[int, int]:
-    """What to add to, or crop from, both ends of an axis of n; of what is reflected or replicated something remains."""
+    """Widths to add to, or crop from, both ends of an axis of n. Where edges are repeated, an element must remain."""
     least = 0 if mode in ("constant", "circular") else 1
     crop = draw.choice([0, 0, max(n - least, 0)])
     before_crop = draw.integer(0, crop)

@@ -15,7 +15,7 @@ from tinyconv.testing.spaces.keywords import keyword_case
 
 
 def pooling(draw: Draw, dilations: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The shape of an input and the geometry of windows none of which is empty."""
+    """The shape of an input, and a geometry of windows none of which is empty."""
     kernel = draw.choice([both_ways(draw, 2, 2), both_ways(draw, 1, 3), both_ways(draw, 1, 3)])
     dilation = both_ways(draw, 1, draw.choice([1, 3])) if dilations else (1, 1)
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -57,7 +57,7 @@ def pooling(draw: Draw, dilations: bool) -> tuple[tuple[int, ...], dict[str, Any
 
 
 def maxima(draw: Draw, shape: tuple[int, ...], several_nan: bool = True) -> tuple[Array, bool]:
-    """Values to take maxima of, and whether no two of them are near each other."""
+    """Values to take maxima of, and whether all of them are far apart."""
     dtype = draw.dtype()
     kind = draw.choice(["distinct", "ties", "distinct", "infinite", "NaN", "-inf"])
     layouts: tuple[str, ...] = LAYOUTS
@@ -72,7 +72,7 @@ def maxima(draw: Draw, shape: tuple[int, ...], several_nan: bool = True) -> tupl
         if values.size:
             values.flat[draw.integer(0, values.size - 1)] = np.nan
             draw.note("one NaN")
-        layouts = LAYOUTS[:-1]  # which repeats elements
+        layouts = LAYOUTS[:-1]  # without "broadcast", which repeats elements
     else:
         values = draw.values(shape, dtype, "special" if kind == "NaN" else kind)
     array = draw.arrange(values, draw.choice(layouts))

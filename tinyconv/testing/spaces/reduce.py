@@ -52,8 +52,7 @@ def sum_(draw: Draw) -> Case:
         magnitude="terms",
         differentiable=bool(needs),
         smooth=finite(x) and target == "float64",
-        ours=lambda x: x.sum(**options, dtype=target),
-        theirs=lambda x: x.sum(**options, dtype=torch_dtype(target)),
+        theirs=lambda x, dtype, **options: x.sum(**options, dtype=torch_dtype(dtype)),
     )
 
 
@@ -68,13 +67,13 @@ def mean(draw: Draw) -> Case:
 
 
 def not_empty(draw: Draw, options: dict[str, Any] | None, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape with something to choose from along the axes that are reduced; others may still be empty."""
+    """The shape with at least one element along the axes that are reduced; other axes may be empty."""
     axes = range(len(shape)) if options is None else reduced_axes(options, len(shape))
     return tuple(max(n, 1) if i in axes else n for i, n in enumerate(shape))
 
 
 def apart(x: Array, axes: tuple[int, ...], sign: int) -> bool:
-    """Whether the largest (sign 1) or smallest (-1) element along `axes` is so by more than a difference reaches."""
+    """Whether the largest (sign 1) or smallest (-1) element along `axes` is further from the next than a step."""
     if not finite(x):
         return False
     if not x.size or not axes:
@@ -85,7 +84,7 @@ def apart(x: Array, axes: tuple[int, ...], sign: int) -> bool:
 
 
 def shared_extreme(draw: Draw, name: str, sign: int) -> Case:
-    """`amax` and `amin`. What has NaN is compared by value alone."""
+    """`amax` and `amin`. Inputs with NaN are compared by value alone."""
     shape = any_shape(draw)
     options = reduction(draw, len(shape))
     x = numbers(draw, not_empty(draw, options, shape), any_dtype(draw), (*VALUES, "infinite", "special"))
@@ -112,7 +111,7 @@ def amin(draw: Draw) -> Case:
 
 
 def extreme(draw: Draw, name: str, sign: int) -> Case:
-    """All three forms of `max` and `min`: of everything, along one dim with places, of two tensors."""
+    """All three forms of `max` and `min`: of all elements, along one dim with indices, of two tensors."""
     form = draw.choice(("along one dim", "everything", "two tensors"))
     if form == "two tensors":
         draw.note("two tensors")
@@ -199,10 +198,10 @@ def std(draw: Draw) -> Case:
 
 
 def spread(draw: Draw, name: str) -> Case:
-    """Variances down to those of one value, or of none, which nobody knows.
+    """Variances of few values too, down to one and none, which have no variance.
 
-    Equal values are drawn as integers, whose mean is exact: a deviation of nothing but rounding has a root of any
-    slope.
+    Equal values are drawn as integers, whose mean is exact: where the deviation is nothing but rounding, the slope of
+    its root is arbitrary.
     """
     values = draw.choice(SPECIAL)
     layouts = LAYOUTS if values == "ties" or name == "var" else [each for each in LAYOUTS if each != "broadcast"]
@@ -225,7 +224,7 @@ def spread(draw: Draw, name: str) -> Case:
     if free > 0:
         with np.errstate(all="ignore"):
             deviation = np.asarray(x.astype(np.float64).std(axis=axes))
-        # (x - mean) is known to rounding of the largest x; the root divides it by the deviation, where that is not 0.
+        # x - mean is as exact as the rounding of the largest x. The root divides by the deviation, where it is not 0.
         steep = steepest(x) * 4 * n / free
         magnitude = steep
         if name == "std":
@@ -239,18 +238,17 @@ def spread(draw: Draw, name: str) -> Case:
         differentiable=differentiable,
         smooth=smooth,
         second_order=smooth,  # at a deviation of 0 the second derivative of the root is infinite
-        ours=lambda x: getattr(x, name)(**options),
-        theirs=_without_warning(lambda x: getattr(x, name)(**options)),
+        theirs=_without_warning(lambda x, **options: getattr(x, name)(**options)),
     )
 
 
-def _without_warning(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """torch warns where there are no degrees of freedom."""
+def _without_warning(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without torch's warning that there are no degrees of freedom."""
 
-    def quiet(x: Any) -> Any:
+    def quiet(x: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return function(x)
+            return function(x, **options)
 
     return quiet
 
@@ -260,7 +258,7 @@ def _without_warning(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 @space("prod")
 def prod(draw: Draw) -> Case:
-    """Zeros are drawn often: the product of the others is no quotient."""
+    """Zeros are drawn often: beside them, the product of the others is not y / x."""
     x = numbers(draw, any_shape(draw, max_dims=3, max_side=3), any_dtype(draw))
     options = {}
     if draw.flag():
@@ -269,7 +267,7 @@ def prod(draw: Draw) -> Case:
         draw.note("all dims")
     draw.note_if(x.dtype.kind == "f" and bool((x == 0).any()), "zeros")
     needs = floats_among(draw, [x])
-    # With two zeros the gradient is 0 around, and what differences find there is the curvature alone.
+    # At two zeros the gradient is 0, and differences find nothing but curvature.
     smooth = int((x == 0).sum()) < 2
     return Case("Tensor.prod", [x], options, needs=needs, differentiable=bool(needs), smooth=smooth)
 
@@ -278,7 +276,7 @@ def prod(draw: Draw) -> Case:
 def logsumexp(draw: Draw) -> Case:
     shape = any_shape(draw)
     options = reduction(draw, len(shape))
-    if not options or () in options.values():  # torch has neither
+    if not options or () in options.values():  # torch refuses both
         options = {"dim": tuple(range(max(len(shape), 1)))}
     x = numbers(draw, shape, any_dtype(draw), (*VALUES, "infinite", "special"))
     scale = draw.choice((1, 30, 1e4)) if x.dtype.kind == "f" else 1
@@ -300,7 +298,7 @@ def logsumexp(draw: Draw) -> Case:
 
 @space("norm")
 def norm(draw: Draw) -> Case:
-    """p = 1, 2 and infinity; 0 is a kink of each, and so are equal extremes of the last."""
+    """p = 1, 2 and infinity. Each has a kink at 0; infinity has one at equal extremes too."""
     shape = any_shape(draw)
     options = reduction(draw, len(shape))
     p = draw.choice((None, 2, 1, float("inf")))
@@ -311,8 +309,12 @@ def norm(draw: Draw) -> Case:
         shape = not_empty(draw, options, shape)
     x = numbers(draw, shape, any_dtype(draw, FLOATS), VALUES)
     smooth = p in (None, 2) and away(x)
-    given = {{"axis": "dim", "keepdims": "keepdim"}.get(name, name): value for name, value in options.items()}
-    given["ord"] = given.pop("p", 2)
+
+    def theirs(x: Any, p: float = 2, **options: Any) -> Any:
+        """torch's own norm calls this function, which has other names for the options."""
+        given = {{"axis": "dim", "keepdims": "keepdim"}.get(name, name): value for name, value in options.items()}
+        return torch().linalg.vector_norm(x, p, **given)
+
     return Case(
         "Tensor.norm",
         [x],
@@ -320,8 +322,7 @@ def norm(draw: Draw) -> Case:
         magnitude=1,
         smooth=smooth,
         second_order=smooth,
-        ours=lambda x: x.norm(**options),
-        theirs=lambda x: torch().linalg.vector_norm(x, **given),  # torch's own norm calls it
+        theirs=theirs,
     )
 
 
@@ -336,7 +337,7 @@ def any_(draw: Draw) -> Case:
 
 
 def truth(draw: Draw, name: str) -> Case:
-    """Of numbers those that are not 0 are true, NaN among them; of nothing all are true and none is."""
+    """Numbers other than 0 are true, NaN too. `all` of an empty tensor is True, `any` is False."""
     x = numbers(draw, any_shape(draw, max_side=3), any_dtype(draw, tuple(d for d in ANY if d != "uint8")), SPECIAL)
     options = reduction(draw, x.ndim, everything=None)
     if () in options.values():

@@ -1,4 +1,4 @@
-"""Ops that move elements: views, joins, every kind of index; and tensors made of nothing but numbers."""
+"""Ops that move elements: views, joins, every kind of index; and tensors made from numbers alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPECIAL = (*VALUES, "special")
 
 
 def drawn(draw: Draw, min_dims: int = 0, max_dims: int = 4) -> Array:
-    """What is moved may be of any dtype."""
+    """An array of any dtype."""
     return numbers(draw, any_shape(draw, min_dims, max_dims), any_dtype(draw), SPECIAL)
 
 
@@ -45,7 +45,7 @@ def moved(draw: Draw, name: str, x: Array, options: dict[str, Any] | None = None
 
 
 def refactored(draw: Draw, count: int) -> list[int]:
-    """Sizes whose product is `count`: its prime factors dealt out to some axes, some of which stay 1."""
+    """Sizes whose product is `count`: its prime factors, dealt out to a few axes."""
     sizes = [1] * draw.integer(1 if count != 1 else 0, 4)
     if count == 0:
         sizes = [draw.integer(0, 3) for _ in sizes]
@@ -63,7 +63,7 @@ def refactored(draw: Draw, count: int) -> list[int]:
 
 @space("reshape")
 def reshape(draw: Draw) -> Case:
-    """One size may be -1, where the others say what it is. `view` is the same; torch's asks for a layout."""
+    """One size may be -1, if it follows from the others. `view` does the same here; torch's needs a fitting layout."""
     x = drawn(draw)
     sizes = refactored(draw, x.size)
     if sizes and draw.flag():
@@ -136,9 +136,9 @@ def transpose(draw: Draw) -> Case:
 
 @space("T")
 def reversed_axes(draw: Draw) -> Case:
-    """torch wants matrices here, and says `permute` for the rest."""
+    """torch wants matrices here, so it is asked for `permute`."""
     x = drawn(draw)
-    return moved(draw, "T", x, ours=lambda x: x.T, theirs=lambda x: x.permute(tuple(reversed(range(x.ndim)))))
+    return moved(draw, "Tensor.T", x, ours=lambda x: x.T, theirs=lambda x: x.permute(tuple(reversed(range(x.ndim)))))
 
 
 @space("t")
@@ -148,7 +148,7 @@ def t(draw: Draw) -> Case:
 
 @space("expand")
 def expand(draw: Draw) -> Case:
-    """Axes of size 1 repeated, down to 0 times, and new ones in front."""
+    """Axes of size 1 are repeated, perhaps 0 times, and axes are added in front."""
     shape = tuple(draw.choice((1, 1, 2, 3, 1, 2, 0)) for _ in range(draw.integer(0, 3)))
     x = numbers(draw, shape, any_dtype(draw), SPECIAL)
     lead = list(any_shape(draw, max_dims=2, max_side=3))
@@ -176,9 +176,8 @@ def split(draw: Draw) -> Case:
             left -= size[-1]
         draw.note("sizes")
         draw.note_if(0 in size, "size 0")
-    if dim == 0 and draw.flag():
-        return moved(draw, "Tensor.split", x, **both(lambda x: x.split(size)))
-    return moved(draw, "Tensor.split", x, **both(lambda x: x.split(size, dim)))
+    options = {"split_size_or_sections": size} | ({} if dim == 0 and draw.flag() else {"dim": dim})
+    return moved(draw, "split", x, options)
 
 
 @space("chunk")
@@ -194,7 +193,7 @@ def chunk(draw: Draw) -> Case:
 
 
 def parts(draw: Draw, shapes: list[tuple[int, ...]]) -> list[Array]:
-    """One array for each shape, all of one dtype or each of its own."""
+    """One array for each shape, all with the same dtype or each with its own."""
     dtype = any_dtype(draw) if draw.flag() else None
     arrays = [numbers(draw, shape, dtype or any_dtype(draw), SPECIAL) for shape in shapes]
     draw.note_if(len({array.dtype for array in arrays}) > 1, "mixed dtypes")
@@ -238,7 +237,7 @@ def stack(draw: Draw) -> Case:
 
 
 def one_slice(draw: Draw, n: int) -> slice:
-    """Any start, stop and step, also beyond the ends."""
+    """A slice with any start, stop and step, also beyond the ends."""
     start, stop = (draw.choice((None, draw.integer(-n - 1, n + 1))) for _ in range(2))
     step = draw.choice((None, 1, 2, -1, -2, 3))
     draw.note("slice")
@@ -253,14 +252,14 @@ def places(draw: Draw, n: int, shape: tuple[int, ...]) -> Array:
     low = -n if draw.flag() else 0
     chosen = rng.integers(low, n, shape) if n else np.zeros(shape, np.int64)
     if n and draw.flag():
-        chosen = rng.choice(rng.integers(low, n, 2), shape)  # the same few again and again
+        chosen = rng.choice(rng.integers(low, n, 2), shape)  # two elements, repeated
     draw.note("integer array")
     draw.note_if((chosen < 0).any(), "negative index")
     return chosen.astype(draw.choice((np.int64, np.int32)))
 
 
 def advanced_shapes(draw: Draw, count: int, trues: int | None) -> list[tuple[int, ...]]:
-    """Shapes of integer arrays that broadcast together, and with a mask that has so many trues."""
+    """Shapes of integer arrays that broadcast together, and with a mask that has `trues` true elements."""
     if trues is not None:
         return [draw.choice(((trues,), (1,))) for _ in range(count)]
     whole = draw.choice(((3,), (1,), (2, 2), (0,), (4,), ()))
@@ -268,7 +267,7 @@ def advanced_shapes(draw: Draw, count: int, trues: int | None) -> list[tuple[int
 
 
 def one_index(draw: Draw, x_shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """An index into some of the axes, each by an integer, a slice, an array or a mask; None and Ellipsis between."""
+    """An index into some of the axes, each by an integer, slice, array or mask, with None and Ellipsis between them."""
     advanced = draw.choice(("none", "arrays", "mask", "mask and arrays"))
     used = draw.integer(0, len(x_shape)) or draw.integer(0, len(x_shape))
     ellipsis = draw.integer(0, used) if draw.flag() else None
@@ -292,7 +291,7 @@ def one_index(draw: Draw, x_shape: tuple[int, ...]) -> tuple[Any, ...]:
     kept = [i for i in range(len(axes)) if masked is None or not masked < i < masked + span]
     arrays = [i for i in kept if kinds[i] == "advanced" and i != masked]
     shapes = advanced_shapes(draw, len(arrays), None if mask is None else int(mask.sum()))
-    if not all(x_shape[axes[i]] for i in arrays):  # an axis of nothing has no place to name
+    if not all(x_shape[axes[i]] for i in arrays):  # an empty axis has no element to name
         shapes = [(0,)] * len(arrays) if mask is None else shapes
     index: list[Any] = []
     for i in kept:
@@ -320,7 +319,7 @@ def one_index(draw: Draw, x_shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def spelled(draw: Draw, index: tuple[Any, ...]) -> Any:
-    """The same index with lists or tensors in place of arrays, and alone if it has one part."""
+    """The same index, perhaps with lists or tensors in place of arrays, and without the tuple around a single part."""
     form = draw.choice(("arrays", "lists", "tensors"))
     if any(isinstance(part, np.ndarray) for part in index):
         draw.note_if(form == "lists", "list")
@@ -337,8 +336,10 @@ def _as(form: str, part: Array) -> Any:
 
 @space("__getitem__")
 def getitem(draw: Draw) -> Case:
-    """NumPy says which elements an index names (torch has no negative steps, and its own order of axes), torch what
-    their gradient is: places that are named more than once get a sum."""
+    """NumPy says which elements an index names, because torch has no negative steps and its own order of axes.
+
+    Torch says what their gradient is: an element that is named more than once gets a sum.
+    """
     x = drawn(draw)
     if x.ndim and x.shape[0] and draw.integer(0, 3) == 3:
         return _index_by_input(draw, x)
@@ -354,13 +355,13 @@ def getitem(draw: Draw) -> Case:
         x,
         {"index": ours_index},
         magnitude=terms if terms > 1 else 0,
-        ours=lambda x: x[ours_index],
-        theirs=lambda x: x.reshape(-1)[_tensor(named)],
+        ours=lambda x, index: x[index],
+        theirs=lambda x, index: x.reshape(-1)[_tensor(named)],
     )
 
 
 def _index_by_input(draw: Draw, x: Array) -> Case:
-    """A tensor of places or a mask, given to both as it is."""
+    """An index tensor or a mask as an input, given to both libraries as it is."""
     if draw.flag():
         index = draw.values(x.shape[: draw.integer(1, x.ndim)], np.bool_, "ties")
         draw.note("mask")
@@ -382,7 +383,10 @@ def _index_by_input(draw: Draw, x: Array) -> Case:
 
 @space("__setitem__")
 def setitem(draw: Draw) -> Case:
-    """Not recorded: values alone. A place that is named twice gets one number; which of several is nobody's promise."""
+    """Values alone, because it is not recorded. An element that is named twice is set to a single number.
+
+    With several, nobody promises which of them it becomes.
+    """
     x = drawn(draw)
     index = one_index(draw, x.shape)
     named = np.arange(x.size).reshape(x.shape)[index]
@@ -396,12 +400,12 @@ def setitem(draw: Draw) -> Case:
         draw.note_if(shape != named.shape, "broadcast right")
         inputs, value = [x, numbers(draw, shape, x.dtype, SPECIAL)], lambda given: given[0]
 
-    def ours(x: Any, *given: Any) -> Any:
+    def ours(x: Any, *given: Any, index: Any) -> Any:
         y = x.clone()
-        y[ours_index] = value(given)
+        y[index] = value(given)
         return y
 
-    def theirs(x: Any, *given: Any) -> Any:
+    def theirs(x: Any, *given: Any, index: Any) -> Any:
         y = x.clone().reshape(-1)
         y[_tensor(named)] = value(given)
         return y.reshape(x.shape)
@@ -410,7 +414,7 @@ def setitem(draw: Draw) -> Case:
 
 
 def _tensor(array: Array) -> Any:
-    """An array as a tensor of torch's."""
+    """The array as a tensor of torch."""
     return torch().from_numpy(np.array(array))
 
 
@@ -428,12 +432,13 @@ def iterate(draw: Draw) -> Case:
 def made(name: str, inputs: list[Array], options: dict[str, str], call: Callable[..., Any]) -> Case:
     """The case of `call(function, *inputs)`, where `function` is the one of this name with these options."""
 
-    def ours(*tensors: Any) -> Any:
+    def ours(*tensors: Any, **options: Any) -> Any:
         return call(partial(getattr(tc, name), **options), *tensors)
 
-    def theirs(*tensors: Any) -> Any:
-        dtypes = {key: torch_dtype(dtype) for key, dtype in options.items()}
-        return call(partial(getattr(torch(), name), **dtypes), *tensors)
+    def theirs(*tensors: Any, **options: Any) -> Any:
+        if "dtype" in options:
+            options["dtype"] = torch_dtype(options["dtype"])
+        return call(partial(getattr(torch(), name), **options), *tensors)
 
     return Case(name, inputs, options, differentiable=False, ours=ours, theirs=theirs)
 
@@ -485,14 +490,14 @@ def ones(draw: Draw) -> Case:
 
 @space("full")
 def full(draw: Draw) -> Case:
-    """The dtype is that of the number, unless given."""
+    """The dtype is that of the number, unless it is given."""
     number = draw.choice((2, 0, 1, True, 2.0, 0.5, float("inf"), float("nan")))
     return _of_shape(draw, "full", number, dtypes=ANY if np.isfinite(number) else FLOATS)
 
 
 @space("arange")
 def arange(draw: Draw) -> Case:
-    """From, to and step, integers or not, up or down: each a 0-d input, given as a Python number."""
+    """Start, end and step, up or down, integers or not. Each is a 0-d input, and passed as a Python number."""
     count = draw.integer(1, 3)
     start, length = draw.integer(-3, 3), draw.integer(0, 6)
     step: Any = draw.choice((1, 2, -1, 0.5, -0.25, 3)) if count == 3 else 1
