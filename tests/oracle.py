@@ -1,4 +1,4 @@
-"""What tests ask `tinyconv.check` with: Hypothesis choosing for the argument spaces, and the strictest judge."""
+"""What tests compare with: Hypothesis choosing in the argument spaces, the strictest judge, results of any device."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,11 +31,11 @@ __all__ = [
 
 
 on_the_host = pytest.mark.parametrize("device", ["cpu"], indirect=True)
-"""For a test of what only arrays in host memory do, among others that run on every device."""
+"""Marks a test of what only arrays in host memory do, in a file whose tests run on every device."""
 
 
 def on(device: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, computed on this device of what it is given on the CPU, and brought back; gradients come along."""
+    """The function, which moves its inputs from the CPU to this device and its outputs back, gradients included."""
 
     def moved(*tensors: Any) -> Any:
         with tc.device(device):
@@ -47,7 +47,7 @@ def on(device: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def host(value: Any) -> Any:
-    """A tensor, or an array, of any device as one of NumPy; anything else as it is."""
+    """A tensor or array of any device as an array of NumPy; anything else as it is."""
     array = value.array if isinstance(value, tc.Tensor) else value
     return array.get() if hasattr(array, "__cuda_array_interface__") else array
 
@@ -64,12 +64,12 @@ def assert_allclose(found: Any, expected: Any, **tolerance: Any) -> None:
     np.testing.assert_allclose(host(found), host(expected), **tolerance)
 
 
-check = partial(compare_with_torch, magnitude=0)  # the strictest: a test that needs more room says so
+check = partial(compare_with_torch, magnitude=0)  # the strictest; a test that needs more room says so
 check_values = compare_values
 
 
 class HypothesisDraw(Draw):
-    """Choices made by Hypothesis, through the `draw` of a composite strategy: it searches, and shrinks what fails."""
+    """Choices that Hypothesis makes through the `draw` of a composite strategy. It searches, and shrinks what fails."""
 
     def __init__(self, draw: Any) -> None:
         super().__init__()

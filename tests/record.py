@@ -1,4 +1,4 @@
-"""The record of a run: how well we agreed with PyTorch, by op and by argument class. benchmarks/coverage.py prints it.
+"""The record of a run: how well we agree with PyTorch, by op and by argument class. benchmarks/coverage.py prints it.
 
     pytest tests/ops/test_ops_spaces.py tests/optim --hypothesis-profile=dev --record=record.json
 
@@ -23,7 +23,7 @@ ALL = "all"
 
 @dataclass
 class Tally:
-    """Examples of one argument class, and the worst error of each kind; a kind that was never compared is not there."""
+    """The examples of one argument class, and the worst error of each kind that was compared."""
 
     examples: int = 0
     dtypes: set[str] = field(default_factory=set)
@@ -43,13 +43,13 @@ class Record:
         self.tallies = {}
 
     def add(self, group, name, classes, dtypes, errors):
-        """Count one example that agreed, in each of its classes; `errors` by kind, None for what was not compared."""
+        """Count one example that agrees in each of its classes. `errors` by kind; None where nothing was compared."""
         errors = {kind: error for kind, error in errors.items() if error is not None}
         for argument_class in {ALL, *classes}:
             self._tally(group, name, argument_class).add(1, dtypes, errors)
 
     def rows(self):
-        """What JSON and another process can take, and `merge` reads."""
+        """The tallies as plain dicts, for JSON, for another process, and for `merge`."""
         return [
             {
                 "group": group, "name": name, "class": argument_class, "examples": tally.examples,
@@ -68,13 +68,13 @@ class Record:
 
 
 class Recorder:
-    """The plugin of pytest that writes the record at the end of a run, with every test that failed in it."""
+    """The pytest plugin that writes the record at the end of a run, with every test that failed."""
 
     def __init__(self, config):
         self.config = config
         self.path = config.getoption("--record")
         self.record, self.failures, self.start = Record(), {}, time.monotonic()
-        # Now, and not when the run is over: what is running stays what it is, whatever is committed meanwhile.
+        # Asked now and not at the end, because somebody may commit during the run.
         self.commit = commit() if self.path else None
 
     def pytest_runtest_logreport(self, report):
@@ -93,7 +93,7 @@ class Recorder:
             Path(self.path).write_text(self.json(), encoding="utf-8")
 
     def json(self):
-        """One line a row: so a difference between two records can be read."""
+        """The record as JSON with one line per row, so that two records can be compared by their lines."""
         rows = self.record.rows()
         seed = self.config.getoption("--hypothesis-seed")
         head = {

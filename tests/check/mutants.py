@@ -1,4 +1,4 @@
-"""Wrong ops, each by a mistake that is really made: what the checkers are checked with.
+"""Mutants: ops that are wrong by a mistake people make. The checkers must refuse each.
 
     PYTHONPATH=.:tests python tests/check/mutants.py    # writes docs/mutants.md
 
@@ -43,7 +43,7 @@ class Question(NamedTuple):
 
 
 def applied(*rest, **geometry):
-    """The op on the inputs and then on `rest`, its first output."""
+    """A function that applies an op to its inputs and then `rest`, and returns the first output."""
 
     def ours(op, *tensors):
         y = tc.apply(op, *tensors, *rest, **geometry)
@@ -246,7 +246,7 @@ def ask_torch(asked, op, dtype):
 
 
 def ask_differences(asked, op) -> Report:
-    """Whether the gradients of `asked` are its derivatives."""
+    """Check the gradients of `asked` against differences."""
     question = QUESTIONS[op]
     inputs = question.smooth or question.inputs
     needs = range(len(inputs)) if question.needs is None else question.needs
@@ -318,7 +318,7 @@ def col2im_overwrites(right, *args, **geometry):
 
 
 def last_of_equals(right, xp, x, **geometry):
-    """Windows read from the end: the maximum is the same, its place is not."""
+    """Windows read from the end: the maximum is the same, its index is not."""
     (y, place), (_, size, rims) = right(xp, x, **geometry)
     (_, mirrored), _ = right(xp, x[..., ::-1, ::-1], **geometry)
     place = 8 - mirrored[..., ::-1, ::-1]

@@ -1,4 +1,4 @@
-"""tinyconv gradcheck, as a user runs it."""
+"""`tinyconv gradcheck`, as a user runs it, and the table of all public ops behind it."""
 
 import json
 import os
@@ -148,7 +148,7 @@ def test_every_public_op_passes(name):
 
 
 def test_few_ops_have_no_gradient():
-    """Or an argument space without a smooth case would go unnoticed."""
+    """Otherwise an argument space without a smooth case would go unnoticed."""
     without = {name for name in public_ops() if check_public(name, cases=1).verdict == "no gradient"}
     assert {"argmax", "isnan", "detach", "zeros"} <= without
     assert not without & {"conv2d", "relu", "max_pool2d", "cross_entropy", "sum", "where", "add"}
@@ -182,7 +182,7 @@ class Untouchable:
     ],
 )
 def test_an_option_reaches_the_function(op, option):
-    """Or gradcheck would pass whatever its value is."""
+    """Otherwise gradcheck would pass with any value."""
 
     def used(seed):
         case = draw_case(op, RandomDraw(seed))
@@ -201,7 +201,7 @@ def test_an_option_reaches_the_function(op, option):
     [("split", {"dim": 7}), ("prod", {"dim": 7}), ("sum", {"dtype": "float99"})],
 )
 def test_no_case_passes_with_an_option_that_is_wrong(op, options):
-    """Neither by a spelling that has no place for it, nor by another name of it that was drawn."""
+    """A case that spells the call itself drops no option, and a drawn `axis` does not overrule a given `dim`."""
     with pytest.raises(OpArgumentError, match=str(*options.values())):
         check_public(op, cases=5, options=options)
 

@@ -1,4 +1,4 @@
-"""Every mutant is refused by the checkers that the right ops pass: the test of the tests."""
+"""The checkers pass the right ops and refuse every mutant: the test of the tests."""
 
 import numpy as np
 import pytest

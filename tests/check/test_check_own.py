@@ -1,4 +1,4 @@
-"""check_op: shapes found from the signature alone, mistakes found, and clear words where it cannot go on."""
+"""check_op finds shapes from the signature alone, finds mistakes, and says clearly where it cannot go on."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which dtype an operation gives: torch's rule, for every pair of operands."""
+"""The dtype of every result follows torch's rule, for every pair of operands."""
 
 import itertools
 import warnings
@@ -33,7 +33,7 @@ def make(library, dtype, shape):
 
 
 def outcome(op, a, b):
-    """The dtype of the result, or that there is none."""
+    """The dtype of the result, or "an error"."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,4 +1,4 @@
-"""What a mistake is answered with, word for word: what was given, what was needed, and the likely fix."""
+"""Error texts, word for word: what was given, what was needed, and the likely fix."""
 
 import threading
 import warnings

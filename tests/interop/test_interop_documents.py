@@ -1,4 +1,4 @@
-"""The page on PyTorch, and the example: run, as a reader would."""
+"""Run docs/interop.md, and the example, as a reader would."""
 
 import re
 import runpy
@@ -21,7 +21,7 @@ CLASS = re.compile(r"^class LeNet5.*?\n        return .*?\n", re.DOTALL | re.MUL
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Few drawn digits for a training, and a folder for its files."""
+    """Train on few drawn digits, in a folder of its own."""
     monkeypatch.setattr(datasets, "SYNTHETIC_TRAIN", 2000)
     monkeypatch.setattr(datasets, "SYNTHETIC_TEST", 200)
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def test_the_page_and_the_example_show_the_same_class():
 
 
 def trained(data, root=None):
-    """The checkpoint of a short training. Smoothed labels keep the logits small: 1e-5 is then many steps of float32."""
+    """The checkpoint of a short training. Smoothed labels keep logits so small that 1e-5 is many steps of float32."""
     session = start(new_run("lenet5", data, 0, replace(RECIPES["lesson"], label_smoothing=0.1)), root=root)
     for _ in islice(session.trainer.run(), 80):
         pass

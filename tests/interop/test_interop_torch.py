@@ -1,4 +1,4 @@
-"""PyTorch's weights here, and ours there: live, through files, and where it cannot work."""
+"""PyTorch's weights here and ours there: in memory, through files, and the errors where it cannot work."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def net(lib):
 
 
 def used(lib, batch):
-    """The same after some batches, so that its statistics are not those it began with."""
+    """The network after some batches, so that its statistics are not the initial ones."""
     model = net(lib)
     for _ in range(3):
         model(batch)
@@ -106,7 +106,7 @@ def test_other_precisions_become_that_of_the_parameter(dtype):
 
 
 def test_a_device_that_must_be_left_and_a_torch_that_is_not_there():
-    """In a process without torch, of an object that has torch's manners and lies on a device."""
+    """In a process without torch, an object that behaves like torch's on a device can be loaded."""
     code = """
 import sys
 sys.modules["torch"] = None  # importing it raises
@@ -139,7 +139,7 @@ print(layer.weight.tolist())
 
 
 def test_the_other_order_of_names():
-    """What the page says of an nn.Sequential: the entries of two live states come in the same order."""
+    """As the page says about nn.Sequential, the entries of two live states come in the same order."""
     theirs = net(torch.nn)
     assert list(theirs.state_dict()) == list(net(nn).state_dict())
     assert [tuple(t.shape) for t in theirs.state_dict().values()] == [t.shape for t in net(nn).state_dict().values()]
@@ -291,7 +291,7 @@ def test_files_that_are_no_weights(tmp_path):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_bfloat16_files_become_float32(tmp_path, monkeypatch, installed):
-    """With ml_dtypes, which gives NumPy a bfloat16, and without."""
+    """With ml_dtypes, which gives NumPy a bfloat16, and without it."""
     if not installed:
         monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     theirs = {

@@ -1,4 +1,4 @@
-"""The judge: the node cases of the ONNX standard, each one operator with its inputs and the outputs it must give.
+"""The judge: the node cases of the ONNX standard, each of one operator with its inputs and the outputs it must give.
 
 `NODES` translates an operator's attributes into a call of our functions; `RULES` says which cases are out of scope and
 why; `judge(op)` asks all of them.
@@ -25,7 +25,7 @@ from tinyconv.tensor.tensor import Tensor
 Array = np.ndarray[Any, Any]
 
 FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
-"""Cases whose outputs were typed in, with so many digits, the last not always rounded."""
+"""Cases whose outputs were typed in with four digits, the last of which is not always rounded."""
 
 
 # --- cases ----------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
 
 @dataclass
 class Case:
-    """One node: its operator, attributes and inputs (None: left out), and the outputs expected of it."""
+    """One node: its operator, attributes, inputs (None where one is left out), and expected outputs."""
 
     name: str
     op: str
@@ -57,7 +57,7 @@ class Case:
     def compare(self, node: Callable[..., Any]) -> None:
         """Raise Disagreement where the translated node gives other outputs.
 
-        The standard allows 0.1 %; we hold ourselves to the roundings of the largest number that took part.
+        The standard allows 0.1 %. We allow only the roundings of the largest number that takes part.
         """
         tensors = [None if array is None else tc.from_numpy(array) for array in self.inputs]
         found = as_tuple(node(self, *tensors))
@@ -211,7 +211,7 @@ def reduction(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def prod(x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The product along several axes: ours takes one."""
+    """The product along several axes, one after the other, because ours takes one."""
     for axis in sorted((dim % x.ndim for dim in dims), reverse=True):
         x = x.prod(axis, keepdim)
     return x
@@ -222,12 +222,12 @@ def arg(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def elementwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """An operator of tensors alone."""
+    """An operator that takes tensors alone."""
     return lambda case, *tensors: function(*tensors)
 
 
 def folded(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """An operator of any number of tensors, by two at a time."""
+    """An operator that takes any number of tensors, applied to two at a time."""
     return lambda case, *tensors: reduce(function, tensors)
 
 
@@ -366,7 +366,7 @@ def nothing_to_choose(case: Case) -> bool:
 
 
 def last_of_equals(case: Case) -> bool:
-    """Whether the last of equal extremes is asked for, and there are equal ones."""
+    """Whether the case asks for the last of equal extremes, and has equal ones."""
     x, axis = case.inputs[0], case.get("axis", 0)
     if x is None or not case.get("select_last_index"):
         return False
@@ -377,11 +377,11 @@ def last_of_equals(case: Case) -> bool:
 RULES = [
     Rule("one or three spatial axes", not_images, POOLS),
     Rule("max pooling of integers", lambda c: c.dtype == "uint8", ("MaxPool",)),
-    Rule("places counted by columns", lambda c: c.get("storage_order") == 1, ("MaxPool",), DIFFERS),
+    Rule("indices counted by columns", lambda c: c.get("storage_order") == 1, ("MaxPool",), DIFFERS),
     Rule("dilation of average pooling", lambda c: max(c.get("dilations", [1])) > 1, ("AveragePool",), DIFFERS),
-    Rule("extremes of nothing", nothing_to_choose, ("ReduceMax", "ReduceMin")),
+    Rule("the extreme of no elements", nothing_to_choose, ("ReduceMax", "ReduceMin")),
     Rule("the last of equal extremes", last_of_equals, ("ArgMax", "ArgMin"), DIFFERS),
-    Rule("division of integers to an integer", lambda c: "int" in c.dtype, ("Div",), DIFFERS),
+    Rule("integer division", lambda c: "int" in c.dtype, ("Div",), DIFFERS),
     Rule(
         "a fractional power of integers as an integer",
         lambda c: "int" in c.dtype and c.inputs[1].dtype.kind == "f",
@@ -397,7 +397,7 @@ RULES = [
 
 
 def judge_op(op: str, node: Callable[..., Any]) -> list[Tally]:
-    """All cases of one operator, asked of one translation: a tally for each dtype."""
+    """Ask one translation all cases of an operator. Returns a tally for each dtype."""
     tallies: dict[str, Tally] = {}
     for case in cases()[op]:
         tally = tallies.setdefault(case.dtype, Tally(op, case.dtype))
@@ -407,7 +407,7 @@ def judge_op(op: str, node: Callable[..., Any]) -> list[Tally]:
 
 @cache
 def judge(op: str) -> list[Tally]:
-    """`judge_op` of the operator's translation; once a process."""
+    """`judge_op` of the operator's translation, once per process."""
     return judge_op(op, NODES[op])
 
 
@@ -416,5 +416,5 @@ def judge_all() -> list[Tally]:
 
 
 def summary() -> list[dict[str, Any]]:
-    """A row for each operator and dtype: how many cases passed, and how many are out of scope for which reason."""
+    """A row for each operator and dtype: the number of cases that pass, and of those out of scope, by reason."""
     return rows(judge_all())

@@ -32,7 +32,7 @@ NUMPY_DTYPES = {getattr(torch, name): np.dtype(name) for name in ("float16", "in
 
 @dataclass(frozen=True)
 class Ours:
-    """Our function; the magnitude of rounding (see `tinyconv.check.reference`), perhaps one for each sample."""
+    """Our function, and the magnitude of its rounding (`tinyconv.check.reference`), perhaps one for each sample."""
 
     function: Callable[..., Any]
     magnitude: Magnitude | Callable[[Sample], float] = 0
@@ -41,7 +41,7 @@ class Ours:
 
 
 def with_statistics(batch_norm: Callable[..., Any]) -> Callable[..., Any]:
-    """What a batch norm returns, and what it made of the running statistics, which it writes in place."""
+    """The batch norm, returning the running statistics, which it writes in place, beside its output."""
 
     def function(x: Any, mean: Any, var: Any, *rest: Any, **options: Any) -> Any:
         running = [None if t is None else t.clone() for t in (mean, var)]
@@ -198,7 +198,7 @@ OURS: dict[str, Ours] = {
 }
 
 RANDOM = {"rand_like", "randint", "randn", "randn_like"}
-"""Ops of the database that we share, and whose answers are random numbers: no two compare."""
+"""Ops that we share with the database, but whose answers are random numbers, which cannot be compared."""
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ RANDOM = {"rand_like", "randint", "randn", "randn_like"}
 
 @dataclass
 class Sample:
-    """One sample of the database: what `torch_op(input, *args, **kwargs)` is to be called with."""
+    """One sample of the database: the arguments of `torch_op(input, *args, **kwargs)`."""
 
     op: str
     dtype: str
@@ -233,7 +233,7 @@ class Sample:
         return self.input.ndim if isinstance(self.input, torch.Tensor) else 0
 
     def call(self, function: Callable[..., Any], tensors: Sequence[Any], dtypes: dict[Any, Any]) -> Any:
-        """`function` of these tensors in place of the sample's, and of everything else in it."""
+        """Call `function` with the sample's arguments, and these tensors in place of its own."""
         leaves = [dtypes.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf for leaf in self.leaves]
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
@@ -241,7 +241,7 @@ class Sample:
         return function(first, *args, **kwargs)
 
     def compare(self, ours: Ours) -> None:
-        """Raise Disagreement where `ours` answers otherwise than torch's op."""
+        """Raise Disagreement where the answer of `ours` differs from that of torch's op."""
 
         def our_function(*tensors: Any) -> Any:
             return self.call(ours.function, tensors, NUMPY_DTYPES)
@@ -262,13 +262,13 @@ class Sample:
 
 
 VARIANTS: dict[str, list[Any]] = {}
-"""The entries of the database by the name of the op."""
+"""The entries of the database, by the name of the op."""
 for _info in op_db:
     VARIANTS.setdefault(_info.name, []).append(_info)
 
 
 def samples(op: str, dtype: str) -> Iterator[Sample]:
-    """What the database asks of the op of this name, in all its variants; the same numbers each time."""
+    """The samples that the database has for all variants of an op; the numbers are the same each time."""
     torch_dtype = getattr(torch, dtype)
     for info in VARIANTS[op]:
         if torch_dtype in info.supported_dtypes("cpu"):
@@ -289,24 +289,24 @@ FLOATING = ("float32", "float64")
 
 
 def is_whole(sample: Sample) -> bool:
-    """Whether this is about integers or bools."""
+    """Whether the sample is one of integers or bools."""
     return sample.dtype not in FLOATING
 
 
 def short_pairs(sample: Sample) -> bool:
-    """Whether stride or padding is a sequence of other than two numbers: torch takes one for both, or none."""
+    """Whether stride or padding is a sequence of one number, or of none, which torch accepts."""
     return any(isinstance(v, tuple) and len(v) != 2 for v in sample.args[1:3])
 
 
 def negative_power(sample: Sample) -> bool:
-    """Whether the exponent, which `x.__rpow__(base)` calls the input, is of integers and negative somewhere."""
+    """Whether the exponent, which is the input of `x.__rpow__(base)`, has negative integers."""
     return sample.dtype == "int64" and bool((sample.input < 0).any())
 
 
 RULES = [
     # What we do not offer.
     Rule("one image without a batch axis", lambda s: s.ndim() == 3, ("nn.functional.conv2d", *POOLS, *ADAPTIVE)),
-    Rule("one number, or none, for height and width in a tuple", short_pairs, ("nn.functional.avg_pool2d",)),
+    Rule("a tuple of one number, or none, for height and width", short_pairs, ("nn.functional.avg_pool2d",)),
     Rule(
         "convolution, pooling and matrix products of integers",
         is_whole,
@@ -339,7 +339,7 @@ RULES = [
     Rule("all and any of uint8 are bools", lambda s: s.dtype == "uint8", ("all", "any"), DIFFERS),
     # Where no answer can be compared.
     Rule(
-        "fractions counted in integers, where torch's answers depend on the dtype",
+        "arange of fractions in an integer dtype, where torch's answers depend on the dtype",
         lambda s: is_whole(s) and any(n % 1 for n in (s.input, *s.args, s.kwargs.get("end", 0))),
         ("arange",),
         NOT_ASKED,
@@ -357,7 +357,7 @@ RULES = [
 
 
 def judge_op(op: str, dtype: str, ours: Ours) -> Tally:
-    """All samples of one op, asked of one function."""
+    """Ask one function all samples of an op."""
     tally = Tally(op, dtype)
     for sample in samples(op, dtype):
         tally.ask(sample, lambda sample=sample: sample.compare(ours), RULES)
@@ -366,7 +366,7 @@ def judge_op(op: str, dtype: str, ours: Ours) -> Tally:
 
 @cache
 def judge(op: str, dtype: str) -> Tally:
-    """`judge_op` of the function that answers for the op; once a process."""
+    """`judge_op` of the function that answers for the op, once per process."""
     return judge_op(op, dtype, OURS[op])
 
 
@@ -380,5 +380,5 @@ def judge_all() -> list[Tally]:
 
 
 def summary() -> list[dict[str, Any]]:
-    """A row for each op and dtype: how many samples passed, and how many are out of scope for which reason."""
+    """A row for each op and dtype: the number of samples that pass, and of those out of scope, by reason."""
     return rows(judge_all())

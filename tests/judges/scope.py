@@ -1,8 +1,8 @@
-"""What both outside judges share: rules for what is out of scope, and the tally of what was asked.
+"""What both outside judges share: rules for what is out of scope, and the tally of answers.
 
-Others wrote the questions, so nobody here chose what is easy. A question is answered rightly, or a rule says, by
-looking at the question alone, why we do not answer it. Rules are held to what they say: an answer that is right after
-all is a fault of the rule.
+Others wrote the questions, so nobody here chose the easy ones. A question is answered correctly, or a rule says, by
+looking at the question alone, why we do not answer it. Rules are held to what they say: a correct answer to a question
+that is out of scope is a fault of the rule.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOT_ASKED: tuple[type[Exception], ...] = ()
 
 
 class Question(Protocol):
-    """What is asked of one op; it prints as itself."""
+    """A question to one op. Its str names it in messages."""
 
     op: str
     dtype: str
@@ -29,7 +29,7 @@ class Question(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Why some questions are out of scope: those to `ops` (all, if none is named) for which `applies` is true.
+    """The reason why questions to `ops` (or to all, if none are named) are out of scope where `applies` is true.
 
     `outcome` is what asking all the same leads to: we refuse, or the answer differs, or, of chance, nothing is certain.
     """
@@ -45,7 +45,7 @@ class Rule:
 
 @dataclass
 class Tally:
-    """How one op did with the questions of one dtype."""
+    """How one op answers the questions of one dtype."""
 
     op: str
     dtype: str
@@ -54,7 +54,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
     def ask(self, question: Question, compare: Callable[[], object], rules: Sequence[Rule]) -> None:
-        """Count one question. `compare` asks it, and raises Disagreement where our answer is wrong."""
+        """Ask and count one question. `compare` asks it, and raises Disagreement where our answer is wrong."""
         rule = next((rule for rule in rules if rule.covers(question)), None)
         if rule is None:
             try:
@@ -75,13 +75,13 @@ class Tally:
 
 
 def unused(rules: Sequence[Rule], tallies: Sequence[Tally]) -> list[str]:
-    """The reasons of rules that no question met: rules for nothing."""
+    """The reasons of rules that apply to no question."""
     met: Counter[str] = sum((tally.out_of_scope for tally in tallies), Counter())
     return [rule.reason for rule in rules if rule.reason not in met]
 
 
 def rows(tallies: Sequence[Tally]) -> list[dict[str, Any]]:
-    """A row a tally, for a table: op, dtype, passed, and how many are out of scope for which reason."""
+    """A row for each tally: op, dtype, the number that pass, and the numbers out of scope, by reason."""
     return [
         {"op": tally.op, "dtype": tally.dtype, "passed": tally.passed, "out_of_scope": dict(tally.out_of_scope)}
         for tally in tallies

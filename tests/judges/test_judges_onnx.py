@@ -1,4 +1,4 @@
-"""The ONNX standard's own cases of the operators we share: each gives what it must, or is out of scope by a rule."""
+"""The ONNX standard's cases of the operators we share: our outputs are right, or a rule puts the case out of scope."""
 
 import pytest
 

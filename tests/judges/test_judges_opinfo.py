@@ -1,4 +1,4 @@
-"""PyTorch's own samples of the ops we share: each answered as torch does, gradients too, or out of scope by a rule."""
+"""PyTorch's samples of the ops we share: answered as torch does, gradients too, or put out of scope by a rule."""
 
 import pytest
 

@@ -27,7 +27,7 @@ each_activation = pytest.mark.parametrize("name", ACTIVATIONS)
 @each_activation
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activation_far_out(name, dtype):
-    """Where e^x over- and underflows; a grid fine enough to meet every branch of erf."""
+    """Where e^x overflows and underflows, and on a grid fine enough to meet every branch of erf."""
     ours, theirs, magnitude = ACTIVATIONS[name]
     x = np.concatenate([np.linspace(-12, 12, 4001), [-1e4, -1e2, 1e2, 1e4]]).astype(dtype)
     check(ours, theirs, [x], magnitude=magnitude)
@@ -52,7 +52,7 @@ def test_softmax_of_infinities(name, row):
 
 
 class TestDropout:
-    """No reference here: the random numbers are ours."""
+    """There is no reference, because the random numbers are ours."""
 
     def test_statistics(self):
         tc.manual_seed(0)

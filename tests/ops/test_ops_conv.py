@@ -91,7 +91,7 @@ def test_chunks_change_nothing(monkeypatch, layout):
     ],
 )
 def test_a_chunk_bounds_what_is_made_on_the_way(monkeypatch, x_shape, weight_shape, stride):
-    """Beside results, and the chunks they are joined from, there is little: whichever part of a chunk is the largest.
+    """Besides results, and the chunks that are joined to them, there is little, whichever part of a chunk is largest.
 
     Backward holds the gradient of the columns, the image they are added up to, and the columns themselves.
     """

@@ -32,7 +32,7 @@ LOSSES = {
 
 
 def floats_in(something):
-    """The dtypes of every array and NumPy number in it; Python's own floats have none, and impose none."""
+    """The dtypes of all arrays and NumPy numbers in something. Python's own floats have none, and impose none."""
     if isinstance(something, np.ndarray | np.generic):
         return {something.dtype} if something.dtype.kind == "f" else set()
     if isinstance(something, tuple | list):
@@ -99,7 +99,7 @@ def test_integers_become_float32(function, dtype):
     ids=["leaky_relu", "dropout", "layer_norm", "batch_norm", "pad", "cross_entropy", "cross_entropy of probabilities"],
 )
 def test_a_numpy_number_is_a_number(function):
-    """np.float64(0.1) is no float64 array, and turns nothing into one."""
+    """np.float64(0.1) turns nothing into float64."""
     x = tc.tensor([[1.0, -2.0, 3.0], [0.0, 1.0, 5.0]], requires_grad=True)
     results = []
     for kind in (float, np.float64):
@@ -119,7 +119,7 @@ def test_a_numpy_number_is_a_number(function):
     ids=["ones", "normal", "a sum beyond float16"],
 )
 def test_half_precision_is_that_of_the_result(values, name, dim):
-    """What float16 cannot hold on the way to a result that it can hold."""
+    """Intermediate results may exceed float16, if the result does not."""
     x = values.astype(np.float16)
     args = () if dim is None else (dim,)
     found, expected = getattr(tc.from_numpy(x), name)(*args), getattr(torch.from_numpy(x), name)(*args)

@@ -53,7 +53,7 @@ def test_promotion_of_numbers(name, dtype):
 
 @pytest.mark.parametrize("needs", [[0], [1], [0, 1]], ids=str)
 def test_pow_corners(needs):
-    """Of every pair of these, negative bases and 0^0 among them, torch's limits and torch's NaN."""
+    """Every pair of these numbers, negative bases and 0^0 among them, gives torch's limits and torch's NaN."""
     points = np.array([0.0, 1.0, 2.0, -1.0, -2.0, 0.5, -0.5, np.nan])
     base, exponent = (grid.ravel() for grid in np.meshgrid(points, points))
     check(lambda a, b: a**b, lambda a, b: a**b, [base, exponent], needs=needs)

@@ -1,4 +1,4 @@
-"""Targets that do not count, logits that are huge, and what losses refuse or warn of."""
+"""Targets that do not count, huge logits, and the errors and warnings of losses."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_cross_entropy_does_not_overflow(dtype):
 
 
 def test_a_target_that_weighs_nothing_adds_nothing():
-    """Whatever its logit is: 0 ln 0 = 0."""
+    """0 ln 0 = 0, whatever the logit is."""
     x = tc.tensor([[-np.inf, 0.0], [0.0, 0.0]], requires_grad=True)
     loss = F.cross_entropy(x, tc.tensor([0, 1]), tc.tensor([0.0, 1.0]), reduction="none")
     np.testing.assert_allclose(loss.detach(), [0, np.log(2)])
@@ -74,7 +74,7 @@ CONSTANTS = {
 
 @pytest.mark.parametrize(("name", "what"), CONSTANTS)
 def test_a_constant_that_requires_grad(name, what):
-    """No gradient is left out in silence."""
+    """It is refused, because it would get no gradient."""
     function, weight = CONSTANTS[name, what], tc.ones(3, requires_grad=True)
     assert message(tc.GraphError, function, weight) == (
         f"{name}: {what} is a constant here and has no gradient; use {what}.detach()"

@@ -1,4 +1,4 @@
-"""Normalisation far from zero, and where it asks for other arguments than torch."""
+"""Normalisation far from zero, and where its arguments differ from torch's."""
 
 import numpy as np
 import pytest

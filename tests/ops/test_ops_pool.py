@@ -1,4 +1,4 @@
-"""Pooling of equal elements and of several NaN, and windows with nothing in them."""
+"""Pooling equal elements and several NaN, and windows that touch no element."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ import tinyconv as tc
 @pytest.mark.parametrize("row", [[1, 1, 0], [np.nan, 1, np.nan], [np.inf, np.inf, 0], [-np.inf, -np.inf]], ids=str)
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extremes_share_their_gradient(name, row):
-    """Evenly among equals; of NaN, which is larger and smaller than anything, too."""
+    """Evenly among equal elements, and among NaN, which count as larger and smaller than any number."""
     check(lambda x: getattr(x, name)(), lambda x: getattr(x, name)(), [np.array(row, float)])
 
 
@@ -34,7 +34,7 @@ def test_there_is_no_extreme_of_nothing(name):
 @pytest.mark.parametrize("values", [[2.0], [2.0, 2.0], [1.0, 2.0]], ids=str)
 @pytest.mark.parametrize("correction", [0, 1])
 def test_spread_of_few(name, values, correction):
-    """One value has no variance (with correction 1), and where there is none the root has gradient 0."""
+    """One value has no variance with correction 1. Where the variance is 0, its root has gradient 0."""
     check(
         lambda x: getattr(x, name)(correction=correction),
         lambda x: getattr(x, name)(correction=correction),

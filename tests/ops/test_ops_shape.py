@@ -7,7 +7,7 @@ from oracle import check
 
 
 def test_views_of_views():
-    """One into the next, and out of a layout that no view of it can have."""
+    """Views of views, also where the layout allows no view."""
     x = np.random.default_rng(0).standard_normal((2, 1, 3, 4))
     for chain in (
         lambda x: x.permute(3, 2, 1, 0).reshape(4, 6).transpose(0, 1).flatten(),

@@ -72,7 +72,7 @@ WAIT = {
 
 
 def waits(name, seeds):
-    """How often the host waited for a GPU, or asked it for something, in the two passes through these cases."""
+    """How often the host waits for a GPU, or asks it for something, in the two passes through these cases."""
     count = 0
     for seed in range(seeds):
         case = draw_case(name, RandomDraw(seed))
@@ -114,7 +114,7 @@ SAME_SPACE = {
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow",
     "__rmatmul__": "matmul", "float": "to", "double": "to", "long": "to", "int": "to", "bool": "to",
 }  # fmt: skip
-"""Names for what the space of another one covers; besides those that are the very same function."""
+"""Names that the space of another name covers, besides names of the very same function."""
 
 NOT_OPS = {
     "it says what a tensor is, and computes nothing": [
@@ -146,7 +146,7 @@ MODULES = {"nn.BatchNorm"}  # has a state that its function has not
 
 
 def public():
-    """All that can be called on a tensor, or read off it: names, each with what it names in Tensor, tc, functional."""
+    """The public names of Tensor, tc and functional, each with the method, property or function that it names."""
     found = [(name, f) for name, f in vars(tc.Tensor).items() if not name.startswith("_")]
     found += [(name, f) for name, f in vars(tc.Tensor).items() if name.startswith("__") and callable(f)]
     found += [(name, getattr(tc, name)) for name in tc.__all__ if isinstance(getattr(tc, name), types.FunctionType)]

@@ -1,4 +1,4 @@
-"""Every variant gives what the readable pair gives, on every geometry; the pair itself answers to torch elsewhere."""
+"""Every variant gives what the readable pair gives, on every geometry. Other tests compare that pair with torch."""
 
 import shutil
 
@@ -17,7 +17,7 @@ from tinyconv.testing.case import draw_case
 
 
 def results(function, inputs, change=np.asarray, **choice):
-    """Outputs and gradients under the variant chosen; `change` is applied to the inputs and to the cotangent."""
+    """Outputs and gradients under the chosen variant; `change` is applied to the inputs and to the cotangent."""
     leaves = [tc.from_numpy(change(array)).requires_grad_() for array in inputs]
     with tc.using(**choice):
         y = function(*leaves)
@@ -27,7 +27,7 @@ def results(function, inputs, change=np.asarray, **choice):
 
 
 def variants(*ops):
-    """Each variant of these ops, but for the name that the op itself goes by; of those that can be had here."""
+    """The variants of these ops that this machine has, without the readable one."""
     known = tc.variants.available()
     return [
         pytest.param(
@@ -60,7 +60,7 @@ def test_sums_of_products(op, variant, data):
 @settings(max_examples=100)
 @given(data=st.data())
 def test_max_pool2d(op, variant, data):
-    """A choice rounds nothing, so values and places are equal to the bit; only sums of gradients may differ."""
+    """A choice rounds nothing, so values and indices are equal to the bit; only sums of gradients may differ."""
     case = draw_case("max_pool2d", HypothesisDraw(data.draw))
     options = case.options | {"return_indices": True}
     found, expected = (
@@ -82,7 +82,7 @@ def test_backward_runs_the_pair_that_forward_ran():
 
 
 def test_a_wrong_variant_is_rejected(monkeypatch):
-    """The whole way: registered, chosen, run through the tape, refused."""
+    """It is registered, chosen, run through the tape, and refused."""
 
     class NoBias(ops.Conv2d):
         @staticmethod
