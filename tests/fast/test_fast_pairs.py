@@ -156,6 +156,18 @@ def test_threads_do_not_change_a_bit(monkeypatch, pair, shape, filters, options,
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.usefixtures("own_threads")
+def test_blas_is_alone_where_the_environment_asks_for_one_thread(monkeypatch):
+    """TINYCONV_NUM_THREADS=1 tells our threads and not BLAS's."""
+    pytest.importorskip("threadpoolctl", reason="without it BLAS's threads cannot be told")
+    tc.set_num_threads(2)
+    monkeypatch.setattr(threads, "_chosen", None)
+    monkeypatch.setattr(threads, "_default", lambda: 1)
+    with threads.blas_alone():
+        assert {library.get_num_threads() for library in threads._blas()} == {1}
+    assert {library.get_num_threads() for library in threads._blas()} == {2}
+
+
 def test_a_mistake_in_a_pair_is_seen(monkeypatch):
     monkeypatch.setattr(conv, "column_range", lambda v, ow, sw, pw, w: (0, ow))  # padding taken for image
     with pytest.raises((AssertionError, ValueError)):

@@ -183,7 +183,7 @@ def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
 
 def blas_alone() -> AbstractContextManager[None]:
     """A `with` block in which BLAS uses one thread."""
-    return nullcontext() if get_num_threads() == 1 else _blas_alone
+    return nullcontext() if _chosen == 1 else _blas_alone  # TINYCONV_NUM_THREADS=1 alone tells BLAS nothing
 
 
 def free_threads() -> int:
