@@ -39,7 +39,7 @@ FEW = 32  # elements that are looked at one by one to find the worst
 
 Array = np.ndarray[Any, Any]
 Mode: TypeAlias = Literal["directions", "jacobian"]
-Outputs: TypeAlias = tc.Tensor | None | Sequence[tc.Tensor | None]  # None is refused, but tc.grad has it in its type
+Outputs: TypeAlias = tc.Tensor | Sequence[tc.Tensor | None] | None  # None is refused, but tc.grad has it in its type
 Verdict: TypeAlias = Literal[
     "ok",
     "wrong gradient",
