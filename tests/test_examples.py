@@ -76,6 +76,7 @@ def test_mlp_vs_lenet(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_shift(tmp_path):
     options = ("--data", "synthetic", "--reach", "1", "--seeds", "0", "--epochs", "1", "--jobs", "2")
     record, printed = run("shift", tmp_path, *options)
@@ -99,6 +100,7 @@ def test_shift_moves_right_and_down():
     assert moved(padded, 2, -1, 2)[0, 0].tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [2, 3, 4, 0]]
 
 
+@pytest.mark.slow
 def test_gotchas(tmp_path):
     record, _ = run("gotchas", tmp_path, "--data", "synthetic", "--steps", "30")
     expected = {

@@ -127,8 +127,9 @@ def test_an_op_of_ones_own(folder):
         (["zzzzzz"], "and none with a similar name"),
     ],
 )
-def test_wrong_usage(folder, args, words):
-    message = " ".join(run(*args, code=2, cwd=folder).stderr.replace("│", " ").split())
+def test_wrong_usage(command, monkeypatch, folder, args, words):
+    monkeypatch.chdir(folder)
+    message = " ".join(command("gradcheck", *args, code=2).stderr.replace("│", " ").split())
     assert words in message
 
 

@@ -42,6 +42,7 @@ def test_every_geometry(name, wide, data):
         compare_pairs(pair, op, arrays, dy, judge, needs, layout, **geometry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [20, 1 << 20])
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("name", PAIRS)

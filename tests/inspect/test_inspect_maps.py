@@ -139,8 +139,8 @@ def size_of(path):
     ("name", "options", "shape"),
     [
         ("lenet5", {}, (1, 28, 28)),
-        ("cifarnet", {"widths": [40, 8]}, (3, 32, 32)),
-        ("resnet", {"widths": [4, 8]}, (1, 28, 28)),
+        pytest.param("cifarnet", {"widths": [40, 8]}, (3, 32, 32), marks=pytest.mark.slow),
+        pytest.param("resnet", {"widths": [4, 8]}, (1, 28, 28), marks=pytest.mark.slow),
         ("lenet_gap", {"num_classes": 100}, (1, 40, 20)),
     ],
 )

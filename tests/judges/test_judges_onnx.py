@@ -11,21 +11,25 @@ import tinyconv as tc
 from tinyconv import functional as F
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", NODES)
 def test_cases_give_the_outputs_they_must(op):
     for tally in judge(op):
         assert not tally.faults, "\n".join(tally.faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", NODES)
 def test_every_operator_has_a_case_that_passes(op):
     assert sum(tally.passed for tally in judge(op)) > 0
 
 
+@pytest.mark.slow
 def test_every_rule_is_met():
     assert unused(RULES, judge_all()) == []
 
 
+@pytest.mark.slow
 def test_the_summary_adds_up():
     rows = summary()
     assert len({(row["op"], row["dtype"]) for row in rows}) == len(rows)

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("op", "dtype"), [(op, d) for op in OURS for d in DTYPES if supported(op, d)])
 def test_samples_are_answered_as_torch_does(op, dtype):
     tally = judge(op, dtype)
@@ -35,15 +36,18 @@ def test_no_op_that_is_shared_is_left_out():
     assert shared - set(OURS) == RANDOM
 
 
+@pytest.mark.slow
 def test_every_op_of_the_table_is_asked_something():
     answered = {tally.op for tally in judge_all() if tally.passed}
     assert set(OURS) - answered == {"to"}  # every sample of `to` names a memory format
 
 
+@pytest.mark.slow
 def test_every_rule_is_met():
     assert unused(RULES, judge_all()) == []
 
 
+@pytest.mark.slow
 def test_the_summary_adds_up():
     rows = summary()
     assert len({(row["op"], row["dtype"]) for row in rows}) == len(rows)

@@ -155,7 +155,7 @@ def test_chance_is_that_of_the_host(cuda, module):
 
 
 @pytest.mark.usefixtures("cuda")
-@pytest.mark.parametrize("name", ["mlp", "lenet5_1998", "cifarnet"])
+@pytest.mark.parametrize("name", ["mlp", "lenet5_1998", pytest.param("cifarnet", marks=pytest.mark.slow)])
 def test_models(name):
     with tc.device("cuda"):
         model = models.create(name)

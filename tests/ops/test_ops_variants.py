@@ -43,6 +43,7 @@ def has_compiler():
     return any(map(shutil.which, ("cc", "gcc", "clang")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("op", "variant"), variants("conv2d", "linear", "conv2d_relu", "linear_relu", "conv2d_relu_max_pool2d")
 )

@@ -91,7 +91,7 @@ def assert_same_state(optimizer, other):
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
-@pytest.mark.parametrize("schedule", [None, one_cycle, cosine])
+@pytest.mark.parametrize("schedule", [one_cycle, *(pytest.param(s, marks=pytest.mark.slow) for s in (None, cosine))])
 def test_the_bits_are_those_of_the_readable_rule(standin_cuda, kind, options, schedule):
     """The emulation fuses no product with the sum after it, so nothing is rounded otherwise than in NumPy."""
     for dtype in (np.float32, np.float64):

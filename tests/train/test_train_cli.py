@@ -126,6 +126,7 @@ def test_a_finished_checkpoint_is_not_overwritten_unasked(tmp_path):
     assert len(list(first.parent.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_resuming_into_another_place(trained, tmp_path):
     out, lines = trained
     other = tmp_path / "other.safetensors"

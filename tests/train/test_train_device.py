@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_bits(cuda, whole):
     assert (advance(session), on_host(session)) == whole
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 6, 8])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5, 6, 8))])
 def test_stopping_anywhere_changes_no_bit(cuda, whole, stop, tmp_path):
     """Before and after a step is captured, at the end of an epoch and within; on disk are arrays of the host."""
     stopped = build(cuda)

@@ -39,6 +39,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_mistakes_are_seen(checker, tmp_path):
     """The types say something: a checker that knows nothing but Any would pass these lines too."""

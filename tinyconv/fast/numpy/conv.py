@@ -306,7 +306,7 @@ def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, 
 def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
     """Where the convolution does, and the pooling is 2x2 of maps of even size."""
     _, _, oh, ow = maps_of(x.shape, weight.shape, **geometry)
-    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and oh % 2 == 0 == ow % 2
+    return applies(x, weight, bias, **geometry) and pool == GEOMETRY and oh % 2 == ow % 2 == 0
 
 
 class Conv2d:
