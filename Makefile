@@ -9,7 +9,7 @@
 PYTHON ?= python3
 CUDA ?= 13
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 
 .PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
 

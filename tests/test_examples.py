@@ -55,6 +55,7 @@ def run(name, out, *options):
     return record, done.stdout
 
 
+@pytest.mark.slow
 def test_mlp_vs_lenet(tmp_path):
     options = ("--data", "synthetic", "--hidden", "16", "8", "--seeds", "0", "1", "--epochs", "1", "--jobs", "2")
     record, printed = run("mlp_vs_lenet", tmp_path, *options)

@@ -60,7 +60,7 @@ def test_every_geometry(data):
     agree(arrays, dy, close, needs=needs, layout=layout, **geometry)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("affine", "fixed"), list(product([False, True], repeat=2)))
 @pytest.mark.parametrize(
     ("shape", "part", "blocks"),

@@ -37,6 +37,7 @@ def test_the_summary_adds_up():
     assert asked == sum(map(len, cases().values())) > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("op", "wrong"),
     [

@@ -162,12 +162,13 @@ def stopped(out, *args):
     return [json.loads(line) for line in (first + rest).splitlines()], errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent to a whole console there")
 @pytest.mark.parametrize(
     "options",
     [
         ["--shift", 2],
-        pytest.param(["--optimizer", "sgd", "--crop", 3, "--flip", "--weight-decay", 5e-4], marks=pytest.mark.slow),
+        ["--optimizer", "sgd", "--crop", 3, "--flip", "--weight-decay", 5e-4],
     ],
     ids=str,
 )
