@@ -1,17 +1,13 @@
 """What all tests share: Hypothesis's profiles, the record of a run, devices, and the real data where they are here."""
 
 import os
-import sys
-import tempfile
-import warnings
-from types import SimpleNamespace
 
 import pytest
 import standin
 from hypothesis import HealthCheck, settings
 from record import Recorder
 
-from tinyconv import cli, data
+from tinyconv import data
 from tinyconv.arrays import backend
 
 # Four sizes of the same search, chosen by --hypothesis-profile:
@@ -103,30 +99,6 @@ def gpu():
     if NO_GPU:
         pytest.skip(NO_GPU)
     return "cuda"
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `tinyconv ...` in this process, which saves the second that another takes to start."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    for name, value in {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}.items():
-        monkeypatch.setenv(name, value)
-    before = set(sys.modules)
-
-    def run(*args, code=0):
-        monkeypatch.setattr(sys, "argv", ["tinyconv", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, errors = capsys.readouterr()
-        assert (stopped.value.code or 0) == code, errors
-        assert "Traceback" not in errors
-        return SimpleNamespace(stdout=out, stderr=errors)
-
-    yield run
-    for name in set(sys.modules) - before:  # a user's module; another test may have a file of that name
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

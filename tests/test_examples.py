@@ -140,6 +140,7 @@ def test_gotchas_says_where_the_loss_is_no_number():
     assert row["said"].startswith("DivergedError: the loss is nan at epoch 1, step ")
 
 
+@pytest.mark.slow
 def test_loops_to_im2col(tmp_path):
     record, printed = run("loops_to_im2col", tmp_path, "--batch", "2", "--turns", "1")
     steps = ["six loops", "two loops", "im2col", "tiled, the default"]

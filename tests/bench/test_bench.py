@@ -193,6 +193,7 @@ def test_bench_conv(tmp_path):
     assert "conv2 5x5" in run.stdout
 
 
+@pytest.mark.slow
 def test_bench_lenet(tmp_path):
     out = tmp_path / "lenet.json"
     words = ["--part", "step", "--batch", "4", "--steps", "8", "--threads", "1", "--library", "tinyconv parallel"]

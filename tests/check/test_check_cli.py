@@ -1,12 +1,12 @@
 """`tinyconv gradcheck`, as a user runs it, and the table of all public ops behind it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 
 import pytest
+from commands import run_here
 
 import tinyconv as tc
 from tinyconv import ops
@@ -47,14 +47,7 @@ def folder(tmp_path_factory):
 
 
 def run(*args, code=0, cwd=None):
-    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    env["PYTHONPATH"] = os.pathsep.join([str(p) for p in sys.path if p])
-    done = subprocess.run(
-        [sys.executable, "-m", "tinyconv", "gradcheck", *map(str, args)],
-        capture_output=True, text=True, env=env, timeout=300, check=False, cwd=cwd,
-    )  # fmt: skip
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    return run_here("gradcheck", *args, code=code, cwd=cwd)
 
 
 def test_an_op_and_its_options():
@@ -127,9 +120,8 @@ def test_an_op_of_ones_own(folder):
         (["zzzzzz"], "and none with a similar name"),
     ],
 )
-def test_wrong_usage(command, monkeypatch, folder, args, words):
-    monkeypatch.chdir(folder)
-    message = " ".join(command("gradcheck", *args, code=2).stderr.replace("│", " ").split())
+def test_wrong_usage(folder, args, words):
+    message = " ".join(run(*args, code=2, cwd=folder).stderr.replace("│", " ").split())
     assert words in message
 
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from commands import run_here
 
 import tinyconv as tc
 from tinyconv import models, nn
@@ -17,12 +18,12 @@ LENET = "conv 6 5; relu; pool 2; conv 16 5; relu; pool 2; flatten; fc 120; relu;
 
 
 @pytest.fixture
-def run(command, monkeypatch, tmp_path):
+def run(monkeypatch, tmp_path):
     """Run `tinyconv summary ...` in an empty folder: what it printed, or the words of its complaint."""
     monkeypatch.chdir(tmp_path)
 
     def summary(*args, code=0):
-        done = command("summary", *args, code=code)
+        done = run_here("summary", *args, code=code)
         assert not (done.stdout if code else done.stderr)
         return done.stdout if code == 0 else " ".join(done.stderr.replace("│", " ").split())
 

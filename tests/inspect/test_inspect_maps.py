@@ -1,11 +1,11 @@
 """Feature maps: that they are what the layers gave, that the field drawn is the one that counts, and the pictures."""
 
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from commands import run_here
 
 import tinyconv as tc
 from tinyconv import nn
@@ -251,15 +251,8 @@ def trained(tmp_path_factory):
     return session.save(tmp_path_factory.mktemp("trained") / "lenet.safetensors")
 
 
-def run(*args, code=0, cwd=None):
-    command = [sys.executable, "-m", "tinyconv", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=cwd)
-    assert done.returncode == code, done.stderr
-    return done
-
-
 def test_tinyconv_maps(trained, tmp_path):
-    done = run("maps", trained, "--layer", "conv1", "--digit", "7", "--number", 2, "--out", tmp_path / "m.png")
+    done = run_here("maps", trained, "--layer", "conv1", "--digit", "7", "--number", 2, "--out", tmp_path / "m.png")
     assert "; its label is 7" in done.stdout
     assert "6x24x24" in done.stdout
     assert size_of(tmp_path / "m.png")
@@ -269,12 +262,12 @@ def test_tinyconv_maps_of_a_picture_of_the_users(trained, tmp_path):
     from PIL import Image
 
     Image.fromarray(DIGITS.images[0, 0]).save(tmp_path / "digit.png")
-    assert "classified as" in run("maps", trained, "--image", tmp_path / "digit.png").stdout
+    assert "classified as" in run_here("maps", trained, "--image", tmp_path / "digit.png").stdout
     assert size_of(trained.with_name("lenet-maps.png"))
 
 
 def test_tinyconv_report(trained):
-    done = run("report", trained)
+    done = run_here("report", trained)
     assert "the most frequent mistakes" in done.stdout
     for name in ("confusion", "mistakes", "curves"):
         assert size_of(trained.with_name("lenet-report") / f"{name}.png")
@@ -284,7 +277,7 @@ def test_tinyconv_curves_of_a_checkpoint_and_a_log(trained, tmp_path):
     log = tmp_path / "other.log"
     entries = [{"epoch": 1, "train_loss": 2.0, "test_accuracy": 0.5, "seconds": 1.0}, {"final": True, "epochs": 1}]
     log.write_text("\n".join(map(json.dumps, entries)), encoding="utf-8")
-    run("curves", trained, log, "--out", tmp_path / "c.png")
+    run_here("curves", trained, log, "--out", tmp_path / "c.png")
     assert size_of(tmp_path / "c.png")
 
 
@@ -303,13 +296,13 @@ def test_tinyconv_curves_of_a_checkpoint_and_a_log(trained, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input(command, trained, args, code, message):
-    done = command(*(trained if arg == "CHECKPOINT" else arg for arg in args), code=code)
+def test_bad_input(trained, args, code, message):
+    done = run_here(*(trained if arg == "CHECKPOINT" else arg for arg in args), code=code)
     assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_a_log_without_an_epoch_or_that_is_none(tmp_path):
     (tmp_path / "a.log").write_text('{"final": true}\n', encoding="utf-8")
     (tmp_path / "b.log").write_text("epoch 1: fine\n", encoding="utf-8")
-    assert "no epoch of this run was finished" in run("curves", tmp_path / "a.log", code=1).stderr
-    assert "is not the output of `tinyconv train --json`" in run("curves", tmp_path / "b.log", code=1).stderr
+    assert "no epoch of this run was finished" in run_here("curves", tmp_path / "a.log", code=1).stderr
+    assert "is not the output of `tinyconv train --json`" in run_here("curves", tmp_path / "b.log", code=1).stderr

@@ -1044,8 +1044,8 @@ def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
 
 
 def _reduce(op: Any, x: Tensor, dim: Dim, keepdim: bool, **geometry: Any) -> Tensor:
-    axes = shapes.axes_of(dim, x.ndim, op_name(op).lower()) if x.ndim else ()
-    return apply(op, x, axes=axes, keepdims=bool(keepdim), **geometry)
+    axes = shapes.axes_of(dim, x.ndim, op_name(op).lower())  # a wrong dim is one for a 0-d tensor too
+    return apply(op, x, axes=axes if x.ndim else (), keepdims=bool(keepdim), **geometry)
 
 
 def _extreme(
@@ -1066,8 +1066,8 @@ def _extreme(
 
 def _arg(t: Tensor, name: str, dim: int | None, keepdim: bool) -> Tensor:
     shapes.check_not_empty(name, t.shape, dim)
-    axis = None if dim is None or t.ndim == 0 else shapes.axis_of(dim, t.ndim, name)
-    return wrap(getattr(ready(t.array), name)(axis=axis, keepdims=keepdim))
+    axis = None if dim is None else shapes.axis_of(dim, t.ndim, name)
+    return wrap(getattr(ready(t.array), name)(axis=axis if t.ndim else None, keepdims=keepdim))
 
 
 def _spread(
