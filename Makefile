@@ -9,15 +9,15 @@
 PYTHON ?= python3
 CUDA ?= 13
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
 
-# A process for each core; BLAS and our own threads share one each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# A process for each core.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: .venv/.test
 	$(PYTEST)
