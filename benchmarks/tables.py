@@ -16,9 +16,11 @@ from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import tinyconv as tc
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "experiments.md", HERE / "README.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "experiments.md", HERE / "README.md")
 NOT_YET = "*Not measured yet.*"
 RECIPES = {
     "lesson": "Adam, 1e-3 throughout",
@@ -620,7 +622,26 @@ def size_of_the_package():
     )
 
 
+def ops_by_file():
+    """Each file of ops with the ops in it, in the order in which they stand there."""
+    lines = ["| file | ops |", "| --- | --- |"]
+    for path in sorted((ROOT / "tinyconv" / "ops").glob("*.py")):
+        classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+        names = [f"`{node.name}`" for node in classes if any(getattr(n, "name", "") == "forward" for n in node.body)]
+        if names:
+            lines.append(f"| [`{path.name}`](/tinyconv/ops/{path.name}) | {', '.join(names)} |")
+    return "\n".join(lines)
+
+
+def printed_node():
+    """What `print(y.grad_fn)` says of a convolution whose fast pair ran."""
+    weight = tc.ones(6, 1, 5, 5, requires_grad=True)
+    return f"```text\n{tc.functional.conv2d(tc.ones(64, 1, 28, 28), weight).grad_fn}\n```"
+
+
 TABLES = {
+    "ops": ops_by_file,
+    "grad_fn": printed_node,
     "accuracy": accuracy,
     "accuracy_short": accuracy_short,
     "overhead": overhead,

@@ -18,7 +18,7 @@ from tinyconv.engine.context import is_grad_enabled
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import kernel_for
-from tinyconv.errors import GraphError, ShapeError
+from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.host.user_frame import warn
 from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
@@ -302,8 +302,10 @@ def relu(input: Tensor) -> Tensor:
 
     Args:
         input: x, of any shape; the output has its dtype.
+
+    Raises DtypeError for anything but a Tensor.
     """
-    return input.relu()
+    return _tensor("relu", "input", input).relu()
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -343,8 +345,10 @@ def sigmoid(input: Tensor) -> Tensor:
 
     Args:
         input: x, of any shape; integers become float32.
+
+    Raises DtypeError for anything but a Tensor.
     """
-    return input.sigmoid()
+    return _tensor("sigmoid", "input", input).sigmoid()
 
 
 def tanh(input: Tensor) -> Tensor:
@@ -354,8 +358,10 @@ def tanh(input: Tensor) -> Tensor:
 
     Args:
         input: x, of any shape; integers become float32.
+
+    Raises DtypeError for anything but a Tensor.
     """
-    return input.tanh()
+    return _tensor("tanh", "input", input).tanh()
 
 
 def silu(input: Tensor) -> Tensor:
@@ -379,9 +385,9 @@ def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
         dim: The axis along which the output adds up to 1.
         dtype: The dtype to compute in; that of the input unless given.
 
-    Raises ShapeError for an axis that does not exist.
+    Raises DtypeError for anything but a Tensor, and ShapeError for an axis that does not exist.
     """
-    return input.softmax(dim, dtype)
+    return _tensor("softmax", "input", input).softmax(dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
@@ -394,9 +400,9 @@ def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
         dim: The axis along which e^output adds up to 1.
         dtype: The dtype to compute in; that of the input unless given.
 
-    Raises ShapeError for an axis that does not exist.
+    Raises DtypeError for anything but a Tensor, and ShapeError for an axis that does not exist.
     """
-    return input.log_softmax(dim, dtype)
+    return _tensor("log_softmax", "input", input).log_softmax(dim, dtype)
 
 
 # --- several at once ------------------------------------------------------------------------------------------------
@@ -684,6 +690,7 @@ def cross_entropy(
     Raises ShapeError where shapes do not fit or an index is not a class (on a GPU indices are not checked), DtypeError
     where dtypes do not fit, ValueError for another reduction or smoothing, and GraphError where `weight` requires grad.
     """
+    _tensor("cross_entropy", "input", input), _tensor("cross_entropy", "target", target)
     _check_reduction("cross_entropy", reduction)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
@@ -819,3 +826,10 @@ def _constant(name: str, what: str, tensor: Tensor | None) -> None:
     """Refuse a tensor that requires grad where its gradient would silently be missing."""
     if tensor is not None and tensor.requires_grad and is_grad_enabled():
         raise GraphError(f"{name}: {what} is a constant here and has no gradient; use {what}.detach()")
+
+
+def _tensor(name: str, what: str, value: Tensor) -> Tensor:
+    """The value, if it is a Tensor; DtypeError for anything else, which has no methods of one."""
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}: tinyconv.tensor({what})?")
+    return value

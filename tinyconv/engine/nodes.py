@@ -10,7 +10,7 @@ import numpy as np
 from tinyconv.arrays.backend import Array, ready
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.tape import Node, number
-from tinyconv.engine.variants import place_of, shown
+from tinyconv.engine.variants import op_name, place_of, shown
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import GraphError
 
@@ -39,6 +39,9 @@ class Leaf(Node):
         self.converted = False  # since a tensor asked for its gradient
         self.grad: Any = None  # a Gradient; or a Tensor with that array, once somebody asked for it
         self.fresh: Array = None  # the gradient on its way here that nobody else will hold
+
+    def __repr__(self) -> str:
+        return f"<Leaf: {self.dtype} {self.shape}>"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,8 +111,16 @@ class OpNode(Node):
         self.grad: Any = None  # as in a Leaf, for `retain_grad`
 
     def __repr__(self) -> str:
+        parts = getattr(self.op, "parts", None)  # a fused op is read in its parts
+        read = " + ".join(f"{op_name(part)} {place_of(part)}" for part in parts) if parts else place_of(self.op)
         ran = "" if unwrap(self.pair) is self.op else f"; ran {place_of(self.pair)}"
-        return f"<{shown(self.op, self.pair)}: {place_of(self.op)}{ran}>"
+        return f"<{shown(self.op, self.pair)}: {read}{ran}>"
+
+    def _error(self, message: str) -> GraphError:
+        """An error of this node, signed with where its op is to be read."""
+        error = GraphError(f"backward: {message}")
+        error.add_note(repr(self))
+        return error
 
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         self.check_saved()
@@ -119,7 +130,7 @@ class OpNode(Node):
         try:
             grads: tuple[Any, ...] = self.pair.backward(self.xp, self.saved, grad, needs, **self.geometry)
         except Exception as error:
-            error.add_note(f"in the backward of {shown(self.op, self.pair)}: {place_of(self.pair)}")
+            error.add_note(f"in the backward of {self!r}")
             raise
         self.check_gradients(grads)
         if getattr(self.pair, "returns_fresh", False):  # nobody else will hold them, so a leaf need not copy its own
@@ -134,9 +145,9 @@ class OpNode(Node):
     def check_saved(self) -> None:
         """GraphError unless what was saved is still there, and as it was."""
         if self.saved is FREED:
-            raise GraphError(
-                f"backward: the graph through {shown(self.op, self.pair)} was walked before and what it saved is "
-                "freed; to walk it twice, call the first backward with retain_graph=True"
+            raise self._error(
+                f"the graph through {shown(self.op, self.pair)} was walked before and what it saved is freed; to walk "
+                "it twice, call the first backward with retain_graph=True"
             )
         for i, parent in enumerate((*self.parents, self)):
             storage = self.constants[i][1] if parent is None else cast(Any, parent).storage
@@ -151,8 +162,8 @@ class OpNode(Node):
         for array in self.saved:
             if hasattr(array, "strides") and self.xp.may_share_memory(array, memory):
                 what = "an output" if i == len(self.parents) else f"input {i}"
-                raise GraphError(
-                    f"backward: {shown(self.op, self.pair)} saved {what} ({array.dtype}, shape {array.shape}) for "
+                raise self._error(
+                    f"{shown(self.op, self.pair)} saved {what} ({array.dtype}, shape {array.shape}) for "
                     "its gradient, and it was written to in place since; write to a copy (x.clone()), or make a new "
                     "tensor (x = x + 1 instead of x += 1)"
                 )
@@ -161,22 +172,22 @@ class OpNode(Node):
         """GraphError unless the op's backward, which may be a user's, returned what it should."""
         if not isinstance(grads, tuple) or len(grads) != len(self.parents):
             got = f"{len(grads)} of them" if isinstance(grads, tuple) else f"a {type(grads).__name__}"
-            raise GraphError(
-                f"backward: {shown(self.op, self.pair)} has {len(self.parents)} inputs, and its backward must return a "
-                f"tuple with a gradient (or None) for each, got {got}: {place_of(self.pair)}"
+            raise self._error(
+                f"{shown(self.op, self.pair)} has {len(self.parents)} inputs, and its backward must return a "
+                f"tuple with a gradient (or None) for each, got {got}"
             )
         for i, (parent, grad) in enumerate(zip(cast(Any, self.parents), grads, strict=True)):
             if parent is None or grad is None:
                 continue
             if grad.shape != parent.shape or grad.dtype != parent.dtype:
                 if parent.is_leaf and parent.converted:
-                    raise GraphError(
-                        f"backward: input {i} of {shown(self.op, self.pair)} was converted to {parent.dtype} "
+                    raise self._error(
+                        f"input {i} of {shown(self.op, self.pair)} was converted to {parent.dtype} "
                         f"{parent.shape} after the forward (module.to, x.data = ...); convert before it"
                     )
-                raise GraphError(
-                    f"backward: {shown(self.op, self.pair)} returned a gradient of {grad.dtype} {grad.shape} for "
-                    f"input {i}, which is {parent.dtype} {parent.shape}: {place_of(self.pair)}"
+                raise self._error(
+                    f"{shown(self.op, self.pair)} returned a gradient of {grad.dtype} {grad.shape} for input {i}, "
+                    f"which is {parent.dtype} {parent.shape}"
                 )
 
     def release(self) -> None:

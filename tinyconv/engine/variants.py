@@ -63,16 +63,21 @@ def shown(op: Any, pair: Any) -> str:
 
 
 def place_of(pair: Any) -> str:
-    """Where the backward of an op or of a variant is to be read: `tinyconv/ops/conv.py:97`."""
+    """Where the backward of an op or of a variant is to be read: `tinyconv/ops/conv.py:108`.
+
+    The line is the first of its body, so that a debugger stops there: `b tinyconv/ops/conv.py:108`.
+    """
     pair = unwrap(pair)
     backward = unwrap(getattr(pair, "backward", pair))  # an op of the user's may lack one
     code = getattr(backward, "__code__", None)
     if code is None:  # compiled, or an object that can be called
         return f"{pair.__module__}.{getattr(pair, '__qualname__', type(pair).__qualname__)}"
+    body = [line for *_, line in code.co_lines() if line is not None and line > code.co_firstlineno]
+    line = min(body, default=code.co_firstlineno)
     for root in (_ROOT, os.getcwd()):
         if code.co_filename.startswith(root + os.sep):
-            return f"{Path(code.co_filename).relative_to(root).as_posix()}:{code.co_firstlineno}"
-    return f"{code.co_filename}:{code.co_firstlineno}"
+            return f"{Path(code.co_filename).relative_to(root).as_posix()}:{line}"
+    return f"{code.co_filename}:{line}"
 
 
 _ROOT = str(Path(__file__).parents[2])
@@ -168,11 +173,12 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
     if everywhere is not None:
         found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
         if not found:
-            raise VariantError(f"no op has a variant {everywhere!r}; there are {available()}")
+            names = list(dict.fromkeys(name for rows in _table.values() for name in rows))
+            raise VariantError(f"no op has a variant {everywhere!r}; there are {', '.join([READABLE, *names])}")
         choices = found | choices
     for op, name in choices.items():
         if name not in variants_of(op) and name != READABLE:
-            raise VariantError(f"{op} has no variant {name!r}; it has {', '.join(_table[op])}")
+            raise VariantError(f"{op} has no variant {name!r}; it has {', '.join([READABLE, *_table[op]])}")
     now = context.get()
     context.set(now.but(variants=(now.variants or {}) | choices))
     try:

@@ -487,6 +487,8 @@ class ReLU(Module):
     Like `torch.nn.ReLU`.
 
         nn.ReLU()(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
+
+    Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -543,6 +545,8 @@ class Sigmoid(Module):
     Like `torch.nn.Sigmoid`.
 
         nn.Sigmoid()(tc.zeros(1)).tolist()  # [0.5]
+
+    Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -555,6 +559,8 @@ class Tanh(Module):
     Like `torch.nn.Tanh`.
 
         nn.Tanh()(tc.zeros(1)).tolist()  # [0.0]
+
+    Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -88,6 +88,16 @@ def constant_input(value: Any) -> Any:
     raise DtypeError(f"expected a Tensor, got {type(value).__module__}.{type(value).__qualname__}{hint}")
 
 
+def refused(name: str, *operands: Any) -> Any:
+    """NotImplemented, so that Python asks the other operand; DtypeError for a list, which would give nonsense."""
+    for value in operands:
+        if isinstance(value, list | tuple):
+            raise DtypeError(
+                f"{name.lower()}: expected a tensor or a number, got a {type(value).__name__}: tinyconv.tensor([...])?"
+            )
+    return NotImplemented
+
+
 class Move:
     """y = x on another device;  dx = dy on the device of x."""
 

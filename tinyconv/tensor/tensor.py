@@ -18,7 +18,7 @@ from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constant
 from tinyconv.engine.variants import defaults, op_name, select
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
-from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, to_array, writeable
+from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, refused, to_array, writeable
 from tinyconv.tensor.index import parts_of, placed
 from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, unpickle, write
 from tinyconv.tensor.show import shown_tensor
@@ -1009,9 +1009,9 @@ def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
         tensor, other = (a, b) if isinstance(a, Tensor) else (b, a)
         fit = tensor.array.dtype.kind == "f" and (type(other) is float or type(other) is int)
     if not fit:
-        a, b = operand(a), operand(b)
+        given, (a, b) = (a, b), (operand(a), operand(b))
         if a is None or b is None:
-            return NotImplemented
+            return refused(op_name(op), *given)
         dtype = result_type(map(kind_of, (a, b)))
         if floating and dtype.kind != "f":
             dtype = DEFAULT_FLOAT
