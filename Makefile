@@ -11,12 +11,14 @@ CUDA ?= 13
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
 
-# A process for each core.
+# A process for each core. They start others, which would compile the package anew where no bytecode may be kept.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: .venv/.test

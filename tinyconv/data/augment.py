@@ -22,7 +22,7 @@ import numpy as np
 from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
 
-Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
+Augment: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 """What DataLoader takes: a function of images (N, C, H, W) and a generator that returns new images of their dtype."""
 
 

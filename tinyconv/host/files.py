@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is not a regular file")
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # same folder, so that the replace is atomic
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # same folder, so that the replace is atomic
     beside.touch()
     mode = (path if path.exists() else beside).stat().st_mode  # kept, whatever mode the writer leaves
     try:

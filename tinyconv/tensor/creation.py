@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from math import ceil
 from threading import Lock
 from typing import Any
@@ -134,7 +135,13 @@ def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, de
 
 # --- random ---------------------------------------------------------------------------------------------------------
 
-_generator = np.random.Generator(np.random.PCG64())
+
+@cache
+def _generator() -> np.random.Generator:
+    """The one generator. Made when it is first asked for, because numpy.random takes 12 ms to import."""
+    return np.random.Generator(np.random.PCG64())
+
+
 _stream: ContextVar[tuple[Streams, int] | None]
 
 
@@ -179,7 +186,7 @@ _stream = ContextVar("tinyconv_stream", default=None)
 
 
 def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
-    return _generator if stream is None else stream[0].generator(stream[1])
+    return _generator() if stream is None else stream[0].generator(stream[1])
 
 
 def _random() -> np.random.Generator:
@@ -197,12 +204,12 @@ def manual_seed(seed: int) -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the generator, of plain integers and strings: what a checkpoint keeps."""
-    return dict(_generator.bit_generator.state)
+    return dict(_generator().bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Go back to a state that `get_rng_state` returned."""
-    _generator.bit_generator.state = state
+    _generator().bit_generator.state = state
 
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
