@@ -11,6 +11,7 @@ CUDA ?= 13
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+# What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
@@ -18,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
 
-# A process for each core. They start others, which would compile the package anew where no bytecode may be kept.
+# A process for each core.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: .venv/.test
