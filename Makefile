@@ -5,6 +5,7 @@
 # make check     lint, formatting, types, layering
 # make bench     measure, beside other libraries, for three quarters of an hour
 # make oracle    compare every op with PyTorch for an hour, and write docs/coverage.md
+# make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
 
 PYTHON ?= python3
 CUDA ?= 13
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: lenet test test-all test-gpu check accuracy bench oracle clean
+.PHONY: lenet test test-all test-gpu check accuracy bench oracle campaign clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -57,6 +58,10 @@ oracle: .venv/.test
 		--record=benchmarks/records/oracle-deep.json
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/coverage.py
+
+campaign: .venv/.test
+	PYTHONPATH=tests $(BIN)/python -m campaigns $(CAMPAIGN) --seed $(or $(SEED),0) $(if $(COUNT),--count $(COUNT),--record)
+	$(if $(CAMPAIGN)$(COUNT),,PYTHONPATH=tests $(BIN)/python -m campaigns --page)
 
 .venv/.train: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyconv needs Python 3.11 or newer, this is " + sys.version.split()[0])'
