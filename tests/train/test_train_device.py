@@ -79,7 +79,7 @@ def test_what_is_read_and_copied(standin_cuda):
     assert isinstance(step, StepReport)
     assert (count.to_device, count.to_host) == (1, 0)
     with counted() as count:
-        next(reports), next(reports)  # the last step, whose losses are read, and the test
+        next(reports), next(reports), next(reports)  # the last step, whose losses are read, and the test
     assert count.to_host == 2
 
 

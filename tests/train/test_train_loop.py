@@ -15,11 +15,13 @@ from tinyconv.train import (
     RECIPES,
     DivergedError,
     EpochReport,
+    EvalReport,
     Session,
     StepReport,
     Trainer,
     evaluate,
     load_checkpoint,
+    loop,
     new_run,
     predict,
     start,
@@ -117,6 +119,22 @@ def test_a_resume_without_the_random_numbers_would_be_seen(tmp_path):
     assert bits(resumed)[0] != expected_bits[0]
 
 
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_stopping_between_two_batches_of_the_test_changes_no_bit(batches, monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "TESTED", 15)  # of 40 images: 3 batches
+    whole = build()
+    expected, expected_bits = advance(whole), bits(whole)
+    stopped = build()
+    for report in stopped.trainer.run():
+        if isinstance(report, EvalReport) and report.batch == batches:
+            assert (report.epoch, report.batches) == (1, 3)
+            assert stopped.model.training  # the test leaves the model as it was, whenever it is left
+            break
+    resumed = resumed_from(stopped.save(tmp_path / "stopped.safetensors"))
+    assert advance(resumed) == expected[IMAGES // BATCH :]
+    assert bits(resumed) == expected_bits
+
+
 def test_reports():
     session = build()
     reports = list(session.trainer.run())
@@ -128,6 +146,7 @@ def test_reports():
     assert epochs[0].train_loss == pytest.approx(np.mean([r.loss for r in steps[:5]]))
     assert epochs[1].test_accuracy == evaluate(session.model, session.trainer.test)
     assert all(0 <= r.test_accuracy <= 1 and r.seconds > 0 for r in epochs)
+    assert [(r.epoch, r.batch, r.batches) for r in reports if isinstance(r, EvalReport)] == [(1, 1, 1), (2, 1, 1)]
     json.dumps(session.trainer.state_dict())
     assert list(session.trainer.run()) == []
 

@@ -34,6 +34,7 @@ from tinyconv.train import (
     start,
     usual_recipe,
 )
+from tinyconv.train.loop import Report
 
 PROFILED = 20  # steps
 DATASETS = ", ".join(data.list_datasets())
@@ -219,7 +220,7 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(sign, handler)
 
 
-def _profiled(session: Session, trace: Path | None) -> Iterator[StepReport | EpochReport]:
+def _profiled(session: Session, trace: Path | None) -> Iterator[Report]:
     """The reports of the training. Steps 2 to PROFILED + 1 are profiled; the first also does what is done once."""
     reports = session.trainer.run()
     yield from islice(reports, 1)
@@ -232,9 +233,7 @@ def _profiled(session: Session, trace: Path | None) -> Iterator[StepReport | Epo
     yield from reports
 
 
-def _run(
-    session: Session, out: Path, stop: list[int], as_json: bool, reports: Iterator[StepReport | EpochReport] | None
-) -> None:
+def _run(session: Session, out: Path, stop: list[int], as_json: bool, reports: Iterator[Report] | None) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
         print(f"all {trainer.epochs} epochs are trained already; to train longer, start anew with more --epochs")
@@ -309,10 +308,10 @@ def _display(session: Session, parameters: int, as_json: bool) -> Iterator[Any]:
         done = at.epoch * len(trainer.loader) + at.step
         task = progress.add_task("", total=total, completed=done, epoch=at.epoch + 1, loss=0.0)
 
-        def show(report: StepReport | EpochReport) -> None:
+        def show(report: Report) -> None:
             if isinstance(report, StepReport):
                 progress.update(task, advance=1, epoch=report.epoch, loss=report.loss)
-            else:
+            elif isinstance(report, EpochReport):
                 left = (trainer.epochs - report.epoch) * report.seconds / 60
                 progress.console.print(
                     f"epoch {report.epoch}: train loss {report.train_loss:.4f}, "

@@ -11,7 +11,7 @@ for report in session.trainer.run():
 
 from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
-from tinyconv.train.loop import DivergedError, EpochReport, StepReport, Trainer, evaluate, predict
+from tinyconv.train.loop import DivergedError, EpochReport, EvalReport, StepReport, Trainer, evaluate, predict
 from tinyconv.train.recipes import RECIPES, Recipe, usual_recipe
 from tinyconv.train.session import Session, new_run, resume, start
 
@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "DivergedError",
     "EpochReport",
+    "EvalReport",
     "Recipe",
     "Run",
     "Session",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite, nan
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
+from tinyconv.tensor.tensor import Tensor
 from tinyconv.train.fields import check_types
 
 READ = 50
@@ -61,6 +62,15 @@ class StepReport:
 
 
 @dataclass(frozen=True)
+class EvalReport:
+    """What `Trainer.run` yields after each batch of the test that ends an epoch: `batch` of `batches`, from 1."""
+
+    epoch: int
+    batch: int
+    batches: int
+
+
+@dataclass(frozen=True)
 class EpochReport:
     """What `Trainer.run` yields after each epoch.
 
@@ -74,14 +84,18 @@ class EpochReport:
     seconds: float
 
 
+Report: TypeAlias = StepReport | EvalReport | EpochReport
+
+
 class Trainer:
     """Train a model with cross-entropy, and test it after every epoch.
 
         for report in trainer.run():
             print(report)
 
-    There is one optimiser step between two reports, and stopping at a report loses nothing: a trainer that is given the
-    weights, the optimiser's state and `state_dict()` continues bit for bit.
+    There is one optimiser step, or one batch of the test, between two reports, and stopping at a report changes
+    nothing: a trainer that is given the weights, the optimiser's state and `state_dict()` continues bit for bit. It
+    begins a test that was stopped anew.
 
     On a GPU the images stay on the device, steps are captured (`tinyconv.capture`) except for a smaller last batch, and
     losses are summed on the device and read now and then.
@@ -122,15 +136,15 @@ class Trainer:
         """Whether all epochs are trained."""
         return self.progress.epoch >= self.epochs
 
-    def run(self) -> Iterator[StepReport | EpochReport]:
-        """Train from where the training stands to the end of the last epoch, and yield a report after every step.
+    def run(self) -> Iterator[Report]:
+        """Train from where the training stands to the end of the last epoch, and yield reports.
 
         Raises DivergedError when the loss is no longer finite; on the CPU, the weights are then those before that step.
         """
         while not self.finished:
             yield from self._epoch()
 
-    def _epoch(self) -> Iterator[StepReport | EpochReport]:
+    def _epoch(self) -> Iterator[Report]:
         at, steps = self.progress, len(self.loader)
         self.model.train()
         self._begin()
@@ -148,7 +162,11 @@ class Trainer:
             at.seconds += time.perf_counter() - started
             yield StepReport(at.epoch + 1, at.step, steps, self._loss)
             started = time.perf_counter()  # the time that the caller took is not counted
-        accuracy = evaluate(self.model, self.test)
+        for batch, right in enumerate(_tested(self.model, self.test), 1):  # noqa: B007 (it is read below)
+            at.seconds += time.perf_counter() - started
+            yield EvalReport(at.epoch + 1, batch, len(self.test))
+            started = time.perf_counter()
+        accuracy = right.item() / len(self.test.images)
         at.seconds += time.perf_counter() - started
         report = EpochReport(at.epoch + 1, at.loss_sum / at.examples, accuracy, at.seconds)
         self.progress = Progress(epoch=at.epoch + 1, history=[*at.history, asdict(report)])
@@ -244,7 +262,6 @@ def predict(
     return np.concatenate(parts)
 
 
-@no_grad()
 def evaluate(
     model: Module,
     data: Dataset | DataLoader,
@@ -269,15 +286,22 @@ def evaluate(
     Raises ShapeError where the images do not fit the model.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
-    right = zeros((), dtype="int64", device=loader.device)
-    training = model.training
-    model.eval()
-    try:
-        for x, y in loader.batches(0):
-            scores = model(x)
-            if mirrored:
-                scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
-            right += (scores.argmax(1) == y).sum()
-    finally:
-        model.train(training)
+    *_, right = _tested(model, loader, mirrored)
     return right.item() / len(loader.images)
+
+
+def _tested(model: Module, loader: DataLoader, mirrored: bool = False) -> Iterator[Tensor]:
+    """Test a batch at a time; how many images were classified right so far, on the device, after each."""
+    right = zeros((), dtype="int64", device=loader.device)
+    for x, y in loader.batches(0):
+        training = model.training
+        model.eval()  # and back before the caller has its turn
+        try:
+            with no_grad():
+                scores = model(x)
+                if mirrored:
+                    scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
+                right += (scores.argmax(1) == y).sum()
+        finally:
+            model.train(training)
+        yield right
