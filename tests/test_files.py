@@ -1,10 +1,12 @@
 """Files that are whole or not there: whatever ends the writing."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from tinyconv.host.files import atomic, check_writable
+from tinyconv.host.files import atomic, check_writable, clear, held
 
 
 def test_the_new_file_takes_the_place_of_the_old(tmp_path):
@@ -85,3 +87,100 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path):
         with pytest.raises(OSError, match="is not a regular file"):
             write(tmp_path / name)
     assert not (tmp_path / "pipe").is_file()
+
+
+STAYS = """
+import os, sys, time
+from pathlib import Path
+from tinyconv.host.files import atomic, held
+
+with {what}:
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other():
+    """A function that starts another process, which goes on and on in a `with` block of ours."""
+    started = []
+
+    def start(what):
+        started.append(subprocess.Popen([sys.executable, "-c", STAYS.format(what=what)], stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"ready" + os.linesep.encode()
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("name", ["file", "a[1] *?.png" if os.name != "nt" else "a[1].png"])
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_has_stays(tmp_path, other, name):
+    path = tmp_path / name
+    (tmp_path / f".{name}.x.0123abcd.part").write_text("of another name")
+    killed, living = other(f"atomic(Path({str(path)!r}))"), other(f"atomic(Path({str(path)!r}))")
+    killed.kill()
+    killed.wait()
+    with atomic(path) as beside:
+        beside.write_text("new")
+        clear(path)  # nor does a process remove what it is writing itself
+        assert len(list(tmp_path.iterdir())) == 3
+    assert path.read_text() == "new"
+    living.kill()
+    living.wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    clear(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, f".{name}.x.0123abcd.part"])
+
+
+def test_a_file_is_held_by_one_and_free_when_it_ends_however_it_ends(tmp_path, other):
+    path = tmp_path / "lock"
+    with held(path) as first, held(path) as second:
+        assert first is not None
+        assert second is None
+    assert not path.exists()
+    process = other(f"held(Path({str(path)!r}))")
+    with held(path) as ours:
+        assert ours is None
+    assert path.exists()  # it is theirs
+    process.kill()
+    process.wait()
+    assert path.exists()
+    with held(path) as ours:
+        assert ours is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="open files cannot be removed there")
+def test_a_file_that_its_holder_removes_just_then_is_made_again(tmp_path, monkeypatch):
+    import fcntl
+
+    path, real = tmp_path / "lock", fcntl.flock
+
+    def flock(file, how):
+        monkeypatch.setattr(fcntl, "flock", real)
+        path.unlink()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(path) as ours:
+        assert ours is not None
+        with held(path) as again:
+            assert again is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no flock there")
+def test_without_locks_files_are_written_and_none_is_taken_from_anybody(tmp_path, monkeypatch):
+    def flock(file, how):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    (tmp_path / ".file.0123abcd.part").write_text("perhaps of a living process")
+    with atomic(tmp_path / "file") as beside:
+        beside.write_text("new")
+    with held(tmp_path / "lock") as ours:
+        assert ours is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".file.0123abcd.part", "file"]

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
+from io import RawIOBase
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @contextmanager
@@ -14,23 +19,78 @@ def atomic(path: Path) -> Iterator[Path]:
     """A path to write to, in a `with` block; the file there replaces `path` in one step when the block is done.
 
     A reader, a crash or a loss of power finds either the old file or the whole new one. A block that fails leaves
-    nothing behind. A link is followed. Raises OSError where `path` exists and is not a regular file (a folder, a
-    device).
+    nothing behind; what a killed process leaves is removed when `path` is written next. A link is followed. Raises
+    OSError where `path` exists and is not a regular file (a folder, a device).
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is not a regular file")
+    clear(path)
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # same folder, so that the replace is atomic
-    beside.touch()
-    mode = (path if path.exists() else beside).stat().st_mode  # kept, whatever mode the writer leaves
-    try:
+    with held(beside) as part:
+        mode = (path if path.exists() else beside).stat().st_mode  # kept, whatever mode the writer leaves
         yield beside
         beside.chmod(mode)
         with beside.open("rb+") as file:
             os.fsync(file.fileno())  # else the new name may reach the disk before the bytes do
+        if sys.platform == "win32" and part is not None:
+            part.close()  # an open file cannot be renamed there
         os.replace(beside, path)
+
+
+def clear(path: Path) -> None:
+    """Remove what killed writers of `path` have left beside it. The file that a living one holds stays."""
+    for part in path.parent.glob(f".{escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError):  # it is held; or the file system has no locks, and nobody knows
+            if sys.platform == "win32":
+                part.unlink()  # an open file cannot be removed there
+            else:
+                with part.open("rb+") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    part.unlink()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[RawIOBase | None]:
+    """The file at `path`, made if missing and removed after the `with` block; None where another holds it.
+
+    The system lets go of what a process held, whatever ended it: a file that it left is taken over. Where the file
+    system has no locks, everybody holds it.
+    """
+    file = _take(path)
+    try:
+        yield file
     finally:
-        beside.unlink(missing_ok=True)
+        if file is not None and sys.platform == "win32":
+            file.close()
+            with suppress(PermissionError):  # another has taken it meanwhile
+                path.unlink(missing_ok=True)
+        elif file is not None:
+            path.unlink(missing_ok=True)  # before it is let go of: then another may hold it
+            file.close()
+
+
+def _take(path: Path) -> RawIOBase | None:
+    if sys.platform == "win32":  # an open file cannot be removed there: what can be removed is not held
+        try:
+            path.unlink(missing_ok=True)
+            return path.open("xb", buffering=0)
+        except (PermissionError, FileExistsError):
+            return None
+    else:
+        while True:
+            file = path.open("ab", buffering=0)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                return None
+            except OSError:  # a file system without locks
+                return file
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+            file.close()  # its holder removed it after it was opened here
 
 
 def check_writable(folder: Path) -> None:

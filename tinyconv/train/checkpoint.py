@@ -240,8 +240,8 @@ def _bfloat16(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, arrays: dict[str, Any], metadata: dict[str, str] | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as beside:
-        _safetensors().numpy.save_file(arrays, beside, metadata)
+    with atomic(path) as beside:  # save_file would write a file of its own beside that one, and leave it when killed
+        beside.write_bytes(_safetensors().numpy.save(arrays, metadata))
 
 
 @contextmanager
