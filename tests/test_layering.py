@@ -9,6 +9,7 @@ import tinyconv
 
 # From the ground up. A line is a floor; rooms on one floor do not know each other.
 FLOORS = [
+    {"user_frame"},
     {"errors"},
     {"shapes"},
     {"ops"},

@@ -2,12 +2,14 @@
 
 Each says what was given, what was needed and the likely fix, and each is also the built-in error a NumPy or PyTorch
 user would catch (`ShapeError` is a `ValueError`, and so on). On its way out of a model an error gets the path of the
-layer that it came from: `features.0.conv`.
+layer that it came from: `features.0.conv`. The last line that Python, pytest and a notebook show of it is the user's.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from tinyconv.user_frame import user_line
 
 
 class TinyconvError(Exception):
@@ -15,6 +17,12 @@ class TinyconvError(Exception):
 
     layer: str = ""  # dotted path of the module whose forward raised, filled in as the error leaves each module
     kind: str = ""  # repr of that innermost module
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        line = user_line()
+        if line and line not in super().__str__():
+            self.add_note(f"  at {line}")
 
     def __str__(self) -> str:
         message = super().__str__()

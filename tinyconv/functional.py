@@ -19,12 +19,12 @@ from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import kernel_for
 from tinyconv.errors import DtypeError, GraphError, ShapeError
-from tinyconv.host.user_frame import warn
 from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, check_broadcast, pair, same_padding
 from tinyconv.tensor.creation import rand_like, tensor
 from tinyconv.tensor.tensor import Tensor, apply, unary, wrap
+from tinyconv.user_frame import warn
 
 Size: TypeAlias = int | Sequence[int]
 OutputSize: TypeAlias = int | Sequence[int | None]

@@ -27,7 +27,7 @@ from tinyconv.check.draw import FLOATS, LAYOUTS, RandomDraw, arrange
 from tinyconv.check.numeric import Finding, GradcheckError, Report, Verdict, gradcheck, is_op
 from tinyconv.engine.variants import op_name
 from tinyconv.errors import ShapeError, TinyconvError
-from tinyconv.host.user_frame import warn
+from tinyconv.user_frame import warn
 
 MOST_TRIED = 600
 EACH = 3  # cases with one first shape at most: ten ways to add two matrices say no more than three

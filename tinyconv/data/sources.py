@@ -33,7 +33,7 @@ from tinyconv.data.idx import decode_idx, encode_idx, read_idx
 from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
 from tinyconv.host.files import atomic, cache_dir, check_writable
-from tinyconv.host.user_frame import warn
+from tinyconv.user_frame import warn
 
 Root: TypeAlias = str | os.PathLike[str] | None
 

@@ -13,9 +13,9 @@ from tinyconv.engine.context import Change, Context, Layer, context
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import op_name, place_of, shown
 from tinyconv.errors import AnomalyError
-from tinyconv.host.user_frame import user_line
 from tinyconv.inspect.rows import parts_of
 from tinyconv.tensor.tensor import Tensor
+from tinyconv.user_frame import user_line
 
 
 class detect_anomaly(Change):

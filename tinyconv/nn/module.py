@@ -14,10 +14,10 @@ from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
-from tinyconv.host.user_frame import warn
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
+from tinyconv.user_frame import warn
 
 __all__ = ["Module", "Parameter"]
 

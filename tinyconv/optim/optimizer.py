@@ -18,10 +18,10 @@ from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError, CheckpointError, TinyconvError
-from tinyconv.host.user_frame import warn
 from tinyconv.optim.flat import Flat, together
 from tinyconv.optim.options import OptionError
 from tinyconv.tensor.tensor import Tensor
+from tinyconv.user_frame import warn
 
 # Options that PyTorch's optimisers save and that change how they compute, not what.
 _HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}

@@ -1,0 +1,44 @@
+"""The user's line: the innermost line on the stack that is not in this package."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+
+LONGEST = 160  # characters of a line that are shown
+_OURS = str(Path(__file__).parent) + os.sep
+_NOBODYS = (f"{_OURS}cli{os.sep}", f"{_OURS}host{os.sep}threads.py")  # called by libraries, in no user's name
+
+
+def user_line() -> str:
+    """The line as a text, `train.py:42, in forward: x = self.fc1(x)`; empty where no line of a user's is running."""
+    frame, _, inner = _user_frame()
+    code = frame.f_code
+    if code.co_filename.startswith(_OURS) or inner.startswith(_NOBODYS):
+        return ""
+    cell = "ipykernel_" in code.co_filename or code.co_filename.startswith("<ipython")
+    place = f"line {frame.f_lineno} of a cell" if cell else f"{Path(code.co_filename).name}:{frame.f_lineno}"
+    source = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()[:LONGEST]
+    return f"{place}, in {code.co_name}" + (f": {source}" if source else "")
+
+
+def warn(message: str) -> None:
+    """Give a warning that points to the user's line."""
+    _, level, _ = _user_frame()
+    warnings.warn(message, stacklevel=level)
+
+
+def _user_frame() -> tuple[FrameType, int, str]:
+    """The frame of that line, its level above the function that asks, and the file of ours that it called.
+
+    The outermost frame if all are ours.
+    """
+    frame, level, inner = sys._getframe(1), 1, ""
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        inner = frame.f_code.co_filename
+        frame, level = frame.f_back, level + 1
+    return frame, level, inner
