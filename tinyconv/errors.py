@@ -25,7 +25,7 @@ class TinyconvError(Exception):
             self.add_note(f"  at {line}")
 
     def __str__(self) -> str:
-        message = super().__str__()
+        message = Exception.__str__(self)  # not that of KeyError, which puts quotes around it
         return f"{message}\n  in layer {self.layer!r}: {self.kind}" if self.layer else message
 
 
@@ -69,6 +69,10 @@ class DataError(TinyconvError, ValueError):
 
 class CheckpointError(TinyconvError, ValueError):
     """A checkpoint is damaged, or belongs to another model."""
+
+
+class ModuleError(TinyconvError, KeyError):
+    """A module cannot have a child, a parameter or a buffer of that name, or a child that holds the module itself."""
 
 
 class VariantError(TinyconvError, LookupError):

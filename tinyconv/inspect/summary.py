@@ -13,6 +13,7 @@ from tinyconv.errors import ShapeError
 from tinyconv.inspect.field import Fields
 from tinyconv.inspect.tracer import Step, trace_layers
 from tinyconv.nn import DataParallel, Module
+from tinyconv.nn.module import hidden
 from tinyconv.shapes import Pair, Shape, product
 
 HUGE, SHARE = 10_000_000, 0.5  # a head with more parameters than this, and than this share of the model, is warned of
@@ -225,7 +226,7 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         total_flops=2 * macs,
         activation_bytes=sum(step.activation_bytes for step in steps),
         column_bytes=max((step.column_bytes for step in steps), default=0),
-        warnings=tuple(_warnings(shape, steps, params)),
+        warnings=(*_warnings(shape, steps, params), *(text for _, _, text in hidden(model))),
     )
 
 

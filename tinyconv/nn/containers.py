@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import count
 from typing import Any, Self, overload
 
 from tinyconv.nn.chain import chain
 from tinyconv.nn.module import Module
 
-__all__ = ["ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class _Ordered(Module):
@@ -102,3 +102,54 @@ class ModuleList(_Ordered):
         for module in modules:
             self.append(module)
         return self
+
+
+class ModuleDict(Module):
+    """Modules by name, whose parameters `parameters()` finds. It has no forward. Like `torch.nn.ModuleDict`.
+
+        len(nn.ModuleDict({"fc": nn.Linear(20, 5), "act": nn.ReLU()}))  # 2
+
+    Args:
+        modules: Names and modules.
+
+    Raises TypeError where one is not a Module, and ModuleError where a name has a dot or is that of a method.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._modules
+
+    def __getitem__(self, name: str) -> Any:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The modules."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """The names, each with its module."""
+        return self._modules.items()
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add these modules, or put them in place of those of their names. Raises what the class raises."""
+        for name, module in modules.items():
+            self[name] = module

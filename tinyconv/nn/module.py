@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from itertools import islice
+from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -13,7 +19,7 @@ from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import CheckpointError, DtypeError, TinyconvError
+from tinyconv.errors import CheckpointError, DtypeError, ModuleError, TinyconvError
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -78,8 +84,10 @@ class Module:
 
     Like `torch.nn.Module`. A buffer is a tensor of the state that is not trained: `register_buffer`. An error raised in
     a call carries the path of the layer that it came from (`features.0`). Raises AttributeError where an attribute is
-    set before `super().__init__()`, and TypeError where a parameter, buffer or module is replaced by something else. It
-    warns of tensors that require grad but are no parameters, and of lists of modules, which `parameters()` cannot find.
+    set before `super().__init__()`; TypeError where a parameter, buffer or module is replaced by something else; and
+    ModuleError where a name has a dot, is empty or is one of the class's own, and where a child holds its parent. It
+    warns of tensors that require grad but are no parameters, and of modules in lists, dicts and the like, which
+    `parameters()` cannot find.
     """
 
     training: bool
@@ -88,10 +96,11 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]  # names of buffers that `state_dict` leaves out
+    _held: bool  # whether it ever became a child: another module cannot be part of a cycle
 
     def __init__(self) -> None:
         # `__setattr__` needs these, so they go around it.
-        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set())
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set(), _held=False)
 
     if TYPE_CHECKING:
         forward: Callable[..., Any]  # an attribute, so that a `forward` with parameters of its own overrides it
@@ -120,6 +129,12 @@ class Module:
         except TinyconvError as error:
             layer.sign(error)
             raise
+        except RecursionError as error:
+            if now.layer is None:
+                error.add_note(
+                    f"{type(self).__name__}: modules nested too deeply, or a forward that calls its own module?"
+                )
+            raise
         finally:
             context.reset(token)
 
@@ -128,12 +143,11 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name!r}")
-        kinds: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
         for register in ("_parameters", "_modules"):
-            if isinstance(value, kinds[register]):
+            if isinstance(value, _KINDS[register]):
                 self._put(register, name, value)
                 return
-        for register, kind in kinds.items():
+        for register, kind in _KINDS.items():
             if name in self.__dict__[register]:
                 if value is not None and not isinstance(value, kind):
                     raise TypeError(
@@ -142,7 +156,11 @@ class Module:
                     )
                 self.__dict__[register][name] = value
                 return
-        _warn_if_hidden(f"{type(self).__name__}.{name}", value)
+        if name in _STATE or (callable(getattr(Module, name, None)) and not callable(value)):
+            raise _taken(self, "_attributes", name)
+        if type(value) not in _PLAIN and (text := _hidden_in(value, self)):
+            _told.setdefault(self, set()).add(name)
+            warn(f"{type(self).__name__}.{name} {text}")
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # only called when the usual lookup fails
@@ -162,7 +180,17 @@ class Module:
 
     def _put(self, register: str, name: str, value: Any) -> None:
         if name not in self.__dict__[register]:  # a new value of the same kind keeps its place in the order
+            _check_name(self, register, name)
             self._forget(name)
+        if isinstance(value, Module):
+            if value is self or (self._held and any(module is self for module in value.modules())):
+                owner, child = type(self).__name__, type(value).__name__
+                raise ModuleError(
+                    f"{owner}: this {child} cannot become its child {name!r}, for it holds the {owner} itself, and a "
+                    f"walk would never end; keep a reference that is no child: object.__setattr__(layer, {name!r}, "
+                    "model)"
+                )
+            value.__dict__["_held"] = True
         self.__dict__[register][name] = value
 
     def _forget(self, name: str) -> bool:
@@ -170,25 +198,39 @@ class Module:
         registers = (self._parameters, self._buffers, self._modules, self.__dict__)
         return any(register.pop(name, self) is not self for register in registers)
 
+    def _register(self, register: str, name: str, value: Any) -> None:
+        """Put a value under a name that nothing of another kind has."""
+        kind = _KINDS[register]
+        if value is not None and not isinstance(value, kind):
+            got = f"{type(self).__name__}: {name} is a {type(value).__name__}"
+            raise TypeError(f"{got}, not a {kind.__name__}; use {_FIX[register]}")
+        own = self.__dict__
+        if any(name in held for held in (own, *(own[other] for other in _KINDS if other != register))):
+            raise _taken(self, register, name)
+        self._put(register, name, value)
+
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Make `parameter` the attribute `name`. None keeps the name for a missing one, such as no bias."""
-        self._put("_parameters", name, parameter)
+        """Make `parameter` the attribute `name`. None keeps the name for a missing one, such as no bias.
+
+        Raises TypeError where it is not a Parameter, and ModuleError where the name is taken.
+        """
+        self._register("_parameters", name, parameter)
 
     def register_buffer(self, name: str, buffer: Tensor | None, persistent: bool = True) -> None:
         """Make `buffer` the attribute `name`: a tensor that moves with the module but is not trained.
 
-        The state_dict has it where `persistent` is True. None keeps the name for a missing one.
+        The state_dict has it where `persistent` is True. None keeps the name for a missing one. Raises TypeError where
+        it is not a Tensor, and ModuleError where the name is taken.
         """
-        self._put("_buffers", name, buffer)
+        self._register("_buffers", name, buffer)
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Make `module` the child `name`. None keeps the name. Raises TypeError where it is not a Module."""
-        if module is not None and not isinstance(module, Module):
-            raise TypeError(
-                f"{type(self).__name__}: {name} is a {type(module).__name__}, not a Module; use nn.ReLU(), not F.relu"
-            )
-        self._put("_modules", name, module)
+        """Make `module` the child `name`. None keeps the name.
+
+        Raises TypeError where it is not a Module, and ModuleError where the name is taken.
+        """
+        self._register("_modules", name, module)
 
     def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with their dotted paths, parents first.
@@ -206,7 +248,14 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, each once, parents first."""
-        return (module for _, module in self.named_modules())
+        seen: set[int] = set()
+        pending = [self]
+        while pending:  # as in `named_modules`, without the paths, which get long in a deep tree
+            module = pending.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield module
+                pending += reversed(list(module.children()))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below this one, with their names."""
@@ -219,8 +268,10 @@ class Module:
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
         """All parameters, each once, with their dotted paths; only those of this module without `recurse`.
 
-        It also sets the `path` of each.
+        It also sets the `path` of each. The first call, like `state_dict`, warns of what it cannot find.
         """
+        if recurse and self not in _looked:
+            _warn_of_hidden(self)
         for path, parameter in self._named("_parameters", prefix, recurse):
             if isinstance(parameter, Parameter):  # not the tensor that stands in for one within functional_call
                 parameter.path = path
@@ -284,9 +335,13 @@ class Module:
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on this module and all below it, children first. Returns this module."""
-        for child in self.children():
-            child.apply(function)
-        function(self)
+        order: list[Module] = []
+        pending: list[Module] = [self]
+        while pending:
+            order.append(pending.pop())
+            pending += order[-1].children()
+        for module in reversed(order):
+            function(module)
         return self
 
     def to(
@@ -339,6 +394,7 @@ class Module:
 
         A tensor that modules share stands under every name that it has.
         """
+        _warn_of_hidden(self)
         state = {}
         for path, module in self.named_modules(remove_duplicate=False):
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
@@ -398,29 +454,136 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        try:
+            lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        except RecursionError:  # some hundred levels down
+            return f"{type(self).__name__}(...)"
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
 
 
-def _warn_if_hidden(name: str, value: Any) -> None:
-    """Warn of a value that looks registered and is not: parameters() does not find it, so nothing trains it."""
-    if isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
-        warn(
-            f"{name} is a tensor that requires grad, but no parameter: parameters() will not find it, and an optimiser "
-            "will not train it; make it one with nn.Parameter(...)"
-        )
-    elif isinstance(value, list | tuple | dict):
-        held = value.values() if isinstance(value, dict) else value
-        kinds = {kind: sum(isinstance(x, kind) for x in held) for kind in (Module, Parameter)}
-        for kind, n in kinds.items():
-            if n:
-                fix = "nn.ModuleList(...) or nn.Sequential(...)" if kind is Module else "attributes of their own"
-                warn(
-                    f"{name} is a {type(value).__name__} that holds {n} {kind.__name__.lower()}{'s' * (n != 1)}: "
-                    f"parameters() will not find them, and an optimiser will not train them; use {fix}"
-                )
+# What a name may be.
+
+_KINDS: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
+_FIX = {"_parameters": "nn.Parameter(...)", "_modules": "nn.ReLU(), not F.relu", "_buffers": "tinyconv.tensor(...)"}
+_STATE = {*_KINDS, "_transient", "_held"}
+
+
+def _check_name(module: Module, register: str, name: Any) -> None:
+    """Raise ModuleError where a parameter, a module or a buffer cannot have this name, TypeError where it is no str."""
+    what = f"{type(module).__name__}: the name of a {register[1:-1]}"
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a string, got {name!r}; use {str(name)!r}")
+    if not name or "." in name:
+        fix = f"; use {name.replace('.', '_')!r}" if name else ""
+        raise ModuleError(f"{what} is one part of a path, and cannot be empty or have a dot, got {name!r}{fix}")
+    if name in _STATE | {"training"} or any(name in vars(base) for base in type(module).__mro__):
+        raise _taken(module, register, name)
+
+
+def _taken(module: Module, register: str, name: str) -> ModuleError:
+    owner = type(module).__name__
+    what = "a method" if callable(getattr(type(module), name, None)) else "an attribute"
+    return ModuleError(
+        f"{owner}: no {register[1:-1]} can be called {name!r}, which is {what} of {owner} already; use {name + '_'!r}"
+    )
+
+
+# What a walk of the modules cannot find.
+
+_LOOKED = 1000  # values after which the search of one attribute ends: a model may hold a list of all its data
+_PLAIN = {bool, int, float, str, bytes, complex, type(None)}  # most attributes: a look would be wasted on them
+_looked: WeakSet[Module] = WeakSet()  # a step may ask for the parameters, and is not to look each time
+_told: WeakKeyDictionary[Module, set[str]] = WeakKeyDictionary()  # the attributes that were warned of
+
+
+def hidden(root: Module) -> Iterator[tuple[Module, str, str]]:
+    """The attributes below `root` that hold what should be trained and `parameters()` cannot find.
+
+    Each is a module, the name of its attribute, and what to say of it.
+    """
+    for module in root.modules():
+        for name, value in list(vars(module).items()):  # a list: another thread may run `forward`, which sets some
+            if type(value) not in _PLAIN and name not in _STATE and (text := _hidden_in(value, root)):
+                yield module, name, f"{type(module).__name__}.{name} {text}"
+
+
+def _warn_of_hidden(root: Module) -> None:
+    _looked.add(root)
+    for module, name, text in hidden(root):
+        if name not in _told.setdefault(module, set()):
+            _told[module].add(name)
+            warn(text)
+
+
+def _hidden_in(value: Any, root: Module) -> str:
+    """What to say of the value of an attribute; nothing where it holds nothing to be trained that `root` misses."""
+    if isinstance(value, Tensor):
+        return _BARE if value.requires_grad and value.is_leaf else ""
+    if (type(value) is tuple and _PLAIN.issuperset(map(type, value))) or isinstance(value, Module):
+        return ""  # a bare Module went past __setattr__, on purpose
+    held = list(_held(value))
+    if not held:
+        return ""
+    known = {id(module) for module in root.modules()} | {id(p) for _, p in root._named("_parameters", "", True)}
+    lost = Counter(_called(x) for x in held if id(x) not in known and _is_lost(x, root, known))
+    if not lost:
+        return ""
+    fix = "attributes of their own"
+    if "module" in lost:
+        fix = "nn.ModuleDict(...)" if isinstance(value, dict) else "nn.ModuleList(...) or nn.Sequential(...)"
+    what = " and ".join(f"{n} {kind}{'s' * (n != 1)}" for kind, n in lost.items())
+    return (
+        f"is a {type(value).__name__} that holds {what}: parameters() will not find them, and an optimiser will not "
+        f"train them; use {fix}"
+    )
+
+
+_BARE = (
+    "is a tensor that requires grad, but no parameter: parameters() will not find it, and an optimiser will not train "
+    "it; make it one with nn.Parameter(...)"
+)
+
+
+def _held(value: Any) -> Iterator[Module | Tensor]:
+    """The modules and tensors in a container, in a dataclass or behind a function, however nested."""
+    pending, seen = [value], set[int]()
+    while pending and len(seen) < _LOOKED:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        inside: Iterable[Any] = ()
+        if isinstance(value, Module | Tensor):
+            yield value
+        elif isinstance(value, dict):
+            inside = value.values()
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            inside = value
+        elif isinstance(value, FunctionType):
+            cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]  # not the empty ones
+            inside = [*cells, *(value.__defaults__ or ())]
+        elif isinstance(value, MethodType):
+            inside = [value.__self__]
+        elif isinstance(value, partial):
+            inside = [value.func, *value.args, *value.keywords.values()]
+        elif is_dataclass(value) and not isinstance(value, type):
+            inside = [getattr(value, field.name, None) for field in fields(value)]
+        pending += islice(inside, _LOOKED)
+
+
+def _called(x: Module | Tensor) -> str:
+    return "module" if isinstance(x, Module) else "parameter" if isinstance(x, Parameter) else "tensor"
+
+
+def _is_lost(x: Module | Tensor, root: Module, known: set[int]) -> bool:
+    """Whether `x` is to be trained: a model that `root` is a part of is not lost, nor is what is frozen or computed."""
+    if isinstance(x, Tensor):
+        return x.requires_grad and x.is_leaf
+    parameters = [p for _, p in x._named("_parameters", "", True)]
+    trained = not parameters or any(p.requires_grad and id(p) not in known for p in parameters)
+    return trained and all(module is not root for module in x.modules())
 
 
 def _join(path: str, name: str) -> str:
