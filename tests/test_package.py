@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_importing_needs_numpy_alone():
-    heavy = ["torch", "cupy", "typer", "rich", "safetensors", "pooch", "PIL", "matplotlib", "threadpoolctl"]
+    heavy = ["torch", "cupy", "typer", "rich", "safetensors", "requests", "PIL", "matplotlib", "threadpoolctl"]
     code = f"import sys, tinyconv; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []

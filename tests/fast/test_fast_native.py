@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from messages import message
 
 import tinyconv as tc
 
@@ -186,19 +185,6 @@ def test_a_training_follows_the_readable_one():
     np.testing.assert_allclose(losses("native"), losses("readable"), rtol=1e-4)
 
 
-# --- building -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_it_is_built_once_and_found_again(tmp_path, monkeypatch):
-    source = build.SOURCE.read_text()
-    build.load(source, tmp_path)
-    (made,) = tmp_path.iterdir()
-    monkeypatch.setattr(build, "build", lambda *args: pytest.fail("built again"))
-    build.load(source, tmp_path)
-    assert made.suffix == ".so"
-
-
 @pytest.mark.slow
 def test_a_mistake_in_the_source_is_seen(tmp_path, monkeypatch):
     source = build.SOURCE.read_text()
@@ -208,27 +194,6 @@ def test_a_mistake_in_the_source_is_seen(tmp_path, monkeypatch):
     geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
     with pytest.raises(AssertionError):
         compare(native.Conv2d, ops.Conv2d, arrays(((3, 2, 6, 6), (4, 2, 3, 3), (0, 0)), False), **geometry)
-
-
-def test_without_a_compiler_it_says_what_was_tried(tmp_path, monkeypatch):
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    text = message(tc.VariantError, build.load, "int x;", tmp_path)
-    assert "no C compiler found (tried cc, gcc, clang)" in text
-    assert "name it in CC" in text
-
-
-def test_a_compiler_that_fails_is_quoted(tmp_path):
-    text = message(tc.VariantError, build.load, "this is not C", tmp_path)
-    assert "failed on conv.c" in text
-    assert "error" in text
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cache_that_cannot_be_written(tmp_path):
-    place = tmp_path / "file"
-    place.write_text("in the way")
-    assert "choose a cache with XDG_CACHE_HOME" in message(tc.VariantError, build.load, "int x;", place / "native")
 
 
 def test_importing_builds_nothing(tmp_path):

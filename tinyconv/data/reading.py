@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
 from tinyconv.errors import DataError
 
 Array: TypeAlias = NDArray[Any]  # NumPy's: data live on the host, batches may leave it
+Read = TypeVar("Read")
 
 
-def read_file(path: str | os.PathLike[str], decode: Callable[[BinaryIO], Array], kind: str, fetch: str) -> Array:
+def read_file(path: str | os.PathLike[str], decode: Callable[[BinaryIO], Read], kind: str, fetch: str) -> Read:
     """What `decode` makes of the file at `path`.
 
     Args:

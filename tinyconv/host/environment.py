@@ -139,13 +139,26 @@ def driver(path: Path) -> str:
 
 def commit() -> str:
     """The commit of the checkout this runs from, with a + where files differ from it; "unknown" without one."""
-    import subprocess  # here, as the import below: each takes as long as importing all of the ops
+    from tinyconv.host.processes import program, run_child  # here: it takes as long as importing all of the ops
 
-    describe = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    except OSError:  # no git
+    root, git = Path(__file__).parents[2], program("git")
+    if git is None or not (root / ".git").exists():  # git would look above it, in a repository of another's
         return "unknown"
+    quiet = [
+        "-c",
+        "core.fsmonitor=",
+        "-c",
+        f"core.hooksPath={os.devnull}",
+        "-C",
+        str(root),
+    ]  # what else runs a program of its own
+    describe = [git, *quiet, "describe", "--always", "--dirty=+", "--exclude=*"]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        ended = run_child(describe, folder=root, timeout=60, env=plain | {"GIT_OPTIONAL_LOCKS": "0"})
+    except OSError:
+        return "unknown"
+    return ended.said.strip() if ended.code == 0 else "unknown"
 
 
 def version_of(distribution: str) -> str:

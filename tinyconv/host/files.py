@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
-from io import RawIOBase
+from io import FileIO, RawIOBase
 from pathlib import Path
+
+from tinyconv.errors import DataError
 
 if sys.platform != "win32":
     import fcntl
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, follow: bool = True) -> Iterator[Path]:
     """A path to write to, in a `with` block; the file there replaces `path` in one step when the block is done.
 
     A reader, a crash or a loss of power finds either the old file or the whole new one. A block that fails leaves
-    nothing behind; what a killed process leaves is removed when `path` is written next. A link is followed. Raises
-    OSError where `path` exists and is not a regular file (a folder, a device).
+    nothing behind; what a killed process leaves is removed when `path` is written next. A link is followed where the
+    user chose `path`, as an editor would; with `follow=False`, in a cache, it is replaced, as all but a folder is.
+    Raises OSError where `path` exists and is a folder, or, followed, is not a regular file.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
+    path = Path(os.path.realpath(path)) if follow else path
+    old = path.stat() if follow and path.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
         raise OSError(f"{path} is not a regular file")
     clear(path)
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # same folder, so that the replace is atomic
     with held(beside) as part:
-        mode = (path if path.exists() else beside).stat().st_mode  # kept, whatever mode the writer leaves
+        mode = (old or beside.stat()).st_mode  # kept, whatever mode the writer leaves
+        beside.chmod(0o600)  # nobody reads a part
         yield beside
-        beside.chmod(mode)
         with beside.open("rb+") as file:
             os.fsync(file.fileno())  # else the new name may reach the disk before the bytes do
+        beside.chmod(mode | 0o600)  # a umask cannot take it from its owner
         if sys.platform == "win32" and part is not None:
             part.close()  # an open file cannot be renamed there
         os.replace(beside, path)
@@ -79,7 +85,7 @@ def _take(path: Path) -> RawIOBase | None:
             return None
     else:
         while True:
-            file = path.open("ab", buffering=0)
+            file = FileIO(path, "ab", opener=_open_no_link)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -93,6 +99,10 @@ def _take(path: Path) -> RawIOBase | None:
             file.close()  # its holder removed it after it was opened here
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def check_writable(folder: Path) -> None:
     """Create `folder`, and raise OSError if nothing can be written in it, before there is work to lose."""
     import tempfile  # here: importing the package needs none of it
@@ -102,9 +112,18 @@ def check_writable(folder: Path) -> None:
 
 
 def cache_dir() -> Path:
-    """The folder for downloads and compiled code: `tinyconv` in XDG_CACHE_HOME, or else in the user's cache folder."""
+    """The folder for downloads and compiled code: `tinyconv` in XDG_CACHE_HOME, or else in the user's cache folder.
+
+    Raises DataError where this user has no home folder that it could be in.
+    """
     if Path(xdg := os.environ.get("XDG_CACHE_HOME", "")).is_absolute():  # the standard: "ignore relative paths"
         return Path(xdg, "tinyconv")
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():  # a relative HOME would be another one in each folder
+        raise DataError("there is no home folder for a cache; set HOME, or XDG_CACHE_HOME to a folder for it")
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local", "tinyconv", "Cache")
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinyconv"
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "tinyconv", "Cache")
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tinyconv"
