@@ -726,7 +726,7 @@ def test_a_summary_within_a_summary():
         return y + 1
 
     s = tc.summary(Net(forward, conv=CONV), (2, 8, 8))
-    assert inner == [s.total_macs]
+    assert inner == [s.total_macs] * 2  # forward runs for one image, then for two
     assert [row.name for row in s.layers] == ["conv", "add"]
 
 
@@ -808,6 +808,91 @@ def test_a_parameter_that_is_handed_to_a_layer_is_used():
     s = tc.summary(net, (2, 8, 8))
     assert s.total_params == 40
     assert s.warnings == ()
+
+
+# --- images that meet -----------------------------------------------------------------------------------------------
+
+WIDE, ROW = nn.Conv2d(1, 16, 5), nn.Linear(320, 10)
+
+
+def pooled(x):
+    return F.max_pool2d(WIDE(x), 2)  # (N, 16, 10, 10): 1,600 numbers of an image
+
+
+def centred(x):
+    return x - x.mean(0)
+
+
+MEETING = {  # forward, and what is said of it
+    "view(-1, n)": (lambda self, x: ROW(pooled(x).view(-1, 320)), "makes (5, 320) of one image, (1, 16, 10, 10), and"),
+    "reshape(-1, n)": (lambda self, x: pooled(x).reshape(-1, 16), "makes (100, 16) of one image, (1, 16, 10, 10), and"),
+    "flatten(0)": (lambda self, x: F.linear(pooled(x).flatten(0), tc.zeros(10, 1600)), "makes (1600,) of one image, "),
+    "flatten(0, 1)": (lambda self, x: pooled(x).flatten(0, 1), "makes (16, 10, 10) of one image, (1, 16, 10, 10), and"),
+    "view(1, -1)": (lambda self, x: F.linear(pooled(x).view(1, -1), tc.zeros(3, 1600)), "and (1, 3200) of two; axis 0"),
+    "squeeze": (lambda self, x: pooled(x).squeeze(), "makes (16, 10, 10) of one image, (1, 16, 10, 10), and (2, 16,"),
+    "another order": (lambda self, x: pooled(x).transpose(0, 1), "makes (16, 1, 10, 10) of one image, (1, 16, 10, 10)"),
+    "channels in front": (
+        lambda self, x: pooled(x).transpose(0, 1).reshape(len(x), -1),
+        "from (16, 2, 10, 10) to (2, 1600) puts numbers of both images into each row",
+    ),
+    "mean(0)": (lambda self, x: pooled(x).mean(0), "makes one (16, 10, 10) of all images, so that what an image gives"),
+    "mean(0, keepdim)": (lambda self, x: pooled(x).mean(0, keepdim=True), "makes one (1, 16, 10, 10) of all images"),
+    "mean()": (lambda self, x: pooled(x).mean(), "makes one () of all images, so that what an image gives depends on"),
+    "centred": (lambda self, x: centred(pooled(x)), "makes one (16, 10, 10) of all images, so that what an image"),
+    "the first": (lambda self, x: pooled(x)[0], "makes one (16, 10, 10) of all images, so that what an image gives"),
+    "one of one": (lambda self, x: pooled(x)[:1].flatten(1), "makes one (1, 16, 10, 10) of all images, so that what"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEETING)
+def test_images_that_meet_are_warned_of_with_the_line(name):
+    forward, said = MEETING[name]
+    (warning,) = tc.summary(Net(forward), (1, 24, 24)).warnings
+    assert said in warning
+    assert "(test_inspect_summary.py:" in warning
+
+
+def test_the_whole_text_about_images_that_meet():
+    layers = [nn.Conv2d(1, 16, 5), nn.Flatten(0, 1), nn.ReLU()]
+    assert tc.summary(nn.Sequential(*layers), (1, 6, 6)).warnings == (
+        "reshape in layer '1' makes (16, 2, 2) of one image, (1, 16, 2, 2), and (32, 2, 2) of two; axis 0 should be "
+        "the batch: x.flatten(1) makes one row of each image",
+    )
+
+
+def one_image(self, x):
+    if len(x) > 1:
+        raise RuntimeError("one image, please")
+    return x
+
+
+def test_a_forward_that_takes_one_image_only():
+    assert tc.summary(Net(one_image), (1, 8, 8)).warnings == (
+        "forward takes one image, but not a batch of two: one image, please",
+    )
+    said = tc.summary(Net(lambda self, x: x + tc.zeros(1, 2).reshape(len(x), 2, 1, 1)), (1, 8, 8)).warnings
+    assert said[0].startswith("forward takes one image, but not a batch of two: reshape: ")
+
+
+APART = {
+    "folded and unfolded": lambda self, x: WIDE(x).reshape(-1, 20).relu().reshape(len(x), -1),
+    "batch second and back": lambda self, x: WIDE(x).transpose(0, 1).relu().transpose(0, 1).flatten(1),
+    "batch last and back": lambda self, x: WIDE(x).permute(1, 2, 3, 0).exp().permute(3, 0, 1, 2).flatten(1),
+    "a mean that is only looked at": lambda self, x: (pooled(x).mean(), pooled(x))[1],
+    "channels": lambda self, x: WIDE(x).mean(1),
+    "one to all": lambda self, x: WIDE(x) @ WIDE(x).transpose(2, 3),
+    "size of the batch": lambda self, x: pooled(x).view(x.size(0), -1),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_images_that_stay_apart_are_not(name):
+    assert tc.summary(Net(APART[name]), (1, 24, 24)).warnings == ()
+
+
+def test_an_example_for_a_batch_of_one_is_no_reason_to_warn():
+    net = Net(lambda self, x, y: tc.cat([x.flatten(1), y], 1))
+    assert tc.summary(net, (1, 8, 8), tc.zeros(1, 3)).warnings == ()
 
 
 # --- as text, and as data -------------------------------------------------------------------------------------------

@@ -112,7 +112,8 @@ def feature_maps(
     if given.ndim != 4 or given.shape[0] != 1:
         raise ShapeError(f"feature_maps: expected one image, (C, H, W) or (1, C, H, W), got {given.shape}")
     x = (given if like is None else given.to(like.device).to(like.dtype)).clone().requires_grad_()
-    observer = LayerObserver(model, x, {id(parameter) for parameter in parameters})
+    observer = LayerObserver(model)
+    observer.begin(x, {id(parameter) for parameter in parameters})
     with observed(model, observer):
         scores = model(x)
     if not isinstance(scores, Tensor) or scores.ndim != 2:

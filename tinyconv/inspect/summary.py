@@ -10,8 +10,9 @@ from operator import index
 from typing import Any
 
 from tinyconv.errors import ShapeError
+from tinyconv.inspect.batch import batch_warnings
 from tinyconv.inspect.field import Fields
-from tinyconv.inspect.tracer import Step, trace_layers
+from tinyconv.inspect.tracer import LayerObserver, Step, run_on_outlines
 from tinyconv.nn import DataParallel, Module
 from tinyconv.nn.module import hidden
 from tinyconv.shapes import Pair, Shape, product
@@ -192,8 +193,9 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         tc.summary(model, (1, 28, 28))
 
     The model's `forward` runs on arrays without values, in evaluation mode: nothing is computed, no weight is read, and
-    branches count as they are. A layer that is called twice has two rows, `pool` and `pool#2`, and its parameters count
-    once. A model made inside `with tc.device("meta")` takes no memory for its weights either.
+    branches count as they are. It runs for one image, then for two, and a warning says where images mix. A layer that
+    is called twice has two rows, `pool` and `pool#2`, and its parameters count once. A model made inside
+    `with tc.device("meta")` takes no memory for its weights either.
 
     Args:
         model: The model. It is left as it was.
@@ -213,7 +215,9 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         )
     if isinstance(model, DataParallel):
         model = model.module
-    steps = trace_layers(model, shape, *extra)
+    observer = LayerObserver(model)
+    output = run_on_outlines(model, observer, 1, shape, *extra)
+    steps = observer.steps
     macs = sum(step.macs for step in steps)
     params = sum(parameter.numel() for parameter in model.parameters())
     layers = tuple(_layer(step, macs) for step in steps)
@@ -226,7 +230,11 @@ def summary(model: Module, input_shape: Sequence[int], *extra: Any) -> Summary:
         total_flops=2 * macs,
         activation_bytes=sum(step.activation_bytes for step in steps),
         column_bytes=max((step.column_bytes for step in steps), default=0),
-        warnings=(*_warnings(shape, steps, params), *(text for _, _, text in hidden(model))),
+        warnings=(
+            *_warnings(shape, steps, params),
+            *batch_warnings(model, observer, output, shape, *extra),
+            *(text for _, _, text in hidden(model)),
+        ),
     )
 
 

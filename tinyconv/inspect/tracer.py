@@ -1,7 +1,7 @@
 """What a model does to one image, layer by layer, found by running it on arrays that have a shape but no values.
 
-`trace_layers` runs `forward` itself, so branches, residual connections and functional calls are seen as they are. A
-step of the result is a layer without children, or an op that a layer with children ran by itself (`x + y`).
+`run_on_outlines` runs `forward` itself, so branches, residual connections and functional calls are seen as they are. A
+step, as `LayerObserver` finds them, is a layer without children, or an op that one with children ran itself (`x + y`).
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ class Step:
     column_bytes: int  # that im2col takes
 
 
-def trace_layers(model: Module, shape: Sequence[int], *extra: Any) -> list[Step]:
-    """The steps of `model(x, *extra)` for one input x of `shape`, which has no batch: (C, H, W) for an image.
+def run_on_outlines(model: Module, observer: Watcher, batch: int, shape: Sequence[int], *extra: Any) -> Any:
+    """What `model(x, *extra)` returns for a batch x of inputs of `shape`, (C, H, W) for an image; `observer` watches.
 
     Nothing is computed, no weight is read, and the model is left as it was. Raises what its `forward` raises, with the
     path of the layer; most often that is a ShapeError.
     """
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    parameters = dict(model.named_parameters())
+    state = {**parameters, **dict(model.named_buffers())}
     outlines = {name: zeros(t.shape, dtype=t.dtype, device="meta") for name, t in state.items()}
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
-    x = zeros((1, *shape), dtype=dtype, device="meta")
-    observer = LayerObserver(model, x, {id(outlines[name]) for name, _ in model.named_parameters()})
+    x = zeros((batch, *shape), dtype=dtype, device="meta")
+    observer.begin(x, {id(outlines[name]) for name in parameters})
     with device("meta"), constants_join(), no_grad(), observed(model, observer):
-        functional_call(model, outlines, (x, *extra))
-    return observer.steps
+        return functional_call(model, outlines, (x, *extra))
 
 
 @contextmanager
-def observed(model: Module, observer: LayerObserver) -> Iterator[None]:
+def observed(model: Module, observer: Watcher) -> Iterator[None]:
     """Run the block with the model in evaluation mode, and with `observer` told what runs."""
     before = [(module, module.training) for module in model.modules()]
     now = context.get()
@@ -68,26 +68,52 @@ def observed(model: Module, observer: LayerObserver) -> Iterator[None]:
             module.training = training
 
 
-class LayerObserver:
-    """Is told of every op that runs and every layer that returns: `steps` are found so, `outputs` are what each gave.
+class Watcher:
+    """An observer (see `engine.context`) that notes of each op its name, the shapes of its inputs and its output's."""
 
-    `x` is what the model is called with, `parameters` are the ids of the tensors that it uses as its parameters.
-    """
+    def __init__(self) -> None:
+        self.shapes: list[tuple[str, list[Shape], Shape]] = []
 
-    def __init__(self, model: Module, x: Tensor, parameters: set[int]) -> None:
+    def begin(self, x: Tensor, parameters: set[int]) -> None:
+        """The model is about to be called with `x`; `parameters` are the ids of the tensors that it uses as its own."""
+
+    def made(self, op: Any, pair: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
+        """An op has run."""
+        self.shapes.append((op_name(op), [t.shape for t in inputs if isinstance(t, Tensor)], outs[0].shape))
+
+    def left(self, layer: Layer, output: Any) -> None:
+        """A layer has returned."""
+
+    def gathered(self, *given: Any) -> None:
+        """A forward took gradients, which a summary does not show."""
+
+    pulled = gathered
+
+    def within(self, node: Any) -> Watcher:
+        return self
+
+
+class LayerObserver(Watcher):
+    """Is told of every op and every layer: `steps` are found so, and `outputs` are what each of them gave."""
+
+    def __init__(self, model: Module) -> None:
+        super().__init__()
         self.steps: list[Step] = []
         self.outputs: list[Tensor] = []
-        self._parameters = parameters  # the ids of those that no step has counted yet
         self._paths = {id(module): path for path, module in model.named_modules()}
-        self._fields: dict[int, Fields | None] = {id(x.array): IMAGE if x.ndim == 4 else None}
-        self._alive: list[Any] = [x.array]  # kept, so that no id is given twice
         self._names: dict[str, int] = {}
         self._macs = self._columns = 0  # of the ops that ran in the layer under way
         self._used: dict[int, Tensor] = {}  # the parameters that they took
 
+    def begin(self, x: Tensor, parameters: set[int]) -> None:
+        self._parameters = parameters  # the ids of those that no step has counted yet
+        self._fields: dict[int, Fields | None] = {id(x.array): IMAGE if x.ndim == 4 else None}
+        self._alive: list[Any] = [x.array]  # kept, so that no id is given twice
+
     # What `apply` and `Module` call.
 
     def made(self, op: Any, pair: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
+        super().made(op, pair, inputs, geometry, outs)
         name, tensors = op_name(op), [t for t in inputs if isinstance(t, Tensor)]
         self._used |= {id(t): t for t in tensors if id(t) in self._parameters}
         fields = self._field_of(name, inputs, geometry, outs[0])
@@ -103,18 +129,10 @@ class LayerObserver:
             self._note(f"{path}.{name.lower()}".lstrip("."), name.lower(), outs[0])
 
     def left(self, layer: Layer, output: Any) -> None:
-        module, out = layer.module, _first(output)
+        module, out = layer.module, first_tensor(output)
         if next(module.children(), None) is None and out is not None:
             self._used |= {id(t): t for t in module._parameters.values() if t is not None}
             self._note(self._path(layer) or type(module).__name__.lower(), type(module).__name__, out)
-
-    def gathered(self, *given: Any) -> None:
-        """A forward took gradients, which a summary does not show."""
-
-    pulled = gathered
-
-    def within(self, node: Any) -> LayerObserver:
-        return self
 
     def _path(self, layer: Layer) -> str:
         return self._paths.get(id(layer.module), layer.path)
@@ -167,12 +185,12 @@ class LayerObserver:
         return joint[0].whole(largest[0]), joint[1].whole(largest[1])
 
 
-def _first(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
     """The first tensor of what a layer returned."""
     if isinstance(output, Tensor):
         return output
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
-    return next((found for found in map(_first, parts) if found is not None), None)
+    return next((found for found in map(first_tensor, parts) if found is not None), None)
 
 
 _CELL_BY_CELL = {
