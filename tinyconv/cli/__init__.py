@@ -1,7 +1,7 @@
 """Train small networks, look into them, check gradients, and measure this library.
 
 Exit codes: 0 success; 1 a wrong gradient, or bad input, data or checkpoint, with the reason on standard error; 2 wrong
-usage; 130 stopped by Ctrl-C after saving (143 by SIGTERM).
+usage; 130 stopped by Ctrl-C, after saving if a training was under way (143 by SIGTERM, 129 by a closed terminal).
 """
 
 from __future__ import annotations

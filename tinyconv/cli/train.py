@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -29,11 +31,13 @@ from tinyconv.train import (
     Session,
     StepReport,
     check_place,
+    load_checkpoint,
     new_run,
     resume,
     start,
     usual_recipe,
 )
+from tinyconv.train.checkpoint import reserved
 from tinyconv.train.loop import Report
 
 PROFILED = 20  # steps
@@ -103,6 +107,12 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint if it exists.")] = False,
+    save_every: Annotated[
+        str,
+        typer.Option(
+            help="Write the checkpoint within an epoch too: after so many steps (200), or so much time (90s, 5m, 1h)."
+        ),
+    ] = "5m",
     resume_from: Annotated[Path | None, typer.Option("--resume", help="Continue from this checkpoint.")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -118,12 +128,18 @@ def train(
 ) -> None:
     """Train a model, or continue a training, and report the test accuracy.
 
-    A checkpoint is written after every epoch, and when Ctrl-C stops the training; --resume continues it bit for bit.
-    Any other file in its place is kept unless --overwrite is given.
+    A checkpoint is written after every epoch, as often as --save-every says, and when Ctrl-C, SIGTERM or a closed
+    terminal (SIGHUP) stops the training; --resume continues it bit for bit. Any other file in its place is kept unless
+    --overwrite is given, and the place belongs to this training as long as it runs.
     """
-    with threads_of(threads):
+    often = _every(save_every)
+    with threads_of(threads), _stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:
         if resume_from is not None:
             _refuse_with_resume(context)
+            load_checkpoint(resume_from)  # what cannot be continued needs no place
+            out = out or resume_from
+            until_the_end.enter_context(_place([out], overwrite or out == resume_from))
+            # Read only now that no other training can write it.
             session = resume(resume_from, root=data_dir, offline=offline, device=device)
         else:
             if model is None:
@@ -153,28 +169,49 @@ def train(
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
             run = new_run(model, data_name, seed, chosen, **options)
-            session = start(run, root=data_dir, offline=offline, device=device)
-        if out is None:
             default = Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")
-            out = resume_from or (default if overwrite else _free(default))
-        elif out.exists() and out != resume_from and not overwrite:
-            raise CheckpointError(
-                f"there is a file at {out}: continue it with --resume, replace it with --overwrite, "
-                "or choose another place with --out"
-            )
-        check_place(out)
+            names = [out or default] if out or overwrite else _numbered(default)
+            out = until_the_end.enter_context(_place(names, overwrite))
+            session = start(run, root=data_dir, offline=offline, device=device)
         if session.trainer.finished and out != resume_from:
             session.save(out)  # no epoch is left that would do it
         if profile_trace is not None:
             check_place(profile_trace)
-        with _stop_signals() as stop:
-            _run(session, out, stop, as_json, _profiled(session, profile_trace) if profile or profile_trace else None)
+        stop.begin_training()
+        reports = session.saving(out, **often)
+        _run(session, out, stop, as_json, _profiled(reports, profile_trace) if profile or profile_trace else reports)
 
 
-def _free(path: Path) -> Path:
-    """`path`, or if it exists the first of `path`-2, `path`-3 ... that does not."""
-    names = chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
-    return next(name for name in names if not name.exists())
+def _every(text: str) -> dict[str, Any]:
+    """The arguments of `Session.saving` for `200`, `90s`, `5m` or `1h`."""
+    found = re.fullmatch(r"(\d{1,9})(s|m|h)?", text.strip())
+    if found is None or not int(found[1]):
+        raise typer.BadParameter(
+            f"--save-every takes steps, such as 200, or a time, such as 90s, 5m or 1h; got {text!r}"
+        )
+    number, unit = int(found[1]), found[2]
+    return {"seconds": number * {"s": 1.0, "m": 60.0, "h": 3600.0}[unit]} if unit else {"steps": number}
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """`path`, `path`-2, `path`-3 ..."""
+    return chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
+
+
+@contextmanager
+def _place(names: Iterable[Path], replaces: bool) -> Iterator[Path]:
+    """The first of `names` that no running training has, nor, unless it `replaces` one, a file; kept in the block."""
+    for name in names:
+        with reserved(name) as ours:
+            if ours and (replaces or not name.exists()):
+                yield name
+                return
+    if not ours:
+        raise CheckpointError(f"another training is writing {name}: let it end, or choose another place with --out")
+    raise CheckpointError(
+        f"there is a file at {name}: continue it with --resume, replace it with --overwrite, "
+        "or choose another place with --out"
+    )
 
 
 def _recipe(name: str) -> Recipe:
@@ -185,7 +222,7 @@ def _recipe(name: str) -> Recipe:
 
 def _refuse_with_resume(context: typer.Context) -> None:
     """BadParameter for options that describe a training: with --resume, the checkpoint does that."""
-    allowed = {"resume_from", "out", "overwrite", "data_dir", "offline", "device", "threads", "as_json"}
+    allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
     allowed |= {"profile", "profile_trace"}
     given = [
         parameter.opts[0]
@@ -199,30 +236,94 @@ def _refuse_with_resume(context: typer.Context) -> None:
         )
 
 
+class _Stop:
+    """Whether a signal has asked the training to stop, and which one."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.training = False
+        self.before: dict[signal.Signals, Any] = {}  # the handlers that these replace
+
+    def begin_training(self) -> None:
+        """From now on there is a training to save, and signals wait for that; before, they end the command at once."""
+        self.training = True
+        if self.signal:  # in a callback, which swallowed the exception
+            raise SystemExit(128 + self.signal)
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        self.signal = number
+        if not self.training:
+            raise SystemExit(128 + number)
+        self.ignore()  # the shell and the kernel both tell of a closed terminal, and `timeout` sends SIGTERM twice
+        if signal.SIGINT in self.before:
+            signal.signal(signal.SIGINT, self.before[signal.SIGINT])
+        if sys.__stderr__ is not None:
+            with suppress(OSError):  # not through its buffer, which the signal may have interrupted
+                os.write(sys.__stderr__.fileno(), b"stopping after this step, to save; Ctrl-C now aborts\n")
+
+    def ignore(self) -> None:
+        for sign in self.before:
+            signal.signal(sign, signal.SIG_IGN)
+
+
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM instead of dying of them. A second one does what it does elsewhere."""
-    received: list[int] = []
-    before: dict[signal.Signals, Any] = {}
+def _stop_signals() -> Iterator[_Stop]:
+    """Collect Ctrl-C, SIGTERM and SIGHUP instead of dying of them. A second Ctrl-C does what it does elsewhere.
 
-    def on_signal(number: int, frame: Any) -> None:
-        received.append(number)
-        print("stopping after this step, to save; a second time aborts", file=sys.stderr, flush=True)
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        before[sign] = signal.signal(sign, on_signal)
+    A signal that is ignored stays so: `nohup` is there to outlive a closed terminal.
+    """
+    stop, signs = _Stop(), [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32":
+        signs.append(signal.SIGHUP)
+    stop.before = {sign: signal.getsignal(sign) for sign in signs if signal.getsignal(sign) is not signal.SIG_IGN}
+    for sign in stop.before:
+        signal.signal(sign, stop.on_signal)
     try:
-        yield received
+        yield stop
     finally:
-        for sign, handler in before.items():
+        for sign, handler in stop.before.items():
             signal.signal(sign, handler)
 
 
-def _profiled(session: Session, trace: Path | None) -> Iterator[Report]:
+class _Unfailing:
+    """A stream that loses what it cannot write: its reader has gone (a pipe, a terminal), or its disk is full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """Let no output of the block fail: a training is worth more than what it says."""
+    out, errors = sys.stdout, sys.stderr
+    try:
+        with (
+            redirect_stdout(cast(Any, out and _Unfailing(out))),
+            redirect_stderr(cast(Any, errors and _Unfailing(errors))),
+        ):
+            yield
+    finally:
+        for stream in filter(None, (out, errors)):  # None where the process was started without it
+            try:
+                stream.flush()
+            except OSError:  # Python would try again as it ends, and exit with 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _profiled(reports: Iterator[Report], trace: Path | None) -> Iterator[Report]:
     """The reports of the training. Steps 2 to PROFILED + 1 are profiled; the first also does what is done once."""
-    reports = session.trainer.run()
     yield from islice(reports, 1)
     with tinyconv.profile() as measured:
         yield from islice(reports, PROFILED)
@@ -233,21 +334,18 @@ def _profiled(session: Session, trace: Path | None) -> Iterator[Report]:
     yield from reports
 
 
-def _run(session: Session, out: Path, stop: list[int], as_json: bool, reports: Iterator[Report] | None) -> None:
+def _run(session: Session, out: Path, stop: _Stop, as_json: bool, reports: Iterator[Report]) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
         print(f"all {trainer.epochs} epochs are trained already; to train longer, start anew with more --epochs")
     parameters = sum(parameter.numel() for parameter in session.model.parameters())
     with _display(session, parameters, as_json) as show:
-        for report in reports or trainer.run():
-            if isinstance(report, EpochReport):
-                session.save(out)
+        for report in reports:
             show(report)
-            if stop:
+            if stop.signal:
                 break
-    if stop and not trainer.finished:
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)  # nothing may stop the saving
+    if stop.signal and not trainer.finished:
+        stop.ignore()  # nothing may stop the saving
         session.save(out)
         at = trainer.progress
         if as_json:
@@ -257,7 +355,7 @@ def _run(session: Session, out: Path, stop: list[int], as_json: bool, reports: I
             f"continue with: tinyconv train --resume {shlex.quote(str(out))}"
         )
         Console(stderr=True).print(escape(message), highlight=False, soft_wrap=True)
-        raise typer.Exit(128 + stop[0])
+        raise typer.Exit(128 + stop.signal)
     last = trainer.progress.history[-1]
     seconds = sum(entry["seconds"] for entry in trainer.progress.history)
     final = {

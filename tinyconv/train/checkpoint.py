@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from tinyconv import models
 from tinyconv.arrays.backend import backend_of
 from tinyconv.errors import CheckpointError, TinyconvError
-from tinyconv.host.files import atomic, check_writable
+from tinyconv.host.files import atomic, check_writable, clear, held
 from tinyconv.nn import Module
 from tinyconv.nn.module import check_state, host_array
 from tinyconv.optim import Optimizer
@@ -92,7 +93,7 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         optimizer: Its optimiser: its state is saved.
         trainer: What `Trainer.state_dict` returns.
 
-    Raises CheckpointError where the file cannot be written.
+    Raises CheckpointError where the file cannot be written; it says whether an older one of this training is there.
     """
     path = Path(path)
     optimizer_state = optimizer.state_dict()
@@ -110,9 +111,23 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         "trainer": trainer,
         "optimizer": {"param_groups": optimizer_state["param_groups"], "scalars": scalars},
     }
-    with _writing(path):
+    with _writing(path, fix=lambda: _older(path, run)):
         _write(path, arrays, {"tinyconv": json.dumps(document)})
     return path
+
+
+def _older(path: Path, run: Run) -> str:
+    """How to go on where a checkpoint of `run` could not be written."""
+    try:
+        older = load(path)
+        at = older.trainer["progress"]
+        done = f"{at['epoch']} epochs and {at['step']} steps"
+    except (CheckpointError, *NONSENSE):
+        older = None
+    if older is None or older.run != run:
+        return "nothing of this training is saved there: make room, or choose another place with --out"
+    again = f"tinyconv train --resume {shlex.quote(str(path))}"
+    return f"the one after {done} is whole: make room, then continue it with: {again}"
 
 
 def save_weights(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -129,7 +144,7 @@ def save_weights(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path
     check_state(state, "save_weights")
     path = Path(path)
     arrays = {name: np.asarray(host_array(value), order="C") for name, value in state.items()}
-    with _writing(path, "weights", "choose another place"):
+    with _writing(path, "weights", lambda: "choose another place"):
         _write(path, arrays, None)
     return path
 
@@ -151,13 +166,27 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 def check_place(path: str | os.PathLike[str]) -> None:
     """Raise CheckpointError if a checkpoint could not be written at `path`, before there is a training to lose.
 
-    Creates the folder of `path`; `path` itself is neither created nor changed.
+    Creates the folder of `path`, and removes what killed trainings left beside it; `path` itself is neither created nor
+    changed.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     with _writing(path):
         check_writable(path.parent)
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
+        clear(path)
+
+
+@contextmanager
+def reserved(path: Path) -> Iterator[bool]:
+    """Keep `path` for a training in a `with` block. False: another one, here or in any process, has it.
+
+    The place is checked like `check_place` does.
+    """
+    check_place(path)
+    path = Path(os.path.realpath(path))
+    with held(path.with_name(f".{path.name}.lock")) as lock:
+        yield lock is not None
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -245,13 +274,15 @@ def _write(path: Path, arrays: dict[str, Any], metadata: dict[str, str] | None) 
 
 
 @contextmanager
-def _writing(path: Path, what: str = "checkpoint", fix: str = "choose another place with --out") -> Iterator[None]:
+def _writing(
+    path: Path, what: str = "checkpoint", fix: Callable[[], str] = lambda: "choose another place with --out"
+) -> Iterator[None]:
     """Turn an error of the block, which writes `path`, into a CheckpointError."""
     safetensors = _safetensors()
     try:
         yield
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"cannot write the {what} {path}: {error}; {fix}") from error
+        raise CheckpointError(f"cannot write the {what} {path}: {error}; {fix()}") from error
 
 
 def _host(array: Any) -> Any:

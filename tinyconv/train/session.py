@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,8 +15,9 @@ from tinyconv.nn import DataParallel, Module
 from tinyconv.tensor.creation import manual_seed
 from tinyconv.train import checkpoint
 from tinyconv.train.checkpoint import Run
-from tinyconv.train.loop import Trainer
+from tinyconv.train.loop import EpochReport, Report, StepReport, Trainer
 from tinyconv.train.recipes import Recipe
+from tinyconv.user_frame import warn
 
 WHITENED = 5000
 """Images from which the first layer of a CifarNet is made: half a million patches for twelve directions."""
@@ -37,6 +40,36 @@ class Session:
         Raises CheckpointError where it cannot be written.
         """
         return checkpoint.save(path, self.run, self.model, self.trainer.optimizer, self.trainer.state_dict())
+
+    def saving(self, path: str | PathLike[str], steps: int | None = None, seconds: float = 300.0) -> Iterator[Report]:
+        """Train to the end, like `Trainer.run`, and keep a checkpoint at `path`: whatever happens, little is lost.
+
+            for report in session.saving("lenet5.safetensors", seconds=60):
+                print(report)
+
+        It is written after every epoch, and within one as often as the other arguments say.
+
+        Args:
+            path: The file, replaced in one step each time.
+            steps: Steps from one checkpoint to the next.
+            seconds: Unless `steps` is given: the time from one checkpoint to the next, which the step under way ends.
+
+        Gives a warning where it cannot be written (a full disk), and trains on. Raises CheckpointError where that is
+        the last one, and DivergedError like `Trainer.run`.
+        """
+        since, saved = 0, time.monotonic()
+        for report in self.trainer.run():
+            since += isinstance(report, StepReport)
+            late = time.monotonic() - saved >= seconds if steps is None else since >= steps
+            if isinstance(report, EpochReport) or (isinstance(report, StepReport) and late):
+                try:
+                    self.save(path)
+                except CheckpointError as error:
+                    if self.trainer.finished:
+                        raise
+                    warn(f"the training goes on, but {error}")
+                since, saved = 0, time.monotonic()
+            yield report
 
 
 def start(
