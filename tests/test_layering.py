@@ -11,7 +11,7 @@ import tinyconv
 FLOORS = [
     {"user_frame"},
     {"errors"},
-    {"shapes"},
+    {"calls", "shapes"},
     {"ops"},
     {"arrays"},
     {"host"},

@@ -21,6 +21,7 @@ from tinyconv.engine.variants import register, using
 from tinyconv.errors import (
     AnomalyError,
     CakeError,
+    CallError,
     CaptureError,
     CheckpointError,
     DataError,
@@ -128,8 +129,8 @@ float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", 
 # fmt: off
 __all__ = [  # noqa: RUF022
     "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool",
-    "Cake", "CakeError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp", "data",
-    "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad", "exp",
+    "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp",
+    "data", "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad", "exp",
     "feature_maps", "FeatureMaps", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like",
     "functional", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
     "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax", "logsumexp", "manual_seed", "matmul",

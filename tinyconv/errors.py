@@ -51,6 +51,10 @@ class DtypeError(TinyconvError, TypeError):
     """The dtype is not one the operation takes, or two of them differ."""
 
 
+class CallError(TinyconvError, TypeError):
+    """A call with arguments that do not fit, or of a `forward` that returns nothing."""
+
+
 class DeviceError(TinyconvError, RuntimeError):
     """Arrays on different devices met, or the device asked for is not there."""
 

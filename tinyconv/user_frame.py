@@ -20,10 +20,14 @@ def user_line() -> str:
     code = frame.f_code
     if code.co_filename.startswith(_OURS) or inner.startswith(_NOBODYS):
         return ""
-    cell = "ipykernel_" in code.co_filename or code.co_filename.startswith("<ipython")
-    place = f"line {frame.f_lineno} of a cell" if cell else f"{Path(code.co_filename).name}:{frame.f_lineno}"
     source = linecache.getline(code.co_filename, frame.f_lineno, frame.f_globals).strip()[:LONGEST]
-    return f"{place}, in {code.co_name}" + (f": {source}" if source else "")
+    return f"{place(code.co_filename, frame.f_lineno)}, in {code.co_name}" + (f": {source}" if source else "")
+
+
+def place(file: str, line: int) -> str:
+    """`train.py:42`, or the line in its cell where a notebook made up the name of the file."""
+    cell = "ipykernel_" in file or file.startswith("<ipython")
+    return f"line {line} of a cell" if cell else f"{Path(file).name}:{line}"
 
 
 def warn(message: str) -> None:

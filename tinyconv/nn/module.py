@@ -6,6 +6,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from types import CellType, FunctionType, MethodType
@@ -16,10 +17,11 @@ import numpy as np
 
 from tinyconv.arrays.backend import backend_for
 from tinyconv.arrays.backend import device as Device
+from tinyconv.calls import Checked, method_of, miscalled, misfit, returns
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import CheckpointError, DtypeError, ModuleError, TinyconvError
+from tinyconv.errors import CallError, CheckpointError, DtypeError, ModuleError, TinyconvError
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -71,7 +73,7 @@ class _HasForward(Protocol[P, Output_co]):
     def within(self) -> Any: ...
 
 
-class Module:
+class Module(Checked):
     """Base class of layers and models: assign parameters and modules as attributes, define `forward`, call the model.
 
         class Net(nn.Module):
@@ -83,11 +85,11 @@ class Module:
                 return self.fc(x.flatten(1))
 
     Like `torch.nn.Module`. A buffer is a tensor of the state that is not trained: `register_buffer`. An error raised in
-    a call carries the path of the layer that it came from (`features.0`). Raises AttributeError where an attribute is
-    set before `super().__init__()`; TypeError where a parameter, buffer or module is replaced by something else; and
-    ModuleError where a name has a dot, is empty or is one of the class's own, and where a child holds its parent. It
-    warns of tensors that require grad but are no parameters, and of modules in lists, dicts and the like, which
-    `parameters()` cannot find.
+    a call carries the path of the layer that it came from (`features.0`). A call raises CallError where `forward` takes
+    other arguments or has no `return`. Raises AttributeError where an attribute is set before `super().__init__()`;
+    TypeError where a parameter, buffer or module is replaced by something else; and ModuleError where a name has a dot,
+    is empty or is one of the class's own, and where a child holds its parent. It warns of tensors that require grad but
+    are no parameters, and of modules in lists, dicts and the like, which `parameters()` cannot find.
     """
 
     training: bool
@@ -111,18 +113,26 @@ class Module:
 
             Raises NotImplementedError where a module defines none.
             """
-            raise NotImplementedError(f"{type(self).__name__} does not define forward")
+            own = {name.lower(): name for name in dir(type(self)) if not hasattr(Module, name)}
+            near = ["call"] if "call" in own else get_close_matches("forward", own, n=1)
+            hint = f"; did you mean it by {own[near[0]]!r}?" if near else ""
+            raise NotImplementedError(f"{type(self).__name__} does not define forward{hint}")
 
     def __call__(self: _HasForward[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
         return self.within(self.forward, *inputs, **options)
 
     def within(self, function: Callable[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
-        """Return `function(*inputs, **options)`, run as this layer: the tape and errors name this layer's path."""
+        """Return `function(*inputs, **options)`, run as this layer: the tape and errors name this layer's path.
+
+        Raises CallError where the arguments do not fit, and for None of a `forward` that returns nothing.
+        """
         now = context.get()
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         token = context.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
             output = function(*inputs, **options)
+            if output is None and not returns(self.forward):
+                raise CallError(f"{method_of(self.forward)} returned None: is `return` missing?")
             if now.observer is not None:
                 now.observer.left(layer, output)
             return output
@@ -135,6 +145,13 @@ class Module:
                     f"{type(self).__name__}: modules nested too deeply, or a forward that calls its own module?"
                 )
             raise
+        except TypeError as error:
+            begun = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            if begun or not misfit(self.forward, inputs, options):
+                raise
+            fault = miscalled(self.forward, error, options)
+            layer.sign(fault)
+            raise fault from None
         finally:
             context.reset(token)
 

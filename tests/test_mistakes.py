@@ -1,0 +1,184 @@
+"""The first mistakes of a newcomer: each is answered with what was given, what was needed, and the likely fix."""
+
+import copy
+import pickle
+import re
+from functools import wraps
+from pathlib import Path
+
+import pytest
+from messages import message
+
+import tinyconv as tc
+import tinyconv.functional as F
+from tinyconv import data, nn, optim
+from tinyconv.train import Trainer, evaluate, predict
+
+HERE = Path(__file__).name
+DIGITS = data.synthetic_digits(20)
+IMAGES, LABELS = tc.rand(4, 1, 28, 28), tc.tensor([1, 2, 3, 4])
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+class Returnless(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x):
+        x = self.fc(x.flatten(1))
+
+
+# --- forward --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda net: net(IMAGES),
+        lambda net: net(IMAGES).sum(),
+        lambda net: F.cross_entropy(net(IMAGES), LABELS),
+        lambda net: tc.summary(net, (1, 28, 28)),
+        lambda net: tc.trace(net(IMAGES)),
+        lambda net: tc.feature_maps(net, DIGITS.normalized()[0]),
+        lambda net: nn.Sequential(net, nn.ReLU())(IMAGES),
+        lambda net: nn.DataParallel(net)(IMAGES),
+        lambda net: nn.DataParallel(net, tile=1)(IMAGES),
+        lambda net: evaluate(net, DIGITS),
+        lambda net: predict(net, DIGITS.normalized()),
+        lambda net: next(
+            Trainer(net, optim.SGD(net.parameters(), lr=0.1), None, data.DataLoader(DIGITS, 4), DIGITS, 1).run()
+        ),
+    ],
+)
+def test_a_forgotten_return(use):
+    line = Returnless.forward.__code__.co_firstlineno
+    said = message(tc.CallError, use, Returnless())
+    assert said.startswith(f"forward(self, x) of Returnless ({HERE}:{line}) returned None: is `return` missing?")
+
+
+def test_a_forgotten_return_is_seen_under_a_decorator_and_named_with_its_path():
+    def logged(function):
+        @wraps(function)
+        def inner(*args):
+            return function(*args)
+
+        return inner
+
+    class Block(nn.Module):
+        @logged
+        def forward(self, x):
+            x * 2
+
+    assert "returned None: is `return` missing?\n  in layer '1': Block" in message(
+        tc.CallError, nn.Sequential(nn.ReLU(), Block()), tc.ones(1)
+    )
+
+
+def test_a_none_that_is_returned_is_passed_on():
+    class Same(nn.Module):
+        def forward(self, x):
+            return x
+
+    assert Same()(None) is None
+    assert Same()(3) == 3
+
+
+@pytest.mark.parametrize("name", ["foward", "Forward", "froward", "call"])
+def test_a_forward_of_another_name(name):
+    net = type("Net", (nn.Module,), {name: lambda self, x: x})()
+    assert message(NotImplementedError, net, 1) == f"Net does not define forward; did you mean it by {name!r}?"
+
+
+class NoInput(nn.Module):
+    def forward(self):
+        return 1
+
+
+class NoSelf(nn.Module):
+    def forward(x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: Net()(1, 2), "Net.forward() takes 2 positional arguments but 3 were given"),
+        (lambda: Net()(), "Net.forward() missing 1 required positional argument: 'x'"),
+        (lambda: Net()(y=1), "Net.forward() got an unexpected keyword argument 'y'"),
+        (lambda: NoInput()(1),
+         "NoInput.forward() takes 1 positional argument but 2 were given; is an input missing in its first line?"),
+        (lambda: NoSelf()(1),
+         "NoSelf.forward() takes 1 positional argument but 2 were given; is `self` missing in its first line?"),
+        (lambda: nn.CrossEntropyLoss()(IMAGES, targets=LABELS),
+         "CrossEntropyLoss.forward() got an unexpected keyword argument 'targets'; did you mean 'target'?"),
+        (lambda: nn.Sequential(Net())(1, 2), "Sequential.forward() takes 2 positional arguments but 3 were given"),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_forward_does_not_take(call, expected):
+    first, second = message(tc.CallError, call).splitlines()
+    assert first == expected
+    assert re.fullmatch(r"  it is forward\(.*\) of (\w+) \(\w+\.py:\d+\)", second)[1] == expected.partition(".")[0]
+
+
+def test_a_type_error_inside_a_forward_passes_as_it_is():
+    class Adds(nn.Module):
+        def forward(self, x):
+            return len(x, 1)
+
+    with pytest.raises(TypeError, match=r"^len\(\) takes exactly one argument") as caught:
+        Adds()(1)
+    assert not isinstance(caught.value, tc.CallError)
+
+
+# --- constructors ---------------------------------------------------------------------------------------------------
+
+
+NOT_CALLED = "too many positional arguments; to apply it to a tensor, make it first and then call it: "
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: nn.Conv2d(1, 6, 5, strides=2), "Conv2d: strides -> stride"),
+        (lambda: nn.Conv2d(1, filters=6, kernel_size=5), "Conv2d: filters -> out_channels"),
+        (lambda: nn.Conv2d(1, 6, kernel=5), "Conv2d: kernel -> kernel_size"),
+        (lambda: nn.Conv2d(1, 6, 5, pad=2), "Conv2d: pad -> padding"),
+        (lambda: nn.Conv2d(1, 6, 5, activation="relu"), "Conv2d: got an unexpected keyword argument 'activation'"),
+        (lambda: nn.Conv2d(1, 6), "Conv2d: missing a required argument: 'kernel_size'"),
+        (lambda: nn.Linear(10), "Linear: missing a required argument: 'out_features'"),
+        (lambda: nn.MaxPool2d(pool_size=2), "MaxPool2d: pool_size -> kernel_size"),
+        (lambda: nn.Dropout(rate=0.5), "Dropout: rate -> p"),
+        (lambda: nn.Softmax(axis=1), "Softmax: axis -> dim"),
+        (lambda: nn.BatchNorm2d(6, epsilon=1e-3), "BatchNorm2d: epsilon -> eps"),
+        (lambda: nn.Sigmoid(IMAGES), f"Sigmoid: {NOT_CALLED}Sigmoid(...)(x)"),
+        (lambda: Net(IMAGES), f"Net: {NOT_CALLED}Net(...)(x)"),
+        (lambda: tc.models.LeNet5(num_class=3), "LeNet5: num_class -> num_classes"),
+    ],
+)  # fmt: skip
+def test_arguments_that_a_constructor_does_not_take(call, expected):
+    first, second = message(tc.CallError, call).splitlines()
+    if " -> " in expected:
+        owner, given, meant = re.split(": | -> ", expected)
+        expected = f"{owner}: got an unexpected keyword argument {given!r}; did you mean {meant!r}?"
+    assert first == expected
+    assert re.fullmatch(r"  it takes (\w+)\(.*\)", second)[1] == expected.partition(":")[0]
+
+
+def test_the_arguments_are_listed_as_they_are_written():
+    assert message(tc.CallError, nn.Linear, 10).endswith(
+        "  it takes Linear(in_features, out_features, bias=True, device=None, dtype=None)"
+    )
+
+
+def test_copies_are_made_without_arguments():
+    for made in (nn.Linear(2, 3), optim.SGD(Net().parameters(), lr=0.1)):
+        assert type(copy.copy(made)) is type(pickle.loads(pickle.dumps(made))) is type(made)
