@@ -7,14 +7,13 @@ the same batch, which is on the device. Products are in full float32 (no TF32) u
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from harness.libraries import ON_GPU, REFERENCE, ROUNDED, Tinyconv, ready
 from harness.library import Library, Missing
-from harness.processes import in_process, reply
+from harness.processes import Failed, in_process, reply
 from harness.tasks import CIFAR, LENET
 from harness.timing import in_turns, rounded, shared, summary
 from tinyconv.host.environment import device_details
@@ -49,7 +48,7 @@ def run(
         }
         try:
             one = in_process("harness.gpu", question, VARIABLES)
-        except subprocess.CalledProcessError as error:  # an error of the device cannot be caught where it happens
+        except Failed as error:  # an error of the device cannot be caught where it happens
             reason = f"the process of batch {batch} ended with {error.returncode}"
             one = {"batch": batch, "burst": burst, "summary": {}, "missing": dict.fromkeys(libraries, reason)}
         found.append({**one, "device": details})

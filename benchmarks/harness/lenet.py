@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,7 +15,7 @@ import numpy as np
 from harness import bare
 from harness.libraries import LIBRARIES, OURS, REFERENCE, ready
 from harness.library import Missing
-from harness.processes import bind, in_process, reply, variables_for
+from harness.processes import Failed, bind, in_process, measured, reply, run_python, variables_for
 from harness.tasks import LENET
 from harness.timing import in_turns, rounded, summary, timed
 from tinyconv import data
@@ -136,13 +133,12 @@ IMAGES, MEMORY_STEPS = 60_000, 60
 
 def memory(libraries: Iterable[str]) -> dict[str, Any]:
     """The peak memory of a short training in each library, in MiB above that of an interpreter that does nothing."""
-    nothing = subprocess.run([sys.executable, bare.__file__], capture_output=True, text=True, check=True)
-    bare_mib = float(nothing.stdout)
+    bare_mib = float(run_python(bare.__file__, folder=Path(__file__).parent))
     found, reasons = {}, {}
     for name in libraries:
         try:
             result = in_process(MODULE, {"part": "peak", "library": name}, variables_for(2))
-        except subprocess.CalledProcessError as error:
+        except Failed as error:
             reasons[name] = f"its process ended with {error.returncode}"
             continue
         if isinstance(result, str):
@@ -175,21 +171,11 @@ def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, An
     folder = data.locate("mnist", root) or data.fetch("mnist", root)
     environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
     with tempfile.TemporaryDirectory() as scratch:
-        ours = [
-            sys.executable,
-            "-m",
-            "tinyconv",
-            "train",
-            "lenet5",
-            "--epochs",
-            "5",
-            "--seed",
-            "0",
-            "--json",
-            "--offline",
-        ]
-        ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors"] + (["--data-dir", str(root)] if root else [])
-        theirs = [sys.executable, str(Path(__file__).with_name("torch_recipe.py")), str(folder)]
+        ours = ["-m", "tinyconv", "train", "lenet5", "--epochs", "5", "--seed", "0", "--json", "--offline"]
+        ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors"] + (
+            ["--data-dir", str(root.absolute())] if root else []
+        )
+        theirs = [str(Path(__file__).with_name("torch_recipe.py")), str(folder.absolute())]
         commands = {
             "tinyconv": (ours, environment),
             "tinyconv native": (ours, environment | {"TINYCONV_FAST": "native"}),
@@ -198,27 +184,17 @@ def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, An
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
         for _ in range(repeats):
             for name, (command, variables) in commands.items():
-                runs[name].append(one_process(command, variables))
+                runs[name].append(one_process(command, variables, scratch))
     ratios = {
         name: [a["seconds"] / b["seconds"] for a, b in zip(runs[name], runs[REFERENCE], strict=True)] for name in runs
     }
     return {"threads": threads, "runs": runs, "ratios": ratios}
 
 
-def one_process(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, float]:
+def one_process(command: Sequence[str], environment: Mapping[str, str], folder: str) -> dict[str, float]:
     """Seconds from start to exit, peak memory in MiB, and the accuracy it reported in its last line."""
-    started = time.perf_counter()
-    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = process.stdout.read().strip().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    accuracy = json.loads(lines[-1])["test_accuracy"]
-    return {"seconds": seconds, "peak_mib": usage.ru_maxrss * unit / 2**20, "test_accuracy": accuracy}
+    figures, last = measured(*command, folder=folder, variables=environment)
+    return figures | {"test_accuracy": json.loads(last)["test_accuracy"]}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinyconv as tc
+from harness.processes import run_python
 from tinyconv.inspect import Summary
 from tinyconv.shapes import Shape
 from tinyconv.train import new_run, start
@@ -179,13 +178,13 @@ def startup() -> dict[str, Any]:
         from PIL import Image
 
         Image.fromarray((255 * np.eye(28)).astype(np.uint8)).save(picture)
-        commands = {what: [sys.executable, "-c", what] for what in IMPORTS}
-        commands["tinyconv predict"] = [sys.executable, "-m", "tinyconv", "predict", str(checkpoint), str(picture)]
+        commands = {what: ["-c", what] for what in IMPORTS}
+        commands["tinyconv predict"] = ["-m", "tinyconv", "predict", str(checkpoint), str(picture)]
         seconds: dict[str, list[float]] = {what: [] for what in commands}
         for turn in range(PROCESSES + 1):
             for what, command in commands.items():
                 started = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+                run_python(*command, folder=folder, variables=environment)
                 if turn:  # the first reads files that the others find in memory
                     seconds[what].append(time.perf_counter() - started)
     above = [ours - theirs for theirs, ours in zip(*(seconds[what] for what in IMPORTS), strict=True)]

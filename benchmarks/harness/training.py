@@ -41,7 +41,7 @@ def run(
     first steps are compared with those on the CPU; Disagreement is raised where they differ.
     """
     details = device_details(device)
-    question = {"device": device, "root": root and str(root), "epochs": epochs, "data": data}
+    question = {"device": device, "root": root and str(root.absolute()), "epochs": epochs, "data": data}
     with tempfile.TemporaryDirectory() as cache:
         variables = {"CUPY_CACHE_DIR": cache}
         # With the kernels of its own folder: those of the runs are to be compiled by the first of them.

@@ -219,7 +219,7 @@ def test_a_process_for_each_batch_size():
 def test_a_process_that_dies_does_not_end_the_others(monkeypatch):
     def in_process(module, question, variables):
         if question["batch"] == 2:
-            raise subprocess.CalledProcessError(-6, module)
+            raise gpu.Failed(-6, module)
         return {"batch": question["batch"], "missing": {}}
 
     monkeypatch.setattr(gpu, "in_process", in_process)
