@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeAlias
+
+Body: TypeAlias = bytes | Callable[[BaseHTTPRequestHandler], None]
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Serves `bodies` by their paths, less than it promises of those below /cut/, and notes what it is `asked` for."""
+    """Serves `bodies` by their paths, less than it promises of those below /cut/, and notes what it is `asked` for.
 
-    def __init__(self, bodies: dict[str, bytes], asked: list[str], *args) -> None:
+    A body that is a function answers by itself: it is given the handler.
+    """
+
+    def __init__(self, bodies: dict[str, Body], asked: list[str], *args) -> None:
         self.bodies, self.asked = bodies, asked
         super().__init__(*args)
 
@@ -23,7 +28,13 @@ class Mirror(BaseHTTPRequestHandler):
         if body is None:
             self.send_error(404)
             return
+        if callable(body):
+            with suppress(ConnectionError):  # the other side has had enough
+                body(self)
+            return
         self.send_response(200)
+        if self.path.endswith("/"):
+            self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body) + 100 * self.path.startswith("/cut/")))
         self.end_headers()
         self.wfile.write(body)
@@ -33,11 +44,11 @@ class Mirror(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(bodies: dict[str, bytes]) -> Iterator[Any]:
+def serving(bodies: dict[str, Body]) -> Iterator[Any]:
     """A server with its `url`, and the paths that it was `asked` for. Changes of `bodies` are served from then on."""
     asked: list[str] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, bodies, asked)) as server:
-        server.asked = asked
+        server.asked, server.daemon_threads = asked, True
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -146,6 +146,7 @@ def _refuse_downgrade(response: Any, **_: Any) -> None:
     if response.is_redirect:
         to = urljoin(response.url, response.headers["location"])
         if urlsplit(to).scheme not in ({"https"} if response.url.startswith("https:") else {"http", "https"}):
+            response.close()
             raise DataError(f"redirects to {to[:100]}, expected https")
 
 
@@ -153,7 +154,8 @@ def _reason(error: BaseException) -> str:
     """The plain words of the system, which lie under the layers of the HTTP library."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error) or type(error).__name__
+    said = str(error)[:300] or type(error).__name__
+    return said if said.isprintable() else repr(said)[1:-1]  # a server chose them
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def run_child(
                     resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (most, most))
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{Path(command[0]).name} did not end within {timeout:.0f} s") from None
+            raise TimeoutError(f"{Path(command[0]).name} did not end within {timeout:g} s") from None
         finally:
             if child.returncode is None:
                 if sys.platform == "win32":
