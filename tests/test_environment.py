@@ -1,10 +1,15 @@
 """What a container leaves to a process, from the files of control groups, and what a device says of itself."""
 
+import os
+import re
+import shutil
+import subprocess
 from math import inf
 
 import pytest
 
 from tinyconv.errors import DeviceError
+from tinyconv.host import environment, processes
 from tinyconv.host.environment import cores, cpu_limit, device_details, driver, processor
 
 
@@ -71,3 +76,75 @@ def test_details_of_a_gpu():
     assert found["memory_mib"] == 16 << 10
     with pytest.raises(DeviceError, match="this machine has 2 GPU"):
         device_details("cuda:2")
+
+
+# --- the commit, from a repository that nobody vouches for -----------------------------------------------------------
+
+
+def repository(folder):
+    def git(*arguments):
+        options = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", "-C", folder, *options, *arguments], check=True, capture_output=True)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    git("init")
+    (folder / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "one")
+    return git
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout of its own in a temporary folder, as if the package were in it."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    git = repository(tmp_path / "checkout")
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "checkout" / "tinyconv" / "host" / "environment.py"))
+    return git
+
+
+def test_the_commit_and_whether_files_differ(checkout, tmp_path):
+    found = environment.commit()
+    assert re.fullmatch("[0-9a-f]{7,}", found)
+    (tmp_path / "checkout" / "file").write_text("two")
+    assert environment.commit() == f"{found}+"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+@pytest.mark.parametrize("setting", ["core.fsmonitor", "core.pager", "core.hooksPath", "alias.describe"])
+def test_a_program_that_a_repository_names_is_not_run(checkout, tmp_path, setting):
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in ("run", "post-index-change", "fsmonitor-watchman", "query-watchman"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        (hooks / name).chmod(0o755)
+    checkout("config", setting, str(hooks if setting.endswith("Path") else hooks / "run"))
+    os.utime(tmp_path / "checkout" / "file", (1, 1))  # so that git looks, and would write its index
+    assert environment.commit() != "unknown"
+    assert not (tmp_path / "ran").exists()
+    if setting == "core.fsmonitor":  # git alone runs it
+        subprocess.run(["git", "-C", tmp_path / "checkout", "describe", "--always", "--dirty"], check=True)
+        assert (tmp_path / "ran").exists()
+
+
+def test_a_repository_around_the_package_is_not_asked(tmp_path, monkeypatch):
+    """An installed package is in nobody's checkout, though the environment that it is in may be."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    repository(tmp_path)
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "site" / "tinyconv" / "host" / "environment.py"))
+    (tmp_path / "site").mkdir()
+    assert environment.commit() == "unknown"
+
+
+def test_where_git_is_not_or_does_not_end_the_commit_is_unknown(checkout, monkeypatch, tmp_path):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as a hook has it
+    assert environment.commit() != "unknown"
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "run_child", lambda *args, **options: exec("raise TimeoutError"))
+        assert environment.commit() == "unknown"
+    monkeypatch.setenv("PATH", "")
+    assert environment.commit() == "unknown"

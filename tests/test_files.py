@@ -68,6 +68,51 @@ def test_a_link_is_followed_and_the_mode_kept(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_in_a_cache_is_replaced(tmp_path, dangling):
+    target, link = tmp_path / "target", tmp_path / "link"
+    if not dangling:
+        target.write_text("old")
+        target.chmod(0o777)
+    link.symlink_to(target)
+    (tmp_path / "usual").touch()
+    with atomic(link, follow=False) as beside:
+        beside.write_text("new")
+    assert not link.is_symlink()
+    assert link.read_text() == "new"
+    assert link.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert not target.exists() if dangling else target.read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "urandom", bytes)
+    (tmp_path / ".file.00000000.part").symlink_to(tmp_path / "target")
+
+    def write():
+        with atomic(tmp_path / "file") as beside:
+            beside.write_text("new")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        write()
+    assert not (tmp_path / "target").exists()
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes there")
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o666), (0o027, 0o640), (0o777, 0o600)])
+def test_a_part_is_for_this_user_alone_and_no_umask_takes_a_file_from_its_owner(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with atomic(tmp_path / "file") as beside:
+            beside.write_text("new")
+            assert beside.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
 def test_a_new_file_has_the_usual_mode(tmp_path):
     (tmp_path / "usual").touch()
     with atomic(tmp_path / "file") as beside:

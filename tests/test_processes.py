@@ -117,7 +117,7 @@ def test_a_python_reads_neither_the_folder_nor_pythonpath(tmp_path, monkeypatch)
 def test_a_child_that_does_not_end_is_killed_with_what_it_started(tmp_path):
     path = script(tmp_path / "slow", f"(while :; do sleep 0.05; date > {tmp_path}/alive; done) & wait")
     started = time.monotonic()
-    with pytest.raises(TimeoutError, match="slow did not end within 0.5 s"):
+    with pytest.raises(TimeoutError, match=r"slow did not end within 0.5 s"):
         run_child([str(path)], folder=tmp_path, timeout=0.5)
     assert time.monotonic() - started < 20
     (tmp_path / "alive").unlink(missing_ok=True)

@@ -195,6 +195,39 @@ def test_an_archive_without_its_files_says_so(small, server, monkeypatch):
         data.fetch("cifar10", progress=False)
 
 
+@pytest.mark.parametrize("layout", ["", "cifar-10-batches-bin"])
+def test_an_archive_that_lies_there_is_unpacked(small, tmp_path, layout):
+    place = tmp_path / layout
+    place.mkdir(exist_ok=True)
+    (place / "cifar.tar.gz").write_bytes(packed(FILES))
+    np.testing.assert_array_equal(data.cifar10("test", tmp_path, offline=True).images, IMAGES["test_batch.bin"])
+    assert {path.name for path in (tmp_path / "cifar-10-batches-bin").iterdir()} >= set(FILES)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"<html>", "cifar.tar.gz: has the SHA-256"),
+        (packed(FILES)[:-9], "cifar.tar.gz: has the SHA-256"),
+        (packed(altered()), "cifar.tar.gz: has the SHA-256"),
+        (packed(FILES) + bytes(1 << 20), "cifar.tar.gz: has the SHA-256"),
+    ],
+    ids=["html", "cut", "other", "longer"],
+)
+def test_an_archive_of_other_bytes_that_lies_there_is_not_opened(small, tmp_path, body, reason):
+    (tmp_path / "cifar.tar.gz").write_bytes(body)
+    with pytest.raises(DataError, match=reason):
+        data.fetch("cifar10", tmp_path, offline=True, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar.tar.gz"]
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "cifar-10-batches-py"])
+def test_the_python_version_is_recognised(small, tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=rf"{name} is the Python version; the binary one is needed, cifar\.tar\.gz"):
+        data.fetch("cifar10", tmp_path, offline=True, progress=False)
+
+
 # The package
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyconv.data import idx
 from tinyconv.data.idx import CODES, encode_idx, read_idx, write_idx
 from tinyconv.errors import DataError
 
@@ -136,6 +137,16 @@ def test_a_bomb_is_not_unpacked(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_gzipped_file_of_no_known_size_unpacks_to_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "MOST_UNPACKED", 1000)
+    path = tmp_path / "large.gz"
+    path.write_bytes(gzip.compress(encode_idx(np.zeros(1001, np.uint8))))
+    with pytest.raises(DataError, match=r"1,001 bytes, expected at most 1,000; unpack it first: gunzip FILE"):
+        read_idx(path)
+    path.write_bytes(encode_idx(np.zeros(1001, np.uint8)))
+    assert len(read_idx(path)) == 1001  # plain, it is what it is
 
 
 def only_data_error(data: bytes) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,50 @@ def test_every_layout_is_found_and_used_where_it_is(tiny, tmp_path, layout, pack
     assert [state.status for state in sources.verify("tiny", tmp_path / "mine")] == ["ok"] * 4
 
 
+UNPACKED = {
+    "a dot": lambda name: name.replace("-idx", ".idx"),
+    "a folder": lambda name: f"{name}/{name}",
+    "a folder and a dot": lambda name: f"{name.replace('-idx', '.idx')}/{name.replace('-idx', '.idx')}",
+}
+
+
+@pytest.mark.parametrize("layout", ["", "raw", "Tiny/raw"])
+@pytest.mark.parametrize("rename", UNPACKED.values(), ids=UNPACKED)
+@pytest.mark.parametrize(("pack", "suffix"), [(bytes, ""), (gzip.compress, ".gz")], ids=["plain", "gzip"])
+def test_files_are_found_as_unpackers_name_them(tiny, tmp_path, layout, rename, pack, suffix):
+    folder = tmp_path / "mine" / layout
+    for name, data in FILES.items():
+        path = folder / (rename(name) + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pack(data))
+    assert sources.locate("tiny", tmp_path / "mine") == folder
+    np.testing.assert_array_equal(datasets.load("tiny", "train", tmp_path / "mine", True).images[:, 0], ARRAYS[IMAGES])
+    assert [state.status for state in sources.verify("tiny", tmp_path / "mine")] == ["ok"] * 4
+
+
+def test_a_file_of_its_own_name_comes_first_and_a_folder_is_no_file(tiny, tmp_path):
+    put(tmp_path)
+    (tmp_path / "train-images.idx3-ubyte").write_bytes(b"another")
+    np.testing.assert_array_equal(sources.read_verified(tmp_path, tiny.files[0]), ARRAYS[IMAGES])
+    (tmp_path / IMAGES).unlink()
+    (tmp_path / IMAGES).mkdir()
+    with pytest.raises(DataError, match=r"train-images\.idx3-ubyte: is not IDX"):
+        sources.read_verified(tmp_path, tiny.files[0])
+
+
+def test_where_they_are_missing_it_says_what_is_there_and_what_to_rename(tiny, tmp_path):
+    for name in FILES:
+        (tmp_path / name.replace("-idx", "_idx")).write_bytes(b"")
+    for i in range(10):
+        (tmp_path / f"z{i}").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        sources.fetch("tiny", tmp_path, offline=True)
+    assert f"{tmp_path} has t10k-images_idx3-ubyte, t10k-labels_idx1-ubyte, train-images_idx3" in str(caught.value)
+    assert "z3 and 6 more" in str(caught.value)
+    assert f"if train-images_idx3-ubyte is {IMAGES}, rename it" in str(caught.value)
+    assert len(str(caught.value)) < 3000
+
+
 def test_order_of_places(tiny, tmp_path, monkeypatch):
     assert sources.locate("tiny") is None
     register(monkeypatch, system=(str(put(tmp_path / "system")),))
@@ -146,6 +191,79 @@ def test_cache_folder_of_each_platform(monkeypatch, tmp_path):
     assert sources.cache_dir() == tmp_path / "tinyconv"
 
 
+def test_without_a_home_there_is_no_cache(tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "relative")
+    with pytest.raises(DataError, match="there is no home folder for a cache; set HOME, or XDG_CACHE_HOME"):
+        sources.cache_dir()
+    assert sources.locate("tiny") is None
+    with pytest.raises(DataError, match="there is no home folder"):
+        sources.fetch("tiny")
+    put(tmp_path / "mine")
+    assert sources.fetch("tiny", tmp_path / "mine") == tmp_path / "mine"  # what is named needs no cache
+    monkeypatch.setenv("TINYCONV_DATA", str(tmp_path / "mine"))
+    assert sources.fetch("tiny") == tmp_path / "mine"
+    monkeypatch.setattr(Path, "home", lambda: exec("raise RuntimeError('no home')"))
+    monkeypatch.delenv("TINYCONV_DATA")
+    register(monkeypatch, system=(str(tmp_path / "mine"),))
+    assert sources.fetch("tiny") == tmp_path / "mine"
+    with pytest.raises(DataError, match="there is no home folder"):
+        sources.cache_dir()
+
+
+# Links
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("what", ["a file", "nothing", "a device", "a folder"])
+def test_a_link_in_the_cache_is_replaced_and_never_followed(tiny, tmp_path, monkeypatch, mirror, what):
+    register(monkeypatch, f"{mirror.url}/good/")
+    victim = {"a device": Path("/dev/null"), "a folder": tmp_path / "folder"}.get(what, tmp_path / "victim")
+    if what == "a file":
+        victim.write_text("mine")
+    if what == "a folder":
+        victim.mkdir()
+    folder = put(sources.cache_dir() / "Tiny" / "raw", leave_out=IMAGES)
+    (folder / IMAGES).symlink_to(victim)
+    assert sources.fetch("tiny", progress=False) == folder
+    assert content(folder) == FILES
+    assert not (folder / IMAGES).is_symlink()
+    if what == "a file":
+        assert victim.read_text() == "mine"
+    assert victim.exists() == (what != "nothing")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_dangling_link_in_a_folder_of_the_users_is_replaced_too(tiny, tmp_path):
+    put(sources.cache_dir() / "Tiny" / "raw")
+    folder = put(tmp_path / "mine", leave_out=IMAGES)
+    (folder / IMAGES).symlink_to(tmp_path / "outside")
+    sources.fetch("tiny", tmp_path / "mine", offline=True, progress=False)
+    assert content(folder) == FILES
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes there")
+def test_what_is_no_file_in_the_cache_is_replaced(tiny, monkeypatch, mirror):
+    register(monkeypatch, f"{mirror.url}/good/")
+    folder = put(sources.cache_dir() / "Tiny" / "raw", leave_out=IMAGES)
+    os.mkfifo(folder / IMAGES)
+    sources.fetch("tiny", progress=False)
+    assert content(folder) == FILES
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes there")
+def test_the_cache_is_for_this_user_alone_and_its_files_have_the_usual_mode(tiny, tmp_path, monkeypatch, mirror):
+    register(monkeypatch, f"{mirror.url}/good/")
+    before = os.umask(0o002)
+    try:
+        folder = sources.fetch("tiny", progress=False)
+    finally:
+        os.umask(before)
+    assert sources.cache_dir().stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o664}
+
+
 # Damage
 
 
@@ -187,6 +305,19 @@ def test_files_of_another_dataset_are_recognised(tiny, tmp_path, monkeypatch):
         DataError, match=r"is train-images-idx3-ubyte of tiny, expected train-images-idx3-ubyte with 00"
     ):
         sources.fetch("other", tmp_path)
+
+
+def test_a_bomb_in_the_place_of_a_file_is_not_unpacked(tiny, tmp_path):
+    put(tmp_path, gzip.compress, ".gz", leave_out=IMAGES)
+    bomb = encode_idx(np.zeros((1 << 14, 64, 64), np.uint8))
+    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bomb))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"in its header: 67,108,864 bytes, expected at most 208"):
+            sources.fetch("tiny", tmp_path, offline=True)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # Fetching

@@ -154,8 +154,8 @@ def _reason(error: BaseException) -> str:
     """The plain words of the system, which lie under the layers of the HTTP library."""
     while error.__context__ is not None:
         error = error.__context__
-    said = str(error)[:300] or type(error).__name__
-    return said if said.isprintable() else repr(said)[1:-1]  # a server chose them
+    said = str(error) or type(error).__name__
+    return (said if said.isprintable() else repr(said)[1:-1])[:300]  # a server chose them
 
 
 @contextmanager
