@@ -147,22 +147,21 @@ class _Graph:
         with self.cupy.cuda.using_allocator(self.pool.malloc):
             self.taken = _mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
             self.recorder = Recorder(self.cupy)
-            self.stream.begin_capture()
-            token = captured_step.set(self.recorder)
             try:
+                self.stream.begin_capture()
+                captured_step.set(self.recorder)
                 result = self.step(*self.taken[0], **self.taken[1])
                 self.result = _mapped(result, lambda tensor: wrap(tensor.array))
                 self.graph = self.stream.end_capture()
-            except TinyconvError:
+            except BaseException as error:
                 self._give_up()
-                raise
-            except Exception as error:
-                self._give_up()
+                if isinstance(error, TinyconvError) or not isinstance(error, Exception):
+                    raise
                 raise CaptureError(
                     f"capture: the step does something that cannot be recorded: {type(error).__name__}: {error}"
                 ) from error
             finally:
-                captured_step.reset(token)
+                captured_step.set(None)
 
     def _give_up(self) -> None:
         # CUDA may have ended the capture already and raise an error here; the error on its way says more.

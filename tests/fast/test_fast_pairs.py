@@ -163,8 +163,7 @@ def test_blas_is_alone_where_the_environment_asks_for_one_thread(monkeypatch):
     tc.set_num_threads(2)
     monkeypatch.setattr(threads, "_chosen", None)
     monkeypatch.setattr(threads, "_default", lambda: 1)
-    with threads.blas_alone():
-        assert {library.get_num_threads() for library in threads._blas()} == {1}
+    assert threads.blas_alone(lambda: {library.get_num_threads() for library in threads._blas()}) == {1}
     assert {library.get_num_threads() for library in threads._blas()} == {2}
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyconv.arrays import meta
+from tinyconv.arrays.setting import Setting
 from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError
 from tinyconv.shapes import Shape
 
@@ -288,23 +288,22 @@ def _describe(backend: Backend, array: Array) -> str:
 _joining: ContextVar[bool] = ContextVar("tinyconv_joining", default=False)
 
 
-@contextmanager
-def constants_join() -> Iterator[None]:
+class constants_join(Setting):
     """Inside, arrays of the CPU may meet arrays without elements; the result has no elements either.
 
     A model that is asked for its shapes alone may hold constants that are not buffers.
     """
-    token = _joining.set(True)
-    try:
-        yield
-    finally:
-        _joining.reset(token)
+
+    variable = _joining
+
+    def changed(self, now: bool) -> bool:
+        return True
 
 
 _default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
 
 
-class device:
+class device(Setting):
     """A `with` block in which tensors and parameters are made on this device where no other is named.
 
     `name` is "cpu", "cuda" (the first GPU), "cuda:N", or "meta" for shapes without values. Like `torch.device`. Raises
@@ -314,9 +313,11 @@ class device:
             model = tc.models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
     """
 
+    variable = _default
+
     def __init__(self, name: str | device) -> None:
+        super().__init__()
         self.name = device_name(name)
-        self._before: list[str | None] = []
 
     def __str__(self) -> str:
         return self.name
@@ -330,12 +331,9 @@ class device:
     def __hash__(self) -> int:
         return hash(self.name)
 
-    def __enter__(self) -> None:
-        self._before.append(_default.get())
-        _default.set(self.name)
-
-    def __exit__(self, *error: object) -> None:
-        _default.set(self._before.pop())
+    def changed(self, now: str | None) -> str:
+        """This device."""
+        return self.name
 
 
 def default_device() -> str | None:

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from contextlib import ContextDecorator
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import local
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tinyconv.arrays.setting import Setting
 from tinyconv.errors import TinyconvError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -91,27 +92,14 @@ class Context:
 context: contextvars.ContextVar[Context] = contextvars.ContextVar("tinyconv_context", default=Context())  # noqa: B039
 
 
-class Change(ContextDecorator):
+class Change(Setting, ContextDecorator):
     """A `with` block, or a decorated function, that runs in another context; the one before comes back after it."""
 
-    def __init__(self) -> None:
-        self._entered = local()  # the contexts before, as a stack: the same object may be entered again inside itself
+    variable = context
 
     def changed(self, now: Context) -> Context:
         """The context inside, given the one outside."""
         raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        now = context.get()
-        self._entered.__dict__.setdefault("before", []).append(now)
-        context.set(self.changed(now))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        context.set(self._entered.before.pop())  # not by a token: a generator may be closed in another context
-
-    def _recreate_cm(self) -> Self:  # each call of a decorated function enters an object of its own
-        return type(self)()
 
     def __call__(self, function: Function) -> Function:
         # Calling a generator or an async function runs none of its body, so the block would be over before it begins.

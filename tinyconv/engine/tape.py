@@ -37,7 +37,7 @@ class Node:
         raise NotImplementedError
 
     def release(self) -> None:
-        """Drop what was saved for `pull`: this node has been walked."""
+        """Drop what was saved for `pull`: this node has been walked. An error where it is dropped already."""
 
 
 def walk(
@@ -62,11 +62,12 @@ def walk(
             found[node], owned = grad, False
         needs = tuple([parent is not None and (useful is None or parent in useful) for parent in node.parents])
         if useful is None or any(needs):
-            for parent, parent_grad, needed in zip(node.parents, node.pull(grad, owned, needs), needs, strict=True):
+            grads = node.pull(grad, owned, needs)
+            if not retain:
+                node.release()  # before anything is passed on: where two threads are here, one of them gets no further
+            for parent, parent_grad, needed in zip(node.parents, grads, needs, strict=True):
                 if needed and parent is not None and parent_grad is not None:
                     arriving.add(parent, parent_grad)
-            if not retain:
-                node.release()
     return {node: grad for node, grad in found.items() if grad is not None}
 
 

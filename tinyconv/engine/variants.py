@@ -14,15 +14,14 @@ those), else itself. `using("readable")` runs the ops themselves.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
 from tinyconv import ops
-from tinyconv.engine.context import context
+from tinyconv.engine.context import Change, Context, context
 from tinyconv.errors import VariantError
 from tinyconv.ops import loops
 
@@ -155,8 +154,7 @@ def variants_of(op: str) -> dict[str, list[Variant]]:
     return _table[op]
 
 
-@contextmanager
-def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
+class using(Change):
     """Choose variants within a `with` block (or a decorated function).
 
     Args:
@@ -170,21 +168,23 @@ def using(everywhere: str | None = None, /, **choices: str) -> Iterator[None]:
         with tc.using(conv2d="loop"):
             y = model(x)
     """
-    if everywhere is not None:
-        found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
-        if not found:
-            names = list(dict.fromkeys(name for rows in _table.values() for name in rows))
-            raise VariantError(f"no op has a variant {everywhere!r}; there are {', '.join([READABLE, *names])}")
-        choices = found | choices
-    for op, name in choices.items():
-        if name not in variants_of(op) and name != READABLE:
-            raise VariantError(f"{op} has no variant {name!r}; it has {', '.join([READABLE, *_table[op]])}")
-    now = context.get()
-    context.set(now.but(variants=(now.variants or {}) | choices))
-    try:
-        yield
-    finally:
-        context.set(now)
+
+    def __init__(self, everywhere: str | None = None, /, **choices: str) -> None:
+        super().__init__()
+        if everywhere is not None:
+            found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
+            if not found:
+                names = list(dict.fromkeys(name for rows in _table.values() for name in rows))
+                raise VariantError(f"no op has a variant {everywhere!r}; there are {', '.join([READABLE, *names])}")
+            choices = found | choices
+        for op, name in choices.items():
+            if name not in variants_of(op) and name != READABLE:
+                raise VariantError(f"{op} has no variant {name!r}; it has {', '.join([READABLE, *_table[op]])}")
+        self.choices = choices
+
+    def changed(self, now: Context) -> Context:
+        """The context with these choices in it."""
+        return now.but(variants=(now.variants or {}) | self.choices)
 
 
 def select(op: Any, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> Any:

@@ -51,9 +51,6 @@ class detect_anomaly(Change):
         """The context with an observer of every op."""
         return now.but(observer=_Observer(self.check_nan))
 
-    def _recreate_cm(self) -> detect_anomaly:
-        return type(self)(self.check_nan)
-
 
 _FIXES = {
     "Div": "keep the divisor away from 0: x / (y + eps), y.clamp(min=eps)",

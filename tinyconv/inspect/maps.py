@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tinyconv.errors import ShapeError
 from tinyconv.inspect import pictures
 from tinyconv.inspect.pictures import HostArray
-from tinyconv.inspect.tracer import LayerObserver, observed
+from tinyconv.inspect.tracer import LayerObserver, observe
 from tinyconv.nn import Conv2d, DataParallel, Module
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.tensor import Tensor
@@ -114,8 +114,7 @@ def feature_maps(
     x = (given if like is None else given.to(like.device).to(like.dtype)).clone().requires_grad_()
     observer = LayerObserver(model)
     observer.begin(x, {id(parameter) for parameter in parameters})
-    with observed(model, observer):
-        scores = model(x)
+    scores = observe(model, observer, model, x)
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         found = f"{scores.shape}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ShapeError(f"feature_maps: expected scores (1, classes) from the model, got {found}")

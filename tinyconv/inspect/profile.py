@@ -101,16 +101,14 @@ class profile(Change):
         return now.but(profiler=self)
 
     def __enter__(self) -> profile:
-        super().__enter__()
         self._began.append(time.perf_counter_ns())
-        return self
+        return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self.wall += (time.perf_counter_ns() - self._began.pop()) / 1e9
-        super().__exit__(*error)
-
-    def _recreate_cm(self) -> profile:  # a decorated function adds to the one profile, which is what can be read
-        return self
+        try:
+            self.wall += (time.perf_counter_ns() - self._began.pop()) / 1e9
+        finally:
+            super().__exit__(*error)
 
     # What `select` and others call.
 

@@ -6,10 +6,11 @@ step, as `LayerObserver` finds them, is a layer without children, or an op that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from operator import setitem
+from typing import Any, TypeVar
 
 from tinyconv.arrays.backend import constants_join, device
 from tinyconv.engine.context import Layer, context, no_grad
@@ -21,6 +22,8 @@ from tinyconv.nn.stateless import functional_call
 from tinyconv.shapes import Shape, adaptive_bounds, product
 from tinyconv.tensor.creation import zeros
 from tinyconv.tensor.tensor import Tensor
+
+Output = TypeVar("Output")
 
 
 @dataclass
@@ -49,23 +52,24 @@ def run_on_outlines(model: Module, observer: Watcher, batch: int, shape: Sequenc
     dtype = next((t.dtype for t in state.values() if t.is_floating_point()), None)
     x = zeros((batch, *shape), dtype=dtype, device="meta")
     observer.begin(x, {id(outlines[name]) for name in parameters})
-    with device("meta"), constants_join(), no_grad(), observed(model, observer):
-        return functional_call(model, outlines, (x, *extra))
+    with device("meta"), constants_join(), no_grad():
+        return observe(model, observer, functional_call, model, outlines, (x, *extra))
 
 
-@contextmanager
-def observed(model: Module, observer: Watcher) -> Iterator[None]:
-    """Run the block with the model in evaluation mode, and with `observer` told what runs."""
-    before = [(module, module.training) for module in model.modules()]
+def observe(model: Module, observer: Watcher, function: Callable[..., Output], *args: Any) -> Output:
+    """function(*args), with the model in evaluation mode, and with `observer` told what runs."""
+    modules = [vars(module) for module in model.modules()]
+    put_back = map(setitem, modules, repeat("training"), [module["training"] for module in modules])
     now = context.get()
-    model.eval()
-    context.set(now.but(observer=observer))
     try:
-        yield
+        model.eval()
+        context.set(now.but(observer=observer))
+        return function(*args)
     finally:
-        context.set(now)
-        for module, training in before:
-            module.training = training
+        try:
+            context.set(now)
+        finally:
+            list(put_back)  # one call: a Ctrl-C comes before it or after
 
 
 class Watcher:

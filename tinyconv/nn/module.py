@@ -128,8 +128,8 @@ class Module(Checked):
         """
         now = context.get()
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
-        token = context.set(now.inside(layer))  # the tape notes which layer ran an op
         try:
+            context.set(now.inside(layer))  # the tape notes which layer ran an op
             output = function(*inputs, **options)
             if output is None and not returns(self.forward):
                 raise CallError(f"{method_of(self.forward)} returned None: is `return` missing?")
@@ -153,7 +153,7 @@ class Module(Checked):
             layer.sign(fault)
             raise fault from None
         finally:
-            context.reset(token)
+            context.set(now)
 
     # The tree.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import setitem
 from typing import Any
 
 from tinyconv.errors import GraphError
@@ -54,10 +55,10 @@ def functional_call(
         everywhere += [(register, place, tensor) for register, place in held[id(own[name])]]
     puts = [*everywhere, *named]  # a path that is given itself wins over a shared one
     before = [(register, name, register[name]) for register, name, _ in puts]
+    put_back = map(setitem, *zip(*before, strict=True)) if before else ()
     try:
         for register, name, tensor in puts:
             register[name] = tensor
         return module(*(args if isinstance(args, tuple) else (args,)), **(kwargs or {}))
     finally:
-        for register, name, value in before:
-            register[name] = value
+        list(put_back)  # one call: a Ctrl-C comes before it or after

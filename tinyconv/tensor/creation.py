@@ -5,10 +5,8 @@ Random numbers come from one NumPy generator on the host, whatever the device: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache
 from math import ceil
 from threading import Lock
 from typing import Any
@@ -17,9 +15,11 @@ import numpy as np
 
 from tinyconv.arrays.backend import META, backend_for, captured_step, device_name
 from tinyconv.arrays.meta import MetaArray
+from tinyconv.arrays.setting import Setting
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype
 from tinyconv.engine.each_step import staged
 from tinyconv.errors import DtypeError, ShapeError
+from tinyconv.host.threads import Once
 from tinyconv.shapes import Shape, sizes_of
 from tinyconv.tensor.convert import to_array
 from tinyconv.tensor.tensor import Tensor, from_array, wrap
@@ -136,7 +136,7 @@ def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, de
 # --- random ---------------------------------------------------------------------------------------------------------
 
 
-@cache
+@Once
 def _generator() -> np.random.Generator:
     """The one generator. Made when it is first asked for, because numpy.random takes 12 ms to import."""
     return np.random.Generator(np.random.PCG64())
@@ -162,15 +162,9 @@ class Streams:
         self._seed: int | None = None
         self._generators: dict[int, np.random.Generator] = {}
 
-    @contextmanager
-    def part(self, number: int) -> Iterator[None]:
-        """Random numbers come from this stream inside."""
-        before = _stream.get()
-        _stream.set((self, number))
-        try:
-            yield
-        finally:
-            _stream.set(before)
+    def part(self, number: int) -> _Part:
+        """A `with` block in which random numbers come from this stream."""
+        return _Part(self, number)
 
     def generator(self, number: int) -> np.random.Generator:
         with self._lock:
@@ -183,6 +177,19 @@ class Streams:
 
 
 _stream = ContextVar("tinyconv_stream", default=None)
+
+
+class _Part(Setting):
+    """A `with` block in which random numbers come from one stream."""
+
+    variable = _stream
+
+    def __init__(self, *stream: Any) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def changed(self, now: Any) -> Any:
+        return self.stream
 
 
 def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
@@ -204,12 +211,14 @@ def manual_seed(seed: int) -> None:
 
 def get_rng_state() -> dict[str, Any]:
     """The state of the generator, of plain integers and strings: what a checkpoint keeps."""
-    return dict(_generator().bit_generator.state)
+    with _generator().bit_generator.lock:  # another thread may be drawing
+        return dict(_generator().bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
     """Go back to a state that `get_rng_state` returned."""
-    _generator().bit_generator.state = state
+    with _generator().bit_generator.lock:
+        _generator().bit_generator.state = state
 
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:

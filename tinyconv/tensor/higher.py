@@ -15,7 +15,7 @@ import numpy as np
 from tinyconv.arrays import boxed
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.context import context, quietly
-from tinyconv.engine.nodes import FREED, OpNode
+from tinyconv.engine.nodes import FREED, OpNode, one_at_a_time
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, walk
 from tinyconv.engine.variants import op_name
 from tinyconv.engine.writes import Storage
@@ -31,8 +31,8 @@ def recorded_walk(roots: Iterable[tuple[Node, Any]], *, retain: bool, wanted: It
     second = SecondOrder(now.observer)
     mirrors = mirrored(below(node for node, _ in roots), {}, second.mirror)
     starts = [(mirrors[node], seed if isinstance(seed, Tensor) else wrap(seed)) for node, seed in roots]
-    context.set(now.but(recording=True, observer=None))  # SecondOrder tells the observer what it should know
     try:
+        context.set(now.but(recording=True, observer=None))  # SecondOrder tells the observer what it should know
         known = None if wanted is None else [mirrors[node] for node in wanted if node in mirrors]
         found = walk(starts, retain=retain, wanted=known)
         return {cast(Mirror, mirror).node: grad for mirror, grad in found.items()}
@@ -56,8 +56,9 @@ class SecondOrder:
 
     def pull(self, node: Any, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         if node.is_leaf:
-            kept = kept_gradient(node)
-            node.grad = grad.clone() if kept is None else kept + grad  # it may be lent to others too
+            with one_at_a_time:
+                kept = kept_gradient(node)
+                node.grad = grad.clone() if kept is None else kept + grad  # it may be lent to others too
             if self._observer is not None:
                 self._observer.gathered(node, node.grad.array)
             return ()

@@ -7,7 +7,6 @@ of these pairs first runs, and kept in the user's cache. What is here only packs
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from tinyconv import ops
 from tinyconv.fast.numpy import conv as tiled
 from tinyconv.fast.numpy.layout import Array, images, rows
 from tinyconv.fast.numpy.pool import relu_backward
-from tinyconv.host.threads import free_threads
+from tinyconv.host.threads import Once, free_threads
 from tinyconv.shapes import Pair, conv_output_size
 
 LANES = 16
@@ -58,7 +57,7 @@ class Filters:
         self.struct = _Filters(address(self.array), f, c, kh, kw, group)
 
 
-@cache
+@Once
 def library() -> ctypes.CDLL:
     """conv.c, compiled. What compiles it is imported here: it needs modules that take as long to import as the ops."""
     from tinyconv.fast.native import build

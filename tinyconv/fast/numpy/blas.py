@@ -9,18 +9,20 @@ On such a processor its bits depend on their number.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from tinyconv.host.threads import blas_alone
+
+Result = TypeVar("Result")
 
 TINY = 1 << 18
 """Multiplications for which BLAS calls no threads anyway."""
 SHORT = 20_000_000
 """Multiplications, about 0.4 ms of a core, up to which BLAS works alone: its threads take as long to come as they save,
 and look for more work for a while after, on the cores that ours are on (a LeNet step took 5.0 ms; alone, 4.2)."""
-_as_it_is = nullcontext()
 
 
-def blas_for(multiplications: int) -> AbstractContextManager[None]:
-    """A `with` block in which BLAS has as many threads as are good for products of so many multiplications."""
-    return blas_alone() if TINY < multiplications <= SHORT else _as_it_is
+def with_blas_for(multiplications: int, function: Callable[..., Result], *args: Any) -> Result:
+    """function(*args), while BLAS has as many threads as are good for products of so many multiplications."""
+    return blas_alone(function, *args) if TINY < multiplications <= SHORT else function(*args)

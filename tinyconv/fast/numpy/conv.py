@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.fast.numpy.blas import blas_for
+from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, images, matrices, rows
 from tinyconv.fast.numpy.pool import (
     GEOMETRY,
@@ -190,8 +190,10 @@ def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) 
     """All rows of it: (OH, F, OW, N), where `size` is (OH, OW)."""
     out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
     rows_of = correlation(x, weight, stride, padding, size)
-    with blas_for(weight.size * size[1] * x.shape[3]):
-        in_parts(lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight))
+    with_blas_for(
+        weight.size * size[1] * x.shape[3],
+        in_parts, lambda first, last: rows_of(first, last, out[first:last]), size[0], product_us(out, weight),
+    )  # fmt: skip
     return out
 
 
@@ -235,9 +237,11 @@ def multiply(left: Array, right: Array) -> Array:
     a, b, y = left, right, out
     if count == 1 and m >= LARGE and m % 4 == 0:
         a, b, y = left.reshape(4, m // 4, k), np.broadcast_to(right, (4, k, n)), out.reshape(4, m // 4, n)
-    with blas_for(y[0].size * k):
-        us = out.size * k / MULTIPLICATIONS_A_US
-        in_parts(lambda first, last: np.matmul(a[first:last], b[first:last], out=y[first:last]), len(y), us)
+    us = out.size * k / MULTIPLICATIONS_A_US
+    with_blas_for(
+        y[0].size * k,
+        in_parts, lambda first, last: np.matmul(a[first:last], b[first:last], out=y[first:last]), len(y), us,
+    )  # fmt: skip
     return out
 
 
@@ -251,8 +255,10 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
         seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
         grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
         products = np.empty((oh, kw, kh * c, f), x.dtype)
-        with blas_for(kh * c * f * length):
-            in_parts(lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us)
+        with_blas_for(
+            kh * c * f * length,
+            in_parts, lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us,
+        )  # fmt: skip
         return np.add.reduce(products, axis=0).reshape(kw, kh, c, f).transpose(3, 2, 1, 0)
     if stride == (1, 1):
         pieces = [
@@ -273,8 +279,7 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
             return np.add.reduce(np.matmul(seen, grad), axis=0).reshape(bottom - top, c, f)
 
         total = np.zeros((kw, kh, c, f), x.dtype)
-        with blas_for(kh * c * f * length):
-            sums = parallel(piece, len(pieces), threads_for(us))
+        sums = with_blas_for(kh * c * f * length, parallel, piece, len(pieces), threads_for(us))
         for (v, _, _, top, bottom), found in zip(pieces, sums, strict=True):
             total[v, top:bottom] += found
         return total.transpose(3, 2, 1, 0)
@@ -293,8 +298,10 @@ def bias_gradient(dy: Array) -> Array:
     """dbias (F,) from dy (OH, F, OW, N). A product with ones sums a row faster than a sum does."""
     oh, f, ow, n = dy.shape
     grad, ones, sums = dy.reshape(oh, f, ow * n), np.ones(ow * n, dy.dtype), np.empty((oh, f), dy.dtype)
-    with blas_for(f * ow * n):
-        in_parts(lambda a, b: np.matmul(grad[a:b], ones, out=sums[a:b]), oh, dy.size / SUMMED_A_US)
+    with_blas_for(
+        f * ow * n,
+        in_parts, lambda a, b: np.matmul(grad[a:b], ones, out=sums[a:b]), oh, dy.size / SUMMED_A_US,
+    )  # fmt: skip
     return np.add.reduce(sums, axis=0)
 
 
@@ -377,8 +384,8 @@ class Conv2dReluMaxPool2d:
                 y[first:last] += bias.reshape(f, 1, 1)
             relu_in_place(y[first:last])
 
-        with blas_for(weight.size * ow * n):
-            in_parts(part, oh // 2, 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US)
+        us = 4 * product_us(y, weight) + 4 * y.size / POOLED_A_US
+        with_blas_for(weight.size * ow * n, in_parts, part, oh // 2, us)
         return images(y), (images(x), weight, images(y), is_right, is_low)
 
     @staticmethod
@@ -396,7 +403,6 @@ class Conv2dReluMaxPool2d:
             np.matmul(grad.reshape(last - first, f, w * n), ones, out=sums[first:last])  # what is spread adds up to it
             spread(grad, is_right[first:last], is_low[first:last], dmaps[2 * first : 2 * last])
 
-        with blas_for(f * w * n):
-            in_parts(part, h, dmaps.size / POOLED_A_US)
+        with_blas_for(f * w * n, in_parts, part, h, dmaps.size / POOLED_A_US)
         dx, dweight, _ = Conv2d.backward(xp, (x, weight), images(dmaps), (*needs[:2], False), **geometry)
         return dx, dweight, np.add.reduce(sums, axis=0) if needs[2] else None

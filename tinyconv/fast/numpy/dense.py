@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
-from tinyconv.fast.numpy.blas import blas_for
+from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, in_rows
 from tinyconv.fast.numpy.pool import relu_backward, relu_in_place
 
@@ -21,8 +21,7 @@ class Linear:
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        with blas_for(len(x) * weight.size):
-            y = x @ weight.T
+        y = with_blas_for(len(x) * weight.size, np.matmul, x, weight.T)
         if bias is not None:
             y += bias
         return y, (x, weight)
@@ -30,12 +29,15 @@ class Linear:
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
         x, weight = saved
-        with blas_for(len(x) * weight.size):
+
+        def gradients() -> Any:
             return (
                 dy @ weight if needs[0] else None,
                 dy.T @ x if needs[1] else None,
                 np.ones(len(dy), dy.dtype) @ dy if needs[2] else None,  # faster than a sum
             )
+
+        return with_blas_for(len(x) * weight.size, gradients)
 
 
 class LinearRelu:

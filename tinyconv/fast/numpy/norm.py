@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.fast.numpy.blas import blas_for
+from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, images, rows
 from tinyconv.host.threads import in_parts
 
@@ -45,8 +45,7 @@ def over(x: Array, function: Callable[[slice], Any]) -> None:
 def sums(x: Array, of: Callable[[slice, Array], Any]) -> Array:
     """The sum over all rows of what `of(rows, out)` writes into out (rows, C)."""
     by_row = np.empty(x.shape[:2], x.dtype)
-    with blas_for(x[0].size):
-        over(x, lambda part: of(part, by_row[part]))
+    with_blas_for(x[0].size, over, x, lambda part: of(part, by_row[part]))
     return np.add.reduce(by_row, axis=0)
 
 

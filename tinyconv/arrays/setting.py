@@ -1,0 +1,44 @@
+"""Setting: a `with` block in which a context variable has another value."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Any, ClassVar, Self
+
+
+class Setting:
+    """A `with` block in which a context variable has another value; the one before comes back after it.
+
+    An object may be entered again inside itself, and by several threads. A Ctrl-C changes nothing that lasts: between
+    any two calls of a block's beginning and end the variable has a value that one of them will put right. (One instant
+    is left, in which Python itself calls `__exit__`; no `with` statement is safe there.)
+    """
+
+    variable: ClassVar[ContextVar[Any]]
+
+    def __init__(self) -> None:
+        self._before: dict[int, list[Any]] = {}  # the values before, for each thread as a stack
+
+    def changed(self, now: Any) -> Any:
+        """The value inside, given the one outside."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        now = self.variable.get()
+        inside = self.changed(now)
+        before = self._before.setdefault(get_ident(), [])
+        try:
+            before.append(now)
+            self.variable.set(inside)
+            return self
+        except BaseException:  # a Ctrl-C: what was not entered will not be left
+            Setting.__exit__(self)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        before = self._before[get_ident()]
+        try:
+            self.variable.set(before[-1])  # not by a token: a generator may be closed in another context
+        finally:
+            before.pop()
