@@ -331,6 +331,9 @@ class device(Setting):
     def __hash__(self) -> int:
         return hash(self.name)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a thread's stack cannot be copied
+        return device, (self.name,)
+
     def changed(self, now: str | None) -> str:
         """This device."""
         return self.name

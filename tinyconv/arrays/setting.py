@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from threading import get_ident
+from threading import local
 from typing import Any, ClassVar, Self
 
 
@@ -18,7 +18,7 @@ class Setting:
     variable: ClassVar[ContextVar[Any]]
 
     def __init__(self) -> None:
-        self._before: dict[int, list[Any]] = {}  # the values before, for each thread as a stack
+        self._entered = local()  # the values before, as a stack
 
     def changed(self, now: Any) -> Any:
         """The value inside, given the one outside."""
@@ -27,7 +27,7 @@ class Setting:
     def __enter__(self) -> Self:
         now = self.variable.get()
         inside = self.changed(now)
-        before = self._before.setdefault(get_ident(), [])
+        before = self._entered.__dict__.setdefault("before", [])
         try:
             before.append(now)
             self.variable.set(inside)
@@ -37,7 +37,7 @@ class Setting:
             raise
 
     def __exit__(self, *error: object) -> None:
-        before = self._before[get_ident()]
+        before = self._entered.before  # no call, in which a Ctrl-C could come
         try:
             self.variable.set(before[-1])  # not by a token: a generator may be closed in another context
         finally:

@@ -214,6 +214,7 @@ class _Loop(Generic[Result]):
                     self.pending.clear()
         finally:
             _here.in_loop = False
+            del results  # a traceback holds this frame
 
     def help(self) -> None:
         """What a helper does."""
