@@ -531,7 +531,12 @@ def batch_norm(
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
-        n = input.numel() // input.shape[1]
+        if not running_mean.shape == running_var.shape == mean.shape:
+            raise ShapeError(
+                f"batch_norm: x has {mean.shape[0]} channels, so running_mean and running_var must be {mean.shape}, "
+                f"got {running_mean.shape} and {running_var.shape}"
+            )
+        n = input.numel() // max(input.shape[1], 1)
         statistics = running_mean.array, running_var.array, mean.array, var.array
         backend = backend_of(y.array, *statistics)  # refuses two devices
         move = kernel_for("running_statistics", backend.name, *statistics) or move_statistics
@@ -575,7 +580,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         F.dropout(tc.ones(2), p=1.0).tolist()  # [0.0, 0.0]
 
     Args:
-        input: Any shape, float32 or float64.
+        input: Any shape, floating point.
         p: The probability that an element becomes 0.
         training: Where False, the input comes back as it is.
 
@@ -586,7 +591,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         raise ValueError(f"dropout: p is a probability, 0 to 1, got {p}")
     if not training or p == 0:
         return input
-    return apply(ops.Dropout, input, rand_like(input) >= p, p=p)
+    chances = rand_like(input.float() if input.dtype == np.float16 else input)  # p may be no number of float16
+    return apply(ops.Dropout, input, chances >= p, p=p)
 
 
 def pad(
@@ -705,7 +711,7 @@ def cross_entropy(
     if target.is_floating_point() and target.ndim == input.ndim:
         if label_smoothing:
             e = float(label_smoothing)
-            target = target * (1 - e) + e / input.shape[1]
+            target = target * (1 - e) + e / max(input.shape[1], 1)
         return apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction)
     _constant("cross_entropy", "weight", weight)
     return apply(
