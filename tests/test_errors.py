@@ -71,7 +71,7 @@ SHAPES = {
     ),
     "no groups": (
         lambda: F.conv2d(tc.ones(1, 4, 5, 5), tc.ones(3, 4, 3, 3), groups=0),
-        "conv2d: groups must be at least 1, got 0",
+        "conv2d: groups: expected at least 1, got 0",
     ),
     "'same' with stride 2": (
         lambda: F.conv2d(tc.ones(1, 1, 5, 5), tc.ones(1, 1, 3, 3), padding="same", stride=2),
@@ -264,8 +264,8 @@ def test_dtypes(mistake, expected):
         (lambda: F.cross_entropy(SCORES, TARGETS, reduction="avg"),
          "cross_entropy: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
         (lambda: F.cross_entropy(SCORES, TARGETS, label_smoothing=2),
-         "cross_entropy: label_smoothing must be between 0 and 1, got 2"),
-        (lambda: nn.Dropout(1.5), "Dropout: p is a probability, 0 to 1, got 1.5"),
+         "cross_entropy: label_smoothing: expected a number from 0 to 1, got 2"),
+        (lambda: nn.Dropout(1.5), "Dropout: p: expected a number from 0 to 1, got 1.5"),
         (lambda: F.gelu(SCORES, "erf"), "gelu: approximate must be 'none' or 'tanh', got 'erf'"),
         (lambda: F.pad(SCORES, (1, 1), mode="edge"),
          "pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got 'edge'"),

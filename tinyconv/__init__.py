@@ -29,11 +29,13 @@ from tinyconv.errors import (
     DtypeError,
     GraphError,
     ModuleError,
+    OptionError,
     OutOfMemoryError,
     ShapeError,
     TinyconvError,
     VariantError,
 )
+from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
 from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.creation import (
@@ -135,8 +137,8 @@ __all__ = [  # noqa: RUF022
     "functional", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
     "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax", "logsumexp", "manual_seed", "matmul",
     "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
-    "ones_like", "optim", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like", "randint",
-    "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
+    "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",
+    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
     "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "Summary", "summary",
     "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "transpose", "uint8",
     "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
@@ -160,7 +162,7 @@ def __getattr__(name: str) -> object:
         return _import_module(f"tinyconv.{name}")
     if name in _OF_INSPECT:
         return getattr(_import_module("tinyconv.inspect"), name)
-    raise AttributeError(f"module 'tinyconv' has no attribute {name!r}")
+    raise _no_attribute(globals(), name)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,8 @@ layer that it came from: `features.0.conv`. The last line that Python, pytest an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from tinyconv.user_frame import user_line
@@ -55,6 +57,10 @@ class CallError(TinyconvError, TypeError):
     """A call with arguments that do not fit, or of a `forward` that returns nothing."""
 
 
+class OptionError(TinyconvError, ValueError):
+    """An option is no number, or out of range; or an optimiser cannot work with a list of parameters."""
+
+
 class DeviceError(TinyconvError, RuntimeError):
     """Arrays on different devices met, or the device asked for is not there."""
 
@@ -89,3 +95,41 @@ class AnomalyError(TinyconvError, FloatingPointError):
 
 class CaptureError(TinyconvError, RuntimeError):
     """A step does what a replay on the device could not repeat."""
+
+
+_ELSEWHERE = {  # what NumPy and PyTorch call what has another name here
+    "array": "tensor",
+    "asarray": "tensor",
+    "as_tensor": "tensor",
+    "concat": "cat",
+    "concatenate": "cat",
+    "gpu": "cuda",
+}
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'Conv2d'?`, or nothing where no name is like it."""
+    known = {known.lower(): known for known in names}
+    instead = _ELSEWHERE.get(name)
+    near = [instead] if instead in known else get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
+
+
+def suggest_names(module: dict[str, Any]) -> None:
+    """Let a module, given by its `globals()`, answer a misspelt name with the one that is like it.
+
+    Python does so itself, but only where a script ends with the error, not in a notebook.
+    """
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute(module, name)
+
+    module["__getattr__"] = __getattr__
+
+
+def no_attribute(module: dict[str, Any], name: str) -> AttributeError:
+    """What to raise where a module, given by its `globals()`, has no such name."""
+    made = (key for key, value in module.items() if getattr(value, "__module__", "").startswith("tinyconv"))
+    hint = "" if name.startswith("_") else did_you_mean(name, module.get("__all__", made))
+    text = f"module {module['__name__']!r} has no attribute {name!r}{hint}"
+    return AttributeError(text, name=name, obj=None)  # with an object, Python would add a suggestion of its own

@@ -17,12 +17,14 @@ from tinyconv.arrays.backend import backend_of
 from tinyconv.engine.context import is_grad_enabled
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.options import finite, fraction, non_negative, real
 from tinyconv.engine.variants import kernel_for
-from tinyconv.errors import DtypeError, GraphError, ShapeError
+from tinyconv.errors import GraphError, ShapeError, suggest_names
 from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
-from tinyconv.shapes import Pair, check_broadcast, pair, same_padding
+from tinyconv.shapes import Pair, check_broadcast, pair, same_padding, sizes_of, whole
 from tinyconv.tensor.creation import rand_like, tensor
+from tinyconv.tensor.refusals import refuse
 from tinyconv.tensor.tensor import Tensor, apply, unary, wrap
 from tinyconv.user_frame import warn
 
@@ -77,12 +79,11 @@ def _conv2d(
     **further: Any,
 ) -> Tensor:
     strides, dilations = pair(stride, "conv2d: stride", minimum=1), pair(dilation, "conv2d: dilation", minimum=1)
-    if groups < 1:
-        raise ShapeError(f"conv2d: groups must be at least 1, got {groups}")
+    groups = whole(groups, "conv2d: groups", minimum=1)
     paddings = conv_padding(padding, strides)
     if paddings == "same":
         paddings = (0, 0)
-        if weight.ndim == 4 and input.ndim == 4:
+        if _tensor("conv2d", "weight", weight).ndim == 4 and _tensor("conv2d", "input", input).ndim == 4:
             (top, bottom), (left, right) = (
                 same_padding(k, d) for k, d in zip(weight.shape[2:], dilations, strict=True)
             )
@@ -104,11 +105,11 @@ def conv_padding(padding: Padding, strides: Pair) -> Pair | Literal["same"]:
 
     Raises ShapeError where the stride is not 1 with "same", and where numbers are negative or not whole.
     """
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if strides != (1, 1):
             raise ShapeError(f"conv2d: padding='same' keeps the size, which stride {strides} does not; give numbers")
         return "same"
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return 0, 0
     return pair(padding, "conv2d: padding ('same', 'valid', or numbers)")
 
@@ -196,7 +197,7 @@ def avg_pool2d(
     padding: Size = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    divisor_override: int | None = None,
+    divisor_override: float | None = None,
 ) -> Tensor:
     """The mean of every window of images: (N, C, H, W) gives (N, C, OH, OW). Like `torch.nn.functional.avg_pool2d`.
 
@@ -216,7 +217,8 @@ def avg_pool2d(
     Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
     """
     kernel, strides = _window("avg_pool2d", kernel_size, stride)
-    if divisor_override == 0:
+    divisor = None if divisor_override is None else finite("avg_pool2d: divisor_override", divisor_override)
+    if divisor == 0:
         raise ShapeError("avg_pool2d: divisor_override must not be 0")
     geometry = {"kernel": kernel, "stride": strides, "padding": pair(padding, "avg_pool2d: padding")}
     return apply(
@@ -225,7 +227,7 @@ def avg_pool2d(
         **geometry,
         ceil_mode=bool(ceil_mode),
         count_include_pad=bool(count_include_pad),
-        divisor=divisor_override,
+        divisor=divisor,
     )
 
 
@@ -285,7 +287,7 @@ def _max_pool(kernel_size: Size, stride: Size | None, padding: Size, dilation: S
 
 
 def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
-    check_images(name, input.array)
+    check_images(name, _tensor(name, "input", input).array)
     size: Any = output_size
     if isinstance(output_size, Sequence) and len(output_size) == 2:
         size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
@@ -295,20 +297,25 @@ def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
 # --- activations ----------------------------------------------------------------------------------------------------
 
 
-def relu(input: Tensor) -> Tensor:
+# `inplace` is PyTorch's, and changes nothing: the input is left as it is, and so is what the tape has saved of it. What
+# counts is the value, and programs written with `inplace` take that: x = F.relu(x, inplace=True).
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), with gradient 0 at 0. NaN stays NaN. Like `torch.nn.functional.relu`.
 
         F.relu(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
 
     Args:
         input: x, of any shape; the output has its dtype.
+        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
 
     Raises DtypeError for anything but a Tensor.
     """
     return _tensor("relu", "input", input).relu()
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x (Maas et al., 2013). Like `torch.nn.functional.leaky_relu`.
 
         F.leaky_relu(tc.tensor([-1.0, 2.0]), 0.5).tolist()  # [-0.5, 2.0]
@@ -316,8 +323,11 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     Args:
         input: x, of any shape; integers become float32.
         negative_slope: The slope on the left of 0.
+        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
+
+    Raises DtypeError for anything but a Tensor, and OptionError for a slope that is no number.
     """
-    return unary(ops.LeakyRelu, input, slope=negative_slope)
+    return unary(ops.LeakyRelu, input, slope=real("leaky_relu: negative_slope", negative_slope))
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
@@ -331,7 +341,7 @@ def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor
         input: x, of any shape; integers become float32.
         approximate: "none", or "tanh" for a cheaper approximation (section 2 of the paper).
 
-    Raises ValueError where `approximate` is neither.
+    Raises ValueError where `approximate` is neither, and DtypeError for anything but a Tensor.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
@@ -364,13 +374,16 @@ def tanh(input: Tensor) -> Tensor:
     return _tensor("tanh", "input", input).tanh()
 
 
-def silu(input: Tensor) -> Tensor:
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x) (Elfwing et al., arXiv:1702.03118). Like `torch.nn.functional.silu`.
 
         F.silu(tc.tensor([0.0])).tolist()  # [0.0]
 
     Args:
         input: x, of any shape; integers become float32.
+        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
+
+    Raises DtypeError for anything but a Tensor.
     """
     return unary(ops.Silu, input)
 
@@ -522,8 +535,10 @@ def batch_norm(
         eps: Added to the variance, so that no channel is divided by 0.
 
     Raises ShapeError where sizes do not fit, running statistics are missing, or a batch in training has one value per
-    channel; DtypeError where dtypes differ or are not floating point; GraphError where running statistics require grad.
+    channel; DtypeError where dtypes differ or are not floating point; GraphError where running statistics require grad;
+    OptionError where `momentum` is no number or `eps` is negative.
     """
+    momentum, eps = real("batch_norm: momentum", momentum), non_negative("batch_norm: eps", eps)
     if not training and (running_mean is None or running_var is None):
         raise ShapeError("batch_norm: evaluation needs running_mean and running_var; training=True does without")
     _constant("batch_norm", "running_mean", running_mean)
@@ -531,12 +546,7 @@ def batch_norm(
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
-        if not running_mean.shape == running_var.shape == mean.shape:
-            raise ShapeError(
-                f"batch_norm: x has {mean.shape[0]} channels, so running_mean and running_var must be {mean.shape}, "
-                f"got {running_mean.shape} and {running_var.shape}"
-            )
-        n = input.numel() // max(input.shape[1], 1)
+        n = input.numel() // input.shape[1]
         statistics = running_mean.array, running_var.array, mean.array, var.array
         backend = backend_of(y.array, *statistics)  # refuses two devices
         move = kernel_for("running_statistics", backend.name, *statistics) or move_statistics
@@ -566,13 +576,14 @@ def layer_norm(
         weight, bias: Scale and shift, of shape `normalized_shape` and the same dtype; None is 1 and 0.
         eps: Added to the variance, so that nothing is divided by 0.
 
-    Raises ShapeError where sizes do not fit, and DtypeError where dtypes differ or are not floating point.
+    Raises ShapeError where sizes do not fit, DtypeError where dtypes differ or are not floating point, and OptionError
+    where `eps` is negative.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=eps)
+    shape = tuple(sizes_of((normalized_shape,), "layer_norm: normalized_shape"))
+    return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=non_negative("layer_norm: eps", eps))
 
 
-def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014).
 
     The random numbers are those of `tinyconv.manual_seed`. Like `torch.nn.functional.dropout`.
@@ -580,19 +591,18 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         F.dropout(tc.ones(2), p=1.0).tolist()  # [0.0, 0.0]
 
     Args:
-        input: Any shape, floating point.
+        input: Any shape, float32 or float64.
         p: The probability that an element becomes 0.
         training: Where False, the input comes back as it is.
+        inplace: Accepted, and the same either way: never a write into `input`.
 
-    Raises ValueError where `p` is not between 0 and 1, and DtypeError in training for an input of another dtype.
+    Raises OptionError where `p` is not between 0 and 1, and DtypeError in training for an input of another dtype.
     """
-    p = float(p)
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p is a probability, 0 to 1, got {p}")
+    _tensor("dropout", "input", input)
+    p = fraction("dropout: p", p)
     if not training or p == 0:
         return input
-    chances = rand_like(input.float() if input.dtype == np.float16 else input)  # p may be no number of float16
-    return apply(ops.Dropout, input, chances >= p, p=p)
+    return apply(ops.Dropout, input, rand_like(input) >= p, p=p)
 
 
 def pad(
@@ -612,9 +622,13 @@ def pad(
             and "circular" wraps around.
         value: The number that "constant" fills with.
 
-    Raises ShapeError where `pad` does not fit the axes, and ValueError for another mode.
+    Raises ShapeError where `pad` does not fit the axes, ValueError for another mode or a value that is no number, and
+    DtypeError for anything but a Tensor.
     """
-    pad = list(pad)
+    if not isinstance(pad, Sequence | np.ndarray):
+        raise ShapeError(f"pad: expected (before, after) for each axis, the last one first, got {pad!r}")
+    pad, value = sizes_of(tuple(pad), "pad: widths"), real("pad: value", value)
+    _tensor("pad", "input", input)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ShapeError(
             f"pad: expected (before, after) for each of up to {input.ndim} axes, the last one first, got {tuple(pad)}"
@@ -698,8 +712,8 @@ def cross_entropy(
     """
     _tensor("cross_entropy", "input", input), _tensor("cross_entropy", "target", target)
     _check_reduction("cross_entropy", reduction)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    label_smoothing = fraction("cross_entropy: label_smoothing", label_smoothing)
+    ignore_index = whole(ignore_index, "cross_entropy: ignore_index")
     if isinstance(input._node, OpNode) and input._node.op is ops.Softmax:
         warn(
             "cross_entropy: the input comes out of softmax, but cross_entropy takes logits and applies softmax itself; "
@@ -710,8 +724,7 @@ def cross_entropy(
         return loss.squeeze(0) if reduction == "none" else loss
     if target.is_floating_point() and target.ndim == input.ndim:
         if label_smoothing:
-            e = float(label_smoothing)
-            target = target * (1 - e) + e / max(input.shape[1], 1)
+            target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
         return apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction)
     _constant("cross_entropy", "weight", weight)
     return apply(
@@ -746,7 +759,9 @@ def nll_loss(
     Raises ShapeError where shapes do not fit or an index is not a class (on a GPU indices are not checked), DtypeError
     where dtypes do not fit, ValueError for another reduction, and GraphError where `weight` requires grad.
     """
+    _tensor("nll_loss", "input", input), _tensor("nll_loss", "target", target)
     _check_reduction("nll_loss", reduction)
+    ignore_index = whole(ignore_index, "nll_loss: ignore_index")
     if input.ndim == 1:
         loss = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction)
         return loss.squeeze(0) if reduction == "none" else loss
@@ -816,6 +831,7 @@ def binary_cross_entropy_with_logits(
 
 
 def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    _tensor(name, "input", input), _tensor(name, "target", target)
     _check_reduction(name, reduction)
     check_broadcast(name, input, target)
     if input.shape != target.shape:
@@ -830,12 +846,15 @@ def _check_reduction(name: str, reduction: str) -> None:
 
 def _constant(name: str, what: str, tensor: Tensor | None) -> None:
     """Refuse a tensor that requires grad where its gradient would silently be missing."""
-    if tensor is not None and tensor.requires_grad and is_grad_enabled():
+    if tensor is not None and _tensor(name, what, tensor).requires_grad and is_grad_enabled():
         raise GraphError(f"{name}: {what} is a constant here and has no gradient; use {what}.detach()")
 
 
 def _tensor(name: str, what: str, value: Tensor) -> Tensor:
     """The value, if it is a Tensor; DtypeError for anything else, which has no methods of one."""
     if not isinstance(value, Tensor):
-        raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}: tinyconv.tensor({what})?")
+        refuse(name, what, value)
     return value
+
+
+suggest_names(globals())

@@ -8,12 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import index
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tinyconv.errors import ShapeError
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
+
+
+def whole(value: Any, what: str, *, minimum: int | None = None) -> int:
+    """An integer of any kind, NumPy's and a 0-d array among them, as Python's; ShapeError for anything else."""
+    if type(value) is int and (minimum is None or value >= minimum):
+        return value
+    try:
+        found = index(value)
+    except TypeError:
+        hint = "; n // 2 is one where n / 2 is not" if isinstance(value, float) and value.is_integer() else ""
+        hint = f"; without quotes, {value}" if isinstance(value, str) and value.isdecimal() else hint
+        raise ShapeError(f"{what}: expected an integer, got {value!r}{hint}") from None
+    if minimum is not None and found < minimum:
+        raise ShapeError(f"{what}: expected at least {minimum}, got {value!r}")
+    return found
+
+
+def size(value: Any, what: str, *, minimum: int = 0) -> int | Pair:
+    """As `pair`, but one number stays one number."""
+    both = pair(value, what, minimum=minimum)
+    return both if isinstance(value, Sequence) else both[0]
 
 
 def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
@@ -91,10 +112,7 @@ def broadcast_axes(shape: Shape, to: Shape) -> tuple[int, ...]:
 
 def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
     """Fill in the one -1 that `reshape` allows."""
-    try:
-        sizes = [index(n) for n in to]
-    except TypeError:
-        raise ShapeError(f"reshape: sizes must be integers, got {tuple(to)}") from None
+    sizes = list(to)
     total = product(shape)
     if sizes.count(-1) == 1 and min(sizes) == -1:
         known = product(n for n in sizes if n != -1)
@@ -105,10 +123,13 @@ def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
     return tuple(sizes)
 
 
-def sizes_of(args: tuple[object, ...]) -> list[int]:
-    """The sizes in `f(2, 3)` and `f((2, 3))` alike."""
+def sizes_of(args: tuple[Any, ...], what: str) -> list[int]:
+    """The sizes in `f(2, 3)` and `f((2, 3))` alike, as Python's integers."""
     given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args
-    return list(given)
+    try:
+        return [index(n) for n in given]
+    except TypeError:
+        raise ShapeError(f"{what} must be integers, got {tuple(given)}") from None
 
 
 def flattened(shape: Shape, start_dim: int, end_dim: int) -> Shape:
@@ -132,13 +153,12 @@ def expanded(shape: Shape, to: Sequence[int]) -> Shape:
 def split_sizes(total: int, sizes: int | Sequence[int], axis: int) -> list[int]:
     """The sizes of the pieces of an axis of size `total`: all of one size but perhaps the last, or those listed."""
     if not isinstance(sizes, Sequence):
-        size = index(sizes)
-        if size < 1:
-            raise ShapeError(f"split: pieces must have at least size 1, got {size}")
-        sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
+        most = whole(sizes, "split: the size of a piece", minimum=1)
+        sizes = [min(most, total - start) for start in range(0, total, most)] or [0]
+    sizes = sizes_of(tuple(sizes), "split: sizes")
     if sum(sizes) != total:
         raise ShapeError(f"split: the sizes {list(sizes)} add up to {sum(sizes)}, and axis {axis} has {total}")
-    return list(sizes)
+    return sizes
 
 
 def axes_or_none(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...] | None:

@@ -119,16 +119,16 @@ def test_images_without_channels_are_refused(augment):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomShift(-1), "RandomShift takes pixels >= 0, got -1"),
-        (lambda: RandomCrop(-1), "RandomCrop takes padding >= 0"),
+        (lambda: RandomShift(-1), "RandomShift: pixels: expected an integer >= 0, got -1"),
+        (lambda: RandomCrop(-1), "RandomCrop: padding: expected an integer >= 0, got -1"),
         (lambda: RandomCrop(1, "wrap"), "mode reflect, edge or constant, got .*wrap"),
-        (lambda: RandomCrop(1, size=0), "RandomCrop takes a size of at least 1, or None, got 0"),
+        (lambda: RandomCrop(1, size=0), "RandomCrop: size: expected an integer >= 1, got 0"),
         (
             lambda: RandomCrop(1, size=8)(IMAGES, np.random.default_rng(0)),
             r"cannot cut 8x8 pixels out of images of \(5, 6\), padded by 1; take a smaller size or more padding",
         ),
-        (lambda: Cutout(-1), "Cutout takes a size >= 0, got -1"),
-        (lambda: RandomHorizontalFlip(1.5), r"probability p in \[0, 1\], got 1.5"),
+        (lambda: Cutout(-1), "Cutout: size: expected an integer >= 0, got -1"),
+        (lambda: RandomHorizontalFlip(1.5), r"p: expected a number from 0 to 1, got 1.5"),
         (lambda: RandomHorizontalFlip(float("nan")), "got nan"),
         (lambda: RandomCrop(5)(IMAGES, np.random.default_rng(0)), r"cannot mirror 5 pixels of images of \(5, 6\)"),
     ],

@@ -157,7 +157,7 @@ def test_next_of_nothing():
     for start in (-1, 5):
         with pytest.raises(DataError, match=f"an epoch here has 5 batches, cannot start from number {start}"):
             loader.set_epoch(0, start)
-    with pytest.raises(DataError, match="epoch must not be negative, got -1"):
+    with pytest.raises(DataError, match="epoch: expected an integer >= 0, got -1"):
         loader.set_epoch(-1)
 
 

@@ -138,7 +138,7 @@ def test_tensors_and_epochs():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DataLoader(DIGITS, 0), "batch_size must be at least 1, got 0"),
+        (lambda: DataLoader(DIGITS, 0), "batch_size: expected an integer >= 1, got 0"),
         (lambda: DataLoader((X, Y[:3])), r"50 images need labels of shape \(50,\), got \(3,\)"),
         (lambda: DataLoader((X[:, 0], Y)), r"must be \(N, C, H, W\), got shape \(50, 8, 8\); .*: x\[:, None\]"),
         (lambda: DataLoader((X[:, 0, 0], Y)), r"must be \(N, C, H, W\), got shape \(50, 8\)$"),
@@ -146,9 +146,9 @@ def test_tensors_and_epochs():
         (lambda: DataLoader((X, Y / 2)), "labels must be integers, got float64"),
         (lambda: DataLoader(DIGITS[:0]), "the dataset is empty"),
         (lambda: DataLoader(DIGITS, 51, drop_last=True), "drop_last leaves no batch: batch_size 51 of 50 images"),
-        (lambda: DataLoader(DIGITS, seed=-1), "seed must not be negative, got -1"),
-        (lambda: DataLoader(DIGITS).set_epoch(-1), "epoch must not be negative, got -1"),
-        (lambda: run(DataLoader(DIGITS), -2), "epoch must not be negative, got -2"),
+        (lambda: DataLoader(DIGITS, seed=-1), "seed: expected an integer >= 0, got -1"),
+        (lambda: DataLoader(DIGITS).set_epoch(-1), "epoch: expected an integer >= 0, got -1"),
+        (lambda: run(DataLoader(DIGITS), -2), "epoch: expected an integer >= 0, got -2"),
         (lambda: run(DataLoader(DIGITS, 16), 0, 5), "an epoch here has 4 batches, cannot start from number 5"),
     ],
 )

@@ -195,7 +195,7 @@ def test_the_model():
         "  (gelu): GELU(approximate='none')",
         "  (pool1): MaxPool2d(kernel_size=(2, 1), stride=(2, 1), padding=0, dilation=1, ceil_mode=False)",
         "  (flatten): Flatten(start_dim=1, end_dim=-1)",
-        "  (dropout1): Dropout(p=0.3)",
+        "  (dropout1): Dropout(p=0.3, inplace=False)",
         "  (fc1): Linear(in_features=40, out_features=5, bias=True)",
         "  (softmax): Softmax(dim=1)",
     ]

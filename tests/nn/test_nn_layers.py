@@ -212,7 +212,7 @@ def test_they_print_as_torchs(name, args, options):
     [
         (nn.BatchNorm2d(3), "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"),
         (nn.LayerNorm(3), "LayerNorm((3,), eps=1e-05, elementwise_affine=True)"),
-        (nn.Dropout(0.2), "Dropout(p=0.2)"),
+        (nn.Dropout(0.2), "Dropout(p=0.2, inplace=False)"),
         (nn.CrossEntropyLoss(), "CrossEntropyLoss(reduction='mean')"),
     ],
 )

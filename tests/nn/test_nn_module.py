@@ -257,7 +257,7 @@ def test_to_another_dtype():
     assert model.float().fc.weight.dtype == model.to(tc.ones(1)).scale.dtype == tc.float32
     expected = "Net.to: parameters are floating point and cannot become int64"
     assert message(tc.DtypeError, model.to, tc.int64) == expected
-    assert message(tc.DtypeError, model.to, dtype="float23") == "not a dtype: 'float23'; tinyconv.float32, for example"
+    assert message(tc.DtypeError, model.to, dtype="float23") == "not a dtype: 'float23'; did you mean 'float32'?"
     assert model.cpu() is model
 
 

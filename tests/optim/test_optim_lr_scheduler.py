@@ -9,10 +9,10 @@ import pytest
 from trajectories import not_default
 
 from tinyconv import optim
+from tinyconv.engine.options import non_negative
 from tinyconv.errors import CheckpointError
 from tinyconv.optim import SGD, Adam, Optimizer, OptionError, ParameterError, lr_scheduler
 from tinyconv.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, StepLR
-from tinyconv.optim.options import non_negative
 from tinyconv.tensor.tensor import Tensor
 
 torch = pytest.importorskip("torch")

@@ -92,15 +92,21 @@ def test_the_class_itself_makes_float32():
     assert tc.Tensor([1.0], requires_grad=True).requires_grad
 
 
+NUMBERS = "tensor: expected numbers (integers within int64) or nested lists of them, got"
+
+
 @pytest.mark.parametrize(
     ("data", "dtype", "message"),
     [
-        (1j, None, "tensors of complex128 are not supported: bool, integers, float16, float32 and float64 are"),
-        ("text", None, "tensors of <U4 are not supported: bool, integers, float16, float32 and float64 are"),
-        (None, None, "tensors of object are not supported: bool, integers, float16, float32 and float64 are"),
-        (None, "float32", "tensors of object are not supported: bool, integers, float16, float32 and float64 are"),
-        (2**70, None, "tensors of object are not supported: bool, integers, float16, float32 and float64 are"),
-        (1.0, "float23", "not a dtype: 'float23'; tinyconv.float32, for example"),
+        (1j, None, f"{NUMBERS} 1j"),
+        ("text", None, f"{NUMBERS} 'text'"),
+        (["3"], None, f"{NUMBERS} ['3']"),
+        (None, None, f"{NUMBERS} None"),
+        (None, "float32", f"{NUMBERS} None"),
+        ([None, 1], None, f"{NUMBERS} [None, 1]"),
+        ({"a": 1}, None, f"{NUMBERS} {{'a': 1}}"),
+        (2**70, None, f"{NUMBERS} {2**70}"),
+        (1.0, "float23", "not a dtype: 'float23'; did you mean 'float32'?"),
         (1.0, torch.float32, "not a dtype: torch.float32; tinyconv.float32, for example"),
         (1.0, complex, "tensors of complex128 are not supported: bool, integers, float16, float32 and float64 are"),
         ([300], "uint8", "tensor: values from 300 to 300 do not fit uint8"),
@@ -115,9 +121,21 @@ def test_data_that_tensors_cannot_hold(data, dtype, message):
     assert str(error.value) == message
 
 
-def test_ragged_lists():
-    with pytest.raises(ValueError, match="inhomogeneous"):
-        tc.tensor([[1], [1, 2]])
+@pytest.mark.parametrize(
+    ("data", "lengths"),
+    [
+        ([[1], [1, 2]], "1, 2"),
+        ([[1, 2], 3], "2, none"),
+        ([[[1], [2]], [[1], [2, 3]]], "1, 2"),
+        ([tc.ones(2), tc.ones(3)], "2, 3"),
+        ([[1, 2], tc.tensor(3)], "2, none"),
+    ],
+)
+def test_ragged_lists(data, lengths):
+    with pytest.raises(tc.ShapeError) as error:
+        tc.tensor(data)
+    expected = f"nested lists must have one length each, these have {lengths}: pad the shorter ones"
+    assert str(error.value) == f"tensor: {expected}, or keep a list of tensors"
 
 
 def test_only_floating_point_requires_grad():
@@ -258,7 +276,10 @@ def test_item_and_tolist():
     assert tc.tensor(1.5).tolist() == 1.5
     with pytest.raises(tc.ShapeError) as error:
         tc.ones(2).item()
-    assert str(error.value) == "item: only a tensor with one element is a number, this one has shape (2,)"
+    needed = (
+        "item: only a tensor with one element is a number, this one has shape (2,); reduce it (x.mean()), take one "
+    )
+    assert str(error.value) == needed + "element (x[0]), or all of them (x.tolist())"
 
 
 def test_python_numbers():

@@ -346,7 +346,7 @@ def default_device() -> str | None:
 
 def device_name(device: Any) -> str:
     """A device as it is written: None -> `cpu` or the default, `cuda` -> `cuda:0`."""
-    name, _, number = str(device or _default.get() or "cpu").partition(":")
+    name, _, number = str(_default.get() or "cpu" if device is None else device).partition(":")
     if name in ("cpu", "meta") and not number:
         return name
     if name == "cuda" and (not number or number.isdigit()):

@@ -7,6 +7,7 @@ from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import read_photograph, read_picture
 from tinyconv.data.sources import FileStatus, fetch, list_datasets, locate, verify
+from tinyconv.errors import suggest_names
 from tinyconv.host.files import cache_dir
 
 __all__ = [
@@ -36,3 +37,5 @@ __all__ = [
     "verify",
     "write_idx",
 ]
+
+suggest_names(globals())

@@ -20,7 +20,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 import numpy as np
 
 from tinyconv.data.reading import Array
-from tinyconv.errors import DataError
+from tinyconv.engine.options import count, finite, fraction, integer
+from tinyconv.errors import DataError, OptionError
 
 Augment: TypeAlias = "Callable[[Array, np.random.Generator], Array]"
 """What DataLoader takes: a function of images (N, C, H, W) and a generator that returns new images of their dtype."""
@@ -80,6 +81,21 @@ def moved(xp: Any, images: Any, moves: Iterable[Move], drawn: Iterable[Any]) -> 
     return images
 
 
+def checked(check: Callable[[str, Any], Any], what: str, value: Any) -> Any:
+    """What a check of `engine.options` returns; DataError where that raises."""
+    try:
+        return check(what, value)
+    except OptionError as error:
+        raise DataError(str(error)) from None
+
+
+def _check(augment: Any, **checks: Callable[[str, Any], Any]) -> None:
+    """Bring the fields of a frozen dataclass to Python's own numbers, each by its check."""
+    for name, check in checks.items():
+        what = f"{type(augment).__name__}: {name}"
+        object.__setattr__(augment, name, checked(check, what, getattr(augment, name)))
+
+
 class Moving:
     """Base of the augmentations that move pixels: `moves`, and `draw` for the numbers that these take."""
 
@@ -114,8 +130,7 @@ class RandomShift(Moving):
     fill: float = 0
 
     def __post_init__(self) -> None:
-        if self.pixels < 0:
-            raise DataError(f"RandomShift takes pixels >= 0, got {self.pixels}")
+        _check(self, pixels=lambda what, n: integer(what, n, 0), fill=finite)
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -145,10 +160,11 @@ class RandomCrop(Moving):
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.padding < 0 or self.padding_mode not in ("reflect", "edge", "constant"):
-            raise DataError(f"RandomCrop takes padding >= 0 and padding_mode reflect, edge or constant, got {self}")
-        if self.size is not None and self.size < 1:
-            raise DataError(f"RandomCrop takes a size of at least 1, or None, got {self.size}")
+        if self.padding_mode not in ("reflect", "edge", "constant"):
+            raise DataError(f"RandomCrop takes padding_mode reflect, edge or constant, got {self}")
+        _check(
+            self, padding=lambda what, n: integer(what, n, 0), size=lambda what, n: n if n is None else count(what, n)
+        )
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -175,8 +191,7 @@ class RandomHorizontalFlip(Moving):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise DataError(f"RandomHorizontalFlip takes a probability p in [0, 1], got {self.p}")
+        _check(self, p=fraction)
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -202,8 +217,7 @@ class Cutout(Moving):
     fill: float = 0
 
     def __post_init__(self) -> None:
-        if self.size < 0:
-            raise DataError(f"Cutout takes a size >= 0, got {self.size}")
+        _check(self, size=lambda what, n: integer(what, n, 0), fill=finite)
 
     @property
     def moves(self) -> tuple[Move, ...]:

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinyconv.errors import DtypeError
+from tinyconv.errors import DtypeError, did_you_mean
 
 Dtype: TypeAlias = DTypeLike | None  # tinyconv.float32, np.float32, "float32"; None where a default is taken
 DEFAULT_FLOAT = np.dtype(np.float32)
+DTYPES = ("bool", "uint8", "int32", "int64", "float16", "float32", "float64")
 _KNOWN = {np.dtype(code) for code in "?bhilqBHILQefd"}
 
 
@@ -19,8 +20,9 @@ def as_dtype(dtype: Dtype) -> np.dtype[Any]:
     """`dtype` as NumPy's, in this machine's byte order; DtypeError if tensors cannot have it."""
     try:
         found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
-        raise DtypeError(f"not a dtype: {dtype!r}; tinyconv.float32, for example") from None
+    except (TypeError, ValueError):
+        meant = did_you_mean(dtype, DTYPES) if isinstance(dtype, str) else ""
+        raise DtypeError(f"not a dtype: {dtype!r}{meant or '; tinyconv.float32, for example'}") from None
     if found not in _KNOWN:
         raise DtypeError(f"tensors of {found} are not supported: bool, integers, float16, float32 and float64 are")
     return found

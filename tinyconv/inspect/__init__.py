@@ -1,5 +1,6 @@
 """Looking at models and at runs: shapes, costs, receptive fields, pictures, the tape, NaN, and where time is spent."""
 
+from tinyconv.errors import suggest_names
 from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake
 from tinyconv.inspect.field import Field
@@ -28,3 +29,5 @@ __all__ = [
     "summary",
     "trace",
 ]
+
+suggest_names(globals())

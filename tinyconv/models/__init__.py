@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from tinyconv import nn
+from tinyconv.errors import suggest_names
 from tinyconv.models.cake import cake
 from tinyconv.models.cifarnet import CifarNet
 from tinyconv.models.imagenet import VGG16, AlexNet, ResNet50
@@ -89,3 +90,6 @@ def _named(name: str) -> Callable[..., nn.Module]:
     if name not in MODELS:
         raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
     return MODELS[name]
+
+
+suggest_names(globals())

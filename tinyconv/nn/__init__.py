@@ -1,6 +1,7 @@
 """Modules: layers, containers, losses and initialisers, with torch's names. Each file lists what it exports."""
 # ruff: noqa: F403
 
+from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
 from tinyconv.nn.chain import *
 from tinyconv.nn.containers import *
@@ -9,3 +10,5 @@ from tinyconv.nn.losses import *
 from tinyconv.nn.module import *
 from tinyconv.nn.parallel import *
 from tinyconv.nn.stateless import *
+
+suggest_names(globals())

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from tinyconv import functional as F
 from tinyconv.engine.dtypes import Dtype
+from tinyconv.engine.options import finite, fraction, non_negative, real
 from tinyconv.errors import ShapeError
 from tinyconv.functional import OutputSize, Padding, Size
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
-from tinyconv.shapes import Shape, pair, product
+from tinyconv.shapes import Shape, pair, product, size, sizes_of, whole
 from tinyconv.tensor.creation import ones, zeros
 from tinyconv.tensor.tensor import Tensor
 
@@ -85,6 +86,11 @@ class Conv2d(_Affine):
         dtype: Dtype = None,
     ) -> None:
         super().__init__()
+        in_channels, out_channels = (
+            whole(n, f"Conv2d: {name}", minimum=0)
+            for name, n in {"in_channels": in_channels, "out_channels": out_channels}.items()
+        )
+        groups = whole(groups, "Conv2d: groups")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ShapeError(
                 f"Conv2d: {in_channels} channels and {out_channels} filters cannot both be split into {groups} groups"
@@ -121,15 +127,17 @@ class Linear(_Affine):
         device: Where the parameters are made; the default device unless given.
         dtype: float32 unless given; or float64.
 
-    Raises DtypeError for another dtype. A call raises what `functional.linear` does.
+    Raises DtypeError for another dtype, and ShapeError for sizes that are no integers >= 0. A call raises what
+    `functional.linear` does.
     """
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: str | None = None, dtype: Dtype = None
     ) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self._make((out_features, in_features), bias, device, dtype)
+        self.in_features = whole(in_features, "Linear: in_features", minimum=0)
+        self.out_features = whole(out_features, "Linear: out_features", minimum=0)
+        self._make((self.out_features, self.in_features), bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
@@ -153,7 +161,7 @@ class MaxPool2d(Module):
         return_indices: Return a pair: the maxima, and where they are, as h * W + w (int64).
         ceil_mode: Round OH and OW up: the last window may hang over the end.
 
-    A call raises what `functional.max_pool2d` does.
+    Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_pool2d` does.
     """
 
     def __init__(
@@ -166,8 +174,11 @@ class MaxPool2d(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation, self.ceil_mode, self.return_indices = padding, dilation, ceil_mode, return_indices
+        self.kernel_size = size(kernel_size, "MaxPool2d: kernel_size", minimum=1)
+        self.stride = self.kernel_size if stride is None else size(stride, "MaxPool2d: stride", minimum=1)
+        self.padding = size(padding, "MaxPool2d: padding")
+        self.dilation = size(dilation, "MaxPool2d: dilation", minimum=1)
+        self.ceil_mode, self.return_indices = bool(ceil_mode), bool(return_indices)
 
     def forward(self, x: Tensor) -> Any:
         return F.max_pool2d(
@@ -196,7 +207,8 @@ class AvgPool2d(Module):
         count_include_pad: Count the zeros of the padding as elements of a window.
         divisor_override: Divide the sum of a window by this number, not by that of its elements.
 
-    A call raises what `functional.avg_pool2d` does.
+    Raises ShapeError for sizes that are no integers, or too small, and OptionError for a divisor that is no number. A
+    call raises what `functional.avg_pool2d` does.
     """
 
     def __init__(
@@ -206,11 +218,16 @@ class AvgPool2d(Module):
         padding: Size = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
-        divisor_override: int | None = None,
+        divisor_override: float | None = None,
     ) -> None:
         super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
-        self.ceil_mode, self.count_include_pad, self.divisor_override = ceil_mode, count_include_pad, divisor_override
+        self.kernel_size = size(kernel_size, "AvgPool2d: kernel_size", minimum=1)
+        self.stride = self.kernel_size if stride is None else size(stride, "AvgPool2d: stride", minimum=1)
+        self.padding = size(padding, "AvgPool2d: padding")
+        self.ceil_mode, self.count_include_pad = bool(ceil_mode), bool(count_include_pad)
+        self.divisor_override = (
+            divisor_override if divisor_override is None else finite("AvgPool2d: divisor_override", divisor_override)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(
@@ -237,12 +254,17 @@ class AdaptiveAvgPool2d(Module):
     Args:
         output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
 
-    A call raises what `functional.adaptive_avg_pool2d` does.
+    Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_avg_pool2d` does.
     """
 
     def __init__(self, output_size: OutputSize) -> None:
         super().__init__()
-        self.output_size = output_size
+        what = f"{type(self).__name__}: output_size"
+        self.output_size: OutputSize
+        if isinstance(output_size, list | tuple):
+            self.output_size = tuple(None if n is None else whole(n, what, minimum=1) for n in output_size)
+        else:
+            self.output_size = whole(output_size, what, minimum=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.output_size)
@@ -261,7 +283,7 @@ class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
     Args:
         output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
 
-    A call raises what `functional.adaptive_max_pool2d` does.
+    Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_max_pool2d` does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -289,7 +311,10 @@ class _BatchNorm(Module):
         dtype: Dtype = None,
     ) -> None:
         super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        owner = type(self).__name__
+        self.num_features = num_features = whole(num_features, f"{owner}: num_features", minimum=0)
+        self.eps = non_negative(f"{owner}: eps", eps)
+        self.momentum = None if momentum is None else real(f"{owner}: momentum", momentum)
         self.affine, self.track_running_stats = affine, track_running_stats
         kind: dict[str, Any] = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ones(num_features, **kind)) if affine else None)
@@ -343,7 +368,8 @@ class BatchNorm1d(_BatchNorm):
         device: Where parameters and buffers are made; the default device unless given.
         dtype: Their dtype, floating point; float32 unless given.
 
-    Raises DtypeError for another dtype. A call raises ShapeError where the input has another number of axes, and what
+    Raises DtypeError for another dtype, ShapeError where `num_features` is no integer >= 0, and OptionError where `eps`
+    or `momentum` is no number in range. A call raises ShapeError where the input has another number of axes, and what
     `functional.batch_norm` does.
     """
 
@@ -367,7 +393,8 @@ class BatchNorm2d(_BatchNorm):
         device: Where parameters and buffers are made; the default device unless given.
         dtype: Their dtype, floating point; float32 unless given.
 
-    Raises DtypeError for another dtype. A call raises ShapeError where the input has another number of axes, and what
+    Raises DtypeError for another dtype, ShapeError where `num_features` is no integer >= 0, and OptionError where `eps`
+    or `momentum` is no number in range. A call raises ShapeError where the input has another number of axes, and what
     `functional.batch_norm` does.
     """
 
@@ -387,7 +414,8 @@ class LayerNorm(Module):
         device: Where the parameters are made; the default device unless given.
         dtype: Their dtype, floating point; float32 unless given.
 
-    Raises DtypeError for another dtype. A call raises what `functional.layer_norm` does.
+    Raises DtypeError for another dtype, ShapeError for sizes that are no integers, and OptionError where `eps` is
+    negative. A call raises what `functional.layer_norm` does.
     """
 
     weight: Parameter | None
@@ -403,8 +431,8 @@ class LayerNorm(Module):
         dtype: Dtype = None,
     ) -> None:
         super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        self.normalized_shape = shape = tuple(sizes_of((normalized_shape,), "LayerNorm: normalized_shape"))
+        self.eps, self.elementwise_affine = non_negative("LayerNorm: eps", eps), elementwise_affine
         kind: dict[str, Any] = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ones(shape, **kind)) if elementwise_affine else None)
         self.register_parameter("bias", Parameter(zeros(shape, **kind)) if elementwise_affine and bias else None)
@@ -419,27 +447,26 @@ class LayerNorm(Module):
 class Dropout(Module):
     """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014).
 
-    The input has any shape, and is floating point. Like `torch.nn.Dropout`.
+    The input has any shape, and is float32 or float64. Like `torch.nn.Dropout`.
 
         nn.Dropout(0.5).eval()(tc.ones(2)).tolist()  # [1.0, 1.0]
 
     Args:
         p: The probability that an element becomes 0.
+        inplace: Accepted, and the same either way: never a write into the input.
 
-    Raises ValueError where `p` is not between 0 and 1. A call raises what `functional.dropout` does.
+    Raises OptionError where `p` is not between 0 and 1. A call raises what `functional.dropout` does.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p is a probability, 0 to 1, got {p}")
-        self.p = p
+        self.p, self.inplace = fraction("Dropout: p", p), inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Flatten(Module):
@@ -456,7 +483,7 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim, self.end_dim = whole(start_dim, "Flatten: start_dim"), whole(end_dim, "Flatten: end_dim")
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(self.start_dim, self.end_dim)
@@ -481,12 +508,26 @@ class Identity(Module):
         return x
 
 
-class ReLU(Module):
+class _Activation(Module):
+    """The base of ReLU and SiLU: an option that PyTorch has."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_Activation):
     """max(x, 0) of an input of any shape, with gradient 0 at 0.
 
     Like `torch.nn.ReLU`.
 
         nn.ReLU()(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
+
+    Args:
+        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
 
     Raises DtypeError for anything but a Tensor.
     """
@@ -502,17 +543,20 @@ class LeakyReLU(Module):
 
     Args:
         negative_slope: The slope on the left of 0.
+        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
+
+    Raises OptionError for a slope that is no number, and a call DtypeError for anything but a Tensor.
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
-        self.negative_slope = negative_slope
+        self.negative_slope, self.inplace = real("LeakyReLU: negative_slope", negative_slope), inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
+        return f"negative_slope={self.negative_slope}{', inplace=True' if self.inplace else ''}"
 
 
 class GELU(Module):
@@ -567,12 +611,17 @@ class Tanh(Module):
         return F.tanh(x)
 
 
-class SiLU(Module):
+class SiLU(_Activation):
     """x sigmoid(x) (Elfwing et al., arXiv:1702.03118) of an input of any shape.
 
     Like `torch.nn.SiLU`.
 
         nn.SiLU()(tc.zeros(1)).tolist()  # [0.0]
+
+    Args:
+        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
+
+    Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -592,7 +641,7 @@ class Softmax(Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = whole(dim, f"{type(self).__name__}: dim")
 
     def forward(self, x: Tensor) -> Tensor:
         return F.softmax(x, self.dim)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tinyconv import functional as F
+from tinyconv.engine.options import fraction
 from tinyconv.functional import Reduction
 from tinyconv.nn.module import Module
+from tinyconv.shapes import whole
 from tinyconv.tensor.tensor import Tensor
 
 __all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss"]
@@ -37,6 +39,7 @@ class CrossEntropyLoss(_Loss):
         reduction: "mean", "sum", or "none" for a loss of each target.
         label_smoothing: The part of a target that is spread evenly over the classes.
 
+    Raises ShapeError where `ignore_index` is no integer, and OptionError where `label_smoothing` is not in [0, 1].
     A call raises what `functional.cross_entropy` does.
     """
 
@@ -48,7 +51,8 @@ class CrossEntropyLoss(_Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight, reduction)
-        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.ignore_index = whole(ignore_index, "CrossEntropyLoss: ignore_index")
+        self.label_smoothing = fraction("CrossEntropyLoss: label_smoothing", label_smoothing)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
@@ -64,12 +68,12 @@ class NLLLoss(_Loss):
         ignore_index: A class index that does not count.
         reduction: "mean", "sum", or "none" for a loss of each target.
 
-    A call raises what `functional.nll_loss` does.
+    Raises ShapeError where `ignore_index` is no integer. A call raises what `functional.nll_loss` does.
     """
 
     def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean") -> None:
         super().__init__(weight, reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = whole(ignore_index, "NLLLoss: ignore_index")
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)

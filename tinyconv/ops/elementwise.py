@@ -1,6 +1,5 @@
 """Elementwise ops. Operands broadcast as in NumPy; a gradient is summed back over the axes that were broadcast."""
 
-from tinyconv.ops.reduce import total
 from tinyconv.shapes import broadcast_axes
 
 
@@ -13,7 +12,7 @@ def unbroadcast(xp, grad, shape):
     """The transpose of broadcasting: sum `grad` over the axes along which an array of `shape` was repeated."""
     if grad.shape == shape:
         return grad
-    return total(xp, grad, broadcast_axes(shape, grad.shape), False).reshape(shape)
+    return xp.sum(grad, axis=broadcast_axes(shape, grad.shape)).reshape(shape)
 
 
 class Add:

@@ -1,10 +1,10 @@
 """Optimisers, learning-rate schedules and gradient clipping, with PyTorch's names, arguments and numbers."""
 
+from tinyconv.errors import OptionError, suggest_names
 from tinyconv.optim import lr_scheduler
 from tinyconv.optim.adam import Adam, AdamW
 from tinyconv.optim.clip import NonFiniteError, clip_grad_norm_, clip_grad_value_
 from tinyconv.optim.optimizer import Optimizer, ParameterError
-from tinyconv.optim.options import OptionError
 from tinyconv.optim.rmsprop import RMSprop
 from tinyconv.optim.sgd import SGD
 
@@ -21,3 +21,5 @@ __all__ = [
     "clip_grad_value_",
     "lr_scheduler",
 ]
+
+suggest_names(globals())

@@ -7,8 +7,8 @@ from math import sqrt
 from typing import Any, ClassVar
 
 from tinyconv.arrays.backend import Array
+from tinyconv.engine.options import flag, non_negative, two_decays
 from tinyconv.optim.optimizer import Optimizer, Parameters
-from tinyconv.optim.options import flag, non_negative, two_decays
 
 
 def adam(

@@ -8,10 +8,9 @@ from math import inf, isfinite
 import numpy as np
 
 from tinyconv.arrays.backend import backend_of
-from tinyconv.engine.wide import widened
+from tinyconv.engine.options import non_negative, number, positive
 from tinyconv.errors import TinyconvError
 from tinyconv.optim.optimizer import ParameterError
-from tinyconv.optim.options import non_negative, positive
 from tinyconv.tensor.tensor import Tensor, wrap
 
 
@@ -43,18 +42,17 @@ def clip_grad_norm_(
 
         norm = tc.optim.clip_grad_norm_(model.parameters(), max_norm=1.0)
     """
-    longest = inf if max_norm == inf else non_negative("clip_grad_norm_: max_norm", max_norm)
-    p = inf if norm_type == inf else positive("clip_grad_norm_: norm_type", norm_type)
+    longest = inf if number(max_norm) == inf else non_negative("clip_grad_norm_: max_norm", max_norm)
+    p = inf if number(norm_type) == inf else positive("clip_grad_norm_: norm_type", norm_type)
     grads = _grads("clip_grad_norm_", parameters)
     if not grads:
         return Tensor(0.0)
     xp = backend_of(*(grad.array for grad in grads)).xp
     # The order of the elements does not matter to a norm, so ravel need not copy.
     with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
-        dtype = np.result_type(*(grad.dtype for grad in grads))
-        norms = xp.empty(len(grads), np.result_type(dtype, np.float32))  # the squares of float16 may not fit
+        norms = xp.empty(len(grads), np.result_type(*(grad.dtype for grad in grads)))
         for i, grad in enumerate(grads):  # not stacked: CuPy would bring the addresses of many arrays from the host
-            norms[i] = xp.linalg.norm(widened(grad.array).ravel(order="K"), p)
+            norms[i] = xp.linalg.norm(grad.array.ravel(order="K"), p)
         total = xp.linalg.norm(norms, p)
     if error_if_nonfinite and not isfinite(total):
         raise NonFiniteError(
@@ -67,8 +65,7 @@ def clip_grad_norm_(
             for grad in grads:
                 grad.array *= factor
                 grad._storage.wrote(grad.array)
-    with np.errstate(all="ignore"):
-        return wrap(total.astype(dtype))
+    return wrap(total)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -23,9 +23,9 @@ from math import cos, pi
 from typing import Any, Literal
 
 from tinyconv.engine.each_step import each_step
-from tinyconv.errors import CheckpointError
+from tinyconv.engine.options import count, flag, fraction, integer, non_negative, positive
+from tinyconv.errors import CheckpointError, OptionError, suggest_names
 from tinyconv.optim.optimizer import Optimizer, ParameterError
-from tinyconv.optim.options import OptionError, count, flag, fraction, non_negative, positive
 
 
 class LRScheduler:
@@ -47,6 +47,7 @@ class LRScheduler:
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         owner = type(self).__name__
         _check_optimizer(owner, optimizer)
+        last_epoch = integer(f"{owner}: last_epoch", last_epoch, -1)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -56,7 +57,7 @@ class LRScheduler:
                     "load the optimiser's state first, or begin anew with last_epoch=-1"
                 )
         self.optimizer = optimizer
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [non_negative(f"{owner}: initial_lr", group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._last_lr: list[float] = []
         self.step()
@@ -364,3 +365,6 @@ def _each(name: str, value: float | Sequence[float], groups: list[dict[str, Any]
     if len(value) != len(groups):
         raise OptionError(f"OneCycleLR: {name}: expected one number or {len(groups)}, one a group, got {len(value)}")
     return value
+
+
+suggest_names(globals())

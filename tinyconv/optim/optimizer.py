@@ -16,11 +16,9 @@ from tinyconv.arrays.backend import Array, backend_of, captured_step
 from tinyconv.engine.context import context, enable_grad
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
-from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
-from tinyconv.errors import CaptureError, CheckpointError, TinyconvError
+from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError
 from tinyconv.optim.flat import Flat, together
-from tinyconv.optim.options import OptionError
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
 
@@ -52,16 +50,14 @@ class Optimizer:
         param_groups: One dict for each group, with its tensors under "params" and its options under their names. Assign
             to an option to change it; options are checked again at each step.
         state: What the rule remembers of each parameter, under PyTorch's names: arrays of the parameter's shape, dtype
-            and device (float32 for float16, where a mean of squares would be 0 or infinite), and the number of steps as
-            an int. A parameter has no entry before its first gradient.
+            and device, and the number of steps as an int. A parameter has no entry before its first gradient.
 
     A subclass gives its `rule`, a function on arrays
 
         rule(xp, param, grad, state, **options) -> None
 
     that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
-    keeps to the dtype that it is given and never reads an array's values on the host; a parameter of float16 comes to
-    it in float32, and is rounded after the step. Where a kernel for the rule is
+    keeps to the parameter's dtype and never reads an array's values on the host. Where a kernel for the rule is
     registered (`variants.register_kernel`) and takes the parameters, it runs instead, once for many of them:
 
         kernel(xp, params, grads, states, options) -> None
@@ -144,7 +140,7 @@ class Optimizer:
             path = getattr(param, "path", None)  # a Parameter has one, once a module has listed it
             self._names[param] = repr(path) if path else f"number {len(self._names)}"
         options = {name: value for name, value in group.items() if name in self.defaults}
-        extra = {name: value for name, value in group.items() if name == "initial_lr"}
+        extra = {name: self.checks["lr"](f"{owner}: {name}", group[name]) for name in group if name == "initial_lr"}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -237,7 +233,7 @@ class Optimizer:
             grads = self._update_by_kernel(number, grads)
         for param, grad in grads.items():
             if param not in self.state:
-                self.state[param] = self.new_state(backend_of(param.array, grad).xp, widened(param.array), options)
+                self.state[param] = self.new_state(backend_of(param.array, grad).xp, param.array, options)
         params, flats, alone = self._together.get(number, ([], [], []))
         same = len(params) == len(grads) and all(map(is_, params, grads))
         if not same or not all(flat.holds(self.state) for flat in flats):
@@ -247,10 +243,8 @@ class Optimizer:
         for flat in flats:
             flat.step(self.rule, [grads[param] for param in flat.params], options)
         for param in alone:
-            grad, array = grads[param], widened(param.array)
-            self.rule(backend_of(array, grad).xp, array, widened(grad), self.state[param], **options)
-            if array is not param.array:
-                param.array[...] = array
+            grad = grads[param]
+            self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
             param._storage.wrote(param.array)
 
     def _update_by_kernel(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
@@ -308,8 +302,8 @@ class Optimizer:
         number = {id(param): i for i, param in enumerate(self._parameters())}
         state = {number[id(param)]: {name: _saved(v) for name, v in kept.items()} for param, kept in self.state.items()}
         groups = [
-            {**_options_of(group), "params": [number[id(param)] for param in group["params"]]}
-            for group in self.param_groups
+            {**group, **self._options(i, group), "params": [number[id(param)] for param in group["params"]]}
+            for i, group in enumerate(self.param_groups)
         ]
         return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
 
@@ -371,8 +365,7 @@ class Optimizer:
     ) -> dict[str, Any]:
         """The saved state of one parameter, checked against what its rule needs and moved to where it lives."""
         backend = backend_of(param.array)
-        wide = widened(param.array)
-        fresh = self.new_state(backend.xp, wide, options)
+        fresh = self.new_state(backend.xp, param.array, options)
         if missing := fresh.keys() - kept.keys():
             raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
         state: dict[str, Any] = {}
@@ -381,7 +374,7 @@ class Optimizer:
                 continue
             if hasattr(value, "detach"):
                 value = value.detach().cpu().double().numpy()  # a tensor of PyTorch's: exact, whatever its precision
-            like: Any = fresh.get(name, wide)
+            like: Any = fresh.get(name, param.array)
             shape, needed = getattr(value, "shape", ()), getattr(like, "shape", ())
             if shape != needed:
                 raise CheckpointError(
@@ -392,7 +385,7 @@ class Optimizer:
                 state[name] = int(value)
             else:
                 here = backend.asarray(value, backend.device_of(param.array))
-                state[name] = backend.xp.array(here, dtype=wide.dtype)
+                state[name] = backend.xp.array(here, dtype=param.array.dtype)
         return state
 
     def _parameters(self) -> Iterator[Tensor]:
@@ -426,10 +419,6 @@ def _listed(params: Any, owner: str) -> list[Any]:
             f"{owner}: got an empty list of parameters; does the model have any, and was a generator used up before?"
         )
     return items
-
-
-def _options_of(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name != "params"}
 
 
 def _note_writes(params: list[Tensor]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tinyconv.arrays.backend import Array
+from tinyconv.engine.options import decay, flag, non_negative
 from tinyconv.optim.optimizer import Optimizer, Parameters
-from tinyconv.optim.options import decay, flag, non_negative
 
 
 def rmsprop(

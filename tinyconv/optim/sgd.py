@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tinyconv.arrays.backend import Array
+from tinyconv.engine.options import flag, non_negative
+from tinyconv.errors import OptionError
 from tinyconv.optim.optimizer import Optimizer, Parameters
-from tinyconv.optim.options import OptionError, flag, non_negative
 
 
 def sgd(

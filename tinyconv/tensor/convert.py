@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from tinyconv.arrays.backend import (
     refuse_in_capture,
 )
 from tinyconv.arrays.backend import device as Device
-from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype
-from tinyconv.errors import DtypeError
+from tinyconv.engine.dtypes import DEFAULT_FLOAT, DTYPES, Dtype, as_dtype
+from tinyconv.engine.options import number, plain
+from tinyconv.errors import DeviceError, DtypeError, ShapeError, did_you_mean
 
 
 def is_tensor(value: Any) -> bool:
@@ -32,12 +35,14 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     """
     if is_tensor(data):
         data = data.array
+    if not hasattr(data, "dtype") or (dtype is not None and isinstance(data, np.generic | np.ndarray)):
+        data = plain(data)
     first = data
     while isinstance(first, list | tuple) and first:
         first = first[0]
     typed = hasattr(first, "dtype")  # a list of arrays, tensors or NumPy's scalars has their dtype too
-    device = device or default_device()
-    found = data if hasattr(data, "__cuda_array_interface__") or META.owns(data) else np.asarray(data)
+    device = default_device() if device is None else device
+    found = data if hasattr(data, "__cuda_array_interface__") or META.owns(data) else _as_array(data)
     own = as_dtype(found.dtype)
     found = found if found.dtype == own else found.astype(own)  # the order of bytes of another machine
     wanted = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT if own.kind == "f" and not typed else own
@@ -50,6 +55,34 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     if found.ndim == 0 and not typed:
         return backend.full((), found.item(), wanted, place)  # a number: there is nothing to copy to a GPU
     return backend.asarray(found, place).astype(wanted, copy=True)
+
+
+def _as_array(data: Any) -> np.ndarray[Any, Any]:
+    try:
+        found: np.ndarray[Any, Any] = np.asarray(data)
+    except ValueError:
+        lengths = _lengths(data)
+        raise ShapeError(
+            f"tensor: nested lists must have one length each, these have {', '.join(lengths)}: pad the shorter ones, "
+            "or keep a list of tensors"
+        ) from None
+    if found.dtype.kind == "O":  # Fractions and Decimals
+        numbers = [number(value) for value in found.flat]
+        found = found if None in numbers else np.array(numbers).reshape(found.shape)
+    if found.dtype.kind not in "biuf":
+        given = shortened(data)
+        raise DtypeError(f"tensor: expected numbers (integers within int64) or nested lists of them, got {given}")
+    return found
+
+
+def _lengths(rows: Any) -> list[str]:
+    """The different lengths of nested lists, where they first differ."""
+    for _ in range(64):  # as deep as NumPy goes; a list may hold itself
+        found = [str(len(row)) if isinstance(row, Sequence) or np.ndim(row) else "none" for row in rows]
+        if len(set(found)) > 1 or "none" in found:
+            return list(dict.fromkeys(found))
+        rows = [element for row in rows for element in row]
+    return ["more than 64 axes"]
 
 
 def writeable(array: Array) -> bool:
@@ -66,6 +99,8 @@ def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tupl
             device, dtype = arg.device, arg.dtype
         elif isinstance(arg, Device) or (isinstance(arg, str) and arg not in np.sctypeDict):
             device = str(arg)
+            if meant := did_you_mean(device, DTYPES):
+                raise DeviceError(f"to: {device!r} is neither a device nor a dtype{meant}")
         else:
             dtype = arg
     return device and device_name(device), None if dtype is None else as_dtype(dtype)
@@ -74,28 +109,6 @@ def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tupl
 def cuda_name(device: int | str | Device | None) -> str:
     """The GPU that `cuda()`, `cuda(1)` or `cuda("cuda:1")` names."""
     return f"cuda:{device or 0}" if device is None or isinstance(device, int) else str(device)
-
-
-def constant_input(value: Any) -> Any:
-    """A number or None, which ops take as they are. DtypeError for anything else."""
-    if type(value) is float or type(value) is int or value is None:
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, int | float):
-        return value
-    hint = ": tinyconv.tensor(x)?" if hasattr(value, "dtype") or isinstance(value, list | tuple) else ""
-    raise DtypeError(f"expected a Tensor, got {type(value).__module__}.{type(value).__qualname__}{hint}")
-
-
-def refused(name: str, *operands: Any) -> Any:
-    """NotImplemented, so that Python asks the other operand; DtypeError for a list, which would give nonsense."""
-    for value in operands:
-        if isinstance(value, list | tuple):
-            raise DtypeError(
-                f"{name.lower()}: expected a tensor or a number, got a {type(value).__name__}: tinyconv.tensor([...])?"
-            )
-    return NotImplemented
 
 
 class Move:

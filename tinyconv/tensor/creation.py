@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from math import ceil
+from reprlib import repr as shortened
 from threading import Lock
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 from tinyconv.arrays.backend import META, backend_for, captured_step, device_name
 from tinyconv.arrays.meta import MetaArray
 from tinyconv.arrays.setting import Setting
-from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype
+from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number
 from tinyconv.engine.each_step import staged
+from tinyconv.engine.options import finite, integer, number
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.host.threads import Once
 from tinyconv.shapes import Shape, sizes_of
@@ -69,13 +71,14 @@ def full(
 
         tc.full((2, 3), 0.5)
     """
-    if dtype is None:
-        dtype = DEFAULT_FLOAT if isinstance(fill_value, float) else np.asarray(fill_value).dtype
-    wanted = as_dtype(dtype)
+    given = number(fill_value)
+    if given is None:
+        raise DtypeError(f"full: expected one number to fill with, got {shortened(fill_value)}")
+    wanted = dtype_of_number(given) if dtype is None else as_dtype(dtype)
     try:
-        value = np.asarray(int(fill_value) if wanted.kind in "iu" else fill_value, wanted)
+        value = np.asarray(int(given) if wanted.kind in "iu" else given, wanted)
     except (OverflowError, ValueError):  # too large, or infinite; NaN
-        raise DtypeError(f"full: {fill_value} does not fit {wanted}") from None
+        raise DtypeError(f"full: {shortened(fill_value)} does not fit {wanted}") from None
     sizes = _sizes((shape,))
     array = backend_for(device).full(sizes, value.item(), wanted, device_name(device))
     return wrap(array).requires_grad_(requires_grad)
@@ -106,6 +109,7 @@ def arange(
     reached from `start`.
     """
     start, end = (0, start) if end is None else (start, end)
+    start, end, step = finite("arange: start", start), finite("arange: end", end), finite("arange: step", step)
     if dtype is not None and as_dtype(dtype).kind in "iu":  # counted in integers, as torch does
         start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
@@ -119,7 +123,7 @@ def arange(
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """Zeros of the shape and (unless given) the dtype and device of `x`."""
+    """Zeros of the shape and (unless given) the dtype and device of `x`. DtypeError for anything but a tensor."""
     return full(x.shape, 0, dtype=dtype or x.dtype, device=device or x.device)
 
 
@@ -204,9 +208,9 @@ def _random() -> np.random.Generator:
 def manual_seed(seed: int) -> None:
     """Start the random numbers anew: the same seed gives the same weights, dropout masks and `rand`s.
 
-    Like `torch.manual_seed`; the numbers are those of NumPy's PCG64.
+    Like `torch.manual_seed`; the numbers are those of NumPy's PCG64. Raises OptionError unless it is an integer >= 0.
     """
-    set_rng_state(dict(np.random.PCG64(seed).state))
+    set_rng_state(dict(np.random.PCG64(integer("manual_seed: seed", seed, 0)).state))
 
 
 def get_rng_state() -> dict[str, Any]:
@@ -222,46 +226,36 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform on [0, 1), float32 unless `dtype` says otherwise. `rand(2, 3)` or `rand((2, 3))`.
+    """Uniform on [0, 1), float32 unless `dtype` is float64. `rand(2, 3)` or `rand((2, 3))`.
 
-    In float16 the numbers are multiples of 1 / 2048. Raises DtypeError for a dtype that is not floating point, and
-    ShapeError for negative sizes. Like `torch.rand`.
+    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.rand`.
     """
-    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
-
-    def values() -> np.ndarray[Any, Any]:
-        numbers = _random().random(sizes, dtype=drawn)
-        return numbers if drawn == wanted else (np.floor(numbers * 2048) / 2048).astype(wanted)  # else some become 1
-
-    return _made(device, sizes, wanted, values, requires_grad)
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().random(sizes, dtype=wanted), requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal, float32 unless `dtype` says otherwise. `randn(2, 3)` or `randn((2, 3))`.
+    """Standard normal, float32 unless `dtype` is float64. `randn(2, 3)` or `randn((2, 3))`.
 
-    Raises DtypeError for a dtype that is not floating point, and ShapeError for negative sizes. Like `torch.randn`.
+    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.randn`.
     """
-    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
-
-    def values() -> np.ndarray[Any, Any]:
-        return np.asarray(_random().standard_normal(sizes, dtype=drawn), wanted)
-
-    return _made(device, sizes, wanted, values, requires_grad)
+    sizes, wanted = _sizes(shape), _random_dtype(dtype)
+    return _made(device, sizes, wanted, lambda: _random().standard_normal(sizes, dtype=wanted), requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
     """Uniform integers, low <= n < high, int64, of this shape. Like `torch.randint`.
 
-    Raises ValueError where no integer lies between, and ShapeError for negative sizes.
+    Raises ShapeError for negative sizes, and OptionError where there is no integer to draw.
     """
-    sizes = _sizes((shape,))
-    if low >= high:
-        raise ValueError(f"randint: there is no integer n with {low} <= n < {high}")
+    sizes, low = _sizes((shape,)), integer("randint: low", low)
+    high = integer("randint: high", high, low + 1)
     return _made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
-    """The integers below n in random order, int64, shape (n,). Like `torch.randperm`."""
+    """The integers below n in random order, int64, shape (n,). ShapeError for n < 0. Like `torch.randperm`."""
+    (n,) = _sizes((n,))
     return _made(device, (n,), np.int64, lambda: _random().permutation(n), False)
 
 
@@ -276,18 +270,19 @@ def randn_like(x: Tensor) -> Tensor:
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
-    sizes = tuple(sizes_of(args))
-    if any(n < 0 for n in sizes):
+    sizes = tuple(sizes_of(args, "sizes"))
+    if min(sizes, default=0) < 0:
         raise ShapeError(f"sizes cannot be negative, got {sizes}")
+    if max(sizes, default=0) >= 2**63:
+        raise ShapeError(f"sizes must be below 2^63, got {sizes}")
     return sizes
 
 
-def _random_dtypes(dtype: Dtype) -> tuple[Any, Any]:
-    """The dtype of random numbers, and the one that they are drawn in: there is no generator of float16."""
+def _random_dtype(dtype: Dtype) -> Any:
     found = as_dtype(dtype or DEFAULT_FLOAT)
-    if found.kind != "f":
-        raise DtypeError(f"random numbers are floating point, not {found}; randint makes integers")
-    return found, np.promote_types(found, np.float32)
+    if found not in (np.float32, np.float64):
+        raise DtypeError(f"random numbers are float32 or float64, not {found}")
+    return found
 
 
 def _made(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from tinyconv.engine.dtypes import Dtype
+from tinyconv.tensor.refusals import refuse
 from tinyconv.tensor.signatures import Dim, Extreme, Operand, numpy_names
 from tinyconv.tensor.tensor import Tensor
 
@@ -27,135 +28,141 @@ def _as(method: Callable[..., Any]) -> Callable[[Function], Function]:
     return documented
 
 
+def _tensor(name: str, input: Tensor) -> Tensor:
+    if not isinstance(input, Tensor):
+        refuse(name, "input", input)
+    return input
+
+
 @_as(Tensor.exp)
 def exp(input: Tensor) -> Tensor:
-    return input.exp()
+    return _tensor("exp", input).exp()
 
 
 @_as(Tensor.log)
 def log(input: Tensor) -> Tensor:
-    return input.log()
+    return _tensor("log", input).log()
 
 
 @_as(Tensor.sqrt)
 def sqrt(input: Tensor) -> Tensor:
-    return input.sqrt()
+    return _tensor("sqrt", input).sqrt()
 
 
 @_as(Tensor.tanh)
 def tanh(input: Tensor) -> Tensor:
-    return input.tanh()
+    return _tensor("tanh", input).tanh()
 
 
 @_as(Tensor.sigmoid)
 def sigmoid(input: Tensor) -> Tensor:
-    return input.sigmoid()
+    return _tensor("sigmoid", input).sigmoid()
 
 
 @_as(Tensor.relu)
 def relu(input: Tensor) -> Tensor:
-    return input.relu()
+    return _tensor("relu", input).relu()
 
 
 @_as(Tensor.abs)
 def abs(input: Tensor) -> Tensor:
-    return input.abs()
+    return _tensor("abs", input).abs()
 
 
 @_as(Tensor.neg)
 def neg(input: Tensor) -> Tensor:
-    return input.neg()
+    return _tensor("neg", input).neg()
 
 
 @_as(Tensor.isnan)
 def isnan(input: Tensor) -> Tensor:
-    return input.isnan()
+    return _tensor("isnan", input).isnan()
 
 
 @_as(Tensor.isfinite)
 def isfinite(input: Tensor) -> Tensor:
-    return input.isfinite()
+    return _tensor("isfinite", input).isfinite()
 
 
 @_as(Tensor.add)
 def add(input: Tensor, other: Operand) -> Tensor:
-    return input.add(other)
+    return _tensor("add", input).add(other)
 
 
 @_as(Tensor.sub)
 def sub(input: Tensor, other: Operand) -> Tensor:
-    return input.sub(other)
+    return _tensor("sub", input).sub(other)
 
 
 @_as(Tensor.mul)
 def mul(input: Tensor, other: Operand) -> Tensor:
-    return input.mul(other)
+    return _tensor("mul", input).mul(other)
 
 
 @_as(Tensor.div)
 def div(input: Tensor, other: Operand) -> Tensor:
-    return input.div(other)
+    return _tensor("div", input).div(other)
 
 
 @_as(Tensor.pow)
 def pow(input: Tensor, other: Operand) -> Tensor:
-    return input.pow(other)
+    return _tensor("pow", input).pow(other)
 
 
 @_as(Tensor.maximum)
 def maximum(input: Tensor, other: Operand) -> Tensor:
-    return input.maximum(other)
+    return _tensor("maximum", input).maximum(other)
 
 
 @_as(Tensor.minimum)
 def minimum(input: Tensor, other: Operand) -> Tensor:
-    return input.minimum(other)
+    return _tensor("minimum", input).minimum(other)
 
 
 @_as(Tensor.matmul)
 def matmul(input: Tensor, other: Tensor | np.ndarray[Any, Any]) -> Tensor:
-    return input.matmul(other)
+    return _tensor("matmul", input).matmul(other)
 
 
 @_as(Tensor.clamp)
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    return input.clamp(min, max)
+    return _tensor("clamp", input).clamp(min, max)
 
 
 @_as(Tensor.sum)
 @numpy_names
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, dtype: Dtype = None) -> Tensor:
-    return input.sum(dim, keepdim, dtype)
+    return _tensor("sum", input).sum(dim, keepdim, dtype)
 
 
 @_as(Tensor.mean)
 @numpy_names
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.mean(dim, keepdim)
+    return _tensor("mean", input).mean(dim, keepdim)
 
 
 @_as(Tensor.amax)
 @numpy_names
 def amax(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.amax(dim, keepdim)
+    return _tensor("amax", input).amax(dim, keepdim)
 
 
 @_as(Tensor.amin)
 @numpy_names
 def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.amin(dim, keepdim)
+    return _tensor("amin", input).amin(dim, keepdim)
 
 
 @_as(Tensor.all)
 @numpy_names
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.all(dim, keepdim)
+    return _tensor("all", input).all(dim, keepdim)
 
 
 @_as(Tensor.any)
 @numpy_names
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.any(dim, keepdim)
+    return _tensor("any", input).any(dim, keepdim)
 
 
 @overload
@@ -167,7 +174,7 @@ def max(input: Tensor, dim: Tensor, keepdim: bool = False) -> Tensor: ...
 @_as(Tensor.max)
 @numpy_names
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    return input.max(dim, keepdim)
+    return _tensor("max", input).max(dim, keepdim)
 
 
 @overload
@@ -179,19 +186,19 @@ def min(input: Tensor, dim: Tensor, keepdim: bool = False) -> Tensor: ...
 @_as(Tensor.min)
 @numpy_names
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    return input.min(dim, keepdim)
+    return _tensor("min", input).min(dim, keepdim)
 
 
 @_as(Tensor.argmax)
 @numpy_names
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    return input.argmax(dim, keepdim)
+    return _tensor("argmax", input).argmax(dim, keepdim)
 
 
 @_as(Tensor.argmin)
 @numpy_names
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    return input.argmin(dim, keepdim)
+    return _tensor("argmin", input).argmin(dim, keepdim)
 
 
 @_as(Tensor.var)
@@ -203,7 +210,7 @@ def var(
     keepdim: bool = False,
     unbiased: bool | None = None,
 ) -> Tensor:
-    return input.var(dim, correction, keepdim, unbiased)
+    return _tensor("var", input).var(dim, correction, keepdim, unbiased)
 
 
 @_as(Tensor.std)
@@ -215,72 +222,72 @@ def std(
     keepdim: bool = False,
     unbiased: bool | None = None,
 ) -> Tensor:
-    return input.std(dim, correction, keepdim, unbiased)
+    return _tensor("std", input).std(dim, correction, keepdim, unbiased)
 
 
 @_as(Tensor.prod)
 @numpy_names
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, dtype: Dtype = None) -> Tensor:
-    return input.prod(dim, keepdim, dtype)
+    return _tensor("prod", input).prod(dim, keepdim, dtype)
 
 
 @_as(Tensor.norm)
 @numpy_names
 def norm(input: Tensor, p: float | str = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    return input.norm(p, dim, keepdim)
+    return _tensor("norm", input).norm(p, dim, keepdim)
 
 
 @_as(Tensor.logsumexp)
 @numpy_names
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
-    return input.logsumexp(dim, keepdim)
+    return _tensor("logsumexp", input).logsumexp(dim, keepdim)
 
 
 @_as(Tensor.softmax)
 def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
-    return input.softmax(dim, dtype)
+    return _tensor("softmax", input).softmax(dim, dtype)
 
 
 @_as(Tensor.log_softmax)
 def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
-    return input.log_softmax(dim, dtype)
+    return _tensor("log_softmax", input).log_softmax(dim, dtype)
 
 
 @_as(Tensor.reshape)
 def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
-    return input.reshape(shape)
+    return _tensor("reshape", input).reshape(shape)
 
 
 @_as(Tensor.flatten)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    return input.flatten(start_dim, end_dim)
+    return _tensor("flatten", input).flatten(start_dim, end_dim)
 
 
 @_as(Tensor.squeeze)
 def squeeze(input: Tensor, dim: Dim = None) -> Tensor:
-    return input.squeeze(dim)
+    return _tensor("squeeze", input).squeeze(dim)
 
 
 @_as(Tensor.unsqueeze)
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    return input.unsqueeze(dim)
+    return _tensor("unsqueeze", input).unsqueeze(dim)
 
 
 @_as(Tensor.transpose)
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    return input.transpose(dim0, dim1)
+    return _tensor("transpose", input).transpose(dim0, dim1)
 
 
 @_as(Tensor.permute)
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
-    return input.permute(dims)
+    return _tensor("permute", input).permute(dims)
 
 
 @_as(Tensor.split)
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    return input.split(split_size_or_sections, dim)
+    return _tensor("split", input).split(split_size_or_sections, dim)
 
 
 @_as(Tensor.chunk)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    return input.chunk(chunks, dim)
+    return _tensor("chunk", input).chunk(chunks, dim)

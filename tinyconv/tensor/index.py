@@ -21,6 +21,7 @@ def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
         if is_tensor(part):
             part = part.array
         elif isinstance(part, Sequence):  # a list, a tuple, a range: all integer arrays, or masks
+            check_index(part)
             part = np.asarray(part) if len(part) else np.zeros(0, np.int64)
         if getattr(part, "ndim", 0) > 0:
             part = part.copy()  # the tape keeps it, and others may write to theirs
@@ -34,6 +35,14 @@ def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
     if not any(part is Ellipsis for part in arrays) and not any(hasattr(part, "dtype") for part in arrays):
         arrays.append(Ellipsis)  # so that x[0] of a vector is a view of it, not a copy of a number
     return tuple(arrays), simple
+
+
+def check_index(index: Any) -> None:
+    """Raise IndexError, with the part, for one that no index can have: a number with a point, a string, a dict."""
+    for part in index if isinstance(index, tuple) else (index,):
+        if isinstance(part, float | str | dict | set):
+            hint = "; i // 2 is an integer where i / 2 is not" if isinstance(part, float) else ""
+            raise IndexError(f"x[...] takes integers, slices, None, masks and lists of integers, got {part!r}{hint}")
 
 
 def placed(index: tuple[Any, ...], x: Array) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _join(op: Any, name: str, tensors: Sequence[Tensor], dim: int, new_axes: int) -> Tensor:
+    if not isinstance(tensors, Iterable):
+        raise DtypeError(f"{name}: expected a list of tensors, got {type(tensors).__name__}")
     tensors = list(tensors)
     if not tensors:
         raise ShapeError(f"{name}: expected at least one tensor")

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
 
 
+def formatted(t: Tensor, spec: str) -> str:
+    """`f"{t:.2f}"`: the number of a 0-d tensor in that format."""
+    try:
+        return format(t.item() if spec and t.ndim == 0 else repr(t), spec)
+    except ValueError as error:
+        if t.ndim == 0:
+            raise
+        raise ValueError(
+            f"f'{{x:{spec}}}' formats one number, and x has shape {t.shape}: x.item() if it has one element, x.mean(), "
+            f"or [f'{{v:{spec}}}' for v in x.tolist()]"
+        ) from error
+
+
 def shown_tensor(t: Tensor) -> str:
     """`tensor([1., 2.], grad_fn=<Mul (readable)>)`: values, what is unusual about it, and the op and pair that ran."""
     backend = backend_of(t.array)

@@ -15,27 +15,17 @@ from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
+from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
-from tinyconv.engine.wide import Wide, is_wide
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
-from tinyconv.tensor.convert import Move, constant_input, cuda_name, destination, refused, to_array, writeable
-from tinyconv.tensor.index import parts_of, placed
+from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
+from tinyconv.tensor.index import check_index, parts_of, placed
 from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, unpickle, write
-from tinyconv.tensor.show import shown_tensor
-from tinyconv.tensor.signatures import (
-    REFLECTED,
-    Bool,
-    Dim,
-    Extreme,
-    Float,
-    HookHandle,
-    Index,
-    Int,
-    Operand,
-    Scalar,
-    numpy_names,
-)
+from tinyconv.tensor.protocols import call_function, call_ufunc
+from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_input, refused
+from tinyconv.tensor.show import formatted, shown_tensor
+from tinyconv.tensor.signatures import Bool, Dim, Extreme, Float, HookHandle, Index, Int, Operand, Scalar, numpy_names
 from tinyconv.tensor.walking import walk_back
 
 # --- apply ----------------------------------------------------------------------------------------------------------
@@ -61,20 +51,23 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
             if t._tracked:
                 parent, tracked = t._node, True
         else:
-            array = t if type(t) is float else constant_input(t)
+            array = t if type(t) is float else constant_input(t, op, inputs)
         arrays.append(array)
         parents.append(parent)
     if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
-        geometry = {name: v.item() if isinstance(v, np.generic) else v for name, v in geometry.items()}
+        geometry = {name: plain(v) if isinstance(v, _NUMPY) else v for name, v in geometry.items()}
     backend = NUMPY if on_host else backend_of(*arrays)
-    xp, (check, check_values, wide) = backend.xp, _known(op)
-    if check is not None:
-        check(*arrays, **geometry)
+    xp, checks = backend.xp, _checks(op)
+    if checks is not None:
+        check, check_values = checks
+        try:
+            check(*arrays, **geometry)
+        except AttributeError as error:  # a number, or None, where the op needs an array
+            refuse_input(op, arrays, error.obj)
+            raise
         if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
             check_values(*arrays, **geometry)
     pair = op if now.plain and op not in defaults else select(op, backend.name, arrays, geometry)
-    if wide and arrays[0].dtype.char == "e":
-        pair = Wide(pair)
     try:
         if now.quiet:  # `quietly`, written out because every op comes here
             y, saved = pair.forward(xp, *arrays, **geometry)
@@ -108,9 +101,10 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
 
 
 @cache
-def _known(op: Any) -> tuple[Any, Any, bool]:
-    """The op's `check` and `check_values`, or None, and `is_wide`. Kept: looking takes as long as a small product."""
-    return getattr(op, "check", None), getattr(op, "check_values", None), is_wide(op)
+def _checks(op: Any) -> tuple[Any, Any] | None:
+    """The op's `check`, and its `check_values` if it has one. Kept: looking takes as long as a small product."""
+    check = getattr(op, "check", None)
+    return None if check is None else (check, getattr(op, "check_values", None))
 
 
 def wrap(array: Array) -> Tensor:
@@ -124,6 +118,7 @@ def wrap(array: Array) -> Tensor:
 
 
 _new: Any = object.__new__
+_NUMPY = np.generic, ndarray
 
 
 def kept_gradient(node: Leaf | OpNode) -> Tensor | None:
@@ -359,21 +354,10 @@ class Tensor:
         return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
-        if any(isinstance(value, Tensor) for value in options.get("out", ())):
-            raise TypeError(
-                f"np.{ufunc.__name__}(..., out=tensor) is not possible; write x[...] = value, under no_grad"
-            )
-        operator = REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
-        if operator is not None and not isinstance(inputs[0], Tensor):
-            return getattr(self, operator)(inputs[0])
-        if any(isinstance(value, Tensor) and value._tracked for value in inputs):
-            raise GraphError(
-                f"np.{ufunc.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
-                "functions, or leave the tape on purpose with x.detach()"
-            )
-        arrays = (value.numpy() if isinstance(value, Tensor) else value for value in inputs)
-        return getattr(ufunc, method)(*arrays, **options)
+        return call_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return call_function(function, args, options)
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.device != "cpu":
@@ -388,7 +372,10 @@ class Tensor:
     def item(self) -> Scalar:
         """The one element, as a Python number. Raises ShapeError for a tensor with any other number of elements."""
         if self.numel() != 1:
-            raise ShapeError(f"item: only a tensor with one element is a number, this one has shape {self.shape}")
+            raise ShapeError(
+                f"item: only a tensor with one element is a number, this one has shape {self.shape}; reduce it "
+                "(x.mean()), take one element (x[0]), or all of them (x.tolist())"
+            )
         number: Scalar = backend_of(self.array).to_numpy(self.array).item()
         return number
 
@@ -467,19 +454,20 @@ class Tensor:
         return shown_tensor(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.ndim == 0 else format(repr(self), spec)
+        return formatted(self, spec)
 
     def __len__(self) -> Any:
         if self.ndim == 0:
-            raise TypeError("len() of a 0-d tensor")
+            raise TypeError("len() of a 0-d tensor: it holds one number, x.item()")
         return self.shape[0]
 
     def __contains__(self, value: Operand) -> Any:
-        return bool((self == value).any())
+        found = self == value
+        return isinstance(found, Tensor) and bool(found.any())
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
+            raise TypeError("iteration over a 0-d tensor: it holds one number, x.item()")
         return (self[i] for i in range(self.shape[0]))
 
     def __bool__(self) -> Any:
@@ -537,7 +525,7 @@ class Tensor:
     def __rpow__(self, other: Operand) -> Tensor:
         base = operand(other)
         if base is None:
-            return NotImplemented
+            return refused("pow", other)
         # As a tensor, since its logarithm is taken: that of a Python number would be a float64.
         dtype = result_type(map(kind_of, (base, self)))
         return _binary(ops.Pow, base if isinstance(base, Tensor) else wrap(to_array(base, dtype, self.device)), self)
@@ -554,7 +542,8 @@ class Tensor:
         return _matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        """-self."""
+        """-self. Raises DtypeError for a bool tensor."""
+        check_not_bool("neg", self)
         return apply(ops.Neg, self)
 
     def __pos__(self) -> Tensor:
@@ -628,8 +617,9 @@ class Tensor:
         if isinstance(value, Tensor):
             backend_of(self.array, value.array)  # refuses two devices
             value = value.array
-        elif not isinstance(value, int | float | np.generic):
-            value = to_array(value, None, self.device)
+        else:
+            given = number(value)
+            value = to_array(value, None, self.device) if given is None else given
         write(self, placed(arrays, self.array), value)
 
     # Comparisons: bool tensors, outside the tape.
@@ -671,6 +661,7 @@ class Tensor:
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def __invert__(self) -> Tensor:
+        check_not_floating("invert", self)
         return wrap(~ready(self.array))
 
     def isnan(self) -> Tensor:
@@ -725,6 +716,9 @@ class Tensor:
         if min is None and max is None:
             raise ValueError("clamp: give min, max or both")
         low, high = operand(min), operand(max)
+        for given, bound in ((min, low), (max, high)):
+            if given is not None and bound is None:
+                refused("clamp", given)
         x = self.to(result_type(map(kind_of, (v for v in (self, low, high) if v is not None))))
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
             return apply(ops.Clamp, x, low=low, high=high)
@@ -861,6 +855,7 @@ class Tensor:
         """
         if self.dtype.kind != "f":
             raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
+        p = plain(p)
         if p in (2, "fro"):
             return _reduce(ops.Norm, self, dim, keepdim)
         if p == 1:
@@ -882,7 +877,8 @@ class Tensor:
 
         x.reshape(2, -1), x.reshape((2, -1))
         """
-        return apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, shapes.sizes_of(shape)))
+        sizes = shapes.sizes_of(shape, "reshape: sizes")
+        return apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, sizes))
 
     view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
@@ -892,7 +888,8 @@ class Tensor:
 
     def squeeze(self, dim: Dim = None) -> Tensor:
         """Without the axes of size 1; with `dim`, only those of them that it names."""
-        axes = () if dim == () or dim == [] else shapes.axes_of(dim, self.ndim, "squeeze")
+        none = isinstance(dim, Sequence) and not dim
+        axes = () if none else shapes.axes_of(dim, self.ndim, "squeeze")
         return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
 
     def unsqueeze(self, dim: Int) -> Tensor:
@@ -902,11 +899,10 @@ class Tensor:
 
     def permute(self, *dims: Int | Sequence[Int]) -> Tensor:
         """The axes in another order: `x.permute(0, 3, 1, 2)`. ShapeError unless each axis is named once."""
-        axes = shapes.axes_of(shapes.sizes_of(dims), self.ndim, "permute")
+        order = shapes.sizes_of(dims, "permute: axes")
+        axes = shapes.axes_of(order, self.ndim, "permute")
         if len(axes) != self.ndim:
-            raise ShapeError(
-                f"permute: {self.shape} has {self.ndim} axes, and {tuple(shapes.sizes_of(dims))} must name each once"
-            )
+            raise ShapeError(f"permute: {self.shape} has {self.ndim} axes, and {tuple(order)} must name each once")
         return apply(ops.Permute, self, axes=axes)
 
     def transpose(self, dim0: Int, dim1: Int) -> Tensor:
@@ -934,7 +930,7 @@ class Tensor:
 
         Raises ShapeError where another axis would have to be repeated.
         """
-        return apply(ops.Expand, self, shape=shapes.expanded(self.shape, shapes.sizes_of(shape)))
+        return apply(ops.Expand, self, shape=shapes.expanded(self.shape, shapes.sizes_of(shape, "expand: sizes")))
 
     def split(self, split_size_or_sections: Int | Sequence[Int], dim: Int = 0) -> tuple[Tensor, ...]:
         """In pieces along `dim`: of one size each (the last may be smaller), or of the sizes listed.
@@ -951,8 +947,7 @@ class Tensor:
 
     def chunk(self, chunks: Int, dim: Int = 0) -> tuple[Tensor, ...]:
         """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller. ShapeError for chunks < 1."""
-        if chunks < 1:
-            raise ShapeError(f"chunk: expected at least 1 piece, got {chunks}")
+        chunks = shapes.whole(chunks, "chunk: pieces", minimum=1)
         total = self.shape[shapes.axis_of(dim, self.ndim, "chunk")]
         if total == 0:
             return (self,) * chunks
@@ -965,6 +960,7 @@ class Tensor:
             return apply(ops.Index, self, index=placed(arrays, self.array), simple=simple)
         except IndexError as error:
             if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
+                check_index(index)
                 error.add_note(f"in x[...] with x of shape {self.shape}")
             raise
 
@@ -984,16 +980,14 @@ def from_array(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def operand(value: Any) -> Any:
-    """What an op takes: a Tensor, or a Python number; NumPy's scalars and arrays become those. None for the rest."""
-    if isinstance(value, np.generic):
-        value = value.item()  # first of all: np.float64 is a float too
-    if isinstance(value, Tensor | bool | int | float):
+    """What an op takes: a Tensor, or a Python number; NumPy's arrays and scalars become those. None for the rest."""
+    if isinstance(value, Tensor):
         return value
-    if isinstance(value, np.ndarray):
-        return from_array(value)
+    if isinstance(value, np.ndarray) and (value.ndim or value.dtype.char != "g"):
+        return from_array(value)  # a 0-d array as a 0-d tensor; one of longdouble is what NumPy makes of a number
     if hasattr(value, "__cuda_array_interface__"):
         return wrap(value)
-    return None
+    return number(value)
 
 
 def kind_of(value: Tensor | Scalar) -> tuple[np.dtype[Any], int | None]:
@@ -1012,7 +1006,7 @@ def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
     if not fit:
         given, (a, b) = (a, b), (operand(a), operand(b))
         if a is None or b is None:
-            return refused(op_name(op), *given)
+            return refused(op_name(op), given[0] if a is None else given[1])
         dtype = result_type(map(kind_of, (a, b)))
         if floating and dtype.kind != "f":
             dtype = DEFAULT_FLOAT
@@ -1022,15 +1016,20 @@ def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
     except ValueError:
         shapes.check_broadcast(op_name(op).lower(), a, b)
         raise
+    except TypeError:
+        check_not_bool(op_name(op).lower(), a, b)
+        raise
 
 
 def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
     other = operand(b)
-    if other is None:
-        return NotImplemented
+    if other is None:  # nothing of another kind is equal
+        return NotImplemented if ufunc in ("equal", "not_equal") else refused(ufunc, b)
     if not (isinstance(other, Tensor) and other.array.dtype == a.array.dtype):
         dtype = result_type(map(kind_of, (a, other)))  # what they would be added as
         a, other = a.detach().to(dtype), other.detach().to(dtype) if isinstance(other, Tensor) else other
+    if ufunc.startswith("bitwise"):
+        check_not_floating(ufunc, a, other)
     other = other.array if isinstance(other, Tensor) else other
     try:
         return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
@@ -1040,7 +1039,9 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
 
 
 def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
-    """An op with real values; integers become float32 first."""
+    """An op with real values; integers become float32 first. DtypeError for anything but a Tensor."""
+    if not isinstance(x, Tensor):
+        refuse(op_name(op), "x", x)
     return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
 
 
@@ -1082,14 +1083,15 @@ def _spread(
         correction = int(unbiased)
     elif correction is None:
         correction = 1
-    return _reduce(op, t, dim, keepdim, correction=correction)
+    freedom = finite(f"{op_name(op).lower()}: correction", correction)
+    return _reduce(op, t, dim, keepdim, correction=freedom)
 
 
 def _matmul(a: Any, b: Any) -> Any:
     """NumPy's rule: a vector is a row on the left and a column on the right, and its axis goes again."""
-    a, b = operand(a), operand(b)
+    given, (a, b) = (a, b), (operand(a), operand(b))
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-        return NotImplemented
+        return refused("matmul", given[isinstance(a, Tensor)], "a tensor")
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a 0-d tensor is no matrix; use *")
     row, column = a.ndim == 1, b.ndim == 1

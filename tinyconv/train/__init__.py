@@ -9,6 +9,7 @@ for report in session.trainer.run():
         session.save("lenet5.safetensors")
 """
 
+from tinyconv.errors import suggest_names
 from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
 from tinyconv.train.loop import DivergedError, EpochReport, EvalReport, StepReport, Trainer, evaluate, predict
@@ -37,3 +38,5 @@ __all__ = [
     "start",
     "usual_recipe",
 ]
+
+suggest_names(globals())

@@ -1,0 +1,485 @@
+"""Every kind of number, in every operand and every option: results, gradients and states as with Python's own."""
+
+import inspect
+import json
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import nn
+
+KINDS = {
+    "float32": np.float32,
+    "float64": np.float64,
+    "float16": np.float16,
+    "longdouble": np.longdouble,
+    "0-d float32": lambda v: np.array(v, np.float32),
+    "0-d float64": lambda v: np.array(v, np.float64),
+    "0-d longdouble": lambda v: np.array(v, np.longdouble),
+    "Fraction": Fraction,
+    "Decimal": Decimal,
+    "0-d tensor": tc.Tensor,
+}
+INTEGERS = {
+    "int8": np.int8,
+    "int64": np.int64,
+    "uint64": np.uint64,
+    "0-d int32": lambda v: np.array(v, np.int32),
+    "0-d uint8": lambda v: np.array(v, np.uint8),
+    "0-d tensor": tc.tensor,
+}
+OPERANDS = {name: kind for name, kind in KINDS.items() if name != "0-d tensor"}
+FLOAT32 = np.dtype(np.float32)
+
+# --- operands -------------------------------------------------------------------------------------------------------
+
+OPERATIONS = {
+    "x + s": lambda x, s: x + s,
+    "s + x": lambda x, s: s + x,
+    "x - s": lambda x, s: x - s,
+    "s - x": lambda x, s: s - x,
+    "x * s": lambda x, s: x * s,
+    "s * x": lambda x, s: s * x,
+    "x / s": lambda x, s: x / s,
+    "s / x": lambda x, s: s / x,
+    "x ** s": lambda x, s: x**s,
+    "s ** x": lambda x, s: s**x,
+    "maximum": lambda x, s: x.maximum(s),
+    "minimum": lambda x, s: tc.minimum(x, s),
+    "clamp(min)": lambda x, s: x.clamp(s),
+    "clamp(max)": lambda x, s: x.clamp(max=s),
+    "clamp(min, max)": lambda x, s: x.clamp(s, s),
+    "where": lambda x, s: tc.where(x > 1, x, s),
+    "where, the other way": lambda x, s: tc.where(x > 1, s, x),
+    "masked sum": lambda x, s: (x * (x > s)).sum(),
+}
+COMPARISONS = {
+    "x < s": lambda x, s: x < s,
+    "x <= s": lambda x, s: x <= s,
+    "x > s": lambda x, s: x > s,
+    "x >= s": lambda x, s: x >= s,
+    "x == s": lambda x, s: x == s,
+    "x != s": lambda x, s: x != s,
+    "s < x": lambda x, s: s < x,
+    "s == x": lambda x, s: s == x,
+    "s in x": lambda x, s: tc.tensor(s in x),
+}
+
+
+def value_and_gradient(operation, s):
+    x = tc.tensor([0.5, 1.5, 2.0], requires_grad=True)
+    y = operation(x, s)
+    y.sum().backward()
+    return y, x.grad
+
+
+@pytest.mark.parametrize("kind", OPERANDS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_operands(operation, kind):
+    expected = value_and_gradient(OPERATIONS[operation], 1.5)
+    for result, wanted in zip(value_and_gradient(OPERATIONS[operation], OPERANDS[kind](1.5)), expected, strict=True):
+        assert result.dtype == FLOAT32
+        np.testing.assert_array_equal(result.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize("kind", OPERANDS)
+@pytest.mark.parametrize("comparison", COMPARISONS)
+def test_comparisons(comparison, kind):
+    x = tc.tensor([0.5, 1.5, 2.0])
+    found, expected = (COMPARISONS[comparison](x, s) for s in (OPERANDS[kind](1.5), 1.5))
+    assert found.dtype == np.bool_
+    assert found.tolist() == expected.tolist()
+
+
+IN_PLACE = {
+    "+=": lambda x, s: x.__iadd__(s),
+    "-=": lambda x, s: x.__isub__(s),
+    "*=": lambda x, s: x.__imul__(s),
+    "/=": lambda x, s: x.__itruediv__(s),
+    "**=": lambda x, s: x.__ipow__(s),
+    "x[1] =": lambda x, s: x.__setitem__(1, s),
+    "x[mask] =": lambda x, s: x.__setitem__(x > 1, s),
+    "x[...] =": lambda x, s: x.__setitem__(..., s),
+    "fill_": lambda x, s: x.fill_(s),
+    "copy_": lambda x, s: x.copy_(s),
+    "constant_": nn.init.constant_,
+}
+
+
+@pytest.mark.parametrize("kind", OPERANDS)
+@pytest.mark.parametrize("operation", IN_PLACE)
+def test_in_place(operation, kind):
+    found, expected = (tc.tensor([0.5, 1.5, 2.0]) for _ in range(2))
+    IN_PLACE[operation](found, OPERANDS[kind](1.5))
+    IN_PLACE[operation](expected, 1.5)
+    assert found.dtype == FLOAT32
+    assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("kind", [name for name in OPERANDS if name != "0-d float64"])
+def test_an_integer_tensor_with_a_float_becomes_float32(kind):
+    """A number has the least say. A 0-d float64 array is a 0-d tensor and brings its dtype, as in torch."""
+    x = tc.tensor([1, 2])
+    assert (x * OPERANDS[kind](1.5)).dtype == (np.float32 if kind != "0-d float16" else np.float16)
+    assert (x * np.array(1.5)).dtype == np.float64
+
+
+def test_a_0d_array_is_a_0d_tensor():
+    """It broadcasts, and does not decide the dtype of a tensor with axes of its category."""
+    for dtype in (np.float16, np.float32, np.float64, np.int64, np.bool_):
+        assert (tc.ones(2) * np.array(1, dtype)).dtype == FLOAT32
+        assert (np.array(1, dtype) * tc.ones(2)).dtype == FLOAT32
+    assert (tc.tensor(1.0) * np.array(1.0)).dtype == np.float64  # two 0-d tensors: the larger dtype, as in torch
+
+
+def test_an_array_of_longdouble_is_refused():
+    with pytest.raises(tc.DtypeError, match=r"tensors of .* are not supported"):
+        tc.ones(2) * np.ones(2, np.longdouble)
+
+
+@pytest.mark.parametrize("kind", [np.bool_, bool])
+def test_bools(kind):
+    x = tc.tensor([0.5, 2.0], requires_grad=True)
+    y = x * kind(True) + kind(True)
+    y.sum().backward()
+    assert (y.dtype, x.grad.dtype, y.tolist()) == (FLOAT32, FLOAT32, [1.5, 3.0])
+    assert (tc.tensor([True, False]) & kind(True)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [2**40, 2**62, -(2**63), 2**64, 10**30])
+def test_big_integers(value):
+    x = tc.ones(2, requires_grad=True)
+    y = x * value
+    y.sum().backward()
+    assert (y.dtype, x.grad.dtype) == (FLOAT32, FLOAT32)
+    assert y.tolist() == [float(np.float32(value))] * 2
+
+
+@pytest.mark.parametrize(
+    "operand", [None, "1", b"1", 1j, np.complex64(1j), np.str_("1"), np.datetime64("2020-01-01"), {}, {1}, [1.0], (1,)]
+)
+@pytest.mark.parametrize("operation", [*OPERATIONS, "x < s", "x >= s", "@", "fill_"])
+def test_what_is_no_number_is_refused(operation, operand):
+    if operand is None and operation.startswith("clamp"):
+        return  # a bound that is left out
+    run = (OPERATIONS | COMPARISONS | {"@": lambda x, s: x @ s, "fill_": lambda x, s: x.fill_(s)})[operation]
+    if operation == "fill_" and isinstance(operand, list | tuple):
+        return  # copy_ takes a list
+    with pytest.raises(tc.DtypeError, match=r"got|expected|supported") as error:
+        run(tc.ones(2), operand)
+    assert "ufunc" not in str(error.value)
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+X = tc.randn(2, 3, 4, 4)
+ROWS = tc.randn(4, 3)
+LABELS = tc.tensor([0, 1, 2, 0])
+WEIGHT = tc.randn(3, 3, 2, 2)
+
+
+def batch_norm(x, **options):
+    return F.batch_norm(x, tc.zeros(3), tc.ones(3), training=True, **options)
+
+
+def trained(optimizer, **options):
+    """A float32 parameter after two steps, with what the optimiser keeps."""
+    w = tc.ones(3, requires_grad=True)
+    rule = optimizer([w], **options)
+    for _ in range(2):
+        w.grad = tc.tensor([1.0, 2.0, 3.0])
+        rule.step()
+    json.dumps(rule.state_dict()["param_groups"])
+    for state in rule.state.values():
+        assert all(isinstance(kept, int) or kept.dtype == FLOAT32 for kept in state.values())
+    return w
+
+
+def scheduled(schedule, *args, **options):
+    """A float32 parameter after steps with a schedule, whose state is plain data."""
+    w = tc.ones(3, requires_grad=True)
+    rule = tc.optim.SGD([w], lr=0.1, momentum=0.5)
+    rates = schedule(rule, *args, **options)
+    for _ in range(3):
+        w.grad = tc.tensor([1.0, 2.0, 3.0])
+        rule.step()
+        rates.step()
+    json.dumps([rates.state_dict(), rule.state_dict()["param_groups"]])
+    return w
+
+
+def clipped(clip, *args, **options):
+    w = tc.ones(3, requires_grad=True)
+    w.grad = tc.tensor([1.0, 2.0, 3.0])
+    clip([w], *args, **options)
+    return w.grad
+
+
+def filled(initialiser, *args, **options):
+    tc.manual_seed(0)
+    return initialiser(tc.zeros(3, 4), *args, **options)
+
+
+SCHEDULES = tc.optim.lr_scheduler
+REALS = {  # each takes a number near 0.5
+    "leaky_relu": lambda s: F.leaky_relu(X, s),
+    "layer_norm eps": lambda s: F.layer_norm(X, 4, eps=s),
+    "batch_norm eps": lambda s: batch_norm(X, eps=s),
+    "batch_norm momentum": lambda s: batch_norm(X, momentum=s),
+    "dropout": lambda s: F.dropout(X, s),
+    "pad value": lambda s: F.pad(X, (1, 1), value=s),
+    "label_smoothing": lambda s: F.cross_entropy(ROWS, LABELS, label_smoothing=s),
+    "label_smoothing of probabilities": lambda s: F.cross_entropy(ROWS, tc.full((4, 3), 1 / 3), label_smoothing=s),
+    "divisor_override": lambda s: F.avg_pool2d(X, 2, divisor_override=s),
+    "var correction": lambda s: X.var(1, correction=s),
+    "std correction": lambda s: tc.std(X, 1, correction=s),
+    "full": lambda s: tc.full((2,), s),
+    "full_like": lambda s: tc.full_like(X, s),
+    "arange": lambda s: tc.arange(0, 4, s),
+    "tensor": lambda s: tc.tensor(s, dtype=tc.float32),
+    "tensor of a list": lambda s: tc.tensor([s, s], dtype=tc.float32),
+    "nn.LeakyReLU": lambda s: nn.LeakyReLU(s)(X),
+    "nn.LayerNorm eps": lambda s: nn.LayerNorm(4, eps=s)(X),
+    "nn.BatchNorm2d eps": lambda s: nn.BatchNorm2d(3, eps=s)(X),
+    "nn.BatchNorm2d momentum": lambda s: nn.BatchNorm2d(3, momentum=s)(X),
+    "nn.BatchNorm2d running": lambda s: running(nn.BatchNorm2d(3, momentum=s)),
+    "nn.Dropout": lambda s: nn.Dropout(s)(X),
+    "nn.AvgPool2d": lambda s: nn.AvgPool2d(2, divisor_override=s)(X),
+    "nn.CrossEntropyLoss": lambda s: nn.CrossEntropyLoss(label_smoothing=s)(ROWS, LABELS),
+    "uniform_": lambda s: filled(nn.init.uniform_, 0, s),
+    "normal_": lambda s: filled(nn.init.normal_, s, s),
+    "xavier_uniform_": lambda s: filled(nn.init.xavier_uniform_, gain=s),
+    "xavier_normal_": lambda s: filled(nn.init.xavier_normal_, gain=s),
+    "kaiming_uniform_": lambda s: filled(nn.init.kaiming_uniform_, a=s),
+    "kaiming_normal_": lambda s: filled(nn.init.kaiming_normal_, a=s),
+    "SGD": lambda s: trained(tc.optim.SGD, lr=s, momentum=s, dampening=s, weight_decay=s),
+    "Adam": lambda s: trained(tc.optim.Adam, lr=s, betas=(s, s), eps=s, weight_decay=s),
+    "AdamW": lambda s: trained(tc.optim.AdamW, lr=s, betas=(s, s), eps=s, weight_decay=s),
+    "RMSprop": lambda s: trained(tc.optim.RMSprop, lr=s, alpha=s, eps=s, weight_decay=s, momentum=s),
+    "StepLR": lambda s: scheduled(SCHEDULES.StepLR, 1, gamma=s),
+    "MultiStepLR": lambda s: scheduled(SCHEDULES.MultiStepLR, [1, 2], gamma=s),
+    "LinearLR": lambda s: scheduled(SCHEDULES.LinearLR, start_factor=s, end_factor=s),
+    "CosineAnnealingLR": lambda s: scheduled(SCHEDULES.CosineAnnealingLR, 3, eta_min=s),
+    "OneCycleLR": lambda s: scheduled(
+        SCHEDULES.OneCycleLR, s, 5, pct_start=s, base_momentum=s, max_momentum=s, div_factor=s, final_div_factor=s
+    ),
+    "clip_grad_norm_": lambda s: clipped(tc.optim.clip_grad_norm_, s),
+    "clip_grad_norm_ norm_type": lambda s: clipped(tc.optim.clip_grad_norm_, 1.0, s),
+    "clip_grad_value_": lambda s: clipped(tc.optim.clip_grad_value_, s),
+}  # fmt: skip
+SIZES = {  # each takes an integer near 2
+    "conv2d": lambda n: F.conv2d(X, WEIGHT, stride=n, padding=n, dilation=n),
+    "conv2d, pairs": lambda n: F.conv2d(X, WEIGHT, stride=(n, n), padding=(n, n), dilation=(1, n)),
+    "conv2d groups": lambda n: F.conv2d(tc.ones(1, 2, 4, 4), tc.ones(2, 1, 2, 2), groups=n),
+    "max_pool2d": lambda n: F.max_pool2d(X, n, n, padding=1, dilation=1),
+    "avg_pool2d": lambda n: F.avg_pool2d(X, n, n, divisor_override=n),
+    "adaptive_avg_pool2d": lambda n: F.adaptive_avg_pool2d(X, n),
+    "adaptive_max_pool2d": lambda n: F.adaptive_max_pool2d(X, (n, None)),
+    "layer_norm": lambda n: F.layer_norm(tc.ones(3, 2), n),
+    "layer_norm, several": lambda n: F.layer_norm(tc.ones(3, 2, 2), (n, n)),
+    "pad": lambda n: F.pad(X, (n, n)),
+    "ignore_index": lambda n: F.cross_entropy(ROWS, LABELS, ignore_index=n),
+    "nll_loss": lambda n: F.nll_loss(ROWS, LABELS, ignore_index=n),
+    "softmax": lambda n: F.softmax(X, n),
+    "log_softmax": lambda n: X.log_softmax(n),
+    "sum": lambda n: X.sum(n),
+    "sum, several": lambda n: X.sum((n, 0)),
+    "max": lambda n: X.max(dim=n)[0] if not isinstance(n, tc.Tensor) else X.amax(n),
+    "argmax": lambda n: X.argmax(n),
+    "var": lambda n: X.var(n, correction=n),
+    "norm": lambda n: X.norm(n),
+    "logsumexp": lambda n: X.logsumexp(n),
+    "prod": lambda n: X.prod(n),
+    "reshape": lambda n: X.reshape(n, -1),
+    "permute": lambda n: X.permute(n, 3, 0, 1),
+    "transpose": lambda n: X.transpose(n, 1),
+    "expand": lambda n: tc.ones(1, 3).expand(n, 3),
+    "squeeze": lambda n: tc.ones(1, 3, 1).squeeze(n),
+    "unsqueeze": lambda n: X.unsqueeze(n),
+    "flatten": lambda n: X.flatten(n),
+    "split": lambda n: X.split(n, n)[0],
+    "split, listed": lambda n: X.split([n, n], n)[0],
+    "chunk": lambda n: X.chunk(n, n)[0],
+    "cat": lambda n: tc.cat([X, X], n),
+    "stack": lambda n: tc.stack([X, X], n),
+    "index": lambda n: X[:, n],
+    "size": lambda n: tc.zeros(X.size(n)),
+    "zeros": lambda n: tc.zeros(n, n),
+    "ones": lambda n: tc.ones((n, 3)),
+    "full": lambda n: tc.full((n,), n),
+    "arange": lambda n: tc.arange(n),
+    "rand": lambda n: tc.rand(n),
+    "randint": lambda n: tc.randint(0, n, (n,)),
+    "randperm": lambda n: tc.randperm(n),
+    "manual_seed": lambda n: (tc.manual_seed(n), tc.rand(2))[1],
+    "nn.Conv2d": lambda n: nn.Conv2d(n, n, n, n, n, n, groups=n)(tc.ones(1, 2, 4, 4)),
+    "nn.Linear": lambda n: nn.Linear(n, n)(tc.ones(1, 2)),
+    "nn.MaxPool2d": lambda n: nn.MaxPool2d(n, n)(X),
+    "nn.AvgPool2d": lambda n: nn.AvgPool2d(n, n)(X),
+    "nn.AdaptiveAvgPool2d": lambda n: nn.AdaptiveAvgPool2d(n)(X),
+    "nn.AdaptiveMaxPool2d": lambda n: nn.AdaptiveMaxPool2d((n, n))(X),
+    "nn.BatchNorm2d": lambda n: nn.BatchNorm2d(n)(tc.ones(2, 2, 3, 3)),
+    "nn.BatchNorm1d": lambda n: nn.BatchNorm1d(n)(tc.ones(2, 2)),
+    "nn.LayerNorm": lambda n: nn.LayerNorm(n)(tc.ones(3, 2)),
+    "nn.Flatten": lambda n: nn.Flatten(n)(X),
+    "nn.Softmax": lambda n: nn.Softmax(n)(X),
+    "nn.CrossEntropyLoss": lambda n: nn.CrossEntropyLoss(ignore_index=n)(ROWS, LABELS),
+    "nn.NLLLoss": lambda n: nn.NLLLoss(ignore_index=n)(ROWS, LABELS),
+    "dirac_": lambda n: nn.init.dirac_(tc.zeros(2, 1, 3), groups=n),
+    "StepLR": lambda n: scheduled(SCHEDULES.StepLR, n),
+    "MultiStepLR": lambda n: scheduled(SCHEDULES.MultiStepLR, [n]),
+    "LinearLR": lambda n: scheduled(SCHEDULES.LinearLR, total_iters=n),
+    "CosineAnnealingLR": lambda n: scheduled(SCHEDULES.CosineAnnealingLR, n),
+    "OneCycleLR": lambda n: scheduled(SCHEDULES.OneCycleLR, 0.1, epochs=n, steps_per_epoch=n),
+    "DataLoader": lambda n: next(iter(loader(batch_size=n, seed=n, shuffle=True)))[0],
+    "DataLoader.set_epoch": lambda n: (one := loader(), one.set_epoch(n, n), one.next()[0])[2],
+    "RandomShift": lambda n: moved(tc.data.RandomShift(n, fill=n)),
+    "RandomCrop": lambda n: moved(tc.data.RandomCrop(n, size=n)),
+    "Cutout": lambda n: moved(tc.data.Cutout(n, fill=n)),
+}  # fmt: skip
+
+
+def running(norm):
+    norm(X)
+    return norm.running_mean
+
+
+def loader(**options):
+    images = np.arange(6 * 16, dtype=np.uint8).reshape(6, 1, 4, 4)
+    return tc.data.DataLoader((images, np.arange(6)), **options)
+
+
+def moved(augment):
+    json.dumps(vars(augment))
+    return tc.tensor(augment(np.ones((2, 1, 4, 4), np.float32), np.random.default_rng(0)))
+
+
+def compare(call, given, plain):
+    results = []
+    for value in (given, plain):
+        tc.manual_seed(0)
+        results.append(call(value))
+    found, expected = results
+    assert found.dtype == expected.dtype
+    assert found.dtype in (FLOAT32, np.int64)
+    assert found.shape == expected.shape
+    assert type(found.shape[0] if found.shape else 0) is int
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("option", REALS)
+def test_options(option, kind):
+    if option == "tensor of a list" and "longdouble" in kind:
+        return  # NumPy makes an array of it, of a dtype that tensors do not have
+    compare(REALS[option], KINDS[kind](0.5), 0.5)
+
+
+@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize("option", SIZES)
+def test_sizes(option, kind):
+    compare(SIZES[option], INTEGERS[kind](2), 2)
+
+
+@pytest.mark.parametrize("value", ["0.5", None, 1j, [0.5], np.ones(2), {}])
+@pytest.mark.parametrize("option", REALS)
+def test_options_that_are_no_numbers(option, value):
+    if option in ("tensor", "tensor of a list") or (value is None and option in ("divisor_override", "std correction")):
+        return  # data, and None for "as usual"
+    if value is None and option in ("var correction", "nn.AvgPool2d", "nn.BatchNorm2d momentum"):
+        return
+    if value is None and option == "nn.BatchNorm2d running":
+        return
+    if isinstance(value, list) and option == "OneCycleLR":
+        return  # a rate for each group
+    with pytest.raises(tc.TinyconvError, match=r"expected|one number"):
+        REALS[option](value)
+
+
+@pytest.mark.parametrize("value", ["2", 2.0, 2.5, float("nan"), float("inf"), 1j, {}, Fraction(2), np.float32(2)])
+@pytest.mark.parametrize("option", SIZES)
+def test_sizes_that_are_no_integers(option, value):
+    if option in ("arange", "full", "index", "norm"):
+        return  # arange counts to 2.5 too; the value of full may be any number; an index raises IndexError
+    with pytest.raises(tc.TinyconvError, match=r"expected|integer|must be"):
+        SIZES[option](value)
+
+
+@pytest.mark.parametrize("value", [-1, -7])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "conv2d", "conv2d groups", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "zeros", "ones", "rand", "full",
+        "randperm", "manual_seed", "split", "chunk", "nn.Conv2d", "nn.Linear", "nn.MaxPool2d", "nn.AvgPool2d",
+        "nn.BatchNorm2d", "nn.LayerNorm", "StepLR", "MultiStepLR", "LinearLR", "CosineAnnealingLR", "OneCycleLR",
+        "DataLoader", "DataLoader.set_epoch", "RandomShift", "RandomCrop", "Cutout", "randint",
+    ],
+)  # fmt: skip
+def test_sizes_below_0(option, value):
+    with pytest.raises(tc.TinyconvError, match=str(value)):
+        SIZES[option](value)
+
+
+def test_a_tensor_whose_gradient_would_be_lost_is_no_option():
+    with pytest.raises(tc.OptionError, match="leaky_relu: negative_slope: expected a number, got tensor"):
+        F.leaky_relu(X, tc.tensor(0.1, requires_grad=True))
+
+
+def test_a_rate_that_somebody_wrote_is_saved_as_a_python_number():
+    w = tc.ones(3, requires_grad=True)
+    rule = tc.optim.SGD([w], lr=0.1)
+    for rate in (np.float32(0.5), np.array(0.5), Fraction(1, 2)):
+        rule.param_groups[0]["lr"] = rate
+        w.grad = tc.ones(3)
+        rule.step()
+        assert w.dtype == FLOAT32
+        assert json.dumps(rule.state_dict()["param_groups"][0]["lr"]) == "0.5"
+        assert tc.optim.lr_scheduler.StepLR(tc.optim.SGD([{"params": [w], "initial_lr": rate}], 0.1), 2, last_epoch=0)
+
+
+def test_the_options_of_layers_are_python_numbers():
+    """They stand in reprs, and people put them into JSON."""
+    half, two = np.array(0.5), np.int64(2)
+    layers = [
+        nn.Conv2d(two, two, two, two, two, two), nn.Linear(two, two), nn.MaxPool2d(two, two, two, two),
+        nn.AvgPool2d(two, (two, two), divisor_override=half), nn.AdaptiveAvgPool2d((two, None)), nn.LeakyReLU(half),
+        nn.BatchNorm2d(two, half, half), nn.LayerNorm((two, two), half), nn.Dropout(half), nn.Flatten(two, two),
+        nn.Softmax(two), nn.CrossEntropyLoss(None, two, label_smoothing=half),
+    ]  # fmt: skip
+    for layer in layers:
+        own = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+        json.dumps(own)
+        assert "np." not in repr(layer)
+        assert "array" not in repr(layer)
+
+
+# --- nothing is forgotten -------------------------------------------------------------------------------------------
+
+
+def takes_numbers(function):
+    """The parameters of a function that are numbers, by their annotations."""
+    kinds = ("int", "float", "Size", "Padding", "OutputSize", "Dim", "Int", "Float")
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if any(kind in str(parameter.annotation).replace("|", " ").replace("[", " ").split() for kind in kinds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("room", "tried"),
+    [(F, REALS | SIZES), (nn.init, REALS | SIZES), (tc.optim.lr_scheduler, REALS | SIZES)],
+)
+def test_every_function_that_takes_a_number_is_tried(room, tried):
+    source = inspect.getsource(inspect.getmodule(test_options))
+    listed = source[source.index("REALS = {") : source.index("def running")]
+    fused = {"linear_relu", "conv2d_relu", "relu_max_pool2d", "conv2d_relu_max_pool2d", "conv_padding"}
+    for name, value in vars(room).items():
+        if getattr(value, "__module__", "") == room.__name__ and not name.startswith("_") and name not in fused:
+            made = value.__init__ if isinstance(value, type) else value
+            if takes_numbers(made) and name not in ("LRScheduler", "calculate_gain", "constant_"):
+                assert f".{name}(" in listed or f"{name}," in listed or f"{name}(" in listed, name

@@ -1,0 +1,70 @@
+"""NumPy's functions of tensors: `np.exp(t)` and `np.sum(t)` give what they give of an array, and leave the tape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyconv.errors import GraphError
+from tinyconv.tensor.convert import is_tensor
+from tinyconv.tensor.signatures import REFLECTED
+
+
+def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
+    _refuse_out(ufunc, options)
+    operator = REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
+    if operator is not None and not is_tensor(inputs[0]):
+        return getattr(inputs[1], operator)(inputs[0])
+    if any(is_tensor(value) and value._tracked for value in inputs):
+        raise _not_recorded(ufunc)
+    return getattr(ufunc, method)(*_arrays(inputs), **options)
+
+
+def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What NumPy's function gives of the arrays in the tensors: `np.sum(t)`, `np.concatenate([t, a])`.
+
+    Tensors that require grad give integers, bools and shapes alone: floating-point numbers would need a gradient.
+    """
+    _refuse_out(function, options)
+    if function in (np.shape, np.ndim, np.size) and is_tensor(args[0]) and len(args) == 1:  # also on a GPU
+        return {np.shape: args[0].shape, np.ndim: args[0].ndim, np.size: args[0].numel()}[function]
+    found = function(*_arrays(args), **_arrays(options))
+    if _any_tracked((args, options)) and _any_floating(found):
+        raise _not_recorded(function)
+    return found
+
+
+def _arrays(value: Any) -> Any:
+    """`value` with arrays for the tensors in it; those of tensors that require grad are read-only."""
+    if is_tensor(value):
+        return value.numpy()
+    if isinstance(value, dict):
+        return {name: _arrays(item) for name, item in value.items()}
+    return type(value)(map(_arrays, value)) if type(value) in (list, tuple) else value
+
+
+def _any_tracked(value: Any) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(map(_any_tracked, value.values() if isinstance(value, dict) else value))
+    return is_tensor(value) and value._tracked
+
+
+def _any_floating(found: Any) -> bool:
+    if isinstance(found, list | tuple):
+        return any(map(_any_floating, found))
+    return isinstance(found, float) or getattr(getattr(found, "dtype", None), "kind", "") in ("f", "c")
+
+
+def _refuse_out(function: Any, options: dict[str, Any]) -> None:
+    out = options.get("out")
+    if any(map(is_tensor, out if isinstance(out, tuple) else (out,))):
+        raise TypeError(f"np.{function.__name__}(..., out=tensor) is not possible; write x[...] = value, under no_grad")
+
+
+def _not_recorded(function: Any) -> GraphError:
+    return GraphError(
+        f"np.{function.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
+        "functions, or leave the tape on purpose with x.detach()"
+    )

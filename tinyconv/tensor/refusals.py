@@ -1,0 +1,65 @@
+"""What is no operand or input of an op, and what is said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from inspect import signature
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinyconv.engine.options import number
+from tinyconv.engine.variants import op_name
+from tinyconv.errors import DtypeError
+
+
+def constant_input(value: Any, op: Any, inputs: tuple[Any, ...]) -> Any:
+    """A number or None, which ops take as they are. DtypeError for anything else."""
+    if type(value) is float or type(value) is int or value is None:
+        return value
+    found = number(value) if isinstance(value, np.generic) or not hasattr(value, "dtype") else None
+    if found is None:
+        refuse_input(op, inputs, value)
+    return found
+
+
+def refuse_input(op: Any, inputs: Sequence[Any], value: Any) -> None:
+    """Raise DtypeError where `value` is one of an op's inputs, and should be a tensor; or an earlier one should."""
+    if any(given is value for given in inputs):
+        i = next(i for i, given in enumerate(inputs) if given is value or isinstance(given, int | float))
+        names = [*signature(op.forward).parameters][1:]  # without the array library
+        refuse(op_name(op), names[min(i, len(names) - 1)], inputs[i])
+
+
+def refuse(name: str, what: str, value: Any) -> NoReturn:
+    """Raise DtypeError where an argument should be a tensor."""
+    hint = f": tinyconv.tensor({what})?" if hasattr(value, "dtype") or isinstance(value, list | tuple) else ""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # an op without a name of its own has its class's
+    raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}{hint}")
+
+
+def check_not_bool(name: str, *operands: Any) -> None:
+    """Raise DtypeError where NumPy has no minus: for bools."""
+    if all(getattr(x, "dtype", None) == np.bool_ for x in operands):
+        raise DtypeError(f"{name}: bools have no minus: ~x is where x is False, x ^ y where they differ; or x.long()")
+
+
+def check_not_floating(name: str, *operands: Any) -> None:
+    """Raise DtypeError for operands that have no bits to combine."""
+    kinds = [str(x.dtype) if hasattr(x, "dtype") else type(x).__name__ for x in operands]
+    if any(kind.startswith("float") for kind in kinds):
+        raise DtypeError(f"{name}: expected bools or integers, got {' and '.join(kinds)}: compare first, (x > 0)")
+
+
+def refused(name: str, value: Any, expected: str = "a tensor or a number") -> Any:
+    """NotImplemented for an operand that may know what to do with a tensor; DtypeError for one that cannot."""
+    name, kind = name.lower(), type(value)
+    if (
+        kind.__module__ != "builtins"
+        and not isinstance(value, np.generic)
+        and name not in ("maximum", "minimum", "clamp")
+    ):
+        return NotImplemented
+    hint = ": tinyconv.tensor([...])?" if isinstance(value, list | tuple) else ""
+    raise DtypeError(f"{name}: expected {expected}, got {kind.__name__}{hint}")
