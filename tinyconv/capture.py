@@ -74,6 +74,9 @@ class _Captured(Generic[Args, Result]):
         self.device = None if device is None else device_name(device)
         self.graph: _Graph | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"graph": None}  # a copy records its own
+
     def __call__(self, *args: Args.args, **options: Args.kwargs) -> Result:
         if captured_step.get() is not None:  # this call is part of another captured step
             return self.step(*args, **options)

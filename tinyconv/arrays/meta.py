@@ -42,6 +42,9 @@ class MetaArray(NDArrayOperatorsMixin):
     strides: Shape = property(lambda self: self.outline.strides)  # type: ignore[assignment]
     T = property(lambda self: _around(self.outline.T))
 
+    def __reduce__(self) -> Any:
+        return MetaArray, (self.shape, self.dtype)
+
     def __len__(self) -> int:
         return len(self.outline)
 

@@ -20,6 +20,9 @@ class Setting:
     def __init__(self) -> None:
         self._entered = local()  # the values before, as a stack
 
+    def __reduce__(self) -> Any:  # a copy is not inside the blocks that this one is inside of
+        return _anew, (type(self),), {name: value for name, value in vars(self).items() if name != "_entered"}
+
     def changed(self, now: Any) -> Any:
         """The value inside, given the one outside."""
         raise NotImplementedError
@@ -42,3 +45,9 @@ class Setting:
             self.variable.set(before[-1])  # not by a token: a generator may be closed in another context
         finally:
             before.pop()
+
+
+def _anew(kind: type[Setting]) -> Setting:
+    setting = object.__new__(kind)
+    Setting.__init__(setting)
+    return setting

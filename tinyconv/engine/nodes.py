@@ -121,6 +121,9 @@ class OpNode(Node):
         self.line: str | None = None  # of the user's program; noted only under detect_anomaly
         self.grad: Any = None  # as in a Leaf, for `retain_grad`
 
+    def __reduce__(self) -> Any:
+        raise GraphError(f"the tape cannot be copied or pickled, but only its leaves: {self!r}; use x.detach()")
+
     def __repr__(self) -> str:
         parts = getattr(self.op, "parts", None)  # a fused op is read in its parts
         read = " + ".join(f"{op_name(part)} {place_of(part)}" for part in parts) if parts else place_of(self.op)

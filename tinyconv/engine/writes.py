@@ -27,6 +27,9 @@ class Storage:
     _lent: tuple[int, int] | None = None  # when it was last lent, and its checksum then
     _views: WeakValueDictionary[int, Any] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Storage, ()  # a copy has memory of its own, which nobody has written to or borrowed
+
     def wrote(self, array: Array) -> None:
         """Number a write to `array`, this memory or a part of it."""
         self.written = number()

@@ -93,6 +93,9 @@ class Optimizer:
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_checked": {}, "_together": {}}  # a copy finds anew what it checks and joins
+
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as Python numbers and bools. Raises OptionError where one is out of range."""
         owner = type(self).__name__

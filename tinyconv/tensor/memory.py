@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.arrays.backend import META, Array, ready
+from tinyconv.arrays.backend import META, Array, backend_of, ready
 from tinyconv.engine.context import context
 from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
-from tinyconv.engine.writes import Storage
+from tinyconv.engine.writes import Storage, base_of
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
 
@@ -95,15 +95,46 @@ def copy_leaf(t: Tensor, memo: dict[Any, Any]) -> Tensor:
         raise GraphError("deepcopy: only leaves can be copied with their gradients; use x.detach().clone()")
     out = object.__new__(type(t))
     memo[id(t)] = out
-    out.array, out._storage, out._node, out._tracked = ready(t.array).copy(), Storage(), None, t._tracked
+    memory = whole(t)
+    if id(memory) not in memo:  # else another tensor with this memory was copied, and the copies share one too
+        memo[id(memory)], memo[id(t._storage)] = ready(memory).copy(), Storage()
+    out.array = memo[id(memory)].reshape(t.shape)
+    out._storage, out._node, out._tracked = memo.setdefault(id(t._storage), Storage()), None, t._tracked
     if t._node is not None:
         out._node = Leaf(out.array, out._storage)
         out.grad = None if t.grad is None else t.grad.clone()
     return out
 
 
-def unpickle(kind: type[Tensor], array: Any, device: str, requires_grad: bool) -> Tensor:
-    """The leaf that `Tensor.__reduce__` took apart."""
+def whole(t: Tensor) -> Array:
+    """The array that owns the memory of `t` where `t` is all of it, in its order; else the array of `t`.
+
+    By it a copy knows tensors that share their memory, such as those of a `state_dict`. A part of a larger memory is
+    copied alone: a batch is not to take the whole data set with it.
+    """
+    base, flags = base_of(t.array), t.array.flags
+    same = flags.c_contiguous and base.flags.c_contiguous and (base.size, base.dtype) == (t.array.size, t.dtype)
+    return base if same else t.array
+
+
+def take_apart(t: Tensor) -> tuple[Any, ...]:
+    """What `unpickle` takes. Tensors that share their memory give it the same objects, on the host."""
+    if not t.is_leaf:
+        raise GraphError("pickle: only leaves can be pickled, the tape cannot; use x.detach()")
+    here = t.device in _HERE
+    memory, storage = (whole(t), t._storage) if here else (backend_of(t.array).to_numpy(t.array), None)
+    return type(t), memory, t.device, t.requires_grad, t.shape, storage
+
+
+def unpickle(
+    kind: type[Tensor], memory: Any, device: str, requires_grad: bool, shape: Any = None, storage: Any = None
+) -> Tensor:
+    """The leaf that `take_apart` took apart. Pickles from before tensors shared their memory lack the last two."""
     out = object.__new__(kind)
-    out.array, out._storage, out._node, out._tracked = to_array(array, array.dtype, device), Storage(), None, False
+    array = memory if device in _HERE else to_array(memory, memory.dtype, device)
+    out.array = array if shape is None else array.reshape(shape)
+    out._storage, out._node, out._tracked = storage or Storage(), None, False
     return out.requires_grad_(requires_grad)
+
+
+_HERE = ("cpu", "meta")  # devices whose arrays are pickled as they are

@@ -21,7 +21,7 @@ from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import check_index, parts_of, placed
-from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, unpickle, write
+from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_input, refused
 from tinyconv.tensor.show import formatted, shown_tensor
@@ -446,9 +446,7 @@ class Tensor:
         return copy_leaf(self, memo)
 
     def __reduce__(self) -> Any:
-        if not self.is_leaf:
-            raise GraphError("pickle: only leaves can be pickled, the tape cannot; use x.detach()")
-        return unpickle, (type(self), backend_of(self.array).to_numpy(self.array), self.device, self.requires_grad)
+        return unpickle, take_apart(self)
 
     def __repr__(self) -> str:
         return shown_tensor(self)
