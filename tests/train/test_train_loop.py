@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from messages import message
 
 import tinyconv as tc
 from tinyconv import models, nn, optim
@@ -235,3 +236,67 @@ def test_an_epoch_on_real_digits(mnist_root):
     *_, report = session.trainer.run()
     assert report.test_accuracy > 0.97
     assert report.train_loss < 0.4
+
+
+# --- what a model gives ---------------------------------------------------------------------------------------------
+
+
+class Giving(nn.Module):
+    """A model that gives something made of its scores."""
+
+    def __init__(self, made, classes=10):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, classes))
+        object.__setattr__(self, "made", made)
+
+    def forward(self, x):
+        return self.made(self.body(x))
+
+
+NOT_SCORES = {
+    "cells": (lambda y: y.reshape(len(y), 10, 1, 1), "(8, 10, 1, 1): end it with nn.Flatten()"),
+    "a row of rows": (lambda y: y.reshape(len(y), 1, 10), "(8, 1, 10): end it with nn.Flatten()"),
+    "one number each": (lambda y: y.sum(1), "(8,): does its forward keep axis 0 the batch?"),
+    "labels": (lambda y: y.argmax(1), "(8,): does its forward keep axis 0 the batch?"),
+    "one number": (lambda y: y.sum(), "(): does its forward keep axis 0 the batch?"),
+    "one row for all": (lambda y: y.mean(0, keepdim=True), "(1, 10): does its forward keep axis 0 the batch?"),
+    "some rows": (lambda y: y[:5], "(5, 10): does its forward keep axis 0 the batch?"),
+    "classes first": (lambda y: y.transpose(0, 1), "(10, 8): does its forward keep axis 0 the batch?"),
+    "a tuple": (lambda y: (y, y), "a tuple: does its forward return the scores alone?"),
+    "a dict": (lambda y: {"scores": y}, "a dict: does its forward return the scores alone?"),
+}
+DIGITS = synthetic_digits(8)
+ASKS = {
+    "evaluate": lambda model: evaluate(model, DIGITS),
+    "evaluate mirrored": lambda model: evaluate(model, DIGITS, mirrored=True),
+    "predict": lambda model: predict(model, DIGITS.normalized()),
+    "Trainer": lambda model: list(
+        Trainer(model, optim.SGD(model.parameters()), None, DataLoader(DIGITS, 8), DIGITS, 1).run()
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ASKS)
+@pytest.mark.parametrize("name", NOT_SCORES)
+def test_a_model_that_gives_no_scores_is_refused(name, what):
+    """(N, 10, 1, 1) had an accuracy of 5.0, one row for all that of a guess, and a tuple an AttributeError."""
+    made, said = NOT_SCORES[name]
+    model = Giving(made)
+    asked = what.split()[0]
+    expected = f"{asked}: expected scores (8, classes) of 8 images from the model, got {said}"
+    assert message(tc.ShapeError, ASKS[what], model) == expected
+    assert model.training
+
+
+def test_a_model_with_too_few_classes_is_refused_and_one_with_more_is_not():
+    expected = "evaluate: the labels go up to 7, but the model gives 5 scores: its last layer needs 8 outputs"
+    assert DIGITS.labels.max() == 7
+    assert message(tc.ShapeError, evaluate, Giving(lambda y: y, 5), DIGITS) == expected
+    assert 0 <= evaluate(Giving(lambda y: y, 11), DIGITS) <= 1
+
+
+def test_predict_of_no_images_and_of_batches_of_none():
+    model = Giving(lambda y: y)
+    assert predict(model, DIGITS.normalized()[:0]).shape == (0, 10)
+    expected = "predict: batch_size: expected an integer >= 1, got 0"
+    assert message(tc.optim.OptionError, predict, model, DIGITS.normalized(), 0) == expected

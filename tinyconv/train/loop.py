@@ -16,7 +16,8 @@ from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import capture
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
-from tinyconv.errors import TinyconvError
+from tinyconv.engine.options import count
+from tinyconv.errors import ShapeError, TinyconvError
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
@@ -175,7 +176,7 @@ class Trainer:
     def _step(self) -> None:
         x, y = self.loader.batch_at(lambda: (self.progress.epoch, self.progress.step))
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(x), y, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(_scores("Trainer", self.model, x), y, label_smoothing=self.label_smoothing)
         if self._sum is None:
             self._loss = float(loss)
             self._check(self.progress.step + 1)
@@ -248,14 +249,16 @@ def predict(
         batch_size: Images at a time.
         device: Where the model is; the default device unless given.
 
-    Raises ShapeError and DtypeError where the images do not fit the model.
+    Raises ShapeError and DtypeError where the images do not fit the model, ShapeError where it does not give
+    (N, classes), and OptionError for a batch size below 1.
     """
+    step = count("predict: batch_size", batch_size)
     training = model.training
     model.eval()
     try:
         parts = [
-            model(tensor(images[start : start + batch_size], device=device)).softmax(1).cpu().numpy()
-            for start in range(0, len(images), batch_size)
+            _scores("predict", model, tensor(images[start : start + step], device=device)).softmax(1).cpu().numpy()
+            for start in range(0, max(len(images), 1), step)  # of no images, too, the model says how many classes
         ]
     finally:
         model.train(training)
@@ -283,7 +286,8 @@ def evaluate(
         device: Where the model is; the default device unless given.
         mirrored: Classify by the mean of the probabilities of each image and of its mirror image.
 
-    Raises ShapeError where the images do not fit the model.
+    Raises ShapeError where the images do not fit the model, and where it does not give (N, classes), with a class for
+    each label.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
     *_, right = _tested(model, loader, mirrored)
@@ -293,15 +297,34 @@ def evaluate(
 def _tested(model: Module, loader: DataLoader, mirrored: bool = False) -> Iterator[Tensor]:
     """Test a batch at a time; how many images were classified right so far, on the device, after each."""
     right = zeros((), dtype="int64", device=loader.device)
+    last = int(loader.labels.max())
     for x, y in loader.batches(0):
         training = model.training
         model.eval()  # and back before the caller has its turn
         try:
             with no_grad():
-                scores = model(x)
+                scores = _scores("evaluate", model, x)
+                if last >= scores.shape[1]:
+                    raise ShapeError(
+                        f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
+                        f"its last layer needs {last + 1} outputs"
+                    )
                 if mirrored:
                     scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
                 right += (scores.argmax(1) == y).sum()
         finally:
             model.train(training)
         yield right
+
+
+def _scores(what: str, model: Module, x: Tensor) -> Tensor:
+    """What the model gives for a batch. Raises ShapeError, signed `what`, unless it is scores (N, classes)."""
+    scores = model(x)
+    if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == len(x):
+        return scores
+    got, fix = f"a {type(scores).__name__}", "does its forward return the scores alone?"
+    if isinstance(scores, Tensor):
+        got, fix = str(scores.shape), "does its forward keep axis 0 the batch?"
+        if scores.ndim > 2 and len(scores) == len(x):
+            fix = "end it with nn.Flatten()"
+    raise ShapeError(f"{what}: expected scores ({len(x)}, classes) of {len(x)} images from the model, got {got}: {fix}")
