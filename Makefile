@@ -61,7 +61,7 @@ oracle: .venv/.test
 
 campaign: .venv/.test
 	PYTHONPATH=tests $(BIN)/python -m campaigns $(CAMPAIGN) --seed $(or $(SEED),0) $(if $(COUNT),--count $(COUNT),--record)
-	$(if $(CAMPAIGN)$(COUNT),,PYTHONPATH=tests $(BIN)/python -m campaigns --page)
+	$(if $(CAMPAIGN)$(COUNT),,$(BIN)/python benchmarks/tables.py)
 
 .venv/.train: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyconv needs Python 3.11 or newer, this is " + sys.version.split()[0])'

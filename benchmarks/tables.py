@@ -1,4 +1,4 @@
-"""Fill README.md, docs/experiments.md and benchmarks/README.md: no figure in them is typed by hand.
+"""Fill README.md, benchmarks/README.md and some pages of docs: no figure in them is typed by hand.
 
     python benchmarks/tables.py            # --check: only say whether they are up to date; --plots: draw pictures too
 
@@ -20,7 +20,10 @@ import tinyconv as tc
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "experiments.md", HERE / "README.md")
+PAGES = (
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability")),
+    *(folder / "README.md" for folder in (ROOT, HERE)),
+)
 NOT_YET = "*Not measured yet.*"
 RECIPES = {
     "lesson": "Adam, 1e-3 throughout",
@@ -622,6 +625,44 @@ def size_of_the_package():
     )
 
 
+def campaign(name):
+    """What a campaign tried, a row a kind."""
+    if not (HERE / "records" / f"campaign-{name}.json").exists():
+        return NOT_YET
+    found = record(f"campaign-{name}")
+    where = found["environment"]
+    lines = ["| what was tried | times | failed | at most |", "| --- | ---: | ---: | --- |"]
+    for kind, row in sorted(found["kinds"].items()):
+        figures = ", ".join(f"{value:,g} {figure}" for figure, value in row["figures"].items())
+        lines.append(f"| {kind} | {row['tried']:,} | {row['failed']:,} | {figures} |")
+    return "\n".join(
+        [
+            f"**{found['promise']}** {found['count']:,} attempts, {found['failed']:,} failed.",
+            "",
+            *lines,
+            "",
+            f"`make campaign CAMPAIGN={name} COUNT={found['count']} SEED={found['seed']}`; {where['processor']}, "
+            f"{where['cores']} cores, {found['seconds']:,} s; commit {found['commit']}, {found['date']}.",
+        ]
+    )
+
+
+def own_pictures():
+    """What is read wrong from pictures of digits, a row a kind."""
+    if not (HERE / "records" / "pictures.json").exists():
+        return NOT_YET
+    found = record("pictures")
+    lines = [
+        "| picture | digits | wrong as MNIST has them | wrong from the picture | refused |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {row['kind']} | {row['pictures']:,} | {row['originals wrong']} | {row['wrong']} | {row['refused']} |"
+        for row in found["rows"]
+    ]
+    return "\n".join([*lines, "", f"{machine(found)}; commit {found['commit']}, {found['date']}."])
+
+
 def ops_by_file():
     """Each file of ops with the ops in it, in the order in which they stand there."""
     lines = ["| file | ops |", "| --- | --- |"]
@@ -661,6 +702,8 @@ TABLES = {
     "aims": aims,
     "lenet_cuda": partial(steps_on_gpus, "lenet", only=128),
     "cuda": cuda,
+    "campaign": campaign,
+    "own_pictures": own_pictures,
     "op": source_of,
     "lines": size_of_the_package,
 }

@@ -3,9 +3,11 @@
 import copy
 import pickle
 import re
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 
+import numpy as np
 import pytest
 from messages import message
 
@@ -182,3 +184,103 @@ def test_the_arguments_are_listed_as_they_are_written():
 def test_copies_are_made_without_arguments():
     for made in (nn.Linear(2, 3), optim.SGD(Net().parameters(), lr=0.1)):
         assert type(copy.copy(made)) is type(pickle.loads(pickle.dumps(made))) is type(made)
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+X, Y = np.zeros((6, 1, 28, 28), np.float32), np.arange(6)
+PAIRS = [(x, y) for x, y in zip(X, Y, strict=True)]
+TAKES = "DataLoader takes a Dataset or a pair of arrays, got "
+STACK = "DataLoader((np.stack([x for x, _ in data]), np.array([y for _, y in data])))"
+ONE = "DataLoader((images, labels), batch_size=64)"
+
+
+class Tensors:
+    """As PyTorch's TensorDataset looks."""
+
+    tensors = X, Y
+
+
+class Vision:
+    """As torchvision's datasets look."""
+
+    data, targets = X[:, 0], Y
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: data.DataLoader(X, Y),
+         f"{TAKES}an array of shape (6, 1, 28, 28); images and labels are one argument, {ONE}"),
+        (lambda: data.DataLoader(IMAGES, LABELS),
+         f"{TAKES}an array of shape (4, 1, 28, 28); images and labels are one argument, {ONE}"),
+        (lambda: data.DataLoader(X), f"{TAKES}an array of shape (6, 1, 28, 28); {ONE}"),
+        (lambda: data.DataLoader(PAIRS), f"{TAKES}a list of 6; of pairs, {STACK}"),
+        (lambda: data.DataLoader(PAIRS[:2]), f"{TAKES}a list of 2; of pairs, {STACK}"),
+        (lambda: data.DataLoader(Tensors()), f"{TAKES}a Tensors; DataLoader(data.tensors)"),
+        (lambda: data.DataLoader(Vision()),
+         f"{TAKES}a Vision; DataLoader((np.asarray(data.data)[:, None], np.asarray(data.targets)))"),
+        (lambda: data.DataLoader("mnist"), f"{TAKES}'mnist'; DataLoader(tinyconv.data.load('mnist'))"),
+        (lambda: data.DataLoader(None), f"{TAKES}None; {ONE}"),
+        (lambda: data.DataLoader(data.Dataset), f"{TAKES}the class Dataset; {ONE}"),
+        (lambda: evaluate(Net(), X), f"{TAKES}an array of shape (6, 1, 28, 28); {ONE}"),
+        (lambda: data.DataLoader((Y, X)),
+         "images must be (N, C, H, W), got shape (6,); swapped? the images come first, (images, labels)"),
+        (lambda: data.DataLoader((X[:, 0], Y)),
+         "images must be (N, C, H, W), got shape (6, 28, 28); add the channel dimension: x[:, None]"),
+        (lambda: data.DataLoader((X.reshape(6, 784), Y)),
+         "images must be (N, C, H, W), got shape (6, 784); flat? x.reshape(-1, 1, 28, 28)"),
+        (lambda: data.DataLoader((np.zeros((6, 3072)), Y)),
+         "images must be (N, C, H, W), got shape (6, 3072); flat? x.reshape(-1, 3, 32, 32)"),
+        (lambda: data.DataLoader((X, Y[:5])), "6 images need labels of shape (6,), got (5,)"),
+        (lambda: data.DataLoader((X, Y[:, None])), "6 images need labels of shape (6,), got (6, 1); labels[:, 0]"),
+        (lambda: data.DataLoader((X, np.eye(6))),
+         "6 images need labels of shape (6,), got (6, 6); one-hot? labels.argmax(1)"),
+        (lambda: data.DataLoader((X, Y / 1)), "labels must be integers, got float64; labels.astype(np.int64)"),
+        (lambda: data.DataLoader((X, np.array(list("catdog")))),
+         "labels must be integers, got <U1; classes, labels = np.unique(labels, return_inverse=True)"),
+        (lambda: data.DataLoader((X.astype(int), Y)),
+         "images must be uint8 or floating, got int64; bytes? images.astype(np.uint8)"),
+        (lambda: data.DataLoader(DIGITS, "64"), "batch_size: expected an integer >= 1, got '64'"),
+        (lambda: data.DataLoader(DIGITS, 64.0), "batch_size: expected an integer >= 1, got 64.0"),
+        (lambda: data.DataLoader(DIGITS, 0), "batch_size: expected an integer >= 1, got 0"),
+        (lambda: data.DataLoader(DIGITS, 100, drop_last=True),
+         "drop_last leaves no batch: batch_size 100 of 20 images; make it at most 20, or keep the last batch"),
+        (lambda: data.DataLoader(DIGITS, 10, shuffle=42),
+         "shuffle must be True or False, got 42; for an order that depends on a seed: shuffle=True, seed=42"),
+        (lambda: data.DataLoader(DIGITS, 10, shuffle="yes"), "shuffle must be True or False, got 'yes'"),
+        (lambda: data.DataLoader(DIGITS, 10, seed=None), "seed: expected an integer >= 0, got None"),
+        (lambda: data.DataLoader(DIGITS, augment="flip"),
+         "augment must be a function of images and a generator, got 'flip'"),
+        (lambda: data.DataLoader(DIGITS, augment=data.RandomShift),
+         f"augment must be a function of images and a generator, got {data.RandomShift}; make one: RandomShift()"),
+        (lambda: data.DataLoader(DIGITS, augment=[]),
+         "augment must be a function of images and a generator, got []; several as one: tinyconv.data.Compose((...))"),
+        (lambda: dataset(images=DIGITS.labels, labels=DIGITS.images),
+         "images must be uint8 (N, C, H, W), got int64 (20,); swapped? the images come first"),
+        (lambda: dataset(images=DIGITS.images / 255), "images must be uint8 (N, C, H, W), got float64 (20, 1, 28, 28); "
+         "(images * 255).round().astype(np.uint8), or DataLoader((images, labels)), which takes floats"),
+        (lambda: dataset(labels=DIGITS.labels.astype(np.int32)),
+         "labels must be int64 (20,), one per image, got int32 (20,); labels.astype(np.int64)"),
+        (lambda: dataset(labels=DIGITS.labels.tolist()), "labels must be a NumPy array, got a list; np.array(labels)"),
+        (lambda: dataset(images=tc.tensor(DIGITS.images)),
+         "images must be a NumPy array, got a Tensor; images.numpy()"),
+        (lambda: dataset(mean=0.1), "mean and std need a number per channel, got 0.1 and (0.2545,); (0.5,) is one"),
+    ],
+)  # fmt: skip
+def test_data(call, expected):
+    assert message(tc.DataError, call) == expected
+
+
+def dataset(**changes):
+    return replace(DIGITS, **changes)
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    assert [len(y) for _, y in data.DataLoader(DIGITS, 1000, shuffle=1)] == [20]
+
+
+@pytest.mark.parametrize("option", ["num_workers", "pin_memory", "collate_fn"])
+def test_options_of_other_loaders_that_are_not_needed_here(option):
+    said = message(tc.CallError, lambda: data.DataLoader(DIGITS, **{option: 1}))
+    assert said.startswith(f"DataLoader: got an unexpected keyword argument {option!r}: leave it out, ")

@@ -546,7 +546,12 @@ def batch_norm(
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None:
-        n = input.numel() // input.shape[1]
+        if not running_mean.shape == running_var.shape == mean.shape:
+            raise ShapeError(
+                f"batch_norm: x has {mean.shape[0]} channels, so running_mean and running_var must be {mean.shape}, "
+                f"got {running_mean.shape} and {running_var.shape}"
+            )
+        n = input.numel() // max(input.shape[1], 1)
         statistics = running_mean.array, running_var.array, mean.array, var.array
         backend = backend_of(y.array, *statistics)  # refuses two devices
         move = kernel_for("running_statistics", backend.name, *statistics) or move_statistics
@@ -591,7 +596,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         F.dropout(tc.ones(2), p=1.0).tolist()  # [0.0, 0.0]
 
     Args:
-        input: Any shape, float32 or float64.
+        input: Any shape, floating point.
         p: The probability that an element becomes 0.
         training: Where False, the input comes back as it is.
         inplace: Accepted, and the same either way: never a write into `input`.
@@ -602,7 +607,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     p = fraction("dropout: p", p)
     if not training or p == 0:
         return input
-    return apply(ops.Dropout, input, rand_like(input) >= p, p=p)
+    chances = rand_like(input.float() if input.dtype == np.float16 else input)  # p may be no number of float16
+    return apply(ops.Dropout, input, chances >= p, p=p)
 
 
 def pad(
@@ -724,7 +730,7 @@ def cross_entropy(
         return loss.squeeze(0) if reduction == "none" else loss
     if target.is_floating_point() and target.ndim == input.ndim:
         if label_smoothing:
-            target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
+            target = target * (1 - label_smoothing) + label_smoothing / max(input.shape[1], 1)
         return apply(ops.SoftCrossEntropy, input, target, weight, reduction=reduction)
     _constant("cross_entropy", "weight", weight)
     return apply(

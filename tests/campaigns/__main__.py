@@ -1,4 +1,4 @@
-"""Run campaigns, write their records, and the tables of docs/reliability.md."""
+"""Run campaigns, and write their records; benchmarks/tables.py puts them into docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tinyconv.host.environment import stamp
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "benchmarks" / "records"
-PAGE = ROOT / "docs" / "reliability.md"
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
 NAMES = [name for name in NAMES if name != "attempt" and not name.startswith("test_")]
 KEPT = 20  # failures that a record quotes
@@ -42,48 +41,15 @@ def conduct(name, count, seed, folder, say=lambda text: None):
     return {**found, "seconds": seconds, "failed": len(failures), "failures": failures[:KEPT], "kinds": kinds}
 
 
-def table(record):
-    """A record as Markdown."""
-    environment = record["environment"]
-    lines = [
-        f"{record['promise']}",
-        "",
-        f"{record['count']:,} attempts (seed {record['seed']}), {record['failed']} failed; {record['date']}, commit "
-        f"{record['commit']}, {environment['processor']}, {environment['cores']} cores, {record['seconds']:,} s.",
-        "",
-        "| what was tried | times | failed | at most |",
-        "|---|---:|---:|---|",
-    ]
-    for kind, row in sorted(record["kinds"].items()):
-        figures = ", ".join(f"{value:,g} {figure}" for figure, value in row["figures"].items())
-        lines.append(f"| {kind} | {row['tried']:,} | {row['failed']:,} | {figures} |")
-    return "\n".join(lines)
-
-
-def fill(page, records):
-    """The page with the table of each record between `<!-- NAME -->` and `<!-- end -->`."""
-    for name, record in records.items():
-        before, mark, rest = page.partition(f"<!-- {name} -->\n")
-        if not mark:
-            sys.exit(f"{PAGE} has no place for {name}: <!-- {name} --> ... <!-- end -->")
-        page = f"{before}{mark}{table(record)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-    return page
-
-
 def main():
     parser = argparse.ArgumentParser(prog="python -m campaigns", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all unless given")
     parser.add_argument("--count", type=int, help="attempts (default: what the page reports)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="write benchmarks/records/campaign-NAME.json")
-    parser.add_argument("--page", action="store_true", help="write the tables of docs/reliability.md from the records")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(NAMES):
         parser.error(f"no campaign {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if chosen.page:
-        records = {name: json.loads((RECORDS / f"campaign-{name}.json").read_text("utf-8")) for name in NAMES}
-        PAGE.write_text(fill(PAGE.read_text("utf-8"), records), "utf-8")
-        return 0
     failed = 0
     for name in chosen.names or NAMES:
         with tempfile.TemporaryDirectory(prefix=f"campaign-{name}-") as folder:
@@ -91,7 +57,7 @@ def main():
         if chosen.record:
             path = RECORDS / f"campaign-{name}.json"
             path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        print(table(record))
+        print(f"{name}: {record['failed']} of {record['count']:,} failed, {record['seconds']:,} s", flush=True)
         failed += record["failed"]
     return 1 if failed else 0
 

@@ -248,7 +248,14 @@ def test_cross_entropy(n):
 
 @pytest.mark.parametrize(
     "change",
-    [{"ignore_index": 3}, {"reduction": "sum"}, {"label_smoothing": 0.1}, {"target": [-100, 1]}, {"weight": True}],
+    [
+        {"ignore_index": 3},
+        {"reduction": "sum"},
+        {"label_smoothing": 0.1},
+        {"target": [-100, 1]},
+        {"weight": True},
+        {"ignore_index": 255, "target": [255, 1]},
+    ],
 )
 def test_cross_entropy_leaves_the_rest_to_the_op(change):
     weight = np.ones(10) if change.pop("weight", None) else None

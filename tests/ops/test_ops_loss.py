@@ -1,5 +1,7 @@
 """Targets that do not count, huge logits, and the errors and warnings of losses."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,43 @@ def test_targets_that_do_not_count(loss, target, weight):
     x = np.random.default_rng(0).standard_normal((2, 3))
     inputs = [x, np.array(target)] + ([] if weight is None else [np.array(weight)])
     check(getattr(F, loss), getattr(REF, loss), inputs, needs=[0], magnitude=1)
+
+
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+
+
+@pytest.mark.parametrize("variant", ["readable", None])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("ignored", [255, 3, 100, 0, 2, -100, -1])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+def test_every_ignore_index_and_every_dtype_of_targets(loss, ignored, dtype, reduction, variant):
+    """Also one that is a class, or that the dtype of the targets cannot hold; some, all or none are ignored."""
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    fits = np.iinfo(dtype).min <= ignored <= np.iinfo(dtype).max
+    for target in [[2, ignored, 1, ignored, 0], [ignored] * 5, [2, 1, 1, 2, 1]] if fits else [[2, 1, 0, 2, 1]]:
+        options = {"ignore_index": ignored, "reduction": reduction}
+
+        def theirs(x, t, options=options):
+            return getattr(REF, loss)(x, t.long(), **options)
+
+        def ours(x, t, options=options):
+            with tc.using(variant) if variant else nullcontext():
+                return getattr(F, loss)(x, t, **options)
+
+        check(ours, theirs, [x, np.array(target, dtype)], needs=[0], magnitude=1)
+
+
+@pytest.mark.parametrize("variant", ["readable", None])
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize(("ignored", "label"), [(-100, 3), (255, 3), (3, 4), (-100, 120), (100, 3), (3, -1), (100, -1)])
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_a_label_that_is_no_class_is_refused(loss, ignored, label, dtype, variant):
+    if label < np.iinfo(dtype).min:
+        pytest.skip("no number of this dtype")
+    with tc.using(variant) if variant else nullcontext():
+        text = message(tc.ShapeError, loss, tc.zeros(3, 3), tc.tensor(np.array([0, label, 2], dtype)), None, ignored)
+    assert f"targets must be class indices 0 to 2 (scores have 3 classes), got {label} (1 such)" in text
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

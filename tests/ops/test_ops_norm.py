@@ -32,3 +32,12 @@ def test_batch_norm_does_not_train_on_less_than_two_values(shape):
 def test_layer_norm_over_the_last_axis_by_an_integer():
     x = np.random.default_rng(0).standard_normal((2, 3, 4))
     check_values(lambda x: F.layer_norm(x, 4), lambda x: REF.layer_norm(x, (4,)), [x], magnitude=1)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (3, 2), (1, 1), (0, 0)])
+def test_running_statistics_of_other_channels_are_refused_in_training(sizes):
+    mean, var = (tc.zeros(n) for n in sizes)
+    text = "batch_norm: x has 3 channels, so running_mean and running_var must be (3,), got ({},) and ({},)"
+    with pytest.raises(tc.ShapeError) as raised:
+        tc.functional.batch_norm(tc.zeros(4, 3), mean, var, training=True)
+    assert str(raised.value) == text.format(*sizes)

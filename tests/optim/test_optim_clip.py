@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from oracle import assert_allclose, assert_array_equal, on_the_host
 
+import tinyconv as tc
 from tinyconv.optim import NonFiniteError, OptionError, ParameterError, clip_grad_norm_, clip_grad_value_
 from tinyconv.tensor.tensor import Tensor
 
@@ -119,3 +120,22 @@ def test_parameters_that_share_what_flowed_back_are_scaled_once_each():
 def test_mistakes_are_named(call, kind, message):
     with pytest.raises(kind, match=message):
         call(Tensor([1.0], requires_grad=True))
+
+
+@pytest.mark.parametrize("given", [[300.0, 400.0], [20.0] * 5000, [1e-4] * 7], ids=["squares", "sum", "small"])
+def test_float16_gradients_whose_squares_do_not_fit(given):
+    w = tc.zeros(len(given), dtype=tc.float16, requires_grad=True)
+    w.grad = tc.tensor(given, dtype=tc.float16)
+    exact = np.sqrt((w.grad.cpu().numpy().astype(float) ** 2).sum())
+    norm = clip_grad_norm_([w], 1e-4)
+    assert norm.dtype == w.grad.dtype == tc.float16
+    assert norm.item() == pytest.approx(exact, rel=1e-3)
+    kept = np.sqrt((w.grad.cpu().numpy().astype(float) ** 2).sum())
+    assert kept == pytest.approx(1e-4, rel=0.05)  # of numbers down to a few steps of float16
+
+
+def test_float16_gradients_are_clipped_though_their_norm_does_not_fit():
+    w = tc.zeros(4, dtype=tc.float16, requires_grad=True)
+    w.grad = tc.full((4,), 60000.0, dtype=tc.float16)
+    assert clip_grad_norm_([w], 2.0, error_if_nonfinite=True).item() == np.inf  # 120000 in float16
+    np.testing.assert_allclose(w.grad.cpu().numpy(), 1, rtol=1e-3)

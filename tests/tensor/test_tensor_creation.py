@@ -92,7 +92,7 @@ def test_requires_grad_and_bad_arguments(make):
 
 
 def test_only_floating_point_noise():
-    expected = "random numbers are float32 or float64, not int64"
+    expected = "random numbers are floating point, not int64; randint makes integers"
     assert message(tc.DtypeError, tc.rand, 2, dtype=tc.int64) == expected
     integers = "requires_grad: only floating-point tensors have gradients, this one is int64"
     assert message(tc.DtypeError, tc.zeros, 2, dtype=tc.int64, requires_grad=True) == integers

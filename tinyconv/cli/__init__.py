@@ -22,6 +22,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 import tinyconv
 from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, train
+from tinyconv.cli.common import complain
 from tinyconv.errors import TinyconvError
 
 
@@ -67,8 +68,7 @@ def main() -> None:
             error.add_note("memory ran out: `tinyconv summary` shows which layers of a model have the parameters")
         elif not isinstance(error, TinyconvError) and type(error) not in _SAID_WELL:
             raise
-        said = "\n".join([str(error), *getattr(error, "__notes__", [])])
-        Console(stderr=True).print(f"[red]error:[/red] {escape(said)}", highlight=False, soft_wrap=True)
+        complain(error)
         raise SystemExit(1) from None
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 import tinyconv
 from tinyconv import data
@@ -49,6 +51,12 @@ def threads_of(threads: int | None) -> Iterator[None]:
         yield
     finally:
         tinyconv.set_num_threads(before)
+
+
+def complain(error: Exception) -> None:
+    """Print an error, with its notes, on the standard error output."""
+    said = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    Console(stderr=True).print(f"[red]error:[/red] {escape(said)}", highlight=False, soft_wrap=True)
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:

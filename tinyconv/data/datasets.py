@@ -59,11 +59,21 @@ class Dataset:
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
+        for name, array in {"images": images, "labels": labels}.items():
+            if not isinstance(array, np.ndarray):
+                fix = f"{name}.numpy()" if hasattr(array, "numpy") else f"np.array({name})"
+                raise DataError(f"{name} must be a NumPy array, got a {type(array).__name__}; {fix}")
         if images.ndim != 4 or images.dtype != np.uint8:
-            hint = "; add the channel dimension: images[:, None]" if images.ndim == 3 else ""
-            raise DataError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}{hint}")
+            raise DataError(
+                f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}{_likely(images, labels)}"
+            )
         if labels.shape != images.shape[:1] or labels.dtype != np.int64:
-            raise DataError(f"labels must be int64 ({len(images)},), one per image, got {labels.dtype} {labels.shape}")
+            hint = "; labels.astype(np.int64)" if labels.shape == images.shape[:1] and labels.dtype.kind in "iu" else ""
+            raise DataError(
+                f"labels must be int64 ({len(images)},), one per image, got {labels.dtype} {labels.shape}{hint}"
+            )
+        if np.ndim(self.mean) == 0 or np.ndim(self.std) == 0:
+            raise DataError(f"mean and std need a number per channel, got {self.mean} and {self.std}; (0.5,) is one")
         if not len(self.mean) == len(self.std) == images.shape[1]:
             channels = images.shape[1]
             raise DataError(f"mean and std need {channels} numbers, one per channel, got {self.mean} and {self.std}")
@@ -81,7 +91,10 @@ class Dataset:
         Raises TypeError for anything else, such as one index: `images[i]` is one image.
         """
         if not isinstance(index, slice | np.ndarray):
-            raise TypeError(f"a Dataset takes a slice or an array of indices, got {index!r}; one image is .images[i]")
+            raise TypeError(
+                f"a Dataset takes a slice or an array of indices, got {index!r}; one image is .images[i]; batches of "
+                "images and labels come from a DataLoader"
+            )
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def subset(self, n: int) -> Dataset:
@@ -93,6 +106,17 @@ class Dataset:
     def normalized(self) -> NDArray[np.float32]:
         """`(images / 255 - mean) / std` as float32 (N, C, H, W): over a training set, mean 0 and deviation 1."""
         return normalize(self.images, self.mean, self.std)
+
+
+def _likely(images: Array, labels: Array) -> str:
+    """What was likely meant by images of another kind."""
+    if images.ndim < labels.ndim:
+        return "; swapped? the images come first"
+    if images.ndim == 3:
+        return "; add the channel dimension: images[:, None]"
+    if images.dtype.kind == "f" and images.size and images.min() >= 0 and 0 < images.max() <= 1:
+        return "; (images * 255).round().astype(np.uint8), or DataLoader((images, labels)), which takes floats"
+    return ""
 
 
 def normalize(images: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
+from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.arrays.backend import META, NUMPY, Backend, backend_for, backend_of, captured_step, device_name
+from tinyconv.calls import Checked
 from tinyconv.data.augment import Augment, Move, checked, moved, parts_that_move
 from tinyconv.data.datasets import Dataset, normalize
 from tinyconv.data.reading import Array
@@ -42,7 +45,7 @@ def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], 
     return x, labels[drawn[0]]
 
 
-class DataLoader:
+class DataLoader(Checked):
     """Batches `(x, y)` of images and labels in memory, float32 (n, C, H, W) and int64 (n,); each `iter` is one epoch.
 
     Args:
@@ -86,15 +89,26 @@ class DataLoader:
         if isinstance(data, Dataset):
             self.images, self.labels, self.mean, self.std = data.images, data.labels, data.mean, data.std
         else:
-            self.images, self.labels = (np.asarray(array) for array in data)
+            self.images, self.labels = _pair(data, batch_size)
             _check_pair(self.images, self.labels)
             channels = self.images.shape[1]
             self.mean, self.std = (0.0,) * channels, (1.0,) * channels
         batch_size, seed = checked(count, "batch_size", batch_size), checked(_from_0, "seed", seed)
-        if not len(self.images):
+        if not isinstance(shuffle, bool | np.bool_) and not (isinstance(shuffle, int) and shuffle in (0, 1)):
+            hint = f"; for an order that depends on a seed: shuffle=True, seed={shuffle}" * isinstance(shuffle, int)
+            raise DataError(f"shuffle must be True or False, got {shuffle!r}{hint}")
+        if isinstance(augment, type) or not (augment is None or callable(augment)):
+            hint = f"; make one: {augment.__name__}()" if isinstance(augment, type) else ""
+            hint = "; several as one: tinyconv.data.Compose((...))" if isinstance(augment, list | tuple) else hint
+            raise DataError(f"augment must be a function of images and a generator, got {augment!r}{hint}")
+        n = len(self.images)
+        if not n:
             raise DataError("the dataset is empty, there is nothing to load")
-        if drop_last and batch_size > len(self.images):
-            raise DataError(f"drop_last leaves no batch: batch_size {batch_size} of {len(self.images)} images")
+        if drop_last and batch_size > n:
+            raise DataError(
+                f"drop_last leaves no batch: batch_size {batch_size} of {n} images; make it at most {n}, or keep the "
+                "last batch"
+            )
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
@@ -285,16 +299,56 @@ class DataLoader:
         return start
 
 
+def _pair(data: Any, second: Any) -> tuple[Array, Array]:
+    """Images and labels as arrays. DataError, with what to give instead, for anything but a pair of them."""
+    if isinstance(data, list | tuple) and len(data) == 2:
+        with suppress(ValueError, TypeError):  # two pairs of an image and a label: ragged
+            return np.asarray(data[0]), np.asarray(data[1])
+    got, fix = f"a {type(data).__name__}", "DataLoader((images, labels), batch_size=64)"
+    if data is None or isinstance(data, type):
+        got = "None" if data is None else f"the class {data.__name__}"
+    elif isinstance(data, str):
+        got, fix = repr(data), f"DataLoader(tinyconv.data.load({data!r}))"
+    elif isinstance(data, list | tuple):
+        got = f"a {type(data).__name__} of {len(data)}"
+        fix = "of pairs, DataLoader((np.stack([x for x, _ in data]), np.array([y for _, y in data])))"
+    elif hasattr(data, "shape"):
+        got = f"an array of shape {tuple(data.shape)}"
+        if np.ndim(second):
+            fix = "images and labels are one argument, DataLoader((images, labels), batch_size=64)"
+    elif hasattr(data, "tensors"):  # as PyTorch's TensorDataset has them
+        fix = "DataLoader(data.tensors)"
+    elif hasattr(data, "data") and hasattr(data, "targets"):  # as torchvision's datasets have them
+        fix = "DataLoader((np.asarray(data.data)[:, None], np.asarray(data.targets)))"
+    raise DataError(f"DataLoader takes a Dataset or a pair of arrays, got {got}; {fix}")
+
+
 def _check_pair(images: Array, labels: Array) -> None:
     if images.ndim != 4:
-        hint = "; add the channel dimension: x[:, None]" if images.ndim == 3 else ""
-        raise DataError(f"images must be (N, C, H, W), got shape {images.shape}{hint}")
+        raise DataError(f"images must be (N, C, H, W), got shape {images.shape}{_likely(images, labels)}")
     if labels.shape != images.shape[:1]:
-        raise DataError(f"{len(images)} images need labels of shape ({len(images)},), got {labels.shape}")
+        one_hot = labels.ndim == 2 and len(labels) == len(images)
+        hint = f"; {'labels[:, 0]' if labels.shape[1] == 1 else 'one-hot? labels.argmax(1)'}" if one_hot else ""
+        raise DataError(f"{len(images)} images need labels of shape ({len(images)},), got {labels.shape}{hint}")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"images must be uint8 or floating, got {images.dtype}")
+        hint = f"; {'bytes? images.astype(np.uint8)' if images.dtype.kind in 'iu' else 'images.astype(np.float32)'}"
+        raise DataError(f"images must be uint8 or floating, got {images.dtype}{hint}")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"labels must be integers, got {labels.dtype}")
+        names = labels.dtype.kind in "OSU"
+        fix = "classes, labels = np.unique(labels, return_inverse=True)" if names else "labels.astype(np.int64)"
+        raise DataError(f"labels must be integers, got {labels.dtype}; {fix}")
+
+
+def _likely(images: Array, labels: Array) -> str:
+    """What was likely meant by images that are not 4-D."""
+    if images.ndim == 1 and labels.ndim > 1:
+        return "; swapped? the images come first, (images, labels)"
+    if images.ndim == 3:
+        return "; add the channel dimension: x[:, None]"
+    if images.ndim == 2:
+        shapes = [(c, side, side) for c in (1, 3) if c * (side := isqrt(images.shape[1] // c)) ** 2 == images.shape[1]]
+        return f"; flat? x.reshape(-1, {', '.join(map(str, shapes[0]))})" if shapes else ""
+    return ""
 
 
 def _checked_epoch(epoch: int) -> int:

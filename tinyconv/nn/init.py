@@ -1,4 +1,4 @@
-"""Initialisers: each fills a tensor in place, of float32 or float64, and returns it. Names and defaults are torch's.
+"""Initialisers: each fills a tensor in place, floating point, and returns it. Names and defaults are torch's.
 
 fan_in is the number of inputs of one output, fan_out the number of outputs of one input: C KH KW and F KH KW for
 filters (F, C, KH, KW).
@@ -6,7 +6,7 @@ filters (F, C, KH, KW).
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Literal, TypeAlias
 
 from tinyconv.engine.context import no_grad
@@ -16,6 +16,7 @@ from tinyconv.shapes import product, whole
 from tinyconv.tensor.creation import rand_like, randn_like
 from tinyconv.tensor.signatures import IndexPart
 from tinyconv.tensor.tensor import Tensor
+from tinyconv.user_frame import warn
 
 Nonlinearity: TypeAlias = Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu"]
 Mode: TypeAlias = Literal["fan_in", "fan_out"]
@@ -108,7 +109,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Like `torch.nn.init.xavier_uniform_`. Raises ShapeError where the weight has fewer than two axes, and OptionError
     where the gain is not finite.
     """
-    bound = finite("xavier_uniform_: gain", gain) * sqrt(6 / sum(fans(tensor)))
+    bound = finite("xavier_uniform_: gain", gain) * sqrt(6 / _divisor(sum(fans(tensor))))
     return uniform_(tensor, -bound, bound)
 
 
@@ -118,7 +119,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     The source is Glorot & Bengio, 2010. Like `torch.nn.init.xavier_normal_`. Raises ShapeError where the weight has
     fewer than two axes, and OptionError where the gain is negative or not finite.
     """
-    return normal_(tensor, 0.0, non_negative("xavier_normal_: gain", gain) * sqrt(2 / sum(fans(tensor))))
+    return normal_(tensor, 0.0, non_negative("xavier_normal_: gain", gain) * sqrt(2 / _divisor(sum(fans(tensor)))))
 
 
 def kaiming_uniform_(
@@ -152,10 +153,17 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / sqrt(_fan(tensor, mode)))
 
 
-def _fan(weight: Tensor, mode: Mode) -> int:
+def _fan(weight: Tensor, mode: Mode) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"kaiming: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    return fans(weight)[mode == "fan_out"]
+    return _divisor(fans(weight)[mode == "fan_out"])
+
+
+def _divisor(fan: int) -> float:
+    """A fan to divide by. It is 0 only for a weight without elements, in which nothing is to be filled."""
+    if not fan:
+        warn("init: this weight has no elements, so there is nothing to fill: is a number of features or channels 0?")
+    return fan or inf
 
 
 suggest_names(globals())

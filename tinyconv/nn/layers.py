@@ -447,7 +447,7 @@ class LayerNorm(Module):
 class Dropout(Module):
     """In training, zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014).
 
-    The input has any shape, and is float32 or float64. Like `torch.nn.Dropout`.
+    The input has any shape, and is floating point. Like `torch.nn.Dropout`.
 
         nn.Dropout(0.5).eval()(tc.ones(2)).tolist()  # [1.0, 1.0]
 

@@ -16,6 +16,7 @@ they use the name of the class. `parts` lists the ops that a fused op stands for
 Infinities and NaN are values like others: NumPy's warnings about them are off while an op runs.
 
 Operands may have any strides. The dtype of y, and of every gradient, is that of the inputs. No op knows of Tensor.
+Float16 is computed in float32 where more than one step is made: `tinyconv.engine.wide` has the list of those ops.
 """
 
 from tinyconv.ops.activation import Dropout, Gelu, GeluTanh, LeakyRelu, LogSoftmax, Relu, Sigmoid, Silu, Softmax, Tanh

@@ -82,6 +82,10 @@ class Conv2d:
             raise ShapeError(f"conv2d: weight must be (F, C / groups, KH, KW), got {weight.shape}")
         f, c_each, kh, kw = weight.shape
         check_images("conv2d", x, channels=c_each * groups)
+        if not kh * kw:
+            raise ShapeError(
+                f"conv2d: the kernel is {kh}x{kw} (weight is {weight.shape}); it needs at least one element"
+            )
         if f % groups:
             raise ShapeError(f"conv2d: {f} filters cannot be split into {groups} groups")
         if bias is not None and bias.shape != (f,):
@@ -97,8 +101,8 @@ class Conv2d:
         weight_rows = weight.reshape(groups, f // groups, k)
         y = []
         for chunk in chunks(x, weight, padding, p):
-            cols = im2col(xp, x[chunk], (kh, kw), stride, padding, dilation).reshape(-1, groups, k, p)
-            y.append(weight_rows @ cols)  # (G, F/G, K) @ (N, G, K, P)
+            cols = im2col(xp, x[chunk], (kh, kw), stride, padding, dilation)
+            y.append(weight_rows @ cols.reshape(len(cols), groups, k, p))  # (G, F/G, K) @ (N, G, K, P)
         y = joined(xp, y).reshape(n, f, oh, ow)
         if bias is not None:
             y += bias.reshape(f, 1, 1)
@@ -112,14 +116,16 @@ class Conv2d:
         weight_rows = weight.reshape(groups, f // groups, k)
         dx, dweight = [], 0
         for chunk in chunks(x, weight, padding, p):
-            dy_rows = dy[chunk].reshape(-1, groups, f // groups, p)
+            size = len(x[chunk])
+            dy_rows = dy[chunk].reshape(size, groups, f // groups, p)
             if needs[0]:
                 dcols = weight_rows.swapaxes(1, 2) @ dy_rows  # (G, K, F/G) @ (N, G, F/G, P)
-                dx.append(col2im(xp, dcols.reshape(-1, c, kh, kw, oh, ow), (h, w), stride, padding, dilation))
+                dx.append(col2im(xp, dcols.reshape(size, c, kh, kw, oh, ow), (h, w), stride, padding, dilation))
             if needs[1]:  # one product for all the images of the chunk: (G, F/G, N P) @ (G, N P, K)
                 cols = im2col(xp, x[chunk], (kh, kw), stride, padding, dilation)
-                cols = cols.transpose(1, 2, 3, 0, 4, 5).reshape(groups, k, -1)
-                dweight = dweight + dy_rows.transpose(1, 2, 0, 3).reshape(groups, f // groups, -1) @ cols.swapaxes(1, 2)
+                cols = cols.transpose(1, 2, 3, 0, 4, 5).reshape(groups, k, size * p)
+                dy_rows = dy_rows.transpose(1, 2, 0, 3).reshape(groups, f // groups, size * p)
+                dweight = dweight + dy_rows @ cols.swapaxes(1, 2)
         return (
             joined(xp, dx) if needs[0] else None,
             dweight.reshape(weight.shape) if needs[1] else None,

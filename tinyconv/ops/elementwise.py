@@ -1,5 +1,6 @@
 """Elementwise ops. Operands broadcast as in NumPy; a gradient is summed back over the axes that were broadcast."""
 
+from tinyconv.ops.reduce import total
 from tinyconv.shapes import broadcast_axes
 
 
@@ -12,7 +13,7 @@ def unbroadcast(xp, grad, shape):
     """The transpose of broadcasting: sum `grad` over the axes along which an array of `shape` was repeated."""
     if grad.shape == shape:
         return grad
-    return xp.sum(grad, axis=broadcast_axes(shape, grad.shape)).reshape(shape)
+    return total(xp, grad, broadcast_axes(shape, grad.shape), False).reshape(shape)
 
 
 class Add:

@@ -219,7 +219,9 @@ class CrossEntropy:
         q = xp.where(hot, w, 0)
         if label_smoothing:
             classes = 1 if weight is None else weight.reshape((1, -1) + (1,) * (x.ndim - 2))
-            q = (1 - label_smoothing) * q + xp.where(kept, label_smoothing / x.shape[1] * classes, 0).astype(x.dtype)
+            q = (1 - label_smoothing) * q + xp.where(kept, label_smoothing / max(x.shape[1], 1) * classes, 0).astype(
+                x.dtype
+            )
         loss = -xp.sum(xp.where(xp.equal(q, 0), 0, q * log_p), axis=1)  # 0 ln 0 = 0
         scale = 1 / xp.sum(w) if reduction == "mean" else 1
         return reduced(xp, loss, reduction, scale), (log_p, q, kept, scale)

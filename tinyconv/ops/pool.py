@@ -175,7 +175,7 @@ class AdaptiveAvgPool2d:
 def check_adaptive(name, x):
     check_images(name, x)
     check_floating(name, x)
-    if 0 in x.shape[1:]:
+    if 0 in x.shape[2:]:
         raise ShapeError(f"{name}: {x.shape} has cells with nothing in them")
 
 

@@ -18,7 +18,7 @@ def total(xp, x, axes, keepdims):
 
 
 def average(xp, x, axes, keepdims):
-    """sum x / n; NaN where n = 0. NumPy adds float16 in float32 here: a mean may fit where the sum does not."""
+    """sum x / n; NaN where n = 0."""
     if product(x.shape[axis] for axis in axes):
         return xp.mean(x, axis=axes, keepdims=keepdims)
     return xp.sum(x, axis=axes, keepdims=keepdims) * float("nan")  # xp.mean gives NaN too, and warns
@@ -136,7 +136,7 @@ class Norm:
 
     @staticmethod
     def forward(xp, x, *, axes, keepdims):
-        y = xp.sqrt(total(xp, x * x, axes, keepdims))
+        y = xp.sqrt(xp.sum(x * x, axis=axes, keepdims=keepdims))
         return y, (x, y)
 
     @staticmethod

@@ -54,6 +54,9 @@ class Index:
     @staticmethod
     def backward(xp, saved, dy, needs, *, index, simple):
         (shape,) = saved
+        if dy.dtype == xp.float16 and not simple:  # a sum, as in `total`
+            (dx,) = Index.backward(xp, saved, dy.astype(xp.float32), needs, index=index, simple=simple)
+            return (dx.astype(dy.dtype),)
         dx = xp.zeros(shape, dy.dtype)
         if simple:
             dx[index] = dy

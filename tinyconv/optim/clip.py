@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyconv.arrays.backend import backend_of
 from tinyconv.engine.options import non_negative, number, positive
+from tinyconv.engine.wide import widened
 from tinyconv.errors import TinyconvError
 from tinyconv.optim.optimizer import ParameterError
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -50,9 +51,10 @@ def clip_grad_norm_(
     xp = backend_of(*(grad.array for grad in grads)).xp
     # The order of the elements does not matter to a norm, so ravel need not copy.
     with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
-        norms = xp.empty(len(grads), np.result_type(*(grad.dtype for grad in grads)))
+        dtype = np.result_type(*(grad.dtype for grad in grads))
+        norms = xp.empty(len(grads), np.result_type(dtype, np.float32))  # the squares of float16 may not fit
         for i, grad in enumerate(grads):  # not stacked: CuPy would bring the addresses of many arrays from the host
-            norms[i] = xp.linalg.norm(grad.array.ravel(order="K"), p)
+            norms[i] = xp.linalg.norm(widened(grad.array).ravel(order="K"), p)
         total = xp.linalg.norm(norms, p)
     if error_if_nonfinite and not isfinite(total):
         raise NonFiniteError(
@@ -65,7 +67,8 @@ def clip_grad_norm_(
             for grad in grads:
                 grad.array *= factor
                 grad._storage.wrote(grad.array)
-    return wrap(total)
+    with np.errstate(all="ignore"):
+        return wrap(total.astype(dtype))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

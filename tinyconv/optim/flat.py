@@ -7,6 +7,7 @@ from operator import is_
 from typing import Any, TypeAlias
 
 from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.engine.wide import FLOAT16
 from tinyconv.engine.writes import base_of
 from tinyconv.tensor.tensor import Tensor
 
@@ -124,8 +125,8 @@ def _packed(params: list[Tensor]) -> list[list[Tensor]]:
 
 def _kind(array: Array, state: State) -> Hashable:
     """What parameters must have in common to be joined; None for one that must stay alone."""
-    if array.size > LARGEST or not array.flags.c_contiguous:
-        return None
+    if array.size > LARGEST or not array.flags.c_contiguous or array.dtype == FLOAT16:
+        return None  # float16 is updated in float32, one by one
     entries: list[Hashable] = []
     for name, value in state.items():
         if not _is_array(value):

@@ -16,6 +16,7 @@ from tinyconv.arrays.backend import Array, backend_of, captured_step
 from tinyconv.engine.context import context, enable_grad
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
+from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError
 from tinyconv.optim.flat import Flat, together
@@ -50,14 +51,16 @@ class Optimizer:
         param_groups: One dict for each group, with its tensors under "params" and its options under their names. Assign
             to an option to change it; options are checked again at each step.
         state: What the rule remembers of each parameter, under PyTorch's names: arrays of the parameter's shape, dtype
-            and device, and the number of steps as an int. A parameter has no entry before its first gradient.
+            and device (float32 for float16, where a mean of squares would be 0 or infinite), and the number of steps as
+            an int. A parameter has no entry before its first gradient.
 
     A subclass gives its `rule`, a function on arrays
 
         rule(xp, param, grad, state, **options) -> None
 
     that updates `param` and `state` in place, a check for each option, and the state before the first step. A rule
-    keeps to the parameter's dtype and never reads an array's values on the host. Where a kernel for the rule is
+    keeps to the dtype that it is given and never reads an array's values on the host; a parameter of float16 comes to
+    it in float32, and is rounded after the step. Where a kernel for the rule is
     registered (`variants.register_kernel`) and takes the parameters, it runs instead, once for many of them:
 
         kernel(xp, params, grads, states, options) -> None
@@ -236,7 +239,7 @@ class Optimizer:
             grads = self._update_by_kernel(number, grads)
         for param, grad in grads.items():
             if param not in self.state:
-                self.state[param] = self.new_state(backend_of(param.array, grad).xp, param.array, options)
+                self.state[param] = self.new_state(backend_of(param.array, grad).xp, widened(param.array), options)
         params, flats, alone = self._together.get(number, ([], [], []))
         same = len(params) == len(grads) and all(map(is_, params, grads))
         if not same or not all(flat.holds(self.state) for flat in flats):
@@ -246,8 +249,10 @@ class Optimizer:
         for flat in flats:
             flat.step(self.rule, [grads[param] for param in flat.params], options)
         for param in alone:
-            grad = grads[param]
-            self.rule(backend_of(param.array, grad).xp, param.array, grad, self.state[param], **options)
+            grad, array = grads[param], widened(param.array)
+            self.rule(backend_of(array, grad).xp, array, widened(grad), self.state[param], **options)
+            if array is not param.array:
+                param.array[...] = array
             param._storage.wrote(param.array)
 
     def _update_by_kernel(self, number: int, grads: dict[Tensor, Array]) -> dict[Tensor, Array]:
@@ -368,7 +373,8 @@ class Optimizer:
     ) -> dict[str, Any]:
         """The saved state of one parameter, checked against what its rule needs and moved to where it lives."""
         backend = backend_of(param.array)
-        fresh = self.new_state(backend.xp, param.array, options)
+        wide = widened(param.array)
+        fresh = self.new_state(backend.xp, wide, options)
         if missing := fresh.keys() - kept.keys():
             raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
         state: dict[str, Any] = {}
@@ -377,7 +383,7 @@ class Optimizer:
                 continue
             if hasattr(value, "detach"):
                 value = value.detach().cpu().double().numpy()  # a tensor of PyTorch's: exact, whatever its precision
-            like: Any = fresh.get(name, param.array)
+            like: Any = fresh.get(name, wide)
             shape, needed = getattr(value, "shape", ()), getattr(like, "shape", ())
             if shape != needed:
                 raise CheckpointError(
@@ -388,7 +394,7 @@ class Optimizer:
                 state[name] = int(value)
             else:
                 here = backend.asarray(value, backend.device_of(param.array))
-                state[name] = backend.xp.array(here, dtype=param.array.dtype)
+                state[name] = backend.xp.array(here, dtype=wide.dtype)
         return state
 
     def _parameters(self) -> Iterator[Tensor]:

@@ -226,21 +226,31 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform on [0, 1), float32 unless `dtype` is float64. `rand(2, 3)` or `rand((2, 3))`.
+    """Uniform on [0, 1), float32 unless `dtype` says otherwise. `rand(2, 3)` or `rand((2, 3))`.
 
-    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.rand`.
+    In float16 the numbers are multiples of 1 / 2048. Raises DtypeError for a dtype that is not floating point, and
+    ShapeError for negative sizes. Like `torch.rand`.
     """
-    sizes, wanted = _sizes(shape), _random_dtype(dtype)
-    return _made(device, sizes, wanted, lambda: _random().random(sizes, dtype=wanted), requires_grad)
+    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
+
+    def values() -> np.ndarray[Any, Any]:
+        numbers = _random().random(sizes, dtype=drawn)
+        return numbers if drawn == wanted else (np.floor(numbers * 2048) / 2048).astype(wanted)  # else some become 1
+
+    return _made(device, sizes, wanted, values, requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal, float32 unless `dtype` is float64. `randn(2, 3)` or `randn((2, 3))`.
+    """Standard normal, float32 unless `dtype` says otherwise. `randn(2, 3)` or `randn((2, 3))`.
 
-    Raises DtypeError for another dtype, and ShapeError for negative sizes. Like `torch.randn`.
+    Raises DtypeError for a dtype that is not floating point, and ShapeError for negative sizes. Like `torch.randn`.
     """
-    sizes, wanted = _sizes(shape), _random_dtype(dtype)
-    return _made(device, sizes, wanted, lambda: _random().standard_normal(sizes, dtype=wanted), requires_grad)
+    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
+
+    def values() -> np.ndarray[Any, Any]:
+        return np.asarray(_random().standard_normal(sizes, dtype=drawn), wanted)
+
+    return _made(device, sizes, wanted, values, requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
@@ -278,11 +288,12 @@ def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     return sizes
 
 
-def _random_dtype(dtype: Dtype) -> Any:
+def _random_dtypes(dtype: Dtype) -> tuple[Any, Any]:
+    """The dtype of random numbers, and the one that they are drawn in: there is no generator of float16."""
     found = as_dtype(dtype or DEFAULT_FLOAT)
-    if found not in (np.float32, np.float64):
-        raise DtypeError(f"random numbers are float32 or float64, not {found}")
-    return found
+    if found.kind != "f":
+        raise DtypeError(f"random numbers are floating point, not {found}; randint makes integers")
+    return found, np.promote_types(found, np.float32)
 
 
 def _made(

@@ -12,12 +12,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from tinyconv import ops
 from tinyconv.arrays import boxed
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.context import context, quietly
 from tinyconv.engine.nodes import FREED, OpNode, one_at_a_time
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, walk
 from tinyconv.engine.variants import op_name
+from tinyconv.engine.wide import Wide, widened
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import GraphError
 from tinyconv.tensor.convert import Move
@@ -78,13 +80,15 @@ class SecondOrder:
             else library.box(_on_tape(self._array(parent), parent))
             for i, parent in enumerate(node.parents)
         ]
-        y, saved = node.op.forward(library, *inputs, **node.geometry)
+        wide = isinstance(node.pair, Wide)
+        y, saved = node.op.forward(library, *(map(widened, inputs) if wide else inputs), **node.geometry)
         y = y[0] if isinstance(y, tuple) else y
         # An output that was saved is that of this node: its gradient is the op's own formula, not that of its steps.
-        saved = tuple(library.box(_on_tape(s.tensor.array, node)) if s is y else s for s in saved)
+        saved = tuple(library.box(_output_of(node, s.tensor.array)) if s is y else s for s in saved)
         if node.pair is node.op:  # what a variant saves is its own business
             self._compare(node, saved)
-        grads = node.op.backward(library, saved, library.box(grad), needs, **node.geometry)
+        pair = Wide(node.op) if wide else node.op
+        grads = pair.backward(library, saved, library.box(grad), needs, **node.geometry)
         if isinstance(grads, tuple):
             grads = tuple(g.tensor if isinstance(g, boxed.Boxed) else g if g is None else wrap(g) for g in grads)
         node.check_gradients(grads)
@@ -183,6 +187,15 @@ def _on_tape(array: Array, node: Any) -> Tensor:
     """A tensor with this place on the tape, and what is known of writes to its memory, which may be a leaf's."""
     t = wrap(array)
     t._node, t._tracked, t._storage = node, True, node.storage
+    return t
+
+
+def _output_of(node: OpNode, array: Array) -> Tensor:
+    """A node's output with its place on the tape; where the op computed in float32, as it was before the rounding."""
+    t = _on_tape(array, node)
+    if array.dtype != node.dtype:
+        t = apply(ops.Cast, _on_tape(array.astype(node.dtype), node), dtype=array.dtype)
+        t.array = array
     return t
 
 

@@ -17,6 +17,7 @@ from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_numb
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
 from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
+from tinyconv.engine.wide import Wide, is_wide
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
@@ -57,9 +58,8 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
     if geometry:  # a NumPy scalar among the numbers would turn a float32 into a float64
         geometry = {name: plain(v) if isinstance(v, _NUMPY) else v for name, v in geometry.items()}
     backend = NUMPY if on_host else backend_of(*arrays)
-    xp, checks = backend.xp, _checks(op)
-    if checks is not None:
-        check, check_values = checks
+    xp, (check, check_values, wide) = backend.xp, _known(op)
+    if check is not None:
         try:
             check(*arrays, **geometry)
         except AttributeError as error:  # a number, or None, where the op needs an array
@@ -68,6 +68,8 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
             check_values(*arrays, **geometry)
     pair = op if now.plain and op not in defaults else select(op, backend.name, arrays, geometry)
+    if wide and arrays[0].dtype.char == "e":
+        pair = Wide(pair)
     try:
         if now.quiet:  # `quietly`, written out because every op comes here
             y, saved = pair.forward(xp, *arrays, **geometry)
@@ -101,10 +103,9 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
 
 
 @cache
-def _checks(op: Any) -> tuple[Any, Any] | None:
-    """The op's `check`, and its `check_values` if it has one. Kept: looking takes as long as a small product."""
-    check = getattr(op, "check", None)
-    return None if check is None else (check, getattr(op, "check_values", None))
+def _known(op: Any) -> tuple[Any, Any, bool]:
+    """The op's `check` and `check_values`, or None, and `is_wide`. Kept: looking takes as long as a small product."""
+    return getattr(op, "check", None), getattr(op, "check_values", None), is_wide(op)
 
 
 def wrap(array: Array) -> Tensor:

@@ -94,7 +94,10 @@ class Reshape:
 def cross_entropy_applies(
     x: Array, target: Array, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> bool:
-    """For matrices of scores, classes of equal weight, no example left out, and the mean."""
+    """For matrices of scores, classes of equal weight, no example left out, and the mean.
+
+    Targets were checked: one that is no class is `ignore_index`, and lies on its side of the classes.
+    """
     return (
         x.ndim == 2
         and x.dtype.char in "fd"
@@ -102,8 +105,7 @@ def cross_entropy_applies(
         and weight is None
         and reduction == "mean"
         and not label_smoothing
-        and (ignore_index < 0 or ignore_index >= x.shape[1])
-        and target.min() >= 0  # a negative target is the class left out: any other was refused
+        and (target.min() >= 0 if ignore_index < 0 else ignore_index >= x.shape[1] > target.max())
     )
 
 

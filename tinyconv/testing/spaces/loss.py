@@ -14,6 +14,7 @@ from tinyconv.testing.spaces.keywords import keyword_case
 
 VALUES = ("normal", "ties", "normal", "ties", "special")
 Shape = tuple[int, ...]
+_INTEGERS = ("uint8", "int32", "int16", "int8", "uint16", "uint32", "uint64")
 
 
 @space("cross_entropy")
@@ -89,8 +90,16 @@ def binary_cross_entropy_with_logits(draw: Draw) -> Case:
 
 
 def _case(call: str, arrays: dict[str, Array], options: dict[str, Any], **facts: Any) -> Case:
-    """A case whose second order is compared only without infinities, where the formula may make inf - inf."""
-    return keyword_case(call, arrays, options, second_order=finite(*arrays.values()), **facts)
+    """A case whose second order is compared only without infinities, where the formula may make inf - inf.
+
+    PyTorch gets class indices in int64, the one dtype that it takes.
+    """
+    made = keyword_case(call, arrays, options, second_order=finite(*arrays.values()), **facts)
+    theirs: Any = made.theirs
+    made.theirs = lambda *tensors, **options: theirs(
+        *(t if t.is_floating_point() else t.long() for t in tensors), **options
+    )
+    return made
 
 
 def _scores(draw: Draw) -> Shape:
@@ -137,20 +146,24 @@ def _probabilities(draw: Draw, shape: Shape, dtype: Any) -> Array:
 
 
 def _classes(draw: Draw, arrays: dict[str, Array], shape: Shape, c: int, light: bool = True) -> dict[str, Any]:
-    """Draw class indices and perhaps class weights into `arrays`, and return the options.
+    """Draw class indices, of any integer dtype, and perhaps class weights into `arrays`, and return the options.
 
     None, some or all of the indices are ignored. With `light`, some classes may weigh nothing.
     """
     options = {}
     ignored = -100
     if draw.flag():
-        ignored = options["ignore_index"] = draw.choice([-100, 0, 1, -1])
+        ignored = options["ignore_index"] = draw.choice([-100, 0, 1, -1, 255, c, c + 7])
         draw.note_if(0 <= ignored < c, "ignore_index is a class")
+        draw.note_if(ignored >= c, "ignore_index beyond the classes")
+    dtype = np.dtype(draw.choice(["int64", *_INTEGERS]))
+    draw.note_if(dtype != np.int64, "another integer dtype")
     rng = np.random.default_rng(draw.integer(0, 2**32 - 1))
     of = shape[:1] + shape[2:] if len(shape) > 1 else ()
     target = np.asarray(rng.integers(0, c, of))
-    share = draw.choice([0, 0.3, 1])
-    target = draw.arrange(np.where(rng.random(of) < share, ignored, target), draw.choice(LAYOUTS))
+    share = draw.choice([0, 0.3, 1]) if np.iinfo(dtype).min <= ignored <= np.iinfo(dtype).max else 0
+    target = np.where(rng.random(of) < share, ignored, target).astype(dtype)
+    target = draw.arrange(target, draw.choice(LAYOUTS))
     arrays["target"] = target
     draw.note_if((target == ignored).any(), "ignored targets")
     draw.note_if(target.size and (target == ignored).all(), "all ignored")
