@@ -42,21 +42,22 @@ def raised_here(error):
     return last.filename.startswith(PACKAGE) and line.strip().startswith("raise")
 
 
-def results(case, inputs):
+def results(case, inputs, device="cpu"):
     """The outputs that a case has for other inputs, after a walk back; None where an error of ours says why not."""
     try:
-        leaves = [tc.tensor(x).requires_grad_(case.differentiable and x.dtype.kind == "f") for x in inputs]
-        outputs = as_tuple(case.function()(*leaves))
-        for y in outputs:
-            if y.requires_grad:
-                y.backward(tc.ones_like(y), retain_graph=True)
+        with tc.device(device):
+            leaves = [tc.tensor(x).requires_grad_(case.differentiable and x.dtype.kind == "f") for x in inputs]
+            outputs = as_tuple(case.function()(*leaves))
+            for y in outputs:
+                if y.requires_grad:
+                    y.backward(tc.ones_like(y), retain_graph=True)
     except Exception as error:
         if not raised_here(error):
             error.add_note(f"shapes {[x.shape for x in inputs]} of {case!r}")
             raise
         return None
     assert all(leaf.grad is None or leaf.grad.shape == leaf.shape for leaf in leaves)
-    return [y.array for y in outputs]
+    return [y.cpu().array for y in outputs]
 
 
 def compare_with_torchs(case, inputs, found):
@@ -69,7 +70,7 @@ def compare_with_torchs(case, inputs, found):
         compare("output", y, theirs.detach().numpy(), magnitude=100)
 
 
-@pytest.mark.parametrize("variant", ["readable", None])
+@pytest.mark.parametrize("variant", ["readable", "native", None])
 @pytest.mark.parametrize("name", sorted(SPACES.keys() - OF_NUMPY))
 def test_a_zero_in_every_place(name, variant):
     for seed in range(CASES):
@@ -81,6 +82,19 @@ def test_a_zero_in_every_place(name, variant):
                 found = results(case, inputs)
             if found is not None:
                 compare_with_torchs(case, inputs, found)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES.keys() - OF_NUMPY))
+@pytest.mark.usefixtures("standin_cuda")
+def test_a_zero_in_every_place_of_a_gpu(name):
+    for seed in range(CASES):
+        case = draw_case(name, RandomDraw(seed))
+        for inputs in emptied(case.inputs):
+            found, expected = results(case, inputs, "cuda"), results(case, inputs)
+            if expected is None:  # or a class that there is not, which is not looked for on a GPU
+                continue
+            for y, theirs in zip(found, expected, strict=True):
+                compare("output", y, theirs, magnitude=100)
 
 
 def test_an_error_of_numpys_is_seen():

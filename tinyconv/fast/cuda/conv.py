@@ -60,9 +60,9 @@ def plan(x: Shape, weight: Shape, pooled: bool, *, stride: Pair, padding: Pair, 
 
 
 def applies(x: Array, weight: Array, bias: Any, **geometry: Any) -> bool:
-    """float32 and float64, any geometry, where there are weights and an int can count the elements."""
+    """float32 and float64, any geometry, where there are weights and pixels, and an int can count the elements."""
     most = max(x.size, weight.size, elements(maps_of(x.shape, weight.shape, **geometry)))
-    return x.dtype.char in REAL and weight.size > 0 and most <= MOST
+    return x.dtype.char in REAL and 0 not in (*weight.shape, *x.shape[2:]) and most <= MOST
 
 
 def applies_with_pool(x: Array, weight: Array, bias: Any, *, pool: dict[str, Any], **geometry: Any) -> bool:
