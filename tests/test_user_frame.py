@@ -9,6 +9,7 @@ from commands import run_here
 
 import tinyconv as tc
 from tinyconv import errors, nn
+from tinyconv.train import save_weights
 from tinyconv.user_frame import user_line
 
 
@@ -95,3 +96,13 @@ def test_a_command_names_a_line_of_the_users_file_and_none_of_its_own(tmp_path):
     said = run_here("summary", "net.py:model", "--input", "3x8x8", cwd=tmp_path, code=1).stderr
     assert said.endswith("  at net.py:10, in forward: return self.conv(x)\n")
     assert "  at " not in run_here("eval", tmp_path / "nothing", code=1).stderr
+
+
+def test_what_ends_a_with_block_of_ours_is_no_line_of_the_users(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.CheckpointError) as caught:
+        save_weights({}, tmp_path / "file" / "weights")
+    (note,) = caught.value.__notes__
+    assert "test_what_ends_a_with_block" in note
+    train = ("train", "mlp", "--data", "synthetic", "--out", tmp_path / "file" / "c")
+    assert "  at " not in run_here(*train, code=1).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import sys
@@ -11,6 +12,7 @@ from types import FrameType
 
 LONGEST = 160  # characters of a line that are shown
 _OURS = str(Path(__file__).parent) + os.sep
+_WITH = contextlib.__file__  # calls what is ours at the end of a `with` block that is ours too
 _NOBODYS = (f"{_OURS}cli{os.sep}", f"{_OURS}host{os.sep}threads.py")  # called by libraries, in no user's name
 
 
@@ -42,7 +44,7 @@ def _user_frame() -> tuple[FrameType, int, str]:
     The outermost frame if all are ours.
     """
     frame, level, inner = sys._getframe(1), 1, ""
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
-        inner = frame.f_code.co_filename
+    while frame.f_back is not None and (file := frame.f_code.co_filename).startswith((_OURS, _WITH)):
+        inner = inner if file == _WITH else file
         frame, level = frame.f_back, level + 1
     return frame, level, inner

@@ -243,7 +243,7 @@ def test_a_place_is_checked_without_touching_it(tmp_path):
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.safetensors").mkdir()
-    for place in (tmp_path / "file" / "c.safetensors", tmp_path / "folder.safetensors"):
+    for place in (tmp_path / "file" / "c.safetensors", tmp_path / "folder.safetensors", tmp_path / ("c" * 250)):
         for attempt in (check_place, write):
             with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*choose another place with --out"):
                 attempt(place)

@@ -402,6 +402,16 @@ def test_a_file_of_another_training_is_no_checkpoint_of_this_one(tmp_path, whole
     assert whole.read_bytes() == before
 
 
+def test_a_trace_that_cannot_be_written_ends_no_training(tmp_path, monkeypatch):
+    def full(profile, path):
+        raise FULL
+
+    monkeypatch.setattr("tinyconv.profile.chrome_trace", full)
+    done = run_here(*TRAIN, "--out", tmp_path / "c", "--profile-trace", tmp_path / "trace.json")
+    assert "no trace: [Errno 28] No space left on device" in done.stderr
+    assert at(tmp_path / "c") == (2, 0)
+
+
 def test_a_full_disk_when_ctrl_c_saves(tmp_path, monkeypatch):
     if os.name == "nt":
         pytest.skip("Ctrl-C is sent to a whole console there")

@@ -329,8 +329,11 @@ def _profiled(reports: Iterator[Report], trace: Path | None) -> Iterator[Report]
         yield from islice(reports, PROFILED)
     print(f"\n{measured}\n", file=sys.stderr)
     if trace is not None:
-        measured.chrome_trace(trace)
-        print(f"trace: {trace}", file=sys.stderr)
+        try:
+            measured.chrome_trace(trace)
+            print(f"trace: {trace}", file=sys.stderr)
+        except OSError as error:
+            print(f"no trace: {error}", file=sys.stderr)
     yield from reports
 
 

@@ -13,7 +13,7 @@ import os
 import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from tinyconv import models
 from tinyconv.arrays.backend import backend_of
 from tinyconv.errors import CheckpointError, TinyconvError
-from tinyconv.host.files import atomic, check_writable, clear, held
+from tinyconv.host.files import atomic, held
 from tinyconv.nn import Module
 from tinyconv.nn.module import check_state, host_array
 from tinyconv.optim import Optimizer
@@ -169,12 +169,15 @@ def check_place(path: str | os.PathLike[str]) -> None:
     Creates the folder of `path`, and removes what killed trainings left beside it; `path` itself is neither created nor
     changed.
     """
-    path = Path(os.path.realpath(path))
-    with _writing(path):
-        check_writable(path.parent)
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-        clear(path)
+    path = Path(path)
+    with _writing(path), suppress(_NoNeed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path):  # all that a save does before it writes
+            raise _NoNeed
+
+
+class _NoNeed(Exception):
+    """Nothing is to be written."""
 
 
 @contextmanager
@@ -184,8 +187,10 @@ def reserved(path: Path) -> Iterator[bool]:
     The place is checked like `check_place` does.
     """
     check_place(path)
-    path = Path(os.path.realpath(path))
-    with held(path.with_name(f".{path.name}.lock")) as lock:
+    with ExitStack() as until_the_end:
+        with _writing(path):
+            real = Path(os.path.realpath(path))
+            lock = until_the_end.enter_context(held(real.with_name(f".{real.name}.lock")))
         yield lock is not None
 
 
