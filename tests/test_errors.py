@@ -9,7 +9,8 @@ from messages import message
 
 import tinyconv as tc
 import tinyconv.functional as F
-from tinyconv import nn
+from tinyconv import nn, train
+from tinyconv.errors import listed, printable, shortened
 
 CONV = nn.Conv2d(1, 4, 3)
 RGB = nn.Conv2d(3, 4, 3)
@@ -411,3 +412,75 @@ def test_modes_refuse_async_functions_and_are_each_threads_own():
         assert not tc.is_grad_enabled()
     assert seen == [False, True]
     assert tc.is_grad_enabled()
+
+
+MEGABYTE = "x" * 1_000_000
+TINY = nn.Linear(2, 2)
+
+
+def _state(**others):
+    return {**TINY.state_dict(), **others}
+
+
+PARSERS = {
+    "a cake": lambda s: tc.Cake.parse(s),
+    "a slice": lambda s: tc.Cake.parse(s[:90_000]),
+    "an option of a slice": lambda s: tc.Cake.parse(f"conv 6 5 {s[:90_000]}=1"),
+    "a model": lambda s: tc.models.create(s),
+    "a model's option": lambda s: tc.models.create("lenet5", **{s: 1}),
+    "an option's value": lambda s: tc.models.create("lenet5", size=s[:90_000]),
+    "cake as a model": lambda s: tc.models.create("cake", slices=s),
+    "a dataset": lambda s: tc.data.load(s),
+    "a split": lambda s: tc.data.load("synthetic", s),
+    "a dtype": lambda s: tc.zeros(1, dtype=s),
+    "a device": lambda s: tc.zeros(1, device=s),
+    "a variant": lambda s: tc.using(s).__enter__(),
+    "an op's variant": lambda s: tc.using(conv2d=s).__enter__(),
+    "an op": lambda s: tc.using(**{s: "loop"}).__enter__(),
+    "a recipe's schedule": lambda s: train.Recipe(schedule=s),
+    "a recipe's rate": lambda s: train.Recipe(lr=s),
+    "a reduction": lambda s: F.mse_loss(SCORES, SCORES, reduction=s),
+    "a padding's mode": lambda s: F.pad(SCORES, (1, 1), mode=s),
+    "gelu's": lambda s: F.gelu(SCORES, approximate=s),
+    "a gain's": lambda s: nn.init.calculate_gain(s),
+    "a learning rate": lambda s: tc.optim.SGD(TINY.parameters(), lr=s),
+    "an optimiser's option": lambda s: tc.optim.SGD([{"params": list(TINY.parameters()), s: 1}], lr=1),
+    "names of a state": lambda s: TINY.load_state_dict(_state(**{s: SCORES})),
+    "many names of a state": lambda s: TINY.load_state_dict(_state(**{f"{s[:100]}{i}": SCORES for i in range(5000)})),
+    "a child": lambda s: TINY.get_submodule(s),
+    "threads": lambda s: tc.set_num_threads(s),
+    "sizes": lambda s: tc.summary(TINY, s),
+    "a norm": lambda s: SCORES.norm(s),
+    "a stride": lambda s: F.conv2d(tc.zeros(1, 1, 4, 4), tc.zeros(1, 1, 2, 2), stride=s),
+    "an axis": lambda s: SCORES.sum(dim=s),
+    "a long list for an axis": lambda s: SCORES.sum(dim=[s, s]),
+    "lists in lists": lambda s: train.Recipe(lr=_nested(50_000)),
+    "an int of many digits": lambda s: tc.set_num_threads(-(10**100_000)),
+    "gradcheck's mode": lambda s: tc.gradcheck(TINY, SCORES[:, :2], mode=s),
+}
+
+
+def _nested(depth):
+    found = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
+def test_an_error_does_not_quote_a_megabyte(parser):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (of whatever type)
+        parser(MEGABYTE)
+    assert len(str(caught.value)) < 2000
+    assert "RecursionError" not in repr(caught.value)
+
+
+def test_shortened():
+    assert shortened("a" * 80) == repr("a" * 80)
+    assert shortened("a" * 81) == repr("a" * 80) + "... (81 characters)"
+    assert shortened("\x1b[31m") == r"'\x1b[31m'"
+    assert shortened(list(range(1000))).endswith("... (4,890 characters)")
+    assert shortened(10**5000) == "a value of type int"
+    assert printable("a\x1b[31mb\nc") == "a\\x1b[31mb\nc"
+    assert len(printable("a" * 10_000)) < 410
+    assert listed(f"n{i}" for i in range(1000)) == "n0, n1, n2, n3, n4, n5 and 994 more"

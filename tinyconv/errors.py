@@ -14,6 +14,32 @@ from typing import Any
 from tinyconv.user_frame import user_line
 
 
+def shortened(value: Any, most: int = 80) -> str:
+    """`repr(value)` for a message; of more than `most` characters only the beginning, and how many there are."""
+    try:
+        cut = isinstance(value, str | bytes) and len(value) > most
+        text = repr(value[:most] if cut else value)
+    except Exception:  # an int of more than 4,300 digits, lists in lists beyond all depth, a __repr__ that fails
+        return f"a value of type {type(value).__name__}"
+    if cut:
+        return f"{text}... ({len(value):,} characters)"
+    return text if isinstance(value, str) or len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def printable(text: str, most: int = 400) -> str:
+    """A text that others wrote, for a message: control characters escaped, of a long one the beginning and the end."""
+    if len(text) > most:
+        text = f"{text[: most - 80]} ... {text[-80:]}"
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def listed(names: Iterable[Any], most: int = 6) -> str:
+    """The first `most` names, shortened, and the number of the others: `a, b and 1,234 more`."""
+    every = list(names)
+    shown = ", ".join(printable(str(name), 80) for name in every[:most])
+    return f"{shown} and {len(every) - most:,} more" if len(every) > most else shown
+
+
 class TinyconvError(Exception):
     """Base of every error that is raised on purpose; `except tinyconv.TinyconvError` catches these and no others."""
 

@@ -19,7 +19,7 @@ from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.options import finite, fraction, non_negative, real
 from tinyconv.engine.variants import kernel_for
-from tinyconv.errors import GraphError, ShapeError, suggest_names
+from tinyconv.errors import GraphError, ShapeError, shortened, suggest_names
 from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, check_broadcast, pair, same_padding, sizes_of, whole
@@ -344,7 +344,7 @@ def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor
     Raises ValueError where `approximate` is neither, and DtypeError for anything but a Tensor.
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {shortened(approximate)}")
     return unary(ops.Gelu if approximate == "none" else ops.GeluTanh, input)
 
 
@@ -664,7 +664,7 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
     n = input.shape[axis]
     limit = {"reflect": n - 1, "replicate": None, "circular": n}
     if mode not in limit:
-        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {mode!r}")
+        raise ValueError(f"pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got {shortened(mode)}")
     most = limit[mode]
     if n == 0 or (most is not None and max(before, after) > most):
         raise ShapeError(
@@ -847,7 +847,7 @@ def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reducti
 
 def _check_reduction(name: str, reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {shortened(reduction)}")
 
 
 def _constant(name: str, what: str, tensor: Tensor | None) -> None:

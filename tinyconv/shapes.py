@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from operator import index
 from typing import Any, TypeAlias
 
-from tinyconv.errors import ShapeError
+from tinyconv.errors import ShapeError, shortened
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
@@ -46,9 +46,9 @@ def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
     try:
         height, width = (index(v) for v in value) if isinstance(value, Sequence) else (index(value),) * 2
     except (TypeError, ValueError):
-        raise ShapeError(f"{what}: expected an integer or a pair (height, width), got {value!r}") from None
+        raise ShapeError(f"{what}: expected an integer or a pair (height, width), got {shortened(value)}") from None
     if min(height, width) < minimum:
-        raise ShapeError(f"{what}: expected at least {minimum} in each direction, got {value!r}")
+        raise ShapeError(f"{what}: expected at least {minimum} in each direction, got {shortened(value)}")
     return height, width
 
 
@@ -58,7 +58,7 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int,
         return tuple(range(ndim))
     axes = tuple(axis_of(d, ndim, what) for d in (dim if isinstance(dim, Sequence) else (dim,)))
     if len(set(axes)) < len(axes):
-        raise ShapeError(f"{what}: dim {dim!r} names an axis twice")
+        raise ShapeError(f"{what}: dim {shortened(dim)} names an axis twice")
     return axes
 
 
@@ -68,7 +68,7 @@ def axis_of(dim: int, ndim: int, what: str) -> int:
     try:
         dim = index(dim)
     except TypeError:
-        raise ShapeError(f"{what}: dim must be an integer, got {dim!r}") from None
+        raise ShapeError(f"{what}: dim must be an integer, got {shortened(dim)}") from None
     if not -limit <= dim < limit:
         raise ShapeError(f"{what}: dim {dim} is out of range for {ndim} axes (expected {-limit} to {limit - 1})")
     return dim % limit

@@ -330,8 +330,9 @@ def test_of_nothing():
 
 CONV = "write conv FILTERS KERNEL [stride=] [padding=] [dilation=] [groups=] [bias=]"
 POOLING = "write pool KERNEL [stride=] [padding=] [dilation=] [ceil=]"
-WHOLE = "a whole number, at least 1"
-AREA = "a whole number, at least 1, or two as in 3x5"
+WHOLE = "a whole number, at least 1, at most 1,048,576"
+AREA = f"{WHOLE}, or two as in 3x5"
+CELLS = "a whole number, at least 1, at most 64, or two as in 3x5"
 
 MALFORMED = [
     # text, the slice that is wrong, and why
@@ -542,9 +543,43 @@ def test_an_image_that_is_none(text, image):
         Cake.parse(text).build(image)
 
 
-@pytest.mark.parametrize("text", ["conv 99999999999999999999 5", "conv 6 3 padding=99999999999999999999"])
-def test_sizes_beyond_all_bounds(text):
-    refusal(text, Cake.parse(text).shapes, (1, 28, 28))
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("conv 99999999999999999999 5", f"filters must be {WHOLE}, got '99999999999999999999'"),
+        ("conv 6 3 padding=99999999999999999999", "padding must be a whole number, two as in 1x2, or same"),
+        ("conv 1048577 5", f"filters must be {WHOLE}"),
+        ("pool 65", f"kernel must be {CELLS}, got '65'"),
+        ("adaptive 1x65", f"size must be {CELLS}, got '1x65'"),
+        ("; ".join(["relu"] * 301), "a cake of 301 slices; at most 300 are read"),
+        ("relu;" * 20_001, "a cake of 100,005 characters; at most 100,000 are read"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_sizes_beyond_all_bounds(text, said):
+    assert said in str(refused(Cake.parse, text))
+
+
+def test_parameters_beyond_all_bounds():
+    cake = Cake.parse("flatten; fc 1000000")
+    assert "with it there are 785,000,000 parameters; at most 268,435,456 are built" in str(
+        refused(cake.shapes, (1, 28, 28))
+    )
+
+
+def test_the_error_of_a_long_cake_shows_the_place():
+    text = "relu; " * 250 + "pol 2; " + "relu; " * 40
+    error = refused(Cake.parse, text)
+    said, line, mark = str(error).split("\n")
+    assert said == "slice 251, 'pol 2': no slice is called 'pol': pool?"
+    assert len(line) < 200
+    assert [c for c, m in zip(line, mark, strict=False) if m == "^"] == list("pol 2")
+    assert line.strip().startswith("... ")
+    assert line.endswith(" ...")
+
+
+def test_the_error_of_a_long_slice_is_short():
+    assert len(str(refused(Cake.parse, "conv 6 " + "x" * 99_000))) < 700
 
 
 def test_the_error_survives_another_process():

@@ -335,6 +335,8 @@ def test_set_num_threads(threads_as_they_were):
         ({"OMP_NUM_THREADS": "5,2"}, 5),
         ({"OMP_NUM_THREADS": "3", "TINYCONV_NUM_THREADS": "7"}, 7),
         ({"OPENBLAS_NUM_THREADS": "0", "MKL_NUM_THREADS": "4"}, 4),
+        ({"TINYCONV_NUM_THREADS": "1000000000", "OMP_NUM_THREADS": "²", "MKL_NUM_THREADS": "3"}, 3),
+        ({"TINYCONV_NUM_THREADS": "9" * 5000, "OMP_NUM_THREADS": "2"}, 2),
     ],
 )
 def test_the_environment_says_how_many(monkeypatch, variables, expected):

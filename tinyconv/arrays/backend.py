@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyconv.arrays import meta
 from tinyconv.arrays.setting import Setting
-from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError
+from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError, shortened
 from tinyconv.shapes import Shape
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, as the library has it
@@ -351,7 +351,7 @@ def device_name(device: Any) -> str:
         return name
     if name == "cuda" and (not number or number.isdigit()):
         return f"cuda:{number or 0}"
-    raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda', 'cuda:N' or 'meta'")
+    raise DeviceError(f"unknown device {shortened(device)}: expected 'cpu', 'cuda', 'cuda:N' or 'meta'")
 
 
 def backend_for(device: str | None) -> Backend:

@@ -31,7 +31,7 @@ from tinyconv.check.blame import raised
 from tinyconv.check.draw import arrange
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import op_name
-from tinyconv.errors import TinyconvError
+from tinyconv.errors import TinyconvError, shortened
 
 ROUNDINGS = 64
 SHRINK = (1.0, 0.1, 0.01)  # of the step, until the one-sided differences agree
@@ -178,7 +178,7 @@ def gradcheck(
     """
     _require_function(fn)
     if mode not in ("directions", "jacobian"):
-        raise ValueError(f"gradcheck: mode must be 'directions' or 'jacobian', got {mode!r}")
+        raise ValueError(f"gradcheck: mode must be 'directions' or 'jacobian', got {shortened(mode)}")
     if directions < 2:
         raise ValueError(f"gradcheck: at least 2 directions are needed, got {directions}")
     if not (eps > 0 and rtol > 0 and (atol is None or atol >= 0)):
@@ -221,13 +221,13 @@ def _require_function(fn: Any) -> None:
         )
     if isinstance(fn, str):
         raise TypeError(
-            f"gradcheck takes a function of tensors, got the name {fn!r}: give the function, as in "
+            f"gradcheck takes a function of tensors, got the name {shortened(fn)}: give the function, as in "
             "tinyconv.functional.relu; or run `tinyconv gradcheck NAME`, which draws the inputs, as check_op does for "
             "ops of your own"
         )
     if not callable(fn) or isinstance(fn, type):
         hint = "; give an instance of it" if isinstance(fn, type) else ""
-        raise TypeError(f"gradcheck takes a function of tensors, or a module, got {fn!r}{hint}")
+        raise TypeError(f"gradcheck takes a function of tensors, or a module, got {shortened(fn)}{hint}")
 
 
 @dataclass
@@ -646,7 +646,7 @@ def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}" + (": give x.astype(float)" if value.dtype.kind in "iu" else "")
     fix = f": give np.array({float(value)})" if isinstance(value, int | float) else ""
-    return f"{value!r}, of type {type(value).__name__}{fix}"
+    return f"{shortened(value)}, of type {type(value).__name__}{fix}"
 
 
 def _is_float(value: Any) -> bool:

@@ -26,7 +26,7 @@ from tinyconv.check.blame import raised
 from tinyconv.check.draw import FLOATS, LAYOUTS, RandomDraw, arrange
 from tinyconv.check.numeric import Finding, GradcheckError, Report, Verdict, gradcheck, is_op
 from tinyconv.engine.variants import op_name
-from tinyconv.errors import ShapeError, TinyconvError
+from tinyconv.errors import ShapeError, TinyconvError, shortened
 from tinyconv.user_frame import warn
 
 MOST_TRIED = 600
@@ -136,7 +136,9 @@ class OpCase:
             y = self.function()(*(tc.tensor(x, requires_grad=_is_float(x)) for x in self.inputs))
             for output in y if isinstance(y, tuple | list) else [y]:
                 if not isinstance(output, tc.Tensor):
-                    raise OpArgumentError(f"check_op: {name} must return a tensor, or several; it returned {output!r}")
+                    raise OpArgumentError(
+                        f"check_op: {name} must return a tensor, or several; it returned {shortened(output)}"
+                    )
             return tuple(output.numpy() for output in y) if isinstance(y, tuple | list) else y.detach().numpy()
         with np.errstate(all="ignore"):
             if hasattr(self.op, "check"):
@@ -368,10 +370,10 @@ def _as_shapes(name: str, shapes: Any, low: int, high: int) -> tuple[tuple[int, 
         isinstance(shape, tuple | list) and all(isinstance(side, int) and side >= 0 for side in shape)
         for shape in shapes
     ):
-        raise OpArgumentError(f"check_op: {wanted}, got {shapes!r}")
+        raise OpArgumentError(f"check_op: {wanted}, got {shortened(shapes)}")
     if not low <= len(shapes) <= high:
         count = f"{low}" if low == high else f"{low} to {high}"
-        raise OpArgumentError(f"check_op: {wanted}; {name} takes {count}, got {len(shapes)}: {shapes!r}")
+        raise OpArgumentError(f"check_op: {wanted}; {name} takes {count}, got {len(shapes)}: {shortened(shapes)}")
     return tuple(map(tuple, shapes))
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import tinyconv as tc
 from tinyconv.check.draw import LAYOUTS, arrange
 from tinyconv.check.pytorch import torch
+from tinyconv.errors import shortened
 
 ROUNDINGS = 64
 SECOND_ROUNDINGS = 1024
@@ -325,7 +326,7 @@ def _magnitudes(
 ) -> Any:
     """The magnitude of each output, and of each gradient."""
     if isinstance(magnitude, str) and magnitude != "terms":
-        raise ValueError(f"compare_with_torch: magnitude must be a number or 'terms', got {magnitude!r}")
+        raise ValueError(f"compare_with_torch: magnitude must be a number or 'terms', got {shortened(magnitude)}")
     are_numbers = numbers_among(inputs)
     if not isinstance(magnitude, str):
         of_values = magnitude * max(largest(a) for a, is_number in zip(inputs, are_numbers, strict=True) if is_number)

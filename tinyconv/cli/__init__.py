@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Annotated, Any, TextIO
 
@@ -22,13 +23,37 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 import tinyconv
 from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, train
-from tinyconv.cli.common import complain
-from tinyconv.errors import TinyconvError
+from tinyconv.cli.common import LONGEST, complain
+from tinyconv.errors import TinyconvError, printable
 
 
 def _help(text: str | None) -> str:
     """A docstring with each paragraph on one line: Typer keeps the line breaks of all paragraphs but the first."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n"))
+
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which some versions of Typer keep within
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands; what they say of a wrong word does not quote all of it."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _said_shortly():
+            return super().make_context(*args, **options)
+
+    def invoke(self, *args: Any, **options: Any) -> Any:
+        with _said_shortly():
+            return super().invoke(*args, **options)
+
+
+@contextmanager
+def _said_shortly() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        error.message = printable(error.message, LONGEST)
+        raise
 
 
 def _add(group: typer.Typer, *functions: Callable[..., None], **options: Any) -> None:
@@ -37,7 +62,13 @@ def _add(group: typer.Typer, *functions: Callable[..., None], **options: Any) ->
         group.command(function.__name__.rstrip("_"), help=_help(function.__doc__), **options)(function)
 
 
-app = typer.Typer(help=_help(__doc__), no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=_Commands,
+    help=_help(__doc__),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 _add(app, train.train, evaluate.eval_, evaluate.predict_, look.summary, look.maps, look.report, look.curves)
 _add(app, gradcheck.gradcheck, context_settings={"ignore_unknown_options": True})
 _add(
@@ -52,10 +83,6 @@ app.add_typer(data, name="data")
 _add(app, doctor.doctor)
 
 
-# Errors of the system whose own words are enough; any other one is shown with its traceback.
-_SAID_WELL = (ValueError, FileNotFoundError, PermissionError)
-
-
 def main() -> None:
     """Run the command line; every error raised on purpose becomes one message and exit code 1."""
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the console cannot show must not end a training
@@ -66,7 +93,7 @@ def main() -> None:
     except (TinyconvError, ValueError, OSError, MemoryError) as error:
         if isinstance(error, MemoryError):
             error.add_note("memory ran out: `tinyconv summary` shows which layers of a model have the parameters")
-        elif not isinstance(error, TinyconvError) and type(error) not in _SAID_WELL:
+        elif not isinstance(error, TinyconvError | OSError) and type(error) is not ValueError:
             raise
         complain(error)
         raise SystemExit(1) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,10 @@ from rich.markup import escape
 import tinyconv
 from tinyconv import data
 from tinyconv.data import Dataset
+from tinyconv.errors import printable, shortened
+from tinyconv.host import limits
 from tinyconv.train import Checkpoint
+from tinyconv.train.fields import parsed
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files; torchvision's layout is understood.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
@@ -30,7 +32,11 @@ Json = Annotated[
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda or cuda:N (default: cpu).")]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="CPU threads (default: OMP_NUM_THREADS, else one per core). The result does not change."),
+    typer.Option(
+        min=1,
+        max=limits.THREADS,
+        help="CPU threads (default: OMP_NUM_THREADS, else one per core). The result does not change.",
+    ),
 ]
 CheckpointFile = Annotated[Path, typer.Argument(help="Checkpoint that `tinyconv train` wrote.")]
 TestData = Annotated[
@@ -53,9 +59,13 @@ def threads_of(threads: int | None) -> Iterator[None]:
         tinyconv.set_num_threads(before)
 
 
+LONGEST = 1900
+"""Characters of an error. What errors quote is shortened where they are made, all but paths."""
+
+
 def complain(error: Exception) -> None:
     """Print an error, with its notes, on the standard error output."""
-    said = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    said = printable("\n".join([str(error), *getattr(error, "__notes__", [])]), LONGEST)
     Console(stderr=True).print(f"[red]error:[/red] {escape(said)}", highlight=False, soft_wrap=True)
 
 
@@ -65,10 +75,10 @@ def options_of(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not value:
-            raise typer.BadParameter(f"--option takes NAME=VALUE, got {pair!r}")
+            raise typer.BadParameter(f"--option takes NAME=VALUE, got {shortened(pair)}")
         try:
-            options[name] = json.loads(value)
-        except json.JSONDecodeError:
+            options[name] = parsed(value)
+        except ValueError:
             options[name] = value
     return options
 
@@ -79,12 +89,13 @@ def load_named(place: str) -> Any:
 
     module_name, _, path = place.rpartition(":" if ":" in place else ".")
     if place.endswith(".py") or not path:
-        raise typer.BadParameter(f"{place!r} is a file or module: say what in it is meant, {place.rstrip(':')}:NAME")
+        module = printable(place.rstrip(":"))
+        raise typer.BadParameter(f"{shortened(place, 400)} is a file or module: say what in it is meant, {module}:NAME")
     sys.path.insert(0, "")
     if module_name.endswith(".py"):
         file = Path(module_name)
         if not file.is_file():
-            raise typer.BadParameter(f"no file {module_name!r}")
+            raise typer.BadParameter(f"no file {shortened(module_name, 1000)}")
         sys.path.insert(0, str(file.parent))
         module_name = file.stem
     try:
@@ -92,16 +103,18 @@ def load_named(place: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
-        raise typer.BadParameter(f"no module {error.name!r} in the current folder or among those installed") from None
+        raise typer.BadParameter(
+            f"no module {shortened(error.name)} in the current folder or among those installed"
+        ) from None
     except Exception as error:
         if not module_name or module_name.startswith("."):
-            raise typer.BadParameter(f"{place!r} names no module: {error}") from None
+            raise typer.BadParameter(f"{shortened(place)} names no module: {printable(str(error))}") from None
         raise typer.BadParameter(raised(f"importing {module_name}", error)) from None
     for name in path.split("."):
         if not hasattr(found, name):
             near = get_close_matches(name, dir(found), n=3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise typer.BadParameter(f"{module_name} has no {path!r}{hint}")
+            raise typer.BadParameter(f"{printable(module_name)} has no {shortened(path)}{hint}")
         found = getattr(found, name)
     return found
 

@@ -30,7 +30,7 @@ from tinyconv.cli.common import (
 )
 from tinyconv.data import Dataset
 from tinyconv.errors import DataError
-from tinyconv.train import Checkpoint, evaluate, load_checkpoint, predict
+from tinyconv.train import Checkpoint, check_images, evaluate, load_checkpoint, predict
 
 
 def eval_(
@@ -47,6 +47,7 @@ def eval_(
 ) -> None:
     """Measure the accuracy of a trained model on test images."""
     found = load_checkpoint(checkpoint)
+    check_images(found.run, data_name)
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     with threads_of(threads):
@@ -78,6 +79,7 @@ def predict_(
     A picture that cannot be read has an error line, and the others are classified; the exit code is then 1.
     """
     found = load_checkpoint(checkpoint)
+    check_images(found.run)
     model = found.model().to(device=device)
     read = [_read(found, path) for path in pictures]
     good = [one for one in read if isinstance(one, Dataset)]

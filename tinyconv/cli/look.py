@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,9 +28,12 @@ from tinyconv.cli.common import (
     threads_of,
 )
 from tinyconv.data import Dataset
-from tinyconv.errors import CakeError, DataError
+from tinyconv.errors import CakeError, DataError, printable, shortened
+from tinyconv.host import limits
 from tinyconv.shapes import Shape
-from tinyconv.train import EpochReport, load_checkpoint, predict
+from tinyconv.train import check_images, load_checkpoint, predict
+from tinyconv.train.fields import parsed
+from tinyconv.train.loop import history_of
 
 
 def summary(
@@ -61,7 +62,7 @@ def summary(
     form = "json" if as_json else form
     forms = ("table", "markdown", "html", "json", "cake", "python")
     if form not in forms:
-        raise typer.BadParameter(f"--format is one of {', '.join(forms)}, got {form!r}")
+        raise typer.BadParameter(f"--format is one of {', '.join(forms)}, got {shortened(form)}")
     with tinyconv.device("meta"):
         model, shape = _to_summarise(what, _shape(input_shape), options_of(option or []))
     if form in ("cake", "python"):
@@ -116,8 +117,10 @@ def _shape(text: str | None) -> Shape | None:
     if text is None:
         return None
     sizes = text.lower().split("x")
-    if not all(size.isdecimal() and int(size) for size in sizes):
-        raise typer.BadParameter(f"--input is CxHxW, such as 1x28x28 or 3x32x32, got {text!r}")
+    if not all(size.isdecimal() and len(size) < 10 and 0 < int(size) <= limits.SIZE for size in sizes[:99]):
+        raise typer.BadParameter(
+            f"--input is CxHxW, such as 1x28x28 or 3x32x32, got {shortened(text)}; a size is 1 to {limits.SIZE:,}"
+        )
     return tuple(map(int, sizes))
 
 
@@ -148,6 +151,7 @@ def maps(
     winning score; and the filters and feature maps of each layer.
     """
     found = load_checkpoint(checkpoint)
+    check_images(found.run)
     if image is not None:
         if label is not None or number:
             raise typer.BadParameter("--image names the picture to show: leave out --digit and --number")
@@ -176,7 +180,7 @@ def _chosen(dataset: Dataset, label: str | None, number: int) -> Dataset:
     which = np.arange(len(dataset))
     if label is not None:
         if label not in dataset.classes:
-            raise typer.BadParameter(f"no class {label!r}; there are {', '.join(dataset.classes)}")
+            raise typer.BadParameter(f"no class {shortened(label)}; there are {', '.join(dataset.classes)}")
         which = np.flatnonzero(dataset.labels == dataset.classes.index(label))
     if number >= len(which):
         raise typer.BadParameter(f"--number {number}: there are {len(which):,} such images, numbered from 0")
@@ -197,6 +201,7 @@ def report(
     from tinyconv.inspect import pictures
 
     found = load_checkpoint(checkpoint)
+    check_images(found.run, data_name)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     folder = out or checkpoint.with_name(f"{checkpoint.stem}-report")
     with threads_of(threads):
@@ -247,10 +252,13 @@ def _history(path: Path) -> list[dict[str, Any]]:
         history: list[dict[str, Any]] = load_checkpoint(path).trainer["progress"]["history"]
     else:
         try:
-            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-            history = [asdict(EpochReport(**entry)) for entry in entries if "epoch" in entry and "stopped" not in entry]
+            if path.stat().st_size > limits.HEADER:
+                raise ValueError(f"it has {path.stat().st_size:,} bytes")
+            entries = [parsed(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            history = history_of(entry for entry in entries if "epoch" in entry and "stopped" not in entry)
         except (ValueError, TypeError) as error:
-            raise DataError(f"{path} is not the output of `tinyconv train --json`: {error}") from None
+            said = printable(str(error))
+            raise DataError(f"{path} is not the output of one `tinyconv train --json`: {said}") from None
     if not history:
         raise DataError(f"{path}: no epoch of this run was finished, so there is nothing to draw")
     return history

@@ -23,7 +23,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import tinyconv
 from tinyconv import data, models
 from tinyconv.cli.common import DataDir, Device, Json, Offline, Options, Threads, options_of, threads_of
-from tinyconv.errors import CheckpointError
+from tinyconv.errors import CheckpointError, shortened
+from tinyconv.host import limits
 from tinyconv.train import (
     RECIPES,
     EpochReport,
@@ -63,8 +64,10 @@ def train(
             "from --epochs to --layer-rates replace parts of it."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images per training step.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=limits.EPOCHS, help="Passes over the training images.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=limits.SIZE, help="Images per training step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate: the peak of the schedule.")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="Schedule of the learning rate: onecycle, triangle or constant.")
@@ -98,7 +101,10 @@ def train(
     ] = None,
     option: Options = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed for the weights, the order of the images and their augmentation.")
+        int,
+        typer.Option(
+            min=0, max=limits.SEED, help="Seed for the weights, the order of the images and their augmentation."
+        ),
     ] = 0,
     out: Annotated[
         Path | None,
@@ -162,7 +168,7 @@ def train(
             if ";" in model or " " in model:
                 model, options = "cake", {"slices": model, **options}
             if model not in models.MODELS:
-                raise typer.BadParameter(f"no model {model!r}; there are {', '.join(models.MODELS)}")
+                raise typer.BadParameter(f"no model {shortened(model)}; there are {', '.join(models.MODELS)}")
             recipe = recipe or usual_recipe(model, data_name)
             try:
                 chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
@@ -216,7 +222,7 @@ def _place(names: Iterable[Path], replaces: bool) -> Iterator[Path]:
 
 def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+        raise typer.BadParameter(f"no recipe {shortened(name)}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinyconv.data import sources
 from tinyconv.data.reading import Array
 from tinyconv.data.sources import Root
-from tinyconv.errors import DataError
+from tinyconv.errors import DataError, shortened
 
 Split: TypeAlias = Literal["train", "test"]
 
@@ -92,8 +92,8 @@ class Dataset:
         """
         if not isinstance(index, slice | np.ndarray):
             raise TypeError(
-                f"a Dataset takes a slice or an array of indices, got {index!r}; one image is .images[i]; batches of "
-                "images and labels come from a DataLoader"
+                f"a Dataset takes a slice or an array of indices, got {shortened(index)}; one image is .images[i]; "
+                "batches of images and labels come from a DataLoader"
             )
         return replace(self, images=self.images[index], labels=self.labels[index])
 
@@ -192,7 +192,7 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
         test = tc.data.load("cifar10", "test")
     """
     if split not in ("train", "test"):
-        raise DataError(f"split must be 'train' or 'test', got {split!r}")
+        raise DataError(f"split must be 'train' or 'test', got {shortened(split)}")
     if name == "synthetic":
         return synthetic_digits(SYNTHETIC_TRAIN, 0) if split == "train" else synthetic_digits(SYNTHETIC_TEST, 1)
     source = sources.source(name)

@@ -31,7 +31,7 @@ import numpy as np
 from tinyconv.data import cifar, download, idx, packages
 from tinyconv.data.download import Progress
 from tinyconv.data.reading import Array, read_file
-from tinyconv.errors import DataError
+from tinyconv.errors import DataError, shortened
 from tinyconv.host.files import atomic, cache_dir, check_writable
 from tinyconv.host.private import make_private
 from tinyconv.user_frame import warn
@@ -225,7 +225,7 @@ def source(name: str) -> Source:
         return SOURCES[name.lower().replace("_", "-")]
     except KeyError:
         raise DataError(
-            f"no dataset is called {name!r}; there are {', '.join(SOURCES)}, and synthetic, which has no files"
+            f"no dataset is called {shortened(name)}; there are {', '.join(SOURCES)}, and synthetic, which has no files"
         ) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinyconv.errors import DtypeError, did_you_mean
+from tinyconv.errors import DtypeError, did_you_mean, shortened
 
 Dtype: TypeAlias = DTypeLike | None  # tinyconv.float32, np.float32, "float32"; None where a default is taken
 DEFAULT_FLOAT = np.dtype(np.float32)
@@ -22,7 +22,7 @@ def as_dtype(dtype: Dtype) -> np.dtype[Any]:
         found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     except (TypeError, ValueError):
         meant = did_you_mean(dtype, DTYPES) if isinstance(dtype, str) else ""
-        raise DtypeError(f"not a dtype: {dtype!r}{meant or '; tinyconv.float32, for example'}") from None
+        raise DtypeError(f"not a dtype: {shortened(dtype)}{meant or '; tinyconv.float32, for example'}") from None
     if found not in _KNOWN:
         raise DtypeError(f"tensors of {found} are not supported: bool, integers, float16, float32 and float64 are")
     return found

@@ -12,10 +12,9 @@ from decimal import Decimal
 from math import inf, nan
 from numbers import Integral, Real
 from operator import index
-from reprlib import repr as shortened
 from typing import Any
 
-from tinyconv.errors import OptionError
+from tinyconv.errors import OptionError, shortened
 
 
 def number(value: Any) -> bool | int | float | None:

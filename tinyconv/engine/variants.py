@@ -22,7 +22,7 @@ from typing import Any
 
 from tinyconv import ops
 from tinyconv.engine.context import Change, Context, context
-from tinyconv.errors import VariantError
+from tinyconv.errors import VariantError, shortened
 from tinyconv.ops import loops
 
 READABLE = "readable"
@@ -73,7 +73,7 @@ def place_of(pair: Any) -> str:
         return f"{pair.__module__}.{getattr(pair, '__qualname__', type(pair).__qualname__)}"
     body = [line for *_, line in code.co_lines() if line is not None and line > code.co_firstlineno]
     line = min(body, default=code.co_firstlineno)
-    for root in (_ROOT, os.getcwd()):
+    for root in (_ROOT, os.path.realpath(os.curdir) if os.path.isdir(os.curdir) else _ROOT):
         if code.co_filename.startswith(root + os.sep):
             return f"{Path(code.co_filename).relative_to(root).as_posix()}:{line}"
     return f"{code.co_filename}:{line}"
@@ -150,7 +150,7 @@ def available(op: str | None = None) -> dict[str, list[str]] | list[str]:
 def variants_of(op: str) -> dict[str, list[Variant]]:
     """The rows of the table for one op; VariantError if it has none."""
     if op not in _table:
-        raise VariantError(f"no op {op!r} has variants; these do: {', '.join(_table)}")
+        raise VariantError(f"no op {shortened(op)} has variants; these do: {', '.join(_table)}")
     return _table[op]
 
 
@@ -175,11 +175,14 @@ class using(Change):
             found = {op: everywhere for op, rows in _table.items() if everywhere in rows or everywhere == READABLE}
             if not found:
                 names = list(dict.fromkeys(name for rows in _table.values() for name in rows))
-                raise VariantError(f"no op has a variant {everywhere!r}; there are {', '.join([READABLE, *names])}")
+                there = ", ".join([READABLE, *names])
+                raise VariantError(f"no op has a variant {shortened(everywhere)}; there are {there}")
             choices = found | choices
         for op, name in choices.items():
             if name not in variants_of(op) and name != READABLE:
-                raise VariantError(f"{op} has no variant {name!r}; it has {', '.join([READABLE, *_table[op]])}")
+                raise VariantError(
+                    f"{op} has no variant {shortened(name)}; it has {', '.join([READABLE, *_table[op]])}"
+                )
         self.choices = choices
 
     def changed(self, now: Context) -> Context:

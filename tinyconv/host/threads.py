@@ -15,7 +15,9 @@ from queue import SimpleQueue
 from threading import RLock, Thread, current_thread, get_ident, local
 from typing import Any, Generic, TypeVar
 
+from tinyconv.errors import shortened
 from tinyconv.host.environment import cores
+from tinyconv.host.limits import THREADS
 
 Result = TypeVar("Result")
 
@@ -27,8 +29,8 @@ def get_num_threads() -> int:
     """The number of CPU threads in use. Like `torch.get_num_threads`.
 
     It is the number that `set_num_threads` was given; else that of the first of TINYCONV_NUM_THREADS, OMP_NUM_THREADS,
-    OPENBLAS_NUM_THREADS and MKL_NUM_THREADS that is set; else the number of cores that this process may use, which the
-    limit of a container may reduce.
+    OPENBLAS_NUM_THREADS and MKL_NUM_THREADS that is set to a number from 1 to 1,024; else the number of cores that this
+    process may use, which the limit of a container may reduce.
     """
     return _default() if _chosen is None else _chosen
 
@@ -37,7 +39,7 @@ def get_num_threads() -> int:
 def _default() -> int:
     for name in VARIABLES:
         first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP lists a number for each level of nesting
-        if first.isdigit() and int(first) > 0:
+        if first.isdecimal() and len(first) < 10 and 0 < int(first) <= THREADS:
             return int(first)
     return cores()
 
@@ -47,11 +49,11 @@ def set_num_threads(n: int) -> None:
 
         tc.set_num_threads(1)
 
-    Raises ValueError unless `n` is an int of at least 1. Like `torch.set_num_threads`.
+    Raises ValueError unless `n` is an int from 1 to 1,024. Like `torch.set_num_threads`.
     """
     global _chosen
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"set_num_threads: expected a number of threads, at least 1, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= THREADS:
+        raise ValueError(f"set_num_threads: expected a number of threads, 1 to {THREADS:,}, got {shortened(n)}")
     _chosen = n
     _blas_threads.set_num_threads(n)
 

@@ -12,7 +12,7 @@ from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.engine.context import Change, Context, Layer, context
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import op_name, place_of, shown
-from tinyconv.errors import AnomalyError
+from tinyconv.errors import AnomalyError, shortened
 from tinyconv.inspect.rows import parts_of
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import user_line
@@ -43,7 +43,8 @@ class detect_anomaly(Change):
 
     def __init__(self, check_nan: bool = True) -> None:
         if not isinstance(check_nan, bool):
-            raise TypeError(f"detect_anomaly: check_nan must be True or False, got {check_nan!r}; @detect_anomaly()?")
+            given = shortened(check_nan)
+            raise TypeError(f"detect_anomaly: check_nan must be True or False, got {given}; @detect_anomaly()?")
         super().__init__()
         self.check_nan = check_nan
 

@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 from tinyconv import nn
 from tinyconv.arrays.backend import device
 from tinyconv.engine.context import no_grad
-from tinyconv.errors import CakeError, ShapeError
+from tinyconv.errors import CakeError, ShapeError, shortened
+from tinyconv.host import limits
 from tinyconv.inspect.summary import sizes
 from tinyconv.shapes import Shape, product
 from tinyconv.tensor.creation import zeros
@@ -108,7 +109,11 @@ class Cake:
 
         Cake.parse("conv 6 5; relu; pool 2; flatten; fc 10")
         """
+        if len(text) > limits.TEXT:
+            raise CakeError(f"a cake of {len(text):,} characters; at most {limits.TEXT:,} are read", 1, 0, 0)
         parts = list(_split(text))
+        if len(parts) > limits.LAYERS:
+            raise CakeError(f"a cake of {len(parts):,} slices; at most {limits.LAYERS:,} are read", 1, 0, 0)
         if not text.strip():
             raise CakeError("an empty cake: write slices between semicolons, as in 'conv 6 5; relu; pool 2'", 1, 0, 0)
         return cls(tuple(_read(text, i + 1, *part) for i, part in enumerate(parts)), text)
@@ -160,6 +165,7 @@ class Cake:
             raise ShapeError(
                 f"Cake: input_shape must be the shape of one image, (C, H, W), each at least 1, got {shapes[0]}"
             )
+        parameters = 0
         with device("meta"), no_grad():
             for i, s in enumerate(self.slices):
                 shape, kind = shapes[-1], _KINDS[s.kind]
@@ -171,9 +177,14 @@ class Cake:
                     flat = product(shape)
                     self._refuse(i, f"it needs features in one row and gets {shape}: put flatten before it ({flat:,})")
                 try:
-                    shapes.append(_layer(s, shape).eval()(zeros(1, *shape)).shape[1:])
+                    layer = _layer(s, shape).eval()
+                    shapes.append(layer(zeros(1, *shape)).shape[1:])
                 except ValueError as error:  # ShapeErrors, and what NumPy says of sizes beyond all bounds
                     self._refuse(i, str(error))
+                parameters += sum(parameter.numel() for parameter in layer.parameters())
+                if parameters > limits.PARAMETERS:
+                    most = f"at most {limits.PARAMETERS:,} are built"
+                    self._refuse(i, f"with it there are {parameters:,} parameters; {most}")
                 if 0 in shapes[-1]:
                     self._refuse(i, f"nothing is left of {shape}: it gives {shapes[-1]}")
         return shapes
@@ -230,7 +241,8 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
     name, *rest = words.lower().split()
     if name not in _KINDS:
         near = [_WORDS[name]] if name in _WORDS else get_close_matches(name, _KINDS, n=1)
-        refuse(f"no slice is called {name!r}" + (f": {near[0]}?" if near else f"; there are {', '.join(_KINDS)}"))
+        hint = f": {near[0]}?" if near else f"; there are {', '.join(_KINDS)}"
+        refuse(f"no slice is called {shortened(name)}{hint}")
     kind = _KINDS[name]
     given: dict[str, str] = {}
     for word in rest:
@@ -238,12 +250,12 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
         if equals:
             found = [a for a in kind.arguments if a.name.startswith(option) and option]
             if len(found) != 1:
-                refuse(f"it has no option {option!r}; write {kind.usage(name)}")
+                refuse(f"it has no option {shortened(option)}; write {kind.usage(name)}")
             argument = found[0]
         else:
             value, free = word, [a for a in kind.arguments if a.name not in given]
             if not free:
-                refuse(f"{word!r} is one word too many; write {kind.usage(name)}")
+                refuse(f"{shortened(word)} is one word too many; write {kind.usage(name)}")
             argument = free[0]
         if argument.name in given:
             refuse(f"{argument.name} is given twice")
@@ -258,7 +270,8 @@ def _read(text: str, number: int, words: str, start: int, end: int) -> Slice:
         try:
             values.append(argument.read(given[argument.name]))
         except ValueError:
-            refuse(f"{argument.name} must be {argument.wanted}, got {given[argument.name]!r}; write {kind.usage(name)}")
+            got = shortened(given[argument.name])
+            refuse(f"{argument.name} must be {argument.wanted}, got {got}; write {kind.usage(name)}")
     return _slice(name, tuple(values), start, end)
 
 
@@ -275,9 +288,17 @@ def _wrong(text: str, number: int, start: int, end: int, why: str) -> CakeError:
     """The error, with the line of the text that the slice stands on, and the slice underlined."""
     first = text.rfind("\n", 0, start) + 1
     line = text[first:].partition("\n")[0]
-    before = text[first:start]
-    mark = "".join(c if c == "\t" else " " for c in before) + "^" * max(end - start, 1)
-    return CakeError(f"slice {number}, {text[start:end]!r}: {why}\n  {line}\n  {mark}", number, start, end)
+    start_in, end_in = max(0, start - first - BEFORE), min(len(line), end - first + BEFORE, start - first + MARKED)
+    before, shown = line[start_in : start - first], line[start_in:end_in]
+    left, right = "... " * (start_in > 0), " ..." * (end_in < len(line))
+    marked = max(min(end - first, end_in) - (start - first), 1)
+    mark = "".join(c if c == "\t" else " " for c in left + before) + "^" * marked
+    said = f"slice {number}, {shortened(text[start:end])}: {why}\n  {left}{shown}{right}\n  {mark}"
+    return CakeError(said, number, start, end)
+
+
+BEFORE, MARKED = 60, 120
+"""Characters of a line that an error shows before and after its slice, and of the slice and what follows it."""
 
 
 def _placed(slices: tuple[Slice, ...], i: int) -> Slice:
@@ -286,18 +307,18 @@ def _placed(slices: tuple[Slice, ...], i: int) -> Slice:
     return Slice(slices[i].kind, slices[i].values, start, start + len(str(slices[i])))
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int = limits.SIZE) -> Callable[[str], int]:
     def read(word: str) -> int:
-        if not word.isdecimal() or int(word) < least:
+        if not word.isdecimal() or len(word) > 9 or not least <= int(word) <= most:
             raise ValueError(word)
         return int(word)
 
     return read
 
 
-def _size(least: int) -> Callable[[str], Any]:
+def _size(least: int, most: int = limits.SIZE) -> Callable[[str], Any]:
     """`3` or `3x5`."""
-    number = _whole(least)
+    number = _whole(least, most)
 
     def read(word: str) -> Any:
         rows, by, columns = word.partition("x")
@@ -403,8 +424,10 @@ def _written(value: Any) -> str:
 
 # --- the kinds ------------------------------------------------------------------------------------------------------
 
-_POSITIVE = "a whole number, at least 1"
-_AREA = "a whole number, at least 1, or two as in 3x5"
+_POSITIVE = f"a whole number, at least 1, at most {limits.SIZE:,}"
+_AREA = f"a whole number, at least 1, at most {limits.SIZE:,}, or two as in 3x5"
+_CELLS = f"a whole number, at least 1, at most {limits.CELLS}, or two as in 3x5"
+_POOLED = _Argument("kernel", "kernel_size", _size(1, limits.CELLS), _CELLS)
 _KERNEL = _Argument("kernel", "kernel_size", _size(1), _AREA)
 _STRIDE = _Argument("stride", "stride", _size(1), _AREA, 1)
 _POOL_STRIDE = _Argument("stride", "stride", _size(1), _AREA, None)  # the kernel
@@ -441,10 +464,12 @@ _KINDS = {
         _channels,
         rank=3,
     ),
-    "pool": _Kind((_KERNEL, _POOL_STRIDE, _PADDING, _DILATION, _CEIL), _always(nn.MaxPool2d), rank=3),
-    "avgpool": _Kind((_KERNEL, _POOL_STRIDE, _PADDING, _CEIL), _always(nn.AvgPool2d), rank=3),
+    "pool": _Kind((_POOLED, _POOL_STRIDE, _PADDING, _DILATION, _CEIL), _always(nn.MaxPool2d), rank=3),
+    "avgpool": _Kind((_POOLED, _POOL_STRIDE, _PADDING, _CEIL), _always(nn.AvgPool2d), rank=3),
     "gap": _Kind((), _always(nn.AdaptiveAvgPool2d), rank=3, fixed=(1,)),
-    "adaptive": _Kind((_Argument("size", "output_size", _size(1), _AREA),), _always(nn.AdaptiveAvgPool2d), rank=3),
+    "adaptive": _Kind(
+        (_Argument("size", "output_size", _size(1, limits.CELLS), _CELLS),), _always(nn.AdaptiveAvgPool2d), rank=3
+    ),
     "flatten": _Kind((), _always(nn.Flatten)),
     "fc": _Kind(
         (_Argument("features", "out_features", _whole(1), _POSITIVE), _BIAS), _always(nn.Linear), _channels, rank=1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyconv.errors import ShapeError
+from tinyconv.errors import ShapeError, shortened
 from tinyconv.inspect import pictures
 from tinyconv.inspect.pictures import HostArray
 from tinyconv.inspect.tracer import LayerObserver, observe
@@ -63,7 +63,7 @@ class FeatureMaps:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise KeyError(f"no layer {name!r} here; there are {', '.join(layer.name for layer in self.layers)}")
+        raise KeyError(f"no layer {shortened(name)} here; there are {', '.join(layer.name for layer in self.layers)}")
 
     def figure(self) -> Figure:
         """The picture as a matplotlib Figure. Raises DataError where matplotlib is not installed."""
@@ -138,7 +138,7 @@ def feature_maps(
     wanted = list(found_layers) if layers is None else [layers] if isinstance(layers, str) else list(layers)
     for name in wanted:
         if name not in found_layers:
-            raise ShapeError(f"feature_maps: no layer {name!r} has maps; these do: {', '.join(found_layers)}")
+            raise ShapeError(f"feature_maps: no layer {shortened(name)} has maps; these do: {', '.join(found_layers)}")
     numbers = tuple(map(str, range(scores.shape[1])))
     return FeatureMaps(
         image=_host(x)[0],

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.errors import DataError
+from tinyconv.errors import DataError, printable
 
 HostArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -183,8 +183,10 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
         epochs = [entry["epoch"] for entry in history]
         marker = "o" if len(epochs) < 15 else ""
         right = [100 * entry["test_accuracy"] for entry in history]
-        loss.plot(epochs, [entry["train_loss"] for entry in history], marker=marker, color=colour, label=name)
-        accuracy.plot(epochs, right, marker=marker, color=colour, label=f"{name}: {right[-1]:.2f} %")
+        loss.plot(epochs, [entry["train_loss"] for entry in history], marker=marker, color=colour)
+        label = f"{printable(name, 100)}: {right[-1]:.2f} %".replace("$", r"\$")  # else Matplotlib reads mathematics
+        label = f" {label}" if label.startswith("_") else label  # else it leaves the label out
+        accuracy.plot(epochs, right, marker=marker, color=colour, label=label)
     loss.set_title("training loss, mean over the epoch", loc="left", fontsize=11)
     loss.set_yscale("log")
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter

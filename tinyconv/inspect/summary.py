@@ -9,7 +9,7 @@ from html import escape
 from operator import index
 from typing import Any
 
-from tinyconv.errors import ShapeError
+from tinyconv.errors import ShapeError, shortened
 from tinyconv.inspect.batch import batch_warnings
 from tinyconv.inspect.field import Fields
 from tinyconv.inspect.tracer import LayerObserver, Step, run_on_outlines
@@ -66,7 +66,7 @@ class Summary:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise KeyError(f"no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+        raise KeyError(f"no layer {shortened(name)}; there are {', '.join(layer.name for layer in self.layers)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python values, shapes as lists."""
@@ -244,7 +244,7 @@ def sizes(what: str, shape: Any) -> Shape:
         return tuple(index(n) for n in shape)
     except TypeError:
         hint = f"; its shape without the batch? {tuple(shape.shape)}" if hasattr(shape, "shape") else ""
-        shown = f"an array of {tuple(shape.shape)}" if hint else repr(shape)
+        shown = f"an array of {tuple(shape.shape)}" if hint else shortened(shape)
         raise ShapeError(f"{what}: input_shape must be the shape of one image, (C, H, W), got {shown}{hint}") from None
 
 

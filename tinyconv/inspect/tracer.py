@@ -139,7 +139,8 @@ class LayerObserver(Watcher):
             self._note(self._path(layer) or type(module).__name__.lower(), type(module).__name__, out)
 
     def _path(self, layer: Layer) -> str:
-        return self._paths.get(id(layer.module), layer.path)
+        path = self._paths.get(id(layer.module))
+        return layer.path if path is None else path
 
     def _note(self, name: str, kind: str, out: Tensor) -> None:
         # What several layers share counts where it is used first.

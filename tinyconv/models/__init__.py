@@ -7,7 +7,9 @@ from inspect import signature
 from typing import Any
 
 from tinyconv import nn
-from tinyconv.errors import suggest_names
+from tinyconv.arrays.backend import device
+from tinyconv.errors import ShapeError, printable, shortened, suggest_names
+from tinyconv.host import limits
 from tinyconv.models.cake import cake
 from tinyconv.models.cifarnet import CifarNet
 from tinyconv.models.imagenet import VGG16, AlexNet, ResNet50
@@ -55,14 +57,25 @@ def create(name: str, /, **options: Any) -> nn.Module:
 
         tc.models.create("lenet5", padding=2)
 
-    Raises ValueError, with the names there are, for any other name; ValueError for an option that the model lacks; and
-    what the model itself raises for a value that it cannot take.
+    Raises ValueError, with the names there are, for any other name; ValueError for an option that the model lacks or
+    that is beyond the bounds of `tinyconv.host.limits`; ShapeError, before memory is taken, for more parameters than
+    those allow; and what the model itself raises for a value that it cannot take.
     """
     build = _named(name)
+    for option, value in options.items():
+        _check_bounds(f"model {name!r}: {printable(option, 80)}", value)
     try:
+        with device("meta"):
+            parameters = sum(parameter.numel() for parameter in build(**options).parameters())
+        if parameters > limits.PARAMETERS:
+            raise ShapeError(
+                f"model {name!r} with {shortened(options)} has {parameters:,} parameters; at most "
+                f"{limits.PARAMETERS:,} are built by name: in Python, tinyconv.models.{name} has no such bound"
+            )
         return build(**options)
-    except TypeError as error:
-        raise ValueError(f"model {name!r} cannot be built with {options}: {error}") from error
+    except (TypeError, LookupError, ArithmeticError, AttributeError) as error:  # a value of another type
+        said = printable(str(error))
+        raise ValueError(f"model {name!r} cannot be built with {shortened(options)}: {said}") from error
 
 
 def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
@@ -86,9 +99,20 @@ def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
     return {key: value for key, value in fitting.items() if key in asked and asked[key].default != value}
 
 
+def _check_bounds(what: str, value: Any) -> None:
+    """Raise ValueError for a text, a list or a whole number beyond all use."""
+    size, most = (abs(value), limits.SIZE) if isinstance(value, int) else (0, 0)
+    if isinstance(value, str | list | tuple):
+        size, most = len(value), limits.TEXT if isinstance(value, str) else limits.LAYERS
+    if size > most:
+        raise ValueError(f"{what} is {shortened(value)}: at most {most:,} is taken")
+    for part in value if isinstance(value, list | tuple) else ():
+        _check_bounds(what, part)
+
+
 def _named(name: str) -> Callable[..., nn.Module]:
     if name not in MODELS:
-        raise ValueError(f"no model {name!r}; there are {', '.join(MODELS)}")
+        raise ValueError(f"no model {shortened(name)}; there are {', '.join(MODELS)}")
     return MODELS[name]
 
 

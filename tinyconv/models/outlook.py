@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinyconv import nn
+from tinyconv.errors import ShapeError, shortened
+from tinyconv.host import limits
 from tinyconv.tensor.tensor import Tensor
 
 
@@ -137,6 +139,8 @@ class ResNet(nn.Sequential):
     def __init__(
         self, widths: Sequence[int] = (16, 32, 64), blocks: int = 1, in_channels: int = 1, num_classes: int = 10
     ) -> None:
+        if not widths or not 0 < blocks * len(widths) <= limits.LAYERS:
+            raise ShapeError(f"ResNet: 1 to {limits.LAYERS:,} blocks, got {shortened(blocks)} of {len(widths)} widths")
         channels = widths[0]
         layers: list[nn.Module] = [
             nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),

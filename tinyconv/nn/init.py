@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import finite, non_negative, real
-from tinyconv.errors import ShapeError, suggest_names
+from tinyconv.errors import ShapeError, shortened, suggest_names
 from tinyconv.shapes import product, whole
 from tinyconv.tensor.creation import rand_like, randn_like
 from tinyconv.tensor.signatures import IndexPart
@@ -45,7 +45,7 @@ def calculate_gain(nonlinearity: Nonlinearity, param: float = 0.01) -> float:
         "leaky_relu": sqrt(2 / (1 + param**2)),
     }
     if nonlinearity not in gains:
-        raise ValueError(f"calculate_gain: expected one of {', '.join(gains)}, got {nonlinearity!r}")
+        raise ValueError(f"calculate_gain: expected one of {', '.join(gains)}, got {shortened(nonlinearity)}")
     return gains[nonlinearity]
 
 
@@ -155,7 +155,7 @@ def kaiming_normal_(
 
 def _fan(weight: Tensor, mode: Mode) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"kaiming: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+        raise ValueError(f"kaiming: mode must be 'fan_in' or 'fan_out', got {shortened(mode)}")
     return _divisor(fans(weight)[mode == "fan_out"])
 
 

@@ -21,7 +21,7 @@ from tinyconv.calls import Checked, method_of, miscalled, misfit, returns
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import CallError, CheckpointError, DtypeError, ModuleError, TinyconvError
+from tinyconv.errors import CallError, CheckpointError, DtypeError, ModuleError, TinyconvError, listed, shortened
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -320,7 +320,8 @@ class Module(Checked):
         for name in path.split(".") if path else ():
             found = module._modules.get(name)
             if found is None:
-                raise AttributeError(f"{type(module).__name__} has no child {name!r} (in path {path!r})")
+                owner = type(module).__name__
+                raise AttributeError(f"{owner} has no child {shortened(name)} (in path {shortened(path)})")
             module = found
         return module
 
@@ -435,31 +436,13 @@ class Module(Checked):
                 f"load_state_dict: this {type(self).__name__} is on device 'meta' and has no elements to load into; "
                 "make it outside of `with tinyconv.device('meta')`"
             )
-        keys = LoadedKeys(
-            [name for name in own if name not in state and not _may_be_missing(name, state)],
-            [name for name in state if name not in own],
-        )
-        problems = []
-        if strict and keys.missing_keys:
-            problems.append(f"missing: {_some(keys.missing_keys)}")
-        if strict and keys.unexpected_keys:
-            problems.append(f"unexpected: {_some(keys.unexpected_keys)}")
-        arrays = {}
+        arrays, unread = {}, []
         for name in [name for name in state if name in own]:
             try:
-                array = arrays[name] = host_array(state[name])
+                arrays[name] = host_array(state[name])
             except (TypeError, ValueError, RuntimeError) as error:  # tinyconv's, NumPy's and PyTorch's
-                problems.append(f"{name}: cannot be read as an array: {error}")
-                continue
-            if array.shape != own[name].shape:
-                problems.append(f"{name}: expected shape {own[name].shape}, got {array.shape}")
-            elif array.dtype.kind == "f" and not own[name].is_floating_point():
-                problems.append(f"{name}: expected {own[name].dtype}, got {array.dtype}")
-        if problems:
-            raise CheckpointError(
-                f"load_state_dict: this state is not one of {type(self).__name__}\n  "
-                + "\n  ".join([*problems, _likely_fix(own, state)])
-            )
+                unread.append(f"{name}: cannot be read as an array: {error}")
+        keys = check_fits(self, state, arrays, strict, unread)
         for name, array in arrays.items():
             own[name].copy_(wrap(array))
         return keys
@@ -622,6 +605,35 @@ def check_state(state: Any, what: str) -> None:
     raise CheckpointError(f"{what}: expected a dict of names and tensors, got a {type(state).__name__}; {fix}")
 
 
+def check_fits(
+    model: Module, state: Mapping[str, Any], outlines: Mapping[str, Any], strict: bool = True, problems: Any = ()
+) -> LoadedKeys:
+    """The names that `state` lacks for `model`, and those it has beside, before anything of it is copied or read.
+
+    `outlines` are its values with a shape and a dtype. Raises CheckpointError where one does not fit, where names are
+    missing or unexpected, unless `strict` is False, and where there are `problems` already.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not _may_be_missing(name, state)]
+    unexpected = [name for name in state if name not in own]
+    wrong = list(problems)
+    for name in [name for name in outlines if name in own]:
+        shape, dtype = tuple(outlines[name].shape), outlines[name].dtype
+        if shape != own[name].shape:
+            wrong.append(f"{name}: expected shape {own[name].shape}, got {shape}")
+        elif dtype.kind == "f" and not own[name].is_floating_point():
+            wrong.append(f"{name}: expected {own[name].dtype}, got {dtype}")
+    lines = [f"missing: {listed(missing)}"] if strict and missing else []
+    lines += [f"unexpected: {listed(unexpected)}"] if strict and unexpected else []
+    lines += wrong[:6] + ([f"and {len(wrong) - 6:,} more"] if len(wrong) > 6 else [])
+    if lines:
+        raise CheckpointError(
+            f"load_state_dict: this state is not one of {type(model).__name__}\n  "
+            + "\n  ".join([*lines, _likely_fix(own, state)])
+        )
+    return LoadedKeys(missing, unexpected)
+
+
 def host_array(value: Any) -> np.ndarray[Any, Any]:
     """A copy of `value` on the host: a tensor, PyTorch's on any device too, or anything that NumPy can read."""
     if hasattr(value, "detach") and not isinstance(value, Tensor):  # PyTorch's, recognised without importing it
@@ -637,23 +649,18 @@ def _may_be_missing(name: str, state: Mapping[str, Any]) -> bool:
     return prefix != name and f"{prefix}running_mean" in state
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(map(str, names[:6]))
-    return f"{shown} and {len(names) - 6} more" if len(names) > 6 else shown
-
-
 def _likely_fix(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
     """What to do about a state that does not fit."""
     for key, inner in state.items():
         if isinstance(inner, Mapping) and any(name in inner for name in own):
-            return f"the weights are one level down: pass state[{key!r}]"
+            return f"the weights are one level down: pass state[{shortened(key)}]"
     first = next(iter(own), "")
     for prefix in [str(key).removesuffix(first) for key in state if str(key).endswith(f".{first}")]:
         if all(prefix + name in state for name in own):
             known = {"module.": "torch.nn.DataParallel", "_orig_mod.": "torch.compile"}
             by = f"as under {known[prefix]}" if prefix in known else "saved from a module that held it under that name"
             return (
-                f"its names begin with {prefix!r}, {by}; take that off: "
-                f"{{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
+                f"its names begin with {shortened(prefix)}, {by}; take that off: "
+                f"{{name.removeprefix({shortened(prefix)}): value for name, value in state.items()}}"
             )
     return "was it saved from another model, or from one built with other arguments?"

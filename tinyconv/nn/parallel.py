@@ -11,7 +11,7 @@ from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
-from tinyconv.errors import GraphError, ShapeError
+from tinyconv.errors import GraphError, ShapeError, shortened
 from tinyconv.host.threads import parallel
 from tinyconv.nn.module import Module
 from tinyconv.tensor.creation import Streams
@@ -57,7 +57,7 @@ class DataParallel(Module):
         super().__init__()
         for name, value in {"threads": threads, "tile": tile}.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"DataParallel: {name} must be an integer of at least 1, got {value!r}")
+                raise ValueError(f"DataParallel: {name} must be an integer of at least 1, got {shortened(value)}")
         if not isinstance(module, Module):
             raise TypeError(f"DataParallel: expected a Module, got {type(module).__name__}")
         self.module, self.threads, self.tile = module, threads, tile

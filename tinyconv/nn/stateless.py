@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from operator import setitem
 from typing import Any
 
-from tinyconv.errors import GraphError
+from tinyconv.errors import GraphError, shortened
 from tinyconv.nn.module import Module
 from tinyconv.tensor.tensor import Tensor
 
@@ -47,7 +47,7 @@ def functional_call(
         own = next((registers[kind] for kind in ("_parameters", "_buffers") if name in registers[kind]), None)
         if own is None:
             known = ", ".join(name for name, _ in module.named_parameters())
-            raise GraphError(f"functional_call: no parameter or buffer {path!r}; there are {known}")
+            raise GraphError(f"functional_call: no parameter or buffer {shortened(path)}; there are {known}")
         if not isinstance(tensor, Tensor) or tensor.shape != own[name].shape:
             shape = getattr(tensor, "shape", type(tensor).__name__)
             raise GraphError(f"functional_call: {path} must be a tensor {own[name].shape}, got {shape}")

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.options import count, flag, fraction, integer, non_negative, positive
-from tinyconv.errors import CheckpointError, OptionError, suggest_names
+from tinyconv.errors import CheckpointError, OptionError, shortened, suggest_names
 from tinyconv.optim.optimizer import Optimizer, ParameterError
 
 
@@ -105,7 +105,8 @@ class LRScheduler:
         owner, own = type(self).__name__, self.state_dict()
         if state_dict.keys() != own.keys():
             raise CheckpointError(
-                f"{owner}: expected {sorted(own)}, got {sorted(state_dict)}: the state of another kind of schedule?"
+                f"{owner}: expected {sorted(own)}, got {shortened(sorted(state_dict), 400)}: "
+                "the state of another kind of schedule?"
             )
         if len(state_dict["base_lrs"]) != len(self.base_lrs):
             raise CheckpointError(
@@ -288,7 +289,9 @@ class OneCycleLR(LRScheduler):
                 raise OptionError("OneCycleLR: how long is the cycle? give total_steps, or epochs and steps_per_epoch")
             total_steps = count("OneCycleLR: epochs", epochs) * count("OneCycleLR: steps_per_epoch", steps_per_epoch)
         if anneal_strategy not in ("cos", "linear"):
-            raise OptionError(f"OneCycleLR: anneal_strategy: expected 'cos' or 'linear', got {anneal_strategy!r}")
+            raise OptionError(
+                f"OneCycleLR: anneal_strategy: expected 'cos' or 'linear', got {shortened(anneal_strategy)}"
+            )
         if flag("OneCycleLR: cycle_momentum", cycle_momentum) and not {"momentum", "betas"} & optimizer.defaults.keys():
             raise OptionError(
                 f"OneCycleLR: {type(optimizer).__name__} has neither momentum nor betas to drive; "

@@ -18,7 +18,7 @@ from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
 from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
-from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError
+from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError, printable, shortened
 from tinyconv.optim.flat import Flat, together
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
@@ -117,12 +117,14 @@ class Optimizer:
         if not isinstance(group, dict):
             raise ParameterError(f"{owner}: expected a group {{'params': [...], ...}}, got {type(group).__name__}")
         if "params" not in group:
-            raise OptionError(f"{owner}: a group needs its tensors under 'params'; this one has {sorted(group)}")
+            raise OptionError(
+                f"{owner}: a group needs its tensors under 'params'; this one has {shortened(sorted(group))}"
+            )
         # A schedule that starts in the middle finds the rate it began with in "initial_lr".
         for name in sorted(group.keys() - self.defaults.keys() - {"params", "initial_lr"}):
             near = get_close_matches(name, self.defaults, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(self.defaults)}"
-            raise OptionError(f"{owner}: unknown option {name!r}; {hint}")
+            raise OptionError(f"{owner}: unknown option {shortened(name)}; {hint}")
 
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else _listed(given, owner)
@@ -325,7 +327,7 @@ class Optimizer:
         """
         owner = type(self).__name__
         if missing := {"state", "param_groups"} - state_dict.keys():
-            raise CheckpointError(f"{owner}: not the state of an optimiser, it has no {sorted(missing)}")
+            raise CheckpointError(f"{owner}: not the state of an optimiser, it has no {shortened(sorted(missing))}")
         saved_groups = state_dict["param_groups"]
         if len(saved_groups) != len(self.param_groups):
             raise CheckpointError(
@@ -337,7 +339,8 @@ class Optimizer:
         for i, (saved, group) in enumerate(zip(saved_groups, self.param_groups, strict=True)):
             if missing := {"params", *self.defaults} - saved.keys():
                 raise CheckpointError(
-                    f"{owner}: saved group {i} has no {sorted(missing)}: was it saved by another kind of optimiser?"
+                    f"{owner}: saved group {i} has no {shortened(sorted(missing))}: "
+                    "was it saved by another kind of optimiser?"
                 )
             if len(saved["params"]) != len(group["params"]):
                 raise CheckpointError(
@@ -353,7 +356,9 @@ class Optimizer:
         state = {}
         for n, kept in state_dict["state"].items():
             if n not in owners:
-                raise CheckpointError(f"{owner}: there is state for parameter {n!r}, which is in no saved group")
+                raise CheckpointError(
+                    f"{owner}: there is state for parameter {shortened(n)}, which is in no saved group"
+                )
             param, options = owners[n]
             state[param] = self._restored(f"{owner}: parameter {n}", param, options, kept)
         self.param_groups, self.state = groups, state
@@ -364,8 +369,8 @@ class Optimizer:
         for name in sorted(saved.keys() - self.defaults.keys() - {"params", "initial_lr"} - _HOW_IT_RUNS):
             if bool(saved[name]) != self.implied.get(name, False):
                 raise CheckpointError(
-                    f"{what} has {name}={saved[name]!r}, which {type(self).__name__} does not do: was it saved by "
-                    "another kind of optimiser?"
+                    f"{what} has {printable(name)}={shortened(saved[name])}, which {type(self).__name__} does not do: "
+                    "was it saved by another kind of optimiser?"
                 )
 
     def _restored(
@@ -376,7 +381,9 @@ class Optimizer:
         wide = widened(param.array)
         fresh = self.new_state(backend.xp, wide, options)
         if missing := fresh.keys() - kept.keys():
-            raise CheckpointError(f"{what}: the saved state has no {sorted(missing)}, only {sorted(kept)}")
+            raise CheckpointError(
+                f"{what}: the saved state has no {shortened(sorted(missing))}, only {shortened(sorted(kept))}"
+            )
         state: dict[str, Any] = {}
         for name, value in kept.items():
             if value is None or (name == "step" and name not in fresh):  # PyTorch counts even if no rule reads it
@@ -387,7 +394,7 @@ class Optimizer:
             shape, needed = getattr(value, "shape", ()), getattr(like, "shape", ())
             if shape != needed:
                 raise CheckpointError(
-                    f"{what}: the saved {name!r} has shape {shape}, needed {needed}: "
+                    f"{what}: the saved {shortened(name)} has shape {shape}, needed {needed}: "
                     "saved from another model, or with the parameters in another order"
                 )
             if isinstance(like, int):

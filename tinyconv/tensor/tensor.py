@@ -19,7 +19,7 @@ from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
 from tinyconv.engine.wide import Wide, is_wide
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import DtypeError, GraphError, ShapeError
+from tinyconv.errors import DtypeError, GraphError, ShapeError, shortened
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import check_index, parts_of, placed
 from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
@@ -861,7 +861,7 @@ class Tensor:
             return self.abs().sum(dim, keepdim)
         if p == float("inf"):
             return self.abs().amax(dim, keepdim)
-        raise ValueError(f"norm: p must be 1, 2 or infinity, got {p!r}")
+        raise ValueError(f"norm: p must be 1, 2 or infinity, got {shortened(p)}")
 
     @numpy_names
     def logsumexp(self, dim: Dim, keepdim: Bool = False) -> Tensor:

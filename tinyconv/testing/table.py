@@ -16,7 +16,7 @@ from tinyconv.check.draw import RandomDraw
 from tinyconv.check.numeric import Report, Verdict, gradcheck
 from tinyconv.check.own import OpArgumentError, seed_of
 from tinyconv.check.reference import Disagreement, Vacuous, compare_with_torch
-from tinyconv.errors import TinyconvError, VariantError
+from tinyconv.errors import TinyconvError, VariantError, shortened
 from tinyconv.testing import spaces as spaces  # fills SPACES
 from tinyconv.testing.case import SPACES, Case, draw_case, find
 
@@ -174,7 +174,8 @@ def known(name: str) -> None:
     if name not in names:
         near = get_close_matches(name, names, n=4, cutoff=0.5)
         raise VariantError(
-            f"no op {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ", and none with a similar name")
+            f"no op {shortened(name)}"
+            + (f"; did you mean {', '.join(near)}?" if near else ", and none with a similar name")
         )
 
 

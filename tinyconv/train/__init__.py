@@ -10,7 +10,7 @@ for report in session.trainer.run():
 """
 
 from tinyconv.errors import suggest_names
-from tinyconv.train.checkpoint import Checkpoint, Run, check_place, load_weights, save_weights
+from tinyconv.train.checkpoint import Checkpoint, Run, check_images, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
 from tinyconv.train.loop import DivergedError, EpochReport, EvalReport, StepReport, Trainer, evaluate, predict
 from tinyconv.train.recipes import RECIPES, Recipe, usual_recipe
@@ -27,6 +27,7 @@ __all__ = [
     "Session",
     "StepReport",
     "Trainer",
+    "check_images",
     "check_place",
     "evaluate",
     "load_checkpoint",

@@ -16,23 +16,38 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyconv import models
-from tinyconv.arrays.backend import backend_of
-from tinyconv.errors import CheckpointError, TinyconvError
+from tinyconv.arrays.backend import backend_of, device
+from tinyconv.data import describe
+from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, listed, printable, shortened
+from tinyconv.host import limits
 from tinyconv.host.files import atomic, held
+from tinyconv.inspect.tracer import LayerObserver, run_on_outlines
 from tinyconv.nn import Module
-from tinyconv.nn.module import check_state, host_array
+from tinyconv.nn.module import check_fits, check_state, host_array
 from tinyconv.optim import Optimizer
+from tinyconv.shapes import Shape
 from tinyconv.tensor.creation import tensor
 from tinyconv.tensor.tensor import Tensor
-from tinyconv.train.fields import check_types
+from tinyconv.train.fields import check_fields, parsed
+from tinyconv.train.loop import progress_of
+from tinyconv.train.recipes import Recipe
 
 FORMAT = 1
 PREFIX = "optimizer/"
+
+DTYPES = {
+    **{f"{letter}{8 * size}": np.dtype(f"{letter.lower()}{size}") for letter in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": np.dtype(f"f{size}") for size in (2, 4, 8)},
+    "BF16": np.dtype(np.float32),
+    "BOOL": np.dtype(np.bool_),
+    "C64": np.dtype(np.complex64),
+}
+"""The dtypes of safetensors as NumPy reads them."""
 
 # The errors that code raises when a damaged or foreign file gives it values of a wrong kind or size.
 NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError, RecursionError)
@@ -75,12 +90,43 @@ class Checkpoint:
 
     def model(self) -> Module:
         """Build the model, with its weights, in evaluation mode. Raises CheckpointError where they do not fit it."""
-        try:
+        with blamed(self.path, "its model cannot be built"):
             model = models.create(self.run.model, **self.run.options)
             model.load_state_dict(self.model_state)
-        except NONSENSE as error:
-            raise CheckpointError(f"{self.path}: its model cannot be built: {reason(error)}") from error
         return model.eval()
+
+
+def check_images(run: Run, name: str | None = None) -> None:
+    """Raise ShapeError unless the model of `run` takes the images of a dataset, and gives a number for each class.
+
+    Nothing is computed, and no file of the dataset is looked for. A model that is not one of `models.MODELS` cannot be
+    built, so it is not checked.
+
+    Args:
+        run: The description of a training.
+        name: The name of the dataset; unless given, the one of `run`.
+
+    Raises what `models.create` raises too, and DataError where no dataset has that name.
+    """
+    if run.model not in models.MODELS:
+        return
+    kind = describe(run.data if name is None else name)
+    image, data = kind.images.shape[1:], f"the {'x'.join(map(str, kind.images.shape[1:]))} images of {name or run.data}"
+    with device("meta"):
+        model = models.create(run.model, **run.options)
+    trained = "" if name in (None, run.data) else f"; it was made for those of {run.data}"
+    seen = LayerObserver(model)
+    try:
+        out = run_on_outlines(model, seen, 1, image).shape[1:]
+    except ValueError as error:  # ShapeError, and what NumPy says of sizes beyond all bounds
+        raise ShapeError(f"{run.model} cannot take {data}{trained}: {error}") from error
+    if out != (len(kind.classes),):
+        raise ShapeError(f"{run.model} gives {out} for each of {data}, which have {len(kind.classes)} classes{trained}")
+    if (size := sum(step.activation_bytes for step in seen.steps)) > limits.ACTIVATIONS:
+        raise ShapeError(
+            f"the outputs of {run.model} for one of {data} take {size >> 20:,} MiB, and at most "
+            f"{limits.ACTIVATIONS >> 20} are allowed"
+        )
 
 
 def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optimizer, trainer: dict[str, Any]) -> Path:
@@ -158,8 +204,8 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     left out. bfloat16 becomes float32, which has all its numbers. Raises CheckpointError where the file is missing,
     damaged, not safetensors, or has numbers of a type that NumPy lacks (float8).
     """
-    metadata, arrays = _read(path)
-    ours = "tinyconv" in metadata
+    with _opened(path) as (metadata, _, read):
+        arrays, ours = read(), "tinyconv" in metadata
     return {name: tensor(array) for name, array in arrays.items() if not (ours and name.startswith(PREFIX))}
 
 
@@ -195,53 +241,114 @@ def reserved(path: Path) -> Iterator[bool]:
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read the checkpoint at `path`. Raises CheckpointError where it is missing, damaged, or another kind of file."""
-    metadata, arrays = _read(path)
-    if "tinyconv" not in metadata:
-        raise CheckpointError(
-            f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not name a model; "
-            "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
-        )
-    try:
-        document = json.loads(metadata["tinyconv"])
+    """Read the checkpoint at `path`. Raises CheckpointError where it is missing, damaged, or another kind of file.
+
+    Where the model is one of `models.MODELS`, it is built without memory first, and the arrays are read only if their
+    names and shapes are those of this model and its optimiser.
+    """
+    with _opened(path) as (metadata, outlines, read):
+        if "tinyconv" not in metadata:
+            raise CheckpointError(
+                f"{path} is a safetensors file, but not a tinyconv checkpoint: its metadata do not name a model; "
+                "load plain weights with model.load_state_dict(safetensors.numpy.load_file(path))"
+            )
+        with blamed(path, "its metadata are not those of a checkpoint"):
+            document = parsed(metadata["tinyconv"])
+            if document["format"] == FORMAT:
+                run, trainer = Run(**document["run"]), dict(document["trainer"])
+                check_fields(run, seed=(0, limits.SEED))
+                progress_of(trainer["progress"], limits.EPOCHS)
+                groups: list[dict[str, Any]] = document["optimizer"]["param_groups"]
+                state: dict[int, dict[str, Any]] = {
+                    int(i): dict(s) for i, s in document["optimizer"]["scalars"].items()
+                }
         if document["format"] != FORMAT:
-            raise CheckpointError(f"{path} has checkpoint format {document['format']}; this version reads {FORMAT}")
-        state: dict[int, dict[str, Any]] = {int(i): dict(s) for i, s in document["optimizer"]["scalars"].items()}
-        for name in [name for name in arrays if name.startswith(PREFIX)]:
-            index, _, entry = name.removeprefix(PREFIX).partition("/")
-            state.setdefault(int(index), {})[entry] = arrays.pop(name)
-        optimizer_state = {"state": state, "param_groups": document["optimizer"]["param_groups"]}
-        found = Checkpoint(Path(path), Run(**document["run"]), document["trainer"], arrays, optimizer_state)
-        check_types(found)
-        check_types(found.run)
-        return found
-    except CheckpointError:
+            raise CheckpointError(
+                f"{path} has checkpoint format {shortened(document['format'])}; this version reads {FORMAT}"
+            )
+        shapes: list[Shape] | None = None  # unless the model is one of somebody's own
+        own = {name: outline for name, outline in outlines.items() if not name.startswith(PREFIX)}
+        if run.model in models.MODELS:
+            with blamed(path, "its model cannot be built"), device("meta"):
+                model = models.create(run.model, **run.options)
+                check_fits(model, own, own)
+            with blamed(path, "its training cannot be continued"):
+                groups_of = Recipe(**run.recipe).optimizer_of(model).param_groups
+                shapes = [parameter.shape for group in groups_of for parameter in group["params"]]
+        with blamed(path, "its metadata are not those of a checkpoint"):
+            places = {name: _place(name, outlines[name].shape, shapes) for name in outlines.keys() - own.keys()}
+        arrays = read()
+        for name, (index, entry) in places.items():
+            state.setdefault(index, {})[entry] = arrays.pop(name)
+        return Checkpoint(Path(path), run, trainer, arrays, {"state": state, "param_groups": groups})
+
+
+def _place(name: str, shape: Shape, shapes: list[Shape] | None) -> tuple[int, str]:
+    """The number of the parameter that an array of the optimiser belongs to, and what it is there."""
+    number, _, entry = name.removeprefix(PREFIX).partition("/")
+    index = int(number)
+    if shapes is not None and (not 0 <= index < len(shapes) or shape != shapes[index]):
+        of = f"parameter {index} has {shapes[index]}" if 0 <= index < len(shapes) else f"{len(shapes)} parameters"
+        raise CheckpointError(f"{printable(name, 120)} has shape {shape}, and there {of}")
+    return index, entry
+
+
+@contextmanager
+def blamed(
+    path: str | os.PathLike[str], what: str, passing: type[Exception] | tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn an error of NONSENSE in the block into a CheckpointError that says `what` is wrong with the file.
+
+    An error of the types `passing`, which is not the fault of the file, stays what it is.
+    """
+    try:
+        yield
+    except passing:
         raise
     except NONSENSE as error:
-        raise CheckpointError(f"{path}: its metadata are not those of a checkpoint: {reason(error)}") from error
+        said = str(error) if isinstance(error, TinyconvError) else f"{type(error).__name__}: {printable(str(error))}"
+        raise CheckpointError(f"{path}: {what}: {said}") from error
 
 
-def reason(error: BaseException) -> str:
-    """The text of an error of NONSENSE, with its type unless the error is one of ours: `KeyError: 'run'`."""
-    return str(error) if isinstance(error, TinyconvError) else f"{type(error).__name__}: {error}"
+class _Outline(NamedTuple):
+    shape: Shape
+    dtype: np.dtype[Any]
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """The metadata and the arrays of a safetensors file; CheckpointError if it is missing, damaged or another kind."""
-    safetensors = _safetensors()
-    if not Path(path).is_file():
+@contextmanager
+def _opened(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[dict[str, str], dict[str, _Outline], Callable[[], dict[str, Any]]]]:
+    """The metadata of a safetensors file, the outlines of its arrays, and a function that reads the arrays.
+
+    Raises CheckpointError, in the block too, where the file is missing, damaged or of another kind. safetensors has
+    compared the header with the length of the file by then.
+    """
+    safetensors, path = _safetensors(), Path(path)
+    if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}: there is no such file")
     try:
+        with path.open("rb") as file:
+            if (size := int.from_bytes(file.read(8), "little")) > limits.HEADER:
+                raise ValueError(f"a header of {size:,} bytes; {limits.HEADER:,} are read")
         with safetensors.safe_open(path, framework="numpy") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no dict)
-            arrays = {name: file.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"}
-            for name, array in arrays.items():
-                if array.dtype.kind == "V":  # float8, where ml_dtypes is installed
-                    raise TypeError(f"{name} is {array.dtype}")
-            metadata = file.metadata() or {}
-        if len(arrays) < len(kinds):
-            arrays |= _bfloat16(Path(path))
-        return metadata, arrays
+            if strange := sorted(set(kinds.values()) - DTYPES.keys()):
+                raise CheckpointError(
+                    f"{path} cannot be read: it has numbers of a type that NumPy lacks ({listed(strange)}); "
+                    "save them as float32"
+                )
+            outlines = {
+                name: _Outline(tuple(file.get_slice(name).get_shape()), DTYPES[kind]) for name, kind in kinds.items()
+            }
+
+            def read() -> dict[str, Any]:
+                arrays = {name: file.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"}
+                return arrays | (_bfloat16(path) if len(arrays) < len(kinds) else {})
+
+            yield file.metadata() or {}, outlines, read
+    except CheckpointError:
+        raise
     except (OSError, safetensors.SafetensorError, ValueError) as error:
         if zipfile.is_zipfile(path):
             raise CheckpointError(
@@ -249,11 +356,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any]]
                 "safetensors.torch.save_file(model.state_dict(), path)"
             ) from error
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or not a safetensors file ({error})"
-        ) from error
-    except (TypeError, AttributeError) as error:  # float8: safetensors asks NumPy for a type that it lacks
-        raise CheckpointError(
-            f"{path} cannot be read: it has numbers of a type that NumPy lacks ({error}); save them as float32"
+            f"{path} cannot be read as a checkpoint: it is damaged or cut short, or not a safetensors file "
+            f"({printable(str(error))})"
         ) from error
 
 

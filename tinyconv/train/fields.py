@@ -1,21 +1,56 @@
-"""Check dataclasses that are made from JSON, where a field may have any type."""
+"""Check what is made from JSON, where a field may have any type."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from functools import cache
+from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tinyconv.errors import shortened
 
-def check_types(instance: Any) -> None:
-    """Check that each field of a dataclass has its declared type; types inside containers are not checked.
 
-    Raises TypeError for another type, and ValueError for a value that is not one of its Literal.
+def parsed(text: str) -> Any:
+    """The document in a JSON text. Raises ValueError, too, where it nests beyond all depth or names a key twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def check_fields(instance: Any, **ranges: tuple[float, float]) -> None:
+    """Check that each field of a dataclass has its declared type, and its value is within its range, if it has one.
+
+    What is in containers is not looked at. Raises TypeError for another type, and ValueError for a number that is not
+    finite or out of range, and for a value that is not one of its Literal.
     """
-    for name, hint in get_type_hints(type(instance)).items():
+    for name, hint in _hints(type(instance)).items():
         value, kind = getattr(instance, name), get_origin(hint) or hint
         if kind is Literal:
             if value not in get_args(hint):
-                raise ValueError(f"{name} must be {' or '.join(map(repr, get_args(hint)))}, got {value!r}")
+                raise ValueError(f"{name} must be {' or '.join(map(repr, get_args(hint)))}, got {shortened(value)}")
             continue
         accepted = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):  # a bool is an int, too
-            raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
+            raise TypeError(f"{name} must be of type {kind.__name__}, got {shortened(value)}")
+        if kind is float and not (isinstance(value, int) or isfinite(value)):
+            raise ValueError(f"{name} must be finite, got {value}")
+        if name in ranges and not ranges[name][0] <= value <= ranges[name][1]:
+            least, most = ranges[name]
+            bound = f"least {least:,}" if value < least else f"most {most:,}"
+            raise ValueError(f"{name} must be at {bound}, got {shortened(value)}")
+
+
+_hints: Callable[[type], dict[str, Any]] = cache(get_type_hints)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has an object that names a key twice")
+    return found
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"it has {word} where a number should be")

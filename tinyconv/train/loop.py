@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from math import isfinite, nan
 from typing import Any, TypeAlias
 
@@ -18,17 +19,20 @@ from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import count
 from tinyconv.errors import ShapeError, TinyconvError
+from tinyconv.host import limits
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.tensor.tensor import Tensor
-from tinyconv.train.fields import check_types
+from tinyconv.train.fields import check_fields
 
 READ = 50
 """Steps between two readings of the losses that a GPU has summed. It would have to wait if each step were read."""
 TESTED = 1000
 """Images in a batch when a model is tested."""
+MOST = 1e300
+"""The largest loss, sum of losses and number of seconds that a report may have: a larger one cannot be drawn."""
 
 
 class DivergedError(TinyconvError, ArithmeticError):
@@ -83,6 +87,33 @@ class EpochReport:
     train_loss: float
     test_accuracy: float
     seconds: float
+
+    def __post_init__(self) -> None:
+        check_fields(self, epoch=(1, limits.EPOCHS), train_loss=(0, MOST), test_accuracy=(0, 1), seconds=(0, MOST))
+
+
+def history_of(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The reports of epochs, as dictionaries, checked: ValueError or TypeError where they are of another kind.
+
+    Epochs may be left out, as in the log of a training that was resumed, but come in their order.
+    """
+    reports = [EpochReport(**entry) for entry in entries]
+    for before, after in pairwise(reports):
+        if after.epoch <= before.epoch:
+            raise ValueError(f"epoch {after.epoch} comes after epoch {before.epoch}: are these two runs?")
+    return [asdict(report) for report in reports]
+
+
+def progress_of(state: Mapping[str, Any], epochs: int) -> Progress:
+    """The progress of a training of so many epochs, checked: ValueError or TypeError where it cannot be one."""
+    progress = Progress(**state)
+    check_fields(
+        progress, epoch=(0, epochs), step=(0, limits.SIZE), loss_sum=(0, MOST), examples=(0, 1 << 40), seconds=(0, MOST)
+    )
+    reported = [entry["epoch"] for entry in history_of(progress.history)]
+    if reported != list(range(1, progress.epoch + 1)):
+        raise ValueError(f"{progress.epoch} epochs are done, but {len(reported)} are reported, or others")
+    return progress
 
 
 Report: TypeAlias = StepReport | EvalReport | EpochReport
@@ -223,15 +254,17 @@ class Trainer:
         The weights and the optimiser's state are loaded apart. Raises ValueError or TypeError where `state` is of
         another kind.
         """
-        progress = Progress(**state["progress"])
-        check_types(progress)
-        for entry in progress.history:
-            check_types(EpochReport(**entry))
-        if len(progress.history) != progress.epoch:
-            raise ValueError(f"{progress.epoch} epochs are done, but {len(progress.history)} are reported")
-        self.progress = progress
+        progress = progress_of(state["progress"], self.epochs)
+        images, steps = len(self.loader.images), len(self.loader)
+        if progress.step > steps or progress.examples != min(progress.step * self.loader.batch_size, images):
+            raise ValueError(f"{progress.step} steps and {progress.examples} examples are not part of one epoch")
         if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["schedule"])
+            saved, own = state["schedule"], self.scheduler.state_dict()
+            now = {"last_epoch": progress.epoch * steps + progress.step, "_last_lr": own["_last_lr"]}
+            if not isinstance(saved, dict) or saved | {"_last_lr": own["_last_lr"]} != own | now:
+                raise ValueError("its schedule is not the one of the recipe after so many steps")
+            self.scheduler.load_state_dict(saved)
+        self.progress = progress
         set_rng_state(state["rng"])
 
 

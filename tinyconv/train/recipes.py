@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.host import limits
 from tinyconv.nn import BatchNorm1d, BatchNorm2d, Linear, Module
 from tinyconv.optim import SGD, Adam, AdamW, Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler, OneCycleLR
-from tinyconv.train.fields import check_types
+from tinyconv.train.fields import check_fields
 
 GREY = 120
 """A pixel value near the mean of photographs."""
+MOST_PIXELS, MOST_RATE = 1024, 1e6
+"""The largest shift, crop and cutout, larger than any image here; and the largest learning rate and weight decay."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Recipe:
     cutout: int = 0
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name, least in {"epochs": 1, "batch_size": 1, "shift": 0, "crop": 0, "cutout": 0}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        pixels = dict.fromkeys(("shift", "crop", "cutout"), (0, MOST_PIXELS))
+        rates = dict.fromkeys(("lr", "weight_decay"), (0, MOST_RATE))
+        whole = {"epochs": (1, limits.EPOCHS), "batch_size": (1, limits.SIZE)}
+        check_fields(self, label_smoothing=(0, 1), **pixels, **rates, **whole)
         if self.layer_rates and self.optimizer != "sgd":
             raise ValueError(f"layer_rates are for optimizer='sgd'; {self.optimizer!r} scales each step by itself")
 

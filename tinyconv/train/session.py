@@ -87,10 +87,11 @@ def start(
         offline: Never use the network.
         device: "cpu", "cuda" or "cuda:N"; the default device unless given.
 
-    Raises DataError where the dataset cannot be had, DeviceError where the device is missing, and ValueError or
-    TypeError for a model, an option or a recipe that is unknown.
+    Raises DataError where the dataset cannot be had, DeviceError where the device is missing, ValueError or TypeError
+    for a model, an option or a recipe that is unknown, and ShapeError where the model cannot take the images.
     """
     recipe = Recipe(**run.recipe)
+    checkpoint.check_images(run)  # before anything is fetched
     train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
     manual_seed(run.seed)
     model = models.create(run.model, **run.options)
@@ -126,15 +127,11 @@ def resume(
     `start`.
     """
     found = checkpoint.load(path)
-    try:
+    with checkpoint.blamed(path, "its training cannot be continued", passing=DataError):
         session = start(found.run, root=root, offline=offline, device=device)
         session.model.load_state_dict(found.model_state)
         session.trainer.optimizer.load_state_dict(found.optimizer_state)
         session.trainer.load_state_dict(found.trainer)
-    except DataError:  # the dataset cannot be had, which is not the checkpoint's fault
-        raise
-    except checkpoint.NONSENSE as error:
-        raise CheckpointError(f"{path}: its training cannot be continued: {checkpoint.reason(error)}") from error
     return session
 
 
