@@ -83,7 +83,7 @@ class _Captured(Generic[Args, Result]):
         if self.graph is not None:
             return self.graph(args, options)
         result = self.step(*args, **options)
-        found = (tensor.device for tensor in _tensors((args, options, result)))
+        found = (tensor.device for tensor in tensors_in((args, options, result)))
         device = self.device or next(found, "cpu")
         if device.startswith("cuda"):
             self.graph = _Graph(self.step, device)
@@ -120,12 +120,12 @@ class _Graph:
                 self._capture(args, options)
             else:
                 _check_alike(self.taken, (args, options))
-                for fixed, given in zip(_tensors(self.taken), _tensors((args, options)), strict=True):
+                for fixed, given in zip(tensors_in(self.taken), tensors_in((args, options)), strict=True):
                     fixed.array[...] = given.array
                 self.recorder.renew()
             self.recorder.send()
             self.graph.launch(self.stream)
-            return _mapped(self.result, lambda tensor: wrap(tensor.array.copy()))
+            return mapped(self.result, lambda tensor: wrap(tensor.array.copy()))
 
     @contextmanager
     def _in_order(self) -> Iterator[None]:
@@ -141,20 +141,20 @@ class _Graph:
 
     def _capture(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Record the step, on copies of its arguments. None of its kernels runs."""
-        for tensor in _tensors((args, options)):
+        for tensor in tensors_in((args, options)):
             if tensor.requires_grad:
                 raise CaptureError(
                     f"capture: an argument of shape {tensor.shape} requires grad; give the step data, x.detach(), and "
                     "let it find parameters where they are"
                 )
         with self.cupy.cuda.using_allocator(self.pool.malloc):
-            self.taken = _mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
+            self.taken = mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
             self.recorder = Recorder(self.cupy)
             try:
                 self.stream.begin_capture()
                 captured_step.set(self.recorder)
                 result = self.step(*self.taken[0], **self.taken[1])
-                self.result = _mapped(result, lambda tensor: wrap(tensor.array))
+                self.result = mapped(result, lambda tensor: wrap(tensor.array))
                 self.graph = self.stream.end_capture()
             except BaseException as error:
                 self._give_up()
@@ -229,33 +229,33 @@ class Recorder:
         return host, device
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for part in value.values():
-            yield from _tensors(part)
+            yield from tensors_in(part)
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors_in(part)
 
 
-def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """The same nested value, with `function(tensor)` in the place of each tensor."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
-        return {key: _mapped(part, function) for key, part in value.items()}
+        return {key: mapped(part, function) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        parts = [_mapped(part, function) for part in value]
+        parts = [mapped(part, function) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
 
 
 def _check_alike(recorded: Any, given: Any) -> None:
     """Raise CaptureError unless the arguments are those that were recorded; only values in tensors may differ."""
-    before, now = _mapped(recorded, _outline), _mapped(given, _outline)
+    before, now = mapped(recorded, _outline), mapped(given, _outline)
     if before != now:
         raise CaptureError(
             f"capture: the step was recorded with {_written(before)} and is called with {_written(now)}; shapes and "

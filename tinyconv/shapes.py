@@ -11,6 +11,7 @@ from operator import index
 from typing import Any, TypeAlias
 
 from tinyconv.errors import ShapeError, shortened
+from tinyconv.user_frame import warn
 
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
@@ -185,6 +186,16 @@ def check_broadcast(what: str, *operands: object) -> None:
                 given = " and ".join(map(str, known)) if len(known) == 2 else ", ".join(map(str, known))
                 raise ShapeError(f"{what}: shapes {given} do not broadcast")
             sizes[i] = n
+
+
+def warn_of_pairs(what: str, a: Any, b: Any) -> None:
+    """Warn where == or != of (N, 1) and (N,) compares each with each: an accuracy of that means nothing."""
+    column, row = sorted((a.shape, getattr(b, "shape", ())), key=len, reverse=True)
+    if what in ("equal", "not_equal") and len(row) == 1 < row[0] and column == (*row, 1):
+        warn(
+            f"{what}: {column} and {row} give ({row[0]}, {row[0]}), each compared with each; x.squeeze(1) for one by "
+            "one, y[:, None] == y[None, :] where each with each is meant"
+        )
 
 
 def product(sizes: Iterable[int]) -> int:

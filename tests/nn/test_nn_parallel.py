@@ -1,6 +1,7 @@
 """DataParallel: the same numbers in tiles, whatever the threads; and what it says when a module does not fit it."""
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -268,7 +269,78 @@ def test_tensors_of_different_lengths():
             return x + y
 
     text = message(tc.ShapeError, nn.DataParallel(Sum(), tile=2), tc.ones(4, 1), tc.ones(3, 1))
-    assert "(4, 1), (3, 1)" in text
+    assert text.splitlines()[0] == (
+        "DataParallel: tensors are cut along axis 0, where all must be equally long; got (4, 1), (3, 1); what is not "
+        "one row for each example belongs in the module, as an attribute or a buffer"
+    )
+
+
+class Weighted(nn.Module):
+    """x * w, with w at some place among the arguments."""
+
+    def __init__(self, place):
+        super().__init__()
+        object.__setattr__(self, "place", place)
+
+    def forward(self, x, *args, **options):
+        return x * self.place(*args, **options)
+
+
+class Pair(NamedTuple):
+    weight: tc.Tensor
+    name: str
+
+
+PLACES = {
+    "an argument": (lambda w: w, lambda w: ((w,), {})),
+    "a keyword": (lambda *, by: by, lambda w: ((), {"by": w})),
+    "a list": (lambda parts: parts[1], lambda w: (([None, w],), {})),
+    "a dict in a tuple": (lambda parts: parts[0]["w"], lambda w: ((({"w": w, "n": 3},),), {})),
+    "a named tuple": (lambda pair: pair.weight, lambda w: ((), {"pair": Pair(w, "w")})),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_tensor_is_cut_wherever_it_is_among_the_arguments(place):
+    """In a list it went whole to each tile."""
+    find, put = PLACES[place]
+    x, w = (tc.randn(7, 3, requires_grad=True) for _ in range(2))
+    args, options = put(w)
+    parallel = nn.DataParallel(Weighted(find), threads=2, tile=2)
+    y = parallel(x, *args, **options)
+    np.testing.assert_array_equal(y.array, (x * w).array)
+    (y**2).sum().backward()
+    found = [t.grad.array.copy() for t in (x, w)]
+    x.grad = w.grad = None
+    ((x * w) ** 2).sum().backward()
+    for ours, t in zip(found, (x, w), strict=True):
+        np.testing.assert_allclose(ours, t.grad.array, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 3), (6, 3)])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_tensor_of_another_length_is_refused_wherever_it_is(place, shape):
+    find, put = PLACES[place]
+    args, options = put(tc.ones(*shape) if shape else tc.tensor(1.0))
+    said = message(tc.ShapeError, nn.DataParallel(Weighted(find), tile=2), tc.ones(7, 3), *args, **options)
+    assert f"equally long; got (7, 3), {shape}; what is not one row for each" in said
+
+
+@pytest.mark.parametrize(("made", "rows"), [
+    (lambda x: x @ x.transpose(0, 1), "float32 (N, 2) and float32 (N, 3)"),
+    (lambda x: x.double() if len(x) == 3 else x, "float32 (N, 5) and float64 (N, 5)"),
+    (lambda x: x.unsqueeze(1) if len(x) == 3 else x, "float32 (N, 5) and float32 (N, 1, 5)"),
+])  # fmt: skip
+def test_tiles_that_do_not_fit_together(made, rows):
+    class Uneven(nn.Module):
+        def forward(self, x):
+            return made(x)
+
+    said = message(tc.ShapeError, nn.DataParallel(Uneven(), tile=3), tc.ones(5, 5))
+    assert said.splitlines()[0] == (
+        f"DataParallel: the tiles gave {rows}: what the module computes for an example must not depend on how many "
+        "others there are"
+    )
 
 
 def test_an_error_in_a_tile_is_that_of_the_first_that_failed():

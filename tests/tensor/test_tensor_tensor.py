@@ -563,3 +563,31 @@ def test_the_words_of_numpy_are_understood(name):
     assert_array_equal(reduce(axis=1, keepdims=True), reduce(dim=1, keepdim=True))
     assert reduce(axis=-1).shape == (2,)
     assert getattr(tc, name)(x, axis=0).shape == (2,)
+
+
+@on_the_host
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("compare", ["equal", "not_equal"])
+def test_comparing_a_column_with_a_row_is_warned_of(compare, swapped):
+    """(scores.argmax(1, keepdim=True) == labels).float().mean() looks like an accuracy."""
+    operator = {"equal": lambda a, b: a == b, "not_equal": lambda a, b: a != b}[compare]
+    guesses, labels = tc.arange(4)[:, None], tc.arange(4)
+    pair = (labels, guesses) if swapped else (guesses, labels)
+    with pytest.warns(UserWarning, match=compare) as caught:
+        assert operator(*pair).shape == (4, 4)
+    assert [(str(warning.message), warning.filename) for warning in caught] == [(
+        f"{compare}: (4, 1) and (4,) give (4, 4), each compared with each; x.squeeze(1) for one by one, "
+        "y[:, None] == y[None, :] where each with each is meant", __file__,
+    )]  # fmt: skip
+    with pytest.warns(UserWarning, match=compare):
+        operator(guesses, labels.numpy())
+
+
+@on_the_host
+def test_comparisons_that_are_meant_are_not_warned_of():
+    labels = tc.arange(4)
+    assert (labels[:, None] == labels[None, :]).sum().item() == 4
+    assert (labels[:, None] == tc.arange(10)).shape == (4, 10)  # one-hot
+    assert (labels[:1, None] == labels[:1]).item()
+    assert (labels[:, None] == 1).sum().item() == 1
+    assert (labels[:, None] > labels).sum().item() == 6

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.capture import mapped, tensors_in
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
@@ -28,10 +29,10 @@ of 64, 90 ms in tiles of 128, 80 ms in tiles of 256, and 91 ms in tiles of 512."
 class DataParallel(Module):
     """Run `module` on tiles of the batch, on several threads, and join the outputs. Like `torch.nn.DataParallel`.
 
-    Tensors among the arguments of a call are cut along axis 0 into tiles of sizes as equal as can be; each tile gets
-    all other arguments. `module` itself runs where one tile is enough, and on a GPU, which has threads of its own. It
-    must return one tensor with the batch first, and what it computes for an image must not depend on the others:
-    outputs and gradients are then those of `module` itself, up to the rounding of sums.
+    Tensors among the arguments of a call, in lists, tuples and dicts too, are cut along axis 0 into tiles of sizes as
+    equal as can be; each tile gets all other arguments. `module` itself runs where one tile is enough, and on a GPU,
+    which has threads of its own. It must return one tensor with the batch first, and what it computes for an image must
+    not depend on the others: outputs and gradients are then those of `module` itself, up to the rounding of sums.
 
     The tape outside gets one node. Inside, each tile has a tape of its own; backward walks them in parallel too, and
     sums the gradients in the order of the tiles. So the result depends on `tile`, which fixes what is added to what,
@@ -49,8 +50,8 @@ class DataParallel(Module):
         tile: The most examples in a tile; 256 unless given.
 
     Raises TypeError where `module` is not a Module, and ValueError for numbers below 1. A call raises ShapeError where
-    its tensors differ in axis 0, or the output is not a tensor with the batch first; a second backward through its
-    gradient (create_graph) raises GraphError.
+    its tensors differ in axis 0, the output is not a tensor with the batch first, or the outputs of the tiles differ in
+    their other axes; a second backward through its gradient (create_graph) raises GraphError.
     """
 
     def __init__(self, module: Module, threads: int | None = None, tile: int | None = None) -> None:
@@ -63,29 +64,30 @@ class DataParallel(Module):
         self.module, self.threads, self.tile = module, threads, tile
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
-        given = [*inputs, *options.values()]
-        cut = [i for i, value in enumerate(given) if isinstance(value, Tensor)]
-        bounds = _bounds([given[i] for i in cut], self.tile or TILE)
-        if len(bounds) == 1 or not backend_of(*(given[i].array for i in cut)).on_host:
+        call = inputs, options
+        given = list(tensors_in(call))
+        bounds = _bounds(given, self.tile or TILE)
+        if len(bounds) == 1 or not backend_of(*(t.array for t in given)).on_host:
             joined: Tensor = self.module(*inputs, **options)
             return joined
         begun, now, streams = number(), context.get(), Streams()
-        tiles = [[_part(given[i], *ends) if i in cut else given[i] for i in range(len(given))] for ends in bounds]
+        tiles = [[_part(t, *ends) for t in given] for ends in bounds]
 
         def run(i: int) -> Tensor:
-            module = self.module if i == 0 else _replica(self.module)
-            args = tiles[i][: len(inputs)]
+            module, parts = self.module if i == 0 else _replica(self.module), iter(tiles[i])
+            args, named = mapped(call, lambda _: next(parts))
             context.set(now)
             with streams.part(i):
-                return _checked(module(*args, **dict(zip(options, tiles[i][len(inputs) :], strict=True))), bounds[i])
+                return _checked(module(*args, **named), bounds[i])
 
         outputs = parallel(run, len(tiles), _threads(self.threads))
+        _check_alike(outputs)
         xp = backend_of(*(out.array for out in outputs)).xp
         joined = wrap(xp.concatenate([out.array for out in outputs]))
         if any(out._tracked for out in outputs):
-            cuttings = [[tile[i]._node for tile in tiles] for i in cut if given[i]._tracked]
+            cuttings = [[part._node for part in parts] for parts in zip(*tiles, strict=True) if parts[0]._tracked]
             shared = _reached((out._node for out in outputs), begun)
-            parents = [given[i]._node for i in cut if given[i]._tracked] + shared
+            parents = [t._node for t in given if t._tracked] + shared
             saved = (_Tiles(outputs, bounds, cuttings, shared, begun, self.threads),)
             node = OpNode(_Joined, _Joined, xp, parents, {}, {}, saved, joined.array, joined._storage, now.layer)
             joined._node, joined._tracked = node, True
@@ -166,7 +168,8 @@ def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
     if None in sizes or len(set(sizes)) > 1:
         raise ShapeError(
             f"DataParallel: tensors are cut along axis 0, where all must be equally long; got "
-            f"{', '.join(str(t.shape) for t in tensors)}"
+            f"{', '.join(str(t.shape) for t in tensors)}; what is not one row for each example belongs in the module, "
+            "as an attribute or a buffer"
         )
     n = tensors[0].shape[0]
     count = max(1, ceil(n / tile))
@@ -193,6 +196,16 @@ def _checked(out: Any, bounds: tuple[int, int]) -> Tensor:
             "a loss outside, of the joined outputs"
         )
     return out
+
+
+def _check_alike(outputs: list[Tensor]) -> None:
+    """Raise ShapeError where the outputs of the tiles cannot be joined."""
+    rows = dict.fromkeys(f"{out.dtype} ({', '.join(['N', *map(str, out.shape[1:])])})" for out in outputs)
+    if len(rows) > 1:
+        raise ShapeError(
+            f"DataParallel: the tiles gave {' and '.join(rows)}: what the module computes for an example must not "
+            "depend on how many others there are"
+        )
 
 
 def _replica(module: Module) -> Module:

@@ -1030,6 +1030,7 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
     if ufunc.startswith("bitwise"):
         check_not_floating(ufunc, a, other)
     other = other.array if isinstance(other, Tensor) else other
+    shapes.warn_of_pairs(ufunc, a, other)
     try:
         return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
     except ValueError:
