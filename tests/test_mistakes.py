@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import warnings
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -284,3 +285,109 @@ def test_a_batch_may_be_larger_than_the_data():
 def test_options_of_other_loaders_that_are_not_needed_here(option):
     said = message(tc.CallError, lambda: data.DataLoader(DIGITS, **{option: 1}))
     assert said.startswith(f"DataLoader: got an unexpected keyword argument {option!r}: leave it out, ")
+
+
+# --- losses and optimisers ------------------------------------------------------------------------------------------
+
+SCORES = tc.zeros(4, 10, requires_grad=True)
+CALLED = "a loss is made first, and then called: nn."
+
+
+@pytest.mark.parametrize(
+    ("error", "call", "expected"),
+    [
+        (tc.ShapeError, lambda: nn.CrossEntropyLoss(SCORES, LABELS), "CrossEntropyLoss: weight must hold one number a "
+         f"class, (C,), got (4, 10); {CALLED}CrossEntropyLoss()(input, target)"),
+        (tc.ShapeError, lambda: nn.NLLLoss(SCORES),
+         f"NLLLoss: weight must hold one number a class, (C,), got (4, 10); {CALLED}NLLLoss()(input, target)"),
+        (ValueError, lambda: nn.BCEWithLogitsLoss(SCORES, SCORES), "BCEWithLogitsLoss: reduction must be 'none', "
+         f"'mean' or 'sum', got a tensor; {CALLED}BCEWithLogitsLoss()(input, target)"),
+        (ValueError, lambda: nn.MSELoss(SCORES),
+         f"MSELoss: reduction must be 'none', 'mean' or 'sum', got a tensor; {CALLED}MSELoss()(input, target)"),
+        (ValueError, lambda: nn.L1Loss("avg"), "L1Loss: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
+        (tc.CallError, lambda: nn.MSELoss(SCORES, SCORES), "MSELoss: too many positional arguments; to apply it to a "
+         "tensor, make it first and then call it: MSELoss(...)(x)\n  it takes MSELoss(reduction='mean')"),
+    ],
+)  # fmt: skip
+def test_losses(error, call, expected):
+    assert message(error, call) == expected
+
+
+ITERABLE = "expected an iterable of tensors or of groups, got"
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda net: optim.SGD(net, lr=0.1), f"SGD: {ITERABLE} Net; for a module, pass module.parameters()"),
+        (lambda net: optim.SGD(nn.Sequential(net), lr=0.1),
+         f"SGD: {ITERABLE} Sequential; for a module, pass module.parameters()"),
+        (lambda net: optim.Adam(net.parameters), f"Adam: {ITERABLE} the method parameters; call it: parameters()"),
+        (lambda net: optim.Adam(Net), f"Adam: {ITERABLE} the class Net; make one first: Net(...).parameters()"),
+        (lambda net: optim.SGD(0.1, 0.9), f"SGD: {ITERABLE} float; the parameters come first: model.parameters()"),
+        (lambda net: optim.SGD(net.state_dict(), lr=0.1),
+         f"SGD: {ITERABLE} one dict; for a state_dict, pass model.parameters()"),
+        (lambda net: optim.SGD("fc", lr=0.1), f"SGD: {ITERABLE} str; for a module, pass module.parameters()"),
+        (lambda net: optim.SGD([net.fc], lr=0.1),
+         "SGD: expected tensors, got Linear at position 0; pass its parameters()"),
+        (lambda net: optim.SGD([net.parameters(), net.parameters()], lr=0.1), "SGD: expected tensors, got generator at "
+         "position 0; several iterables as one: [*a.parameters(), *b.parameters()]"),
+        (lambda net: optim.SGD(net.named_parameters(), lr=0.1),
+         "SGD: expected tensors, got tuple at position 0; pass model.parameters(), not named_parameters()"),
+        (lambda net: optim.clip_grad_norm_(net, 1.0),
+         f"clip_grad_norm_: {ITERABLE} Net; for a module, pass module.parameters()"),
+        (lambda net: optim.lr_scheduler.StepLR(net, 5), "StepLR: expected an Optimizer, got Net; make one first: "
+         "tinyconv.optim.SGD(model.parameters(), lr=0.1)"),
+        (lambda net: optim.SGD(net.parameters(), lr=0.1).step(SCORES.sum()), "SGD.step: takes nothing, or a function "
+         "that computes the gradients, got a Tensor; loss.backward() first, then step()"),
+    ],
+)  # fmt: skip
+def test_what_an_optimiser_takes(call, expected):
+    assert message(TypeError, call, Net()) == expected
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "given", "meant"),
+    [
+        ("SGD", "learning_rate", "lr"),
+        ("Adam", "LR", "lr"),
+        ("Adam", "beta", "betas"),
+        ("SGD", "weightdecay", "weight_decay"),
+    ],
+)
+def test_options_of_other_names(optimiser, given, meant):
+    said = message(tc.CallError, lambda: getattr(optim, optimiser)(Net().parameters(), **{given: 0.1}))
+    assert said.startswith(
+        f"{optimiser}: got an unexpected keyword argument {given!r}; did you mean {meant!r}?\n  it takes"
+    )
+
+
+def test_a_rate_that_is_no_rate():
+    net = Net()
+    for lr in (-1, "0.1", None):
+        said = message(optim.OptionError, lambda lr=lr: optim.SGD(net.parameters(), lr=lr))
+        assert said == f"SGD: lr: expected a finite number >= 0, got {lr!r}"
+
+
+def test_a_generator_that_is_used_up():
+    parameters = Net().parameters()
+    optim.SGD(parameters, lr=0.1)
+    assert "was a generator used up before?" in message(optim.OptionError, lambda: optim.SGD(parameters, lr=0.1))
+
+
+def test_tensors_that_nothing_trains():
+    net = Net()
+    with pytest.warns(UserWarning, match="none of the tensors requires grad or has one, so nothing is trained"):
+        optim.SGD(net.state_dict().values(), lr=0.1).step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.fc.weight.requires_grad_(False)
+        net(IMAGES).sum().backward()
+        optim.SGD(net.parameters(), lr=0.1).step()
+
+
+def test_a_step_before_backward():
+    net = Net()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match=r"none of the parameters has a gradient: was there no loss.backward\(\)"):
+        optimizer.step()

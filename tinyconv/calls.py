@@ -64,8 +64,10 @@ def meant(function: Callable[..., Any], options: Mapping[str, Any]) -> str:
     unknown = next((name for name in options if name not in asked), None)
     if unknown is None:
         return ""
-    name = _ELSEWHERE.get(unknown, unknown)
-    near = [known for known in asked if known.startswith(name)] or get_close_matches(name, asked, n=1, cutoff=0.7)
+    name = _ELSEWHERE.get(unknown, unknown.lower())
+    near = [known for known in asked if known.startswith(name) or known.endswith(f"_{name}")] or get_close_matches(
+        name, asked, n=1, cutoff=0.7
+    )
     hint = f": leave it out, {_NEEDLESS[unknown]}" if unknown in _NEEDLESS else ""
     return f" {unknown!r}" + (f"; did you mean {near[0]!r}?" if near else hint)
 

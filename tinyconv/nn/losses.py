@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tinyconv import functional as F
 from tinyconv.engine.options import fraction
+from tinyconv.errors import ShapeError
 from tinyconv.functional import Reduction
 from tinyconv.nn.module import Module
 from tinyconv.shapes import whole
@@ -16,9 +19,17 @@ class _Loss(Module):
     """The base of the losses: a weight, moved with the module but not saved, and a reduction."""
 
     weight: Tensor | None
+    per_class: ClassVar[bool] = False  # whether the weight has one number a class
 
     def __init__(self, weight: Tensor | None = None, reduction: Reduction = "mean") -> None:
         super().__init__()
+        owner = type(self).__name__
+        called = f"a loss is made first, and then called: nn.{owner}()(input, target)"
+        if self.per_class and isinstance(weight, Tensor) and weight.ndim != 1:
+            raise ShapeError(f"{owner}: weight must hold one number a class, (C,), got {weight.shape}; {called}")
+        if not isinstance(reduction, str) or reduction not in ("none", "mean", "sum"):
+            got = f"a tensor; {called}" if isinstance(reduction, Tensor) else repr(reduction)
+            raise ValueError(f"{owner}: reduction must be 'none', 'mean' or 'sum', got {got}")
         self.register_buffer("weight", weight, persistent=False)
         self.reduction: Reduction = reduction
 
@@ -39,9 +50,12 @@ class CrossEntropyLoss(_Loss):
         reduction: "mean", "sum", or "none" for a loss of each target.
         label_smoothing: The part of a target that is spread evenly over the classes.
 
-    Raises ShapeError where `ignore_index` is no integer, and OptionError where `label_smoothing` is not in [0, 1].
-    A call raises what `functional.cross_entropy` does.
+    Raises ShapeError for a weight of another shape or an `ignore_index` that is no integer, ValueError for another
+    reduction, and OptionError where `label_smoothing` is not in [0, 1]. A call raises what `functional.cross_entropy`
+    does.
     """
+
+    per_class = True
 
     def __init__(
         self,
@@ -68,8 +82,11 @@ class NLLLoss(_Loss):
         ignore_index: A class index that does not count.
         reduction: "mean", "sum", or "none" for a loss of each target.
 
-    Raises ShapeError where `ignore_index` is no integer. A call raises what `functional.nll_loss` does.
+    Raises ShapeError for a weight of another shape or an `ignore_index` that is no integer, and ValueError for another
+    reduction. A call raises what `functional.nll_loss` does.
     """
+
+    per_class = True
 
     def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean") -> None:
         super().__init__(weight, reduction)
@@ -87,7 +104,7 @@ class MSELoss(_Loss):
     Args:
         reduction: "mean", "sum", or "none" for a loss of each element.
 
-    A call raises what `functional.mse_loss` does.
+    Raises ValueError for another reduction. A call raises what `functional.mse_loss` does.
     """
 
     def __init__(self, reduction: Reduction = "mean") -> None:
@@ -105,7 +122,7 @@ class L1Loss(MSELoss):
     Args:
         reduction: "mean", "sum", or "none" for a loss of each element.
 
-    A call raises what `functional.l1_loss` does.
+    Raises ValueError for another reduction. A call raises what `functional.l1_loss` does.
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -122,7 +139,7 @@ class BCEWithLogitsLoss(_Loss):
         reduction: "mean", "sum", or "none" for a loss of each element.
         pos_weight: A weight for the positive class; it must broadcast to the input. It is a buffer, but not saved.
 
-    A call raises what `functional.binary_cross_entropy_with_logits` does.
+    Raises ValueError for another reduction. A call raises what `functional.binary_cross_entropy_with_logits` does.
     """
 
     pos_weight: Tensor | None

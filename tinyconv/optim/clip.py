@@ -11,7 +11,7 @@ from tinyconv.arrays.backend import backend_of
 from tinyconv.engine.options import non_negative, number, positive
 from tinyconv.engine.wide import widened
 from tinyconv.errors import TinyconvError
-from tinyconv.optim.optimizer import ParameterError
+from tinyconv.optim.optimizer import ParameterError, listed
 from tinyconv.tensor.tensor import Tensor, wrap
 
 
@@ -91,7 +91,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _grads(what: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    params = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    params = [parameters] if isinstance(parameters, Tensor) else listed(parameters, what)
     for param in params:
         if not isinstance(param, Tensor):
             raise ParameterError(

@@ -22,13 +22,14 @@ from copy import deepcopy
 from math import cos, pi
 from typing import Any, Literal
 
+from tinyconv.calls import Checked
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.options import count, flag, fraction, integer, non_negative, positive
 from tinyconv.errors import CheckpointError, OptionError, shortened, suggest_names
 from tinyconv.optim.optimizer import Optimizer, ParameterError
 
 
-class LRScheduler:
+class LRScheduler(Checked):
     """Base of the schedules: a subclass gives `get_lr`, and sets what that needs before it calls `__init__`.
 
     Args:
@@ -358,7 +359,10 @@ class OneCycleLR(LRScheduler):
 
 def _check_optimizer(owner: str, optimizer: Any) -> None:
     if not isinstance(optimizer, Optimizer):
-        raise ParameterError(f"{owner}: expected an Optimizer, got {type(optimizer).__name__}")
+        raise ParameterError(
+            f"{owner}: expected an Optimizer, got {type(optimizer).__name__}; make one first: "
+            "tinyconv.optim.SGD(model.parameters(), lr=0.1)"
+        )
 
 
 def _each(name: str, value: float | Sequence[float], groups: list[dict[str, Any]]) -> Sequence[float]:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from difflib import get_close_matches
 from functools import partial
+from numbers import Real
 from operator import is_
 from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from tinyconv.arrays.backend import Array, backend_of, captured_step
+from tinyconv.calls import Checked
 from tinyconv.engine.context import context, enable_grad
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
@@ -34,7 +36,7 @@ class ParameterError(TinyconvError, TypeError):
     """Something other than tensors was given where parameters go."""
 
 
-class Optimizer:
+class Optimizer(Checked):
     """Base of the optimisers: applies one update rule to every parameter that has a gradient.
 
     Args:
@@ -92,7 +94,7 @@ class Optimizer:
         self._warned: set[Tensor] = set()  # the parameters that `step` has warned about
         self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options as given, and as checked
         self._together: dict[int, tuple[list[Tensor], list[Flat], list[Tensor]]] = {}  # group -> see `_update`
-        items = _listed(params, type(self).__name__)
+        items = self._some(params)
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
 
@@ -127,12 +129,11 @@ class Optimizer:
             raise OptionError(f"{owner}: unknown option {shortened(name)}; {hint}")
 
         given = group["params"]
-        params = [given] if isinstance(given, Tensor) else _listed(given, owner)
+        params = [given] if isinstance(given, Tensor) else self._some(given)
         seen = {id(p) for p in self._parameters()}
         for i, param in enumerate(params):
             if not isinstance(param, Tensor):
-                fix = "; pass model.parameters(), not named_parameters()" if isinstance(param, tuple) else ""
-                raise ParameterError(f"{owner}: expected tensors, got {type(param).__name__} at position {i}{fix}")
+                raise _not_a_tensor(owner, param, i)
             if not param.is_leaf:
                 raise OptionError(
                     f"{owner}: the tensor of shape {param.shape} at position {i} was computed from others, so no "
@@ -150,6 +151,15 @@ class Optimizer:
         options = {name: value for name, value in group.items() if name in self.defaults}
         extra = {name: self.checks["lr"](f"{owner}: {name}", group[name]) for name in group if name == "initial_lr"}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
+
+    def _some(self, params: Any) -> list[Any]:
+        """`params` as a list that is not empty."""
+        owner = type(self).__name__
+        items = listed(params, owner)
+        if not items:
+            used_up = "does the model have any, and was a generator used up before?"
+            raise OptionError(f"{owner}: got an empty list of parameters; {used_up}")
+        return items
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or with `set_to_none=False` fill them with zeros in place.
@@ -179,12 +189,17 @@ class Optimizer:
             closure: Computes the gradients first, with recording on (zero them, forward, backward), and returns
                 usually the loss.
 
-        Raises OptionError where an option of a group is out of range by now, and CaptureError in a captured step where
-        no kernel takes a parameter.
+        Raises OptionError where an option of a group is out of range by now, ParameterError where `closure` is no
+        function, and CaptureError in a captured step where no kernel takes a parameter.
         """
         loss = None
         forgotten: list[Tensor] = []
         if closure is not None:
+            if not callable(closure):
+                raise ParameterError(
+                    f"{type(self).__name__}.step: takes nothing, or a function that computes the gradients, got a "
+                    f"{type(closure).__name__}; loss.backward() first, then step()"
+                )
             with enable_grad():
                 loss = closure()
         profiler = context.get().profiler
@@ -206,6 +221,11 @@ class Optimizer:
                     raise
         if forgotten:
             self._warn_about(forgotten)
+        elif not self.state and not any(param.requires_grad for param in self._parameters()):
+            warn(
+                f"{type(self).__name__}.step: none of the tensors requires grad or has one, so nothing is trained; "
+                "pass model.parameters(), for the tensors of a state_dict are detached"
+            )
         return loss
 
     def _warn_about(self, forgotten: list[Tensor]) -> None:
@@ -417,24 +437,37 @@ class Optimizer:
         return "\n".join([f"{type(self).__name__}(", *groups, ")"])
 
 
-def _listed(params: Any, owner: str) -> list[Any]:
-    """`params` as a list that is not empty."""
+def listed(params: Any, owner: str) -> list[Any]:
+    """What an iterable of tensors, or of groups, holds. Raises ParameterError for anything else that was given."""
     if isinstance(params, Tensor | dict):
+        named = isinstance(params, dict) and all(isinstance(value, Tensor) for value in params.values())
+        fix = "for a state_dict, pass model.parameters()" if named else "put it in a list"
         kind = "tensor" if isinstance(params, Tensor) else "dict"
-        raise ParameterError(f"{owner}: expected an iterable of tensors or of groups, got one {kind}; put it in a list")
+        raise ParameterError(f"{owner}: expected an iterable of tensors or of groups, got one {kind}; {fix}")
     if isinstance(params, set | frozenset):
         raise ParameterError(f"{owner}: a set has no fixed order, so a saved state could not be matched; pass a list")
-    if not isinstance(params, Iterable):
-        raise ParameterError(
-            f"{owner}: expected an iterable of tensors or of groups, got {type(params).__name__}; "
-            "for a module, pass module.parameters()"
-        )
-    items = list(params)
-    if not items:
-        raise OptionError(
-            f"{owner}: got an empty list of parameters; does the model have any, and was a generator used up before?"
-        )
-    return items
+    if not isinstance(params, Iterable) or isinstance(params, str) or hasattr(params, "parameters"):
+        got, fix = type(params).__name__, "for a module, pass module.parameters()"
+        if isinstance(params, type):
+            got, fix = f"the class {params.__name__}", f"make one first: {params.__name__}(...).parameters()"
+        elif callable(params) and not hasattr(params, "parameters"):
+            name = getattr(params, "__name__", "parameters")
+            got, fix = f"the {got} {name}", f"call it: {name}()"
+        elif isinstance(params, Real):
+            fix = "the parameters come first: model.parameters()"
+        raise ParameterError(f"{owner}: expected an iterable of tensors or of groups, got {got}; {fix}")
+    return list(params)
+
+
+def _not_a_tensor(owner: str, param: Any, position: int) -> ParameterError:
+    fix = ""
+    if isinstance(param, tuple):
+        fix = "; pass model.parameters(), not named_parameters()"
+    elif hasattr(param, "parameters"):
+        fix = "; pass its parameters()"
+    elif isinstance(param, Iterable):
+        fix = "; several iterables as one: [*a.parameters(), *b.parameters()]"
+    return ParameterError(f"{owner}: expected tensors, got {type(param).__name__} at position {position}{fix}")
 
 
 def _note_writes(params: list[Tensor]) -> None:
