@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -215,6 +216,30 @@ def test_a_file_that_its_holder_removes_just_then_is_made_again(tmp_path, monkey
         assert ours is not None
         with held(path) as again:
             assert again is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="open files cannot be removed there")
+def test_a_part_that_is_cleared_away_before_it_is_held_is_made_again(tmp_path, monkeypatch):
+    import fcntl
+
+    path, real, clearing = tmp_path / "file", fcntl.flock, []
+
+    def flock(file, how):
+        """As if another process cleared away between the making of a part and its lock, and took its time."""
+        if not clearing:
+            (part,) = tmp_path.iterdir()
+            clearing.append(part.open("rb+"))
+            real(clearing[0], fcntl.LOCK_EX)
+            clearing.append(threading.Timer(0.1, lambda: (part.unlink(), clearing[0].close())))
+            clearing[1].start()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with atomic(path) as beside:
+        clearing[1].join()
+        beside.write_text("new")
+        clear(path)
+    assert path.read_text() == "new"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no flock there")

@@ -30,6 +30,7 @@ PROMISE = (
 COUNT, DOSE = 100, 10
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+ASKING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 PLACES = ("random moment", "write", "fsync", "rename")
 KINDS = [(sign, place) for place in PLACES for sign in SIGNALS]
 STEPS, EPOCHS, BATCH, EVERY = 8, 3, 16, 3
@@ -175,10 +176,13 @@ class Forked(Started):
     def __init__(self, place, args, sabotage=lambda: None, when=None):
         self.place, self.counter, self.code = place, mmap.mmap(-1, 8), None
         place.mkdir(exist_ok=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)  # until the copy is ready
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: the copy starts none
             self.pid = os.fork()
-        if self.pid == 0:
+        if self.pid != 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
+        else:
             try:
                 self._train(args, sabotage, when)
             finally:
@@ -213,6 +217,7 @@ class Forked(Started):
         sys.argv = ["tinyconv", *args]
         code = 0
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
             cli.main()
         except SystemExit as ended:
             code = ended.code or 0

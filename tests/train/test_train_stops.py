@@ -205,6 +205,12 @@ def test_a_signal_before_there_is_anything_to_save_ends_the_command(sign, code, 
 
 
 @POSIX
+def test_ctrl_c_before_the_command_has_begun(monkeypatch):
+    monkeypatch.setattr("tinyconv.cli.app", lambda: sent("SIGINT"))
+    assert run_here(*TRAIN, code=130).stderr == ""
+
+
+@POSIX
 @pytest.mark.parametrize(("sign", "code"), CODES)
 @pytest.mark.parametrize("when", ["fsync", "replace"])
 def test_a_signal_in_a_save_waits_for_its_end(sign, code, when, tmp_path, whole, monkeypatch):

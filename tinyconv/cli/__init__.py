@@ -90,6 +90,8 @@ def main() -> None:
     warnings.showwarning = _warn
     try:
         app()
+    except KeyboardInterrupt:  # before the command has begun
+        raise SystemExit(130) from None
     except (TinyconvError, ValueError, OSError, MemoryError) as error:
         if isinstance(error, MemoryError):
             error.add_note("memory ran out: `tinyconv summary` shows which layers of a model have the parameters")

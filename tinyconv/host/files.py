@@ -32,7 +32,7 @@ def atomic(path: Path, follow: bool = True) -> Iterator[Path]:
         raise OSError(f"{path} is not a regular file")
     clear(path)
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")  # same folder, so that the replace is atomic
-    with held(beside) as part:
+    with held(beside, wait=True) as part:  # whoever clears away just then has it for a moment
         mode = (old or beside.stat()).st_mode  # kept, whatever mode the writer leaves
         beside.chmod(0o600)  # nobody reads a part
         yield beside
@@ -57,13 +57,13 @@ def clear(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[RawIOBase | None]:
+def held(path: Path, wait: bool = False) -> Iterator[RawIOBase | None]:
     """The file at `path`, made if missing and removed after the `with` block; None where another holds it.
 
     The system lets go of what a process held, whatever ended it: a file that it left is taken over. Where the file
     system has no locks, everybody holds it.
     """
-    file = _take(path)
+    file = _take(path, wait)
     try:
         yield file
     finally:
@@ -76,7 +76,7 @@ def held(path: Path) -> Iterator[RawIOBase | None]:
             file.close()
 
 
-def _take(path: Path) -> RawIOBase | None:
+def _take(path: Path, wait: bool) -> RawIOBase | None:
     if sys.platform == "win32":  # an open file cannot be removed there: what can be removed is not held
         try:
             path.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def _take(path: Path) -> RawIOBase | None:
         while True:
             file = FileIO(path, "ab", opener=_open_no_link)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 file.close()
                 return None

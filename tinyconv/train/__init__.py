@@ -3,10 +3,9 @@
 from tinyconv.train import RECIPES, EpochReport, new_run, start
 
 session = start(new_run("lenet5", "mnist", 0, RECIPES["default"]))
-for report in session.trainer.run():
+for report in session.saving("lenet5.safetensors"):
     if isinstance(report, EpochReport):
         print(report.epoch, report.test_accuracy)
-        session.save("lenet5.safetensors")
 """
 
 from tinyconv.errors import suggest_names
