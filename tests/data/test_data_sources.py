@@ -136,7 +136,7 @@ def test_where_they_are_missing_it_says_what_is_there_and_what_to_rename(tiny, t
     with pytest.raises(DataError) as caught:
         sources.fetch("tiny", tmp_path, offline=True)
     assert f"{tmp_path} has t10k-images_idx3-ubyte, t10k-labels_idx1-ubyte, train-images_idx3" in str(caught.value)
-    assert "z3 and 6 more" in str(caught.value)
+    assert "z1 and 8 more" in str(caught.value)
     assert f"if train-images_idx3-ubyte is {IMAGES}, rename it" in str(caught.value)
     assert len(str(caught.value)) < 3000
 

@@ -18,7 +18,7 @@ from threading import Event, Thread
 from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
-from tinyconv.errors import DataError
+from tinyconv.errors import DataError, printable
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # (message, bytes done, bytes in all); 0, 0 for a plain message
 
@@ -147,15 +147,14 @@ def _refuse_downgrade(response: Any, **_: Any) -> None:
         to = urljoin(response.url, response.headers["location"])
         if urlsplit(to).scheme not in ({"https"} if response.url.startswith("https:") else {"http", "https"}):
             response.close()
-            raise DataError(f"redirects to {to[:100]}, expected https")
+            raise DataError(f"redirects to {printable(to, 200)}, expected https")
 
 
 def _reason(error: BaseException) -> str:
     """The plain words of the system, which lie under the layers of the HTTP library."""
     while error.__context__ is not None:
         error = error.__context__
-    said = str(error) or type(error).__name__
-    return (said if said.isprintable() else repr(said)[1:-1])[:300]  # a server chose them
+    return printable(str(error), 200) or type(error).__name__
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 
 from tinyconv.data.download import READ_TIMEOUT, check_sha256, members_of, seconds_for
 from tinyconv.data.reading import Array
-from tinyconv.errors import DataError
+from tinyconv.errors import DataError, printable
 
 
 class Package(Protocol):
@@ -175,7 +175,7 @@ def _run(tool: str, command: list[str], reason: Callable[[str], str], folder: st
         said = f"{tool} failed with status {ended.code}"
         with suppress(LookupError, TypeError, ValueError):  # it said nothing, or not in its usual way
             said = reason(ended.said)
-        raise DataError(said)
+        raise DataError(printable(said))
 
 
 class _Arrays(pickle.Unpickler):

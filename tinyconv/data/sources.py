@@ -31,7 +31,7 @@ import numpy as np
 from tinyconv.data import cifar, download, idx, packages
 from tinyconv.data.download import Progress
 from tinyconv.data.reading import Array, read_file
-from tinyconv.errors import DataError, shortened
+from tinyconv.errors import DataError, listed, printable, shortened
 from tinyconv.host.files import atomic, cache_dir, check_writable
 from tinyconv.host.private import make_private
 from tinyconv.user_frame import warn
@@ -469,12 +469,11 @@ def _found_instead(dataset: Source, folders: list[Path]) -> Iterator[str]:
             names = sorted(name for name in os.listdir(place) if not name.startswith("."))
             if not names or _in_cache(place):
                 continue
-            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            yield f"{place} has {', '.join(names[:8])}{more}"
+            yield f"{place} has {listed(names)}"
             for file in dataset.files:
                 near = difflib.get_close_matches(file.name, names, 1, 0.7)
                 if near and near[0] not in dataset.layouts and not _paths(place, file):
-                    yield f"if {near[0]} is {file.name}, rename it"
+                    yield f"if {printable(near[0])} is {file.name}, rename it"
             python = [name for name in cifar.PYTHON_VERSION if name in names]
             if python and dataset.archive is not None:
                 yield f"{python[0]} is the Python version; the binary one is needed, {dataset.archive.name}"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tinyconv.errors import DataError, VariantError
+from tinyconv.errors import DataError, VariantError, printable, shortened
 from tinyconv.host.environment import processor
 from tinyconv.host.files import cache_dir
 from tinyconv.host.private import in_turn, private_folder, read_own
@@ -112,11 +112,13 @@ def find_compiler() -> list[str]:
     try:
         words = shlex.split(given)
     except ValueError as error:
-        raise VariantError(f"native: CC is {given!r}, which is no command ({error}); {HINT}") from None
+        raise VariantError(f"native: CC is {shortened(given)}, which is no command ({error}); {HINT}") from None
     for name in words[:1] or COMPILERS:
         if (found := program(name)) is not None:
             return [found, *words[1:]]
-    tried = f"CC is {given!r}: {words[0]!r} is no program" if words else f"tried {', '.join(COMPILERS)}"
+    tried = (
+        f"CC is {shortened(given)}: {shortened(words[0])} is no program" if words else f"tried {', '.join(COMPILERS)}"
+    )
     raise VariantError(f"native: no C compiler found ({tried}); {HINT}")
 
 
@@ -125,7 +127,7 @@ def _run(compiler: list[str], arguments: list[str], folder: str | Path, timeout:
         english = os.environ | {"LC_ALL": "C"}
         return run_child([*compiler, *arguments], folder=folder, timeout=timeout, env=english)
     except OSError as error:
-        raise VariantError(f"native: {shlex.join(compiler)} cannot be run: {error}; {HINT}") from None
+        raise VariantError(f"native: {printable(shlex.join(compiler))} cannot be run: {error}; {HINT}") from None
 
 
 def build(compiler: list[str], source: str, path: Path) -> ctypes.CDLL:
@@ -144,5 +146,7 @@ def build(compiler: list[str], source: str, path: Path) -> ctypes.CDLL:
         said = said or ended.said.strip() or f"it ended with {ended.code} and wrote no library"
     if os.strerror(errno.ENOSPC) in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent))
-    lines = "\n  ".join(line[:200] for line in said.splitlines()[:5])
-    raise VariantError(f"native: {shlex.join(compiler)} failed on {SOURCE.name} ({sys.platform}):\n  {lines}\n{HINT}")
+    lines = "\n  ".join(printable(line, 200) for line in said.splitlines()[:5])
+    raise VariantError(
+        f"native: {printable(shlex.join(compiler))} failed on {SOURCE.name} ({sys.platform}):\n  {lines}\n{HINT}"
+    )
