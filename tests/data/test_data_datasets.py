@@ -93,3 +93,14 @@ def test_digits_can_be_learnt():
 
     assert accuracy(train.labels) > 0.8
     assert accuracy(np.random.default_rng(0).permutation(train.labels)) < 0.2
+
+
+@pytest.mark.parametrize(("index", "said"), [
+    (np.ones(9, bool), r"an array bool \(9,\) does not index 10 images: boolean index did not match"),
+    (np.array([3, 10]), r"an array int64 \(2,\) does not index 10 images: index 10 is out of bounds"),
+    (np.array([1.0]), r"an array float64 \(1,\) does not index 10 images: arrays used as indices must be of integer"),
+    (np.array([[1, 2]]), r"images must be uint8 \(N, C, H, W\), got uint8 \(1, 2, 1, 28, 28\)"),
+], ids=["a mask of another set", "past the end", "floats", "a table"])  # fmt: skip
+def test_an_index_that_does_not_fit(index, said):
+    with pytest.raises(DataError, match=said):
+        synthetic_digits(10)[index]

@@ -155,3 +155,16 @@ def test_tensors_and_epochs():
 def test_bad_arguments(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+@pytest.mark.parametrize(("augment", "got"), [
+    (lambda images, rng: images[:2], r"\(2, 1, 8, 8\)"),
+    (lambda images, rng: images[:, 0], r"\(4, 8, 8\)"),
+    (lambda images, rng: None, "NoneType"),
+    (lambda images, rng: list(images), "list"),
+], ids=["fewer", "no channels", "return forgotten", "a list"])  # fmt: skip
+def test_an_augmentation_that_gives_other_images(augment, got):
+    """Two images with four labels were a batch."""
+    loader = DataLoader(DIGITS, 4, augment=augment)
+    with pytest.raises(DataError, match=rf"augment must return 4 images \(N, C, H, W\), as it was given, got {got}"):
+        next(iter(loader))

@@ -352,7 +352,7 @@ def test_what_is_no_state(given, expected):
 
 
 @pytest.mark.parametrize(("value", "expected"), [
-    (torch.ones(2, 1), "expected shape (1, 2), got (2, 1)"),
+    (torch.ones(2, 1), "expected shape (1, 2), got (2, 1): transposed? value.T"),
     (torch.ones(1, 2, device="meta"), "cannot be read as an array: Cannot copy out of meta tensor; no data!"),
     (torch.ones(1, 2).to_sparse(), "cannot be read as an array: can't convert Sparse layout tensor to numpy. "
                                    "Use Tensor.to_dense() first."),

@@ -323,6 +323,22 @@ def test_a_state_of_another_model():
     assert values(model) == before
 
 
+@pytest.mark.parametrize(("weight", "got"), [
+    (np.ones((2, 3)), "(2, 3): transposed? value.T"),
+    (np.ones(6), "(6,)"),
+    (np.ones((3, 1)), "(3, 1)"),
+    (1.0, "()"),
+    (np.ones((1, 3, 2)), "(1, 3, 2)"),
+])  # fmt: skip
+def test_a_weight_of_another_shape(weight, got):
+    """Also where it would broadcast."""
+    layer = nn.Linear(2, 3)
+    before = values(layer)
+    said = message(tc.CheckpointError, layer.load_state_dict, {"weight": weight, "bias": np.ones(3)})
+    assert said.splitlines()[1] == f"  weight: expected shape (3, 2), got {got}"
+    assert values(layer) == before
+
+
 def test_a_long_list_of_names_is_cut():
     model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(20)])
     said = message(tc.CheckpointError, model.load_state_dict, {"a": tc.ones(1)})

@@ -1,11 +1,13 @@
 """What holds for every optimiser: in place, in the parameter's dtype, resumable to the bit, clear about mistakes."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from oracle import assert_array_equal, host
 
+import tinyconv as tc
 from tinyconv import optim
 from tinyconv.errors import CheckpointError, GraphError, TinyconvError
 from tinyconv.optim import SGD, Adam, AdamW, OptionError, ParameterError, RMSprop
@@ -303,3 +305,29 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(make, message)
 
 def test_public_names_exist():
     assert all(hasattr(optim, name) for name in optim.__all__)
+
+
+def test_the_state_of_another_model_is_refused_by_name():
+    """Also where its arrays would broadcast."""
+
+    def stepped(*sizes):
+        model = tc.nn.Sequential(*(tc.nn.Linear(a, b) for a, b in pairwise(sizes)))
+        optimizer = Adam(model.parameters())
+        for p in model.parameters():
+            p.grad = tc.ones_like(p)
+        optimizer.step()
+        return optimizer
+
+    ours = stepped(2, 1, 5)
+    before = ours.state_dict()
+    with pytest.raises(CheckpointError) as caught:
+        ours.load_state_dict(stepped(2, 1, 1).state_dict())
+    assert str(caught.value) == (
+        "Adam: parameter 2 (1.weight): the saved 'exp_avg' has shape (1, 1), needed (5, 1): saved from another model, "
+        "or with the parameters in another order"
+    )
+    after = ours.state_dict()
+    assert after["param_groups"] == before["param_groups"]
+    for number, kept in before["state"].items():
+        for name, value in kept.items():
+            np.testing.assert_array_equal(after["state"][number][name], value)

@@ -88,14 +88,19 @@ class Dataset:
     def __getitem__(self, index: slice | Array) -> Dataset:
         """A dataset of the images that a slice, or an array of indices or of bools, picks.
 
-        Raises TypeError for anything else, such as one index: `images[i]` is one image.
+        Raises TypeError for anything else, such as one index, for `images[i]` is one image; DataError where the array
+        asks for images that are not there.
         """
         if not isinstance(index, slice | np.ndarray):
             raise TypeError(
                 f"a Dataset takes a slice or an array of indices, got {shortened(index)}; one image is .images[i]; "
                 "batches of images and labels come from a DataLoader"
             )
-        return replace(self, images=self.images[index], labels=self.labels[index])
+        try:
+            return replace(self, images=self.images[index], labels=self.labels[index])
+        except IndexError as error:
+            kind = f"an array {index.dtype} {index.shape}" if isinstance(index, np.ndarray) else repr(index)
+            raise DataError(f"{kind} does not index {len(self)} images: {error}") from None
 
     def subset(self, n: int) -> Dataset:
         """A dataset of the first `n` images. Raises DataError where there are fewer."""

@@ -256,6 +256,9 @@ class DataLoader(Checked):
         images = self.images[index]
         if self.augment is not None:
             images = self.augment(images, np.random.default_rng(self._stream(epoch, number)))
+            if getattr(images, "ndim", 0) != 4 or len(images) != len(index):
+                got = getattr(images, "shape", type(images).__name__)
+                raise DataError(f"augment must return {len(index)} images (N, C, H, W), as it was given, got {got}")
         x = normalize(images, self.mean, self.std) if images.dtype == np.uint8 else images.astype(np.float32)
         return x, self.labels[index].astype(np.int64)
 

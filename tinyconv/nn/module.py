@@ -620,7 +620,8 @@ def check_fits(
     for name in [name for name in outlines if name in own]:
         shape, dtype = tuple(outlines[name].shape), outlines[name].dtype
         if shape != own[name].shape:
-            wrong.append(f"{name}: expected shape {own[name].shape}, got {shape}")
+            fix = ": transposed? value.T" if shape == own[name].shape[::-1] else ""
+            wrong.append(f"{name}: expected shape {own[name].shape}, got {shape}{fix}")
         elif dtype.kind == "f" and not own[name].is_floating_point():
             wrong.append(f"{name}: expected {own[name].dtype}, got {dtype}")
     lines = [f"missing: {listed(missing)}"] if strict and missing else []

@@ -380,7 +380,9 @@ class Optimizer(Checked):
                     f"{owner}: there is state for parameter {shortened(n)}, which is in no saved group"
                 )
             param, options = owners[n]
-            state[param] = self._restored(f"{owner}: parameter {n}", param, options, kept)
+            name = getattr(param, "path", "")
+            what = f"{owner}: parameter {n}" + (f" ({name})" if name else "")
+            state[param] = self._restored(what, param, options, kept)
         self.param_groups, self.state = groups, state
         self._warned.update(self._parameters())  # the run that goes on has had its warnings
 
