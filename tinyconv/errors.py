@@ -135,10 +135,12 @@ _ELSEWHERE = {  # what NumPy and PyTorch call what has another name here
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'Conv2d'?`, or nothing where no name is like it."""
-    known = {known.lower(): known for known in names}
+    known = list(names)
+    lower = {name.lower(): name for name in known}
     instead = _ELSEWHERE.get(name)
-    near = [instead] if instead in known else get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    return f"; did you mean {known[near[0]]!r}?" if near else ""
+    near = [instead] if instead in known else get_close_matches(name, known, n=1, cutoff=0.7)
+    near = near or [lower[found] for found in get_close_matches(name.lower(), lower, n=1, cutoff=0.7)]
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def suggest_names(module: dict[str, Any]) -> None:

@@ -726,6 +726,7 @@ def cross_entropy(
             "applied twice it flattens the gradients: remove the softmax from the model"
         )
     if input.ndim == 1:
+        _check_one_row("cross_entropy", input, target)
         loss = cross_entropy(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction, label_smoothing)
         return loss.squeeze(0) if reduction == "none" else loss
     if target.is_floating_point() and target.ndim == input.ndim:
@@ -769,6 +770,7 @@ def nll_loss(
     _check_reduction("nll_loss", reduction)
     ignore_index = whole(ignore_index, "nll_loss: ignore_index")
     if input.ndim == 1:
+        _check_one_row("nll_loss", input, target)
         loss = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index, reduction)
         return loss.squeeze(0) if reduction == "none" else loss
     _constant("nll_loss", "weight", weight)
@@ -848,6 +850,15 @@ def _elementwise_loss(name: str, op: Any, input: Tensor, target: Tensor, reducti
 def _check_reduction(name: str, reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {shortened(reduction)}")
+
+
+def _check_one_row(name: str, input: Tensor, target: Tensor) -> None:
+    """One row of scores has one target, unless they are probabilities; many are the argmax of rows, mostly."""
+    if target.ndim and not (target.is_floating_point() and target.shape == input.shape):
+        raise ShapeError(
+            f"{name}: one row of scores {input.shape} has one target (), not {target.shape}; was it made by argmax? "
+            "It needs the scores themselves, (N, C)"
+        )
 
 
 def _constant(name: str, what: str, tensor: Tensor | None) -> None:

@@ -142,6 +142,7 @@ def check_classes(name, scores, target, weight):
         )
     if target.shape != expected:
         hint = ": one-hot targets? target.argmax(1)" if target.shape == scores.shape else ""
+        hint = ": target.squeeze(-1)?" if target.shape == (*expected, 1) else hint
         raise ShapeError(f"{name}: scores are {scores.shape}, so targets must be {expected}, got {target.shape}{hint}")
     same_dtype(name, input=scores, weight=weight)
 

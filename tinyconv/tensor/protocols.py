@@ -12,14 +12,12 @@ from tinyconv.tensor.signatures import REFLECTED
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """`ndarray * tensor` is a Tensor; `np.exp(tensor)` an ndarray, or an error where a gradient would be lost."""
+    """`ndarray * tensor` is a Tensor; `np.exp(tensor)` what NumPy gives of the array, see `call_function`."""
     _refuse_out(ufunc, options)
     operator = REFLECTED.get(ufunc.__name__) if method == "__call__" and not options else None
     if operator is not None and not is_tensor(inputs[0]):
         return getattr(inputs[1], operator)(inputs[0])
-    if any(is_tensor(value) and value._tracked for value in inputs):
-        raise _not_recorded(ufunc)
-    return getattr(ufunc, method)(*_arrays(inputs), **options)
+    return _outside(ufunc, inputs, getattr(ufunc, method)(*_arrays(inputs), **options))
 
 
 def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -30,9 +28,16 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
     _refuse_out(function, options)
     if function in (np.shape, np.ndim, np.size) and is_tensor(args[0]) and len(args) == 1:  # also on a GPU
         return {np.shape: args[0].shape, np.ndim: args[0].ndim, np.size: args[0].numel()}[function]
-    found = function(*_arrays(args), **_arrays(options))
-    if _any_tracked((args, options)) and _any_floating(found):
-        raise _not_recorded(function)
+    return _outside(function, (args, options), function(*_arrays(args), **_arrays(options)))
+
+
+def _outside(function: Any, given: Any, found: Any) -> Any:
+    """What a function found, unless a gradient through it would be lost."""
+    if _any_tracked(given) and _any_floating(found):
+        raise GraphError(
+            f"np.{function.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
+            "functions, or leave the tape on purpose with x.detach()"
+        )
     return found
 
 
@@ -61,10 +66,3 @@ def _refuse_out(function: Any, options: dict[str, Any]) -> None:
     out = options.get("out")
     if any(map(is_tensor, out if isinstance(out, tuple) else (out,))):
         raise TypeError(f"np.{function.__name__}(..., out=tensor) is not possible; write x[...] = value, under no_grad")
-
-
-def _not_recorded(function: Any) -> GraphError:
-    return GraphError(
-        f"np.{function.__name__} is not recorded, so the gradient through it would be missing; use tinyconv's own "
-        "functions, or leave the tape on purpose with x.detach()"
-    )

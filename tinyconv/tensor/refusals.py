@@ -20,16 +20,20 @@ def constant_input(value: Any, op: Any, inputs: tuple[Any, ...]) -> Any:
         return value
     found = number(value) if isinstance(value, np.generic) or not hasattr(value, "dtype") else None
     if found is None:
-        refuse_input(op, inputs, value)
+        _refuse_input(op, inputs, value)
     return found
 
 
-def refuse_input(op: Any, inputs: Sequence[Any], value: Any) -> None:
-    """Raise DtypeError where `value` is one of an op's inputs, and should be a tensor; or an earlier one should."""
-    if any(given is value for given in inputs):
-        i = next(i for i, given in enumerate(inputs) if given is value or isinstance(given, int | float))
-        names = [*signature(op.forward).parameters][1:]  # without the array library
-        refuse(op_name(op), names[min(i, len(names) - 1)], inputs[i])
+def refuse_number(op: Any, arrays: Sequence[Any], error: AttributeError) -> None:
+    """Raise DtypeError where an op's check failed because it was given a number, or None, for an array."""
+    if isinstance(error.obj, int | float | None) and any(given is error.obj for given in arrays):
+        _refuse_input(op, arrays, error.obj)
+
+
+def _refuse_input(op: Any, inputs: Sequence[Any], value: Any) -> NoReturn:
+    i = next(i for i, given in enumerate(inputs) if given is value or isinstance(given, int | float))
+    names = [*signature(op.forward).parameters][1:]  # without the array library
+    refuse(op_name(op), names[min(i, len(names) - 1)], inputs[i])
 
 
 def refuse(name: str, what: str, value: Any) -> NoReturn:

@@ -24,7 +24,7 @@ from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writ
 from tinyconv.tensor.index import check_index, parts_of, placed
 from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
 from tinyconv.tensor.protocols import call_function, call_ufunc
-from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_input, refused
+from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_number, refused
 from tinyconv.tensor.show import formatted, shown_tensor
 from tinyconv.tensor.signatures import Bool, Dim, Extreme, Float, HookHandle, Index, Int, Operand, Scalar, numpy_names
 from tinyconv.tensor.walking import walk_back
@@ -63,7 +63,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         try:
             check(*arrays, **geometry)
         except AttributeError as error:  # a number, or None, where the op needs an array
-            refuse_input(op, arrays, error.obj)
+            refuse_number(op, arrays, error)
             raise
         if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
             check_values(*arrays, **geometry)
