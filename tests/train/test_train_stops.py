@@ -84,8 +84,9 @@ def test_a_checkpoint_is_continued_by_one_training_at_a_time(tmp_path, whole):
     with reserved(whole):
         assert "another training is writing" in run_here("train", "--resume", whole, code=1).stderr
         run_here("train", "--resume", whole, "--out", tmp_path / "other")  # it is only read
-        (tmp_path / "link").symlink_to(whole)
-        assert "another training is writing" in run_here("train", "--resume", tmp_path / "link", code=1).stderr
+        if os.name != "nt":  # links need rights there
+            (tmp_path / "link").symlink_to(whole)
+            assert "another training is writing" in run_here("train", "--resume", tmp_path / "link", code=1).stderr
     assert whole.read_bytes() == before
 
 
@@ -279,10 +280,15 @@ def test_nobody_needs_to_read_what_is_said(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(300) == 130
     assert at(tmp_path / "c")[1] > 0
-    quick = ["--batch-size", "5000", "--out", str(tmp_path / "d"), "--json"]
-    with open("/dev/full", "w") as full:  # its disk is full
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
+def test_what_is_said_may_go_to_a_full_disk(tmp_path):
+    quick = ["--batch-size", "5000", "--out", str(tmp_path / "c"), "--json"]
+    with open("/dev/full", "w") as full:
         assert subprocess.call([sys.executable, "-m", "tinyconv", *TRAIN, *quick], stdout=full, stderr=full) == 0
-    assert at(tmp_path / "d") == (2, 0)
+    assert at(tmp_path / "c") == (2, 0)
 
 
 # How often.
