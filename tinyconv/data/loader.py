@@ -287,9 +287,10 @@ class DataLoader(Checked):
     def _index(self, epoch: int, number: int) -> Array:
         """The indices of the images in one batch."""
         key = self.seed, self.shuffle, epoch
-        if self._order is None or self._order[0] != key:
-            self._order = key, self.order(epoch)
-        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+        last = self._order  # which another thread may replace, with that of another epoch
+        if last is None or last[0] != key:
+            self._order = last = key, self.order(epoch)
+        return last[1][number * self.batch_size : (number + 1) * self.batch_size]
 
     def _stream(self, *place: int) -> np.random.SeedSequence:
         # A spawn key, not entropy: entropy is padded with zeros, so (seed, epoch) would equal (seed, epoch, 0).
