@@ -1,11 +1,13 @@
 """Float16: every public op with numbers whose squares and sums do not fit into it, though the results do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from half import IN_STEPS, SCALES, compare_in_float16, in_float16
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import HypothesisDraw
+from oracle import HypothesisDraw, on
 
 import tinyconv as tc
 from tinyconv import functional as F
@@ -36,6 +38,18 @@ def test_float16_is_right_to_a_few_roundings(name, data):
     case = data.draw(cases(name, SCALES[:1] if name in IN_STEPS else SCALES), label="the case")
     if has_floats(case):
         compare_in_float16(name, case)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.usefixtures("standin_cuda")
+def test_float16_is_right_on_a_gpu_too(name):
+    for seed in range(4):
+        case = drawn(name, seed, 1)
+        if has_floats(case):
+            function = on("cuda", case.function())
+            compare_in_float16(
+                name, replace(case, ours=lambda *tensors, run=function, **_: run(*tensors), joined=False)
+            )
 
 
 def has_floats(case):
@@ -91,6 +105,18 @@ def test_a_gradient_sums_what_was_broadcast_in_float32():
     x.grad = None
     x.expand(5000).sum().backward()
     assert x.grad.item() == 5000
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_a_tensor_that_is_used_often_sums_its_gradients_in_float32(leaf):
+    x = half([1.0, -1.0], requires_grad=True)
+    y = x if leaf else x * 1
+    seen = []
+    y.register_hook(lambda grad: seen.append((grad.dtype, grad.tolist())))
+    tc.stack([y.float().sum() if i % 2 else y.sum().float() for i in range(5000)]).sum().backward()
+    assert x.grad.tolist() == [5000, 5000]
+    assert x.grad.dtype == tc.float16
+    assert seen == [(tc.float16, [5000, 5000])]
 
 
 def test_a_gradient_sums_what_was_picked_often_in_float32():

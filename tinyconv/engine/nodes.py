@@ -13,6 +13,7 @@ from tinyconv.arrays.backend import Array, ready
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.tape import Node, number
 from tinyconv.engine.variants import op_name, place_of, shown
+from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import GraphError
 
@@ -36,7 +37,21 @@ class Gradient:
         self.array, self._storage = array, Storage()
 
 
-class Leaf(Node):
+class ArrayNode(Node):
+    """A node that gets arrays: those of float16 are added up in float32, where 2048 + 1 is not 2048."""
+
+    __slots__ = ()
+    dtype: Any
+
+    def added(self, first: Array, second: Array) -> Array:
+        return widened(first) + second
+
+    def rounded(self, total: Array) -> Array:
+        dtype = self.dtype
+        return total if total.dtype == dtype else total.astype(dtype)
+
+
+class Leaf(ArrayNode):
     """Where gradients end up: the node of a tensor that requires grad and was not computed."""
 
     __slots__ = ("array", "converted", "fresh", "grad", "storage")
@@ -97,7 +112,7 @@ def constants_of(inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any])
     return constants
 
 
-class OpNode(Node):
+class OpNode(ArrayNode):
     """One op that was run: its pair, what the pair saved, and the geometry it was called with.
 
     Its repr says where the op is to be read, and which pair ran.

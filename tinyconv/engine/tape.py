@@ -36,6 +36,14 @@ class Node:
         """
         raise NotImplementedError
 
+    def added(self, first: Any, second: Any) -> Any:
+        """The sum of the first two gradients that arrive here, a new object; later ones are added to it in place."""
+        return first + second
+
+    def rounded(self, total: Any) -> Any:
+        """A sum that `added` began, when all have arrived: where it was made in more digits, back to those of one."""
+        return total
+
     def release(self) -> None:
         """Drop what was saved for `pull`: this node has been walked. An error where it is dropped already."""
 
@@ -92,12 +100,13 @@ class Arriving:
         elif entry[1]:
             entry[0] += grad
         else:
-            self.sums[node] = [entry[0] + grad, True]
+            self.sums[node] = [node.added(entry[0], grad), True]
 
     def newest(self) -> tuple[Node, Any, bool]:
         """The newest node, the whole gradient of its output, and whether nothing else holds that."""
         _, node = heappop(self.heap)
-        return node, *self.sums.pop(node)
+        grad, owned = self.sums.pop(node)
+        return node, node.rounded(grad) if owned else grad, owned
 
 
 def below(roots: Iterable[Node], begun: int = 0) -> list[Node]:
@@ -137,6 +146,12 @@ class Mirror(Node):
 
     def pull(self, grad: Any, owned: bool, needs: tuple[bool, ...]) -> Sequence[Any]:
         return self.node.pull(grad, owned, needs)
+
+    def added(self, first: Any, second: Any) -> Any:
+        return self.node.added(first, second)
+
+    def rounded(self, total: Any) -> Any:
+        return self.node.rounded(total)
 
     def release(self) -> None:
         self.node.release()

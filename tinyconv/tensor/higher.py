@@ -179,6 +179,8 @@ class _Recorded(Mirror):
         super().__init__(node, parents)
         self.second = second
 
+    added, rounded = Node.added, Node.rounded  # of tensors, in their dtype
+
     def pull(self, grad: Tensor, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         return self.second.pull(self.node, grad, owned, needs)
 
