@@ -71,10 +71,10 @@ def members_of(content: BinaryIO, folder: str, files: dict[str, int]) -> dict[st
                     found[name] = io.BytesIO(file.read() if file else b"")
                 if not wanted:
                     break
+    except DataError:
+        raise
     except (EOFError, OSError, ValueError, tarfile.TarError, zlib.error) as error:
-        raise (
-            error if isinstance(error, DataError) else DataError(f"is not the archive it should be: {error}")
-        ) from None
+        raise DataError(f"is not the archive it should be: {error}") from error
     if missing := [name for name in files if name not in found]:
         raise DataError(f"is not the archive it should be: it has no file {folder}/{missing[0]}")
     return found

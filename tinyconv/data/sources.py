@@ -362,8 +362,8 @@ def _bases(dataset: Source, root: Root = None) -> list[Path]:
 
 def _target(dataset: Source, root: Root) -> Path:
     """The folder to fetch into. Raises DataError where none is given and there is no home for a cache."""
-    root = root or os.environ.get("TINYCONV_DATA") or cache_dir()
-    return _raw_folder(dataset, Path(os.path.expanduser(root)))
+    chosen = root if root is not None else os.environ.get("TINYCONV_DATA") or cache_dir()
+    return _raw_folder(dataset, Path(os.path.expanduser(chosen)))
 
 
 def _in_cache(path: Path) -> bool:

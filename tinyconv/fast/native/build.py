@@ -42,7 +42,7 @@ def library() -> ctypes.CDLL:
     try:
         folder = cache_dir() / "native"
     except DataError as error:  # no home
-        return _for_this_process(find_compiler(), SOURCE.read_text(encoding="utf-8"), str(error))
+        return _for_this_process(find_compiler(), SOURCE.read_text(encoding="utf-8"), error)
     return load(SOURCE.read_text(encoding="utf-8"), folder)
 
 
@@ -63,15 +63,22 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as scratch:
                 built = build(compiler, source, Path(scratch, name))
-                _keep(Path(scratch, name), folder)
+                try:
+                    _keep(Path(scratch, name), folder)
+                except OSError as error:
+                    _warn(error)
                 return built
     except OSError as error:
-        return _for_this_process(compiler, source, str(error))
+        return _for_this_process(compiler, source, error)
 
 
-def _for_this_process(compiler: list[str], source: str, reason: str) -> ctypes.CDLL:
-    """The library, built in a folder that is gone when it is loaded."""
+def _warn(reason: Exception) -> None:
     warn(f"native: compiled for this process alone, not kept: {reason}; XDG_CACHE_HOME chooses another cache")
+
+
+def _for_this_process(compiler: list[str], source: str, reason: Exception) -> ctypes.CDLL:
+    """The library, built in a folder that is gone when it is loaded."""
+    _warn(reason)
     try:
         with tempfile.TemporaryDirectory(prefix="tinyconv-", ignore_cleanup_errors=True) as scratch:
             return build(compiler, source, Path(scratch, "conv.so"))
@@ -116,9 +123,9 @@ def find_compiler() -> list[str]:
     for name in words[:1] or COMPILERS:
         if (found := program(name)) is not None:
             return [found, *words[1:]]
-    tried = (
-        f"CC is {shortened(given)}: {shortened(words[0])} is no program" if words else f"tried {', '.join(COMPILERS)}"
-    )
+    tried = f"tried {', '.join(COMPILERS)}"
+    if words:
+        tried = f"CC is {shortened(given)}: {shortened(words[0])} is no program"
     raise VariantError(f"native: no C compiler found ({tried}); {HINT}")
 
 
