@@ -371,3 +371,23 @@ def test_through_another_process():
             pool.apply(LENET, (tc.ones(1, 3, 28, 28),))
     assert caught.value.layer == "conv1"
     assert step(model, optimizer, 4) == step(twin, its, 2)
+
+
+@every_way
+@pytest.mark.parametrize("kind", ["SGD with momentum", "Adam", "RMSprop"])
+def test_the_copy_trains_on_a_gpu_too(kind, again, cuda):
+    def train(model, optimizer, n):
+        x = tc.arange(12, dtype=tc.float32).reshape(4, 3).to(cuda)
+        for _ in range(n):
+            optimizer.zero_grad()
+            (model(x) ** 2).sum().backward()
+            optimizer.step()
+        return {name: t.tolist() for name, t in model.state_dict().items()}
+
+    model = net().to(cuda)
+    optimizer = OPTIMIZERS[kind](model.parameters())
+    train(model, optimizer, 2)
+    twin, its = again((model, optimizer))
+    assert {p.device for p in twin.parameters()} == {"cuda:0"}
+    after = train(twin, its, 2)
+    assert train(model, optimizer, 2) == after

@@ -391,6 +391,35 @@ def test_the_summary_lists_them_too():
         assert any(text.startswith("Net.rest is a list that holds 1 module: ") for text in summary.warnings)
 
 
+def test_a_module_that_compares_by_value_has_no_hash_and_works():
+    class Scale(nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self.by, self.rest = by, []
+
+        def __eq__(self, other):
+            return self.by == other.by
+
+        def forward(self, x):
+            return x * self.by
+
+    model = nn.Sequential(Scale(2.0))
+    model[0].rest.append(nn.Linear(1, 1))
+    with pytest.warns(UserWarning, match="Scale.rest is a list that holds 1 module"):
+        model.state_dict()
+    assert model(tc.ones(1)).item() == 2
+
+
+def test_a_copy_warns_no_second_time():
+    model = Net()
+    with pytest.warns(UserWarning, match="Net.rest"):
+        model.rest = [nn.Linear(1, 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            twin.state_dict()
+
+
 def test_the_whole_text():
     model = Net()
     model.rest = {}

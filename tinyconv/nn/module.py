@@ -11,7 +11,6 @@ from functools import partial
 from itertools import islice
 from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -99,10 +98,13 @@ class Module(Checked):
     _modules: dict[str, Module | None]
     _transient: set[str]  # names of buffers that `state_dict` leaves out
     _held: bool  # whether it ever became a child: another module cannot be part of a cycle
+    _told: set[str]  # names of attributes that a warning was about, and "" once all were looked at: see `hidden`
 
     def __init__(self) -> None:
         # `__setattr__` needs these, so they go around it.
-        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _transient=set(), _held=False)
+        self.__dict__.update(
+            training=True, _parameters={}, _buffers={}, _modules={}, _transient=set(), _held=False, _told=set()
+        )
 
     if TYPE_CHECKING:
         forward: Callable[..., Any]  # an attribute, so that a `forward` with parameters of its own overrides it
@@ -176,7 +178,7 @@ class Module(Checked):
         if name in _STATE or (callable(getattr(Module, name, None)) and not callable(value)):
             raise _taken(self, "_attributes", name)
         if type(value) not in _PLAIN and (text := _hidden_in(value, self)):
-            _told.setdefault(self, set()).add(name)
+            self._told.add(name)
             warn(f"{type(self).__name__}.{name} {text}")
         object.__setattr__(self, name, value)
 
@@ -287,7 +289,7 @@ class Module(Checked):
 
         It also sets the `path` of each. The first call, like `state_dict`, warns of what it cannot find.
         """
-        if recurse and self not in _looked:
+        if recurse and "" not in self._told:  # a step may ask for the parameters, and is not to look each time
             _warn_of_hidden(self)
         for path, parameter in self._named("_parameters", prefix, recurse):
             if isinstance(parameter, Parameter):  # not the tensor that stands in for one within functional_call
@@ -467,7 +469,7 @@ class Module(Checked):
 
 _KINDS: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
 _FIX = {"_parameters": "nn.Parameter(...)", "_modules": "nn.ReLU(), not F.relu", "_buffers": "tinyconv.tensor(...)"}
-_STATE = {*_KINDS, "_transient", "_held"}
+_STATE = {*_KINDS, "_transient", "_held", "_told"}
 
 
 def _check_name(module: Module, register: str, name: Any) -> None:
@@ -494,8 +496,6 @@ def _taken(module: Module, register: str, name: str) -> ModuleError:
 
 _LOOKED = 1000  # values after which the search of one attribute ends: a model may hold a list of all its data
 _PLAIN = {bool, int, float, str, bytes, complex, type(None)}  # most attributes: a look would be wasted on them
-_looked: WeakSet[Module] = WeakSet()  # a step may ask for the parameters, and is not to look each time
-_told: WeakKeyDictionary[Module, set[str]] = WeakKeyDictionary()  # the attributes that were warned of
 
 
 def hidden(root: Module) -> Iterator[tuple[Module, str, str]]:
@@ -510,10 +510,10 @@ def hidden(root: Module) -> Iterator[tuple[Module, str, str]]:
 
 
 def _warn_of_hidden(root: Module) -> None:
-    _looked.add(root)
+    root._told.add("")
     for module, name, text in hidden(root):
-        if name not in _told.setdefault(module, set()):
-            _told[module].add(name)
+        if name not in module._told:
+            module._told.add(name)
             warn(text)
 
 
