@@ -205,7 +205,7 @@ def test_cases_that_take_no_options_do_not_count():
     assert row.skipped["called without options"]
     row = check_public("to", cases=5, options={"dtype": "float99"})
     assert (row.ok, row.cases) == (False, 0)
-    assert row.message.endswith("the last was refused with not a dtype: 'float99'; did you mean 'float32'?")
+    assert row.message.endswith("the last was refused with not a dtype: 'float99'; did you mean 'float64'?")
 
 
 def test_an_option_replaces_the_one_that_says_the_same():

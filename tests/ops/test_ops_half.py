@@ -46,10 +46,12 @@ def test_float16_is_right_on_a_gpu_too(name):
     for seed in range(4):
         case = drawn(name, seed, 1)
         if has_floats(case):
-            function = on("cuda", case.function())
-            compare_in_float16(
-                name, replace(case, ours=lambda *tensors, run=function, **_: run(*tensors), joined=False)
-            )
+            compare_in_float16(name, replace(case, ours=on_a_gpu(case)))
+
+
+def on_a_gpu(case):
+    run = on("cuda", case.function())
+    return lambda *tensors, **_: run(*(tensors[0] if case.joined else tensors))
 
 
 def has_floats(case):

@@ -122,8 +122,8 @@ NOT_OPS = {
         "is_leaf", "array", "__len__", "__repr__", "__format__", "__hash__",
     ],
     "it hands values to Python, NumPy and others, outside the tape": [
-        "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__dlpack__", "__dlpack_device__",
-        "__bool__", "__float__", "__int__", "__index__", "__contains__",
+        "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",
+        "__dlpack_device__", "__bool__", "__float__", "__int__", "__index__", "__contains__",
     ],
     "it looks at a model, with tests of its own": ["summary", "feature_maps"],
     "it is the tape, with tests of its own": [
@@ -137,7 +137,7 @@ NOT_OPS = {
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
     "it chooses what runs and where, or waits for it": [
-        "register", "using", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads", "capture",
+        "register", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads", "capture",
     ],
     "it reads an argument": ["conv_padding"],
 }  # fmt: skip
