@@ -175,6 +175,49 @@ def test_an_interrupt_anywhere_leaves_all_as_it_was(scene, kind, stride):
     assert came
 
 
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize(
+    "make",
+    [lambda ps: tc.optim.SGD(ps, lr=0.1, momentum=0.9), lambda ps: tc.optim.Adam(ps, lr=0.1)],
+    ids=["SGD", "Adam"],
+)
+def test_an_interrupt_anywhere_in_a_step_makes_it_or_loses_it(make, before):
+    """The small parameters, which are joined, are all as before or all as after it; the next step goes on."""
+
+    def begin():
+        tc.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2))
+        x, optimizer = tc.randn(6, 4), make(model.parameters())
+
+        def gradients():
+            optimizer.zero_grad()
+            (model(x) ** 2).sum().backward()
+
+        for _ in range(before):
+            gradients()
+            optimizer.step()
+        gradients()
+        return model, optimizer, gradients
+
+    def values(model):
+        return [p.array.copy() for p in model.parameters()]
+
+    points = Points()
+    model, optimizer, _ = begin()
+    old = values(model)
+    points.run(optimizer.step)
+    new = values(model)
+    for at in range(1, points.passed + 1, 1 if before else 3):
+        model, optimizer, gradients = begin()
+        points.run(optimizer.step, at)
+        found = values(model)
+        assert any(all(map(np.array_equal, found, known)) for known in (old, new)), points.where
+        assert len({state.get("step") for state in optimizer.state.values()}) <= 1, points.where
+        gradients()
+        optimizer.step()
+        assert all(np.isfinite(array).all() for array in values(model))
+
+
 def test_a_ctrl_c_waits_for_the_parts_under_way_and_a_third_does_not():
     """Nobody writes any more into what the caller has given up; but a part that never ends can be left."""
     begun, over, after = threading.Event(), threading.Event(), []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from operator import is_
+from itertools import repeat
+from operator import is_, setitem
 from typing import Any, TypeAlias
 
 from tinyconv.arrays.backend import Array, backend_of
@@ -58,8 +59,9 @@ class Flat:
             for shared, part in zip(self.shared, self._parts(value), strict=True):
                 shared[name] = part
         for kept, shared in zip(self.states, self.shared, strict=True):
-            kept.clear()
-            kept.update(shared)
+            kept.update(shared)  # and not emptied first: a Ctrl-C would leave it empty
+            for name in kept.keys() - shared.keys():
+                del kept[name]
 
     def holds(self, state: Mapping[Tensor, State]) -> bool:
         """Whether every parameter and every state still has the array it had here."""
@@ -75,15 +77,15 @@ class Flat:
         self.xp.concatenate([grad.reshape(-1) for grad in grads], out=self.grad)
         self.xp.concatenate(self.ravelled, out=self.param)
         rule(self.xp, self.param, self.grad, self.state, **options)
-        for param, array, copy in zip(self.params, self.arrays, self.copies, strict=True):
-            array[...] = copy
+        for param, array in zip(self.params, self.arrays, strict=True):
             param._storage.wrote(array)
+        write = map(setitem, self.arrays, repeat(...), self.copies)
+        list(write)  # one call: a Ctrl-C comes before all of them are written or after
         arrays = [value for value in self.state.values() if _is_array(value)]
         if len(arrays) == len(self.long) and all(map(is_, arrays, self.long.values())):
             numbers = {name: value for name, value in self.state.items() if name not in self.long}
-            for kept, shared in zip(self.states, self.shared, strict=True):
-                kept.update(numbers)
-                shared.update(numbers)
+            count = map(dict.update, [*self.states, *self.shared], repeat(numbers))
+            list(count)
         else:  # the rule has made a new array, as the first step with momentum does
             self._share()
 
