@@ -50,6 +50,22 @@ def test_every_ignore_index_and_every_dtype_of_targets(loss, ignored, dtype, red
         check(ours, theirs, [x, np.array(target, dtype)], needs=[0], magnitude=1)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("ignored", [255, 3, -100])
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.usefixtures("standin_cuda")
+def test_every_dtype_of_targets_on_a_gpu(loss, ignored, dtype):
+    """CuPy compares an array with no number that its dtype cannot hold."""
+    x = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
+    fits = np.iinfo(dtype).min <= ignored <= np.iinfo(dtype).max
+    target = np.array([2, ignored if fits else 1, 0], dtype)
+    expected = loss(tc.tensor(x), tc.tensor(target), ignore_index=ignored).item()
+    for variant in ("readable", "cuda"):
+        with tc.using(variant):
+            found = loss(tc.tensor(x, device="cuda"), tc.tensor(target, device="cuda"), ignore_index=ignored)
+        assert found.item() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("variant", ["readable", None])
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize(("ignored", "label"), [(-100, 3), (255, 3), (3, 4), (-100, 120), (100, 3), (3, -1), (100, -1)])

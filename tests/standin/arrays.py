@@ -305,9 +305,20 @@ def _quietly(function, args, options):
         return function(*args, **options)
 
 
+def _check_numbers(held):
+    """A Python integer becomes one of the array's dtype, which may not hold it. In comparisons NumPy minds that not."""
+    for dtype in {array.dtype for array in held if isinstance(array, np.ndarray) and array.dtype.kind in "iu"}:
+        limits = np.iinfo(dtype)
+        for number in held:
+            if type(number) is int and not limits.min <= number <= limits.max:
+                raise OverflowError(f"Python integer {number} out of bounds for {dtype}.")
+
+
 def kernel(function, *args, keep_order=False, **options):
     """A new array (or a tuple of them): what a function of NumPy makes of these operands."""
     held = [operand(arg) for arg in args]
+    if isinstance(function, np.ufunc):
+        _check_numbers(held)
     plain = {name: operand(value) for name, value in options.items()}
     capturing = cuda.capturing()
     made = _quietly(function, [_blank(arg) for arg in held] if capturing else held, plain)

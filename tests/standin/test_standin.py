@@ -195,6 +195,13 @@ def test_copies_waits_and_kernels_are_counted(work, expected):
     assert (count.to_device, count.to_host, count.synchronisations, count.launches) == expected
 
 
+def test_a_number_that_is_none_of_the_dtype_is_refused_in_comparisons_too():
+    with pytest.raises(OverflowError, match="Python integer -100 out of bounds for uint8"):
+        cupy.not_equal(cupy.zeros(2, np.uint8), -100)
+    with pytest.raises(OverflowError, match="out of bounds for int8"):
+        assert cupy.zeros(2, np.int8) < 255
+
+
 # --- kernels --------------------------------------------------------------------------------------------------------
 
 

@@ -163,7 +163,7 @@ def pick_classes(xp, target, shape, weight, ignore_index, dtype):
 
     The last two are (N, 1, ...).
     """
-    index = xp.expand_dims(target, 1)  # (N, ...) -> (N, 1, ...)
+    index = xp.expand_dims(target, 1).astype(xp.int64)  # (N, 1, ...); `ignore_index` may be no number of its dtype
     kept = xp.not_equal(index, ignore_index)
     hot = one_hot(xp, index, shape, 1) & kept
     if weight is None:
