@@ -126,7 +126,7 @@ def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
 
 def sizes_of(args: tuple[Any, ...], what: str) -> list[int]:
     """The sizes in `f(2, 3)` and `f((2, 3))` alike, as Python's integers."""
-    given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) else args
+    given = args[0] if len(args) == 1 and isinstance(args[0], Sequence) and not isinstance(args[0], str) else args
     try:
         return [index(n) for n in given]
     except TypeError:

@@ -100,6 +100,13 @@ NO_TENSOR = {
         "bitwise_and: expected bools or integers, got float32 and float32: compare first, (x > 0)",
     ),
     "full": (lambda: tc.full((2,), "a"), "full: expected one number to fill with, got 'a'"),
+    "zeros_like": (lambda: tc.zeros_like(3), "a tensor like another one needs that tensor, got int"),
+    "rand_like": (lambda: tc.rand_like([1.0]), "a tensor like another one needs that tensor, got list"),
+    "grad": (lambda: tc.grad(3, X), "grad: outputs must be a Tensor, got int"),
+    "grad with respect to a list": (
+        lambda: tc.grad(X.sum(), [[1.0]]),
+        "grad: inputs must be a Tensor, got list: tinyconv.tensor(inputs)?",
+    ),
     "dtype": (lambda: tc.zeros(2, dtype="flaot32"), "not a dtype: 'flaot32'; did you mean 'float32'?"),
 }
 SIZES = {
@@ -127,6 +134,11 @@ SIZES = {
         "pad: expected (before, after) for each axis, the last one first, got 1",
     ),
     "axes": (lambda: X.permute("a"), "permute: axes must be integers, got ('a',)"),
+    "a dtype for a view": (lambda: X.view("float32"), "reshape: sizes must be integers, got ('float32',)"),
+    "a model of strings": (
+        lambda: tc.models.MLP("3"),
+        "MLP: features: expected an integer, got '3'; without quotes, 3",
+    ),
     "a labels' column": (
         lambda: F.cross_entropy(X, LABELS.unsqueeze(1)),
         "cross_entropy: scores are (2, 3), so targets must be (2,), got (2, 1): target.squeeze(-1)?",
@@ -173,6 +185,22 @@ OTHERS = {
     "a name": (IndexError, lambda: X["a"], f"{INTEGERS}'a'"),
     "a name in a pair": (IndexError, lambda: X[0, "a"], f"{INTEGERS}'a'"),
     "a dict": (IndexError, lambda: X[{}], f"{INTEGERS}{{}}"),
+    "a place to write to": (IndexError, lambda: X.__setitem__("a", 1), f"{INTEGERS}'a'"),
+    "a quotient to write to": (
+        IndexError,
+        lambda: X.__setitem__(1.0, 1),
+        f"{INTEGERS}1.0; i // 2 is an integer where i / 2 is not",
+    ),
+    "threads": (
+        ValueError,
+        lambda: tc.set_num_threads(2.5),
+        "set_num_threads: expected a number of threads, 1 to 1,024, got 2.5",
+    ),
+    "drawn digits": (
+        tc.DataError,
+        lambda: tc.data.synthetic_digits(2.5),
+        "synthetic_digits: expected an integer, got 2.5",
+    ),
     "a float array": (IndexError, lambda: X[X], "an index must be of integers or bools, got float32"),
     "backward of a vector": (
         tc.GraphError,

@@ -337,10 +337,23 @@ SIZES = {  # each takes an integer near 2
     "OneCycleLR": lambda n: scheduled(SCHEDULES.OneCycleLR, 0.1, epochs=n, steps_per_epoch=n),
     "DataLoader": lambda n: next(iter(loader(batch_size=n, seed=n, shuffle=True)))[0],
     "DataLoader.set_epoch": lambda n: (one := loader(), one.set_epoch(n, n), one.next()[0])[2],
+    "set_num_threads": lambda n: threaded(n),
+    "zeros_like": lambda n: tc.full_like(tc.zeros(2, dtype=tc.int64), n),
+    "synthetic_digits": lambda n: tc.tensor(tc.data.synthetic_digits(n, seed=n).images / 1).float(),
+    "models.MLP": lambda n: tc.models.MLP(n, n, n)(tc.ones(1, 2)),
     "RandomShift": lambda n: moved(tc.data.RandomShift(n, fill=n)),
     "RandomCrop": lambda n: moved(tc.data.RandomCrop(n, size=n)),
     "Cutout": lambda n: moved(tc.data.Cutout(n, fill=n)),
 }  # fmt: skip
+
+
+def threaded(n):
+    before = tc.get_num_threads()
+    tc.set_num_threads(n)
+    found = tc.get_num_threads()
+    tc.set_num_threads(before)
+    assert type(found) is int
+    return tc.tensor(found)
 
 
 def running(norm):
@@ -403,7 +416,7 @@ def test_options_that_are_no_numbers(option, value):
 @pytest.mark.parametrize("value", ["2", 2.0, 2.5, float("nan"), float("inf"), 1j, {}, Fraction(2), np.float32(2)])
 @pytest.mark.parametrize("option", SIZES)
 def test_sizes_that_are_no_integers(option, value):
-    if option in ("arange", "full", "index", "norm"):
+    if option in ("arange", "full", "index", "norm", "zeros_like", "set_num_threads"):
         return  # arange counts to 2.5 too; the value of full may be any number; an index raises IndexError
     with pytest.raises(tc.TinyconvError, match=r"expected|integer|must be"):
         SIZES[option](value)

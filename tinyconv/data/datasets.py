@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.data import sources
+from tinyconv.data.augment import checked
 from tinyconv.data.reading import Array
 from tinyconv.data.sources import Root
+from tinyconv.engine.options import integer
 from tinyconv.errors import DataError, shortened
 
 Split: TypeAlias = Literal["train", "test"]
@@ -241,6 +243,7 @@ def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> Dataset:
 
         train, test = tc.data.synthetic_digits(1000), tc.data.synthetic_digits(200, seed=1)
     """
+    n, seed, size = (checked(integer, "synthetic_digits", number) for number in (n, seed, size))
     if n < 0 or size < 8:
         raise DataError(f"synthetic_digits draws n >= 0 images of size >= 8 pixels, got n={n}, size={size}")
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import cache, update_wrapper
+from operator import index
 from queue import SimpleQueue
 from threading import RLock, Thread, current_thread, get_ident, local
 from typing import Any, Generic, TypeVar
@@ -52,10 +53,14 @@ def set_num_threads(n: int) -> None:
     Raises ValueError unless `n` is an int from 1 to 1,024. Like `torch.set_num_threads`.
     """
     global _chosen
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= THREADS:
+    try:
+        threads = 0 if isinstance(n, bool) else index(n)
+    except TypeError:
+        threads = 0
+    if not 1 <= threads <= THREADS:
         raise ValueError(f"set_num_threads: expected a number of threads, 1 to {THREADS:,}, got {shortened(n)}")
-    _chosen = n
-    _blas_threads.set_num_threads(n)
+    _chosen = threads
+    _blas_threads.set_num_threads(threads)
 
 
 class Once(Generic[Result]):

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from tinyconv import nn
 from tinyconv.errors import ShapeError
+from tinyconv.shapes import whole
 
 
 class MLP(nn.Sequential):
@@ -23,7 +24,8 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, hidden: int | Sequence[int] = 128, in_features: int = 784, num_classes: int = 10) -> None:
-        sizes = [in_features, *([hidden] if isinstance(hidden, int) else hidden), num_classes]
+        given = [in_features, *(hidden if isinstance(hidden, list | tuple) else [hidden]), num_classes]
+        sizes = [whole(n, "MLP: features") for n in given]
         if min(sizes) < 1:
             raise ShapeError(f"MLP: every layer needs at least one feature, got sizes {sizes}")
         layers: list[nn.Module] = [nn.Flatten()]

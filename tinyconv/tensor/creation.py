@@ -123,17 +123,18 @@ def arange(
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """Zeros of the shape and (unless given) the dtype and device of `x`. DtypeError for anything but a tensor."""
-    return full(x.shape, 0, dtype=dtype or x.dtype, device=device or x.device)
+    """Zeros of the shape and (unless given) the dtype and device of `x`. DtypeError where that is no tensor."""
+    return full_like(x, 0, dtype, device)
 
 
 def ones_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
     """Ones of the shape and (unless given) the dtype and device of `x`."""
-    return full(x.shape, 1, dtype=dtype or x.dtype, device=device or x.device)
+    return full_like(x, 1, dtype, device)
 
 
 def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, device: str | None = None) -> Tensor:
     """One number everywhere, in the shape and (unless given) the dtype and device of `x`."""
+    _check_tensor(x)
     return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
 
 
@@ -271,12 +272,19 @@ def randperm(n: int, *, device: str | None = None) -> Tensor:
 
 def rand_like(x: Tensor) -> Tensor:
     """Uniform on [0, 1), in the shape, dtype and device of `x`."""
+    _check_tensor(x)
     return rand(x.shape, dtype=x.dtype, device=x.device)
 
 
 def randn_like(x: Tensor) -> Tensor:
     """Standard normal, in the shape, dtype and device of `x`."""
+    _check_tensor(x)
     return randn(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _check_tensor(x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise DtypeError(f"a tensor like another one needs that tensor, got {type(x).__name__}")
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tinyconv.arrays.backend import backend_of, ready
 from tinyconv.engine.context import enable_grad
 from tinyconv.engine.nodes import Leaf
 from tinyconv.errors import GraphError
+from tinyconv.tensor.refusals import refuse
 from tinyconv.tensor.tensor import Tensor, check_gradient, wrap
 from tinyconv.tensor.walking import walk_back
 
@@ -35,12 +37,11 @@ def grad(
         materialize_grads: Zeros for such an input.
 
     Raises GraphError where an input does not require grad or is unused, an output has no gradient of its own, or the
-    graph was freed. Like `torch.autograd.grad`.
+    graph was freed; and DtypeError for anything but tensors. Like `torch.autograd.grad`.
 
         (dx,) = tc.grad((x * x).sum(), x)
     """
-    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    roots, wanted = _tensors("outputs", outputs), _tensors("inputs", inputs)
     seeds: list[Tensor | None] = [None] * len(roots)
     if grad_outputs is not None:
         seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
@@ -69,3 +70,11 @@ def grad(
         with enable_grad():
             return tuple(found[node].clone() if node in found else None for node in nodes)
     return tuple(wrap(ready(found[node]).copy()) if node in found else None for node in nodes)
+
+
+def _tensors(what: str, given: Any) -> list[Tensor]:
+    tensors = [given] if isinstance(given, Tensor) or not isinstance(given, Iterable) else list(given)
+    for t in tensors:
+        if not isinstance(t, Tensor):
+            refuse("grad", what, t)
+    return tensors

@@ -13,6 +13,7 @@ from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage, base_of
 from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
+from tinyconv.tensor.index import check_index
 
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
@@ -61,6 +62,9 @@ def write(t: Tensor, where: Any, values: Any) -> None:
         )
     try:
         ready(t.array)[where] = values
+    except IndexError:
+        check_index(where)
+        raise
     except ValueError as error:
         raise ShapeError(f"x[...] = value with x of shape {t.shape}: {error}") from None
     t._storage.wrote(t.array)
