@@ -69,6 +69,13 @@ def test_stopping_anywhere_changes_no_bit(cuda, whole, stop, tmp_path):
     np.testing.assert_allclose(losses, whole[1][3], rtol=1e-12)
 
 
+def test_saving_often_changes_no_bit(cuda, whole, tmp_path):
+    saved = build(cuda)
+    for _ in saved.saving(tmp_path / "c.safetensors", steps=2):
+        pass
+    assert on_host(saved) == whole[1]
+
+
 def test_what_is_read_and_copied(standin_cuda):
     session = build("cuda")
     reports = session.trainer.run()

@@ -120,6 +120,16 @@ def test_a_resume_without_the_random_numbers_would_be_seen(tmp_path):
     assert bits(resumed)[0] != expected_bits[0]
 
 
+@pytest.mark.parametrize("often", [{"steps": 1}, {"steps": 3}, {"seconds": 0}], ids=str)
+def test_saving_often_changes_no_bit(often, tmp_path):
+    whole = build()
+    expected, expected_bits = advance(whole), bits(whole)
+    saved = build()
+    reports = list(saved.saving(tmp_path / "c.safetensors", **often))
+    assert [(r.epoch, r.test_accuracy) if isinstance(r, EpochReport) else r for r in reports] == expected
+    assert bits(saved) == expected_bits == bits(resumed_from(tmp_path / "c.safetensors"))
+
+
 @pytest.mark.parametrize("batches", [1, 2, 3])
 def test_stopping_between_two_batches_of_the_test_changes_no_bit(batches, monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "TESTED", 15)  # of 40 images: 3 batches

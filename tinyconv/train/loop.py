@@ -202,6 +202,7 @@ class Trainer:
         at.seconds += time.perf_counter() - started
         report = EpochReport(at.epoch + 1, at.loss_sum / at.examples, accuracy, at.seconds)
         self.progress = Progress(epoch=at.epoch + 1, history=[*at.history, asdict(report)])
+        self._begin()  # a checkpoint that is written now reads the sum
         yield report
 
     def _step(self) -> None:
