@@ -222,6 +222,16 @@ def test_a_cycle_is_refused_where_it_is_made(make):
     assert "and a walk would never end; keep a reference that is no child: object.__setattr__(layer, " in said
 
 
+def test_a_refused_cycle_changes_nothing():
+    model = nn.Sequential(nn.Linear(1, 1))
+    model[0].owner = 3
+    for name in ("owner", "weight"):
+        before = model[0].owner, model[0].weight
+        assert name in message(tc.ModuleError, setattr, model[0], name, model)
+        assert (model[0].owner, model[0].weight) == before
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+
+
 def test_what_a_cycle_says():
     assert message(tc.ModuleError, owner, nn, nn.Module) == (
         "Linear: this Owned cannot become its child 'owner', for it holds the Linear itself, and a walk would never "

@@ -198,9 +198,9 @@ class Module(Checked):
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
 
     def _put(self, register: str, name: str, value: Any) -> None:
-        if name not in self.__dict__[register]:  # a new value of the same kind keeps its place in the order
+        new = name not in self.__dict__[register]
+        if new:
             _check_name(self, register, name)
-            self._forget(name)
         if isinstance(value, Module):
             if value is self or (self._held and any(module is self for module in value.modules())):
                 owner, child = type(self).__name__, type(value).__name__
@@ -210,6 +210,8 @@ class Module(Checked):
                     "model)"
                 )
             value.__dict__["_held"] = True
+        if new:  # another value of the same kind keeps its place in the order
+            self._forget(name)
         self.__dict__[register][name] = value
 
     def _forget(self, name: str) -> bool:
