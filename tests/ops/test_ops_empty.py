@@ -17,6 +17,7 @@ from tinyconv import nn
 from tinyconv.check.draw import RandomDraw
 from tinyconv.check.reference import as_tuple, compare
 from tinyconv.data import DataLoader
+from tinyconv.engine.variants import available
 from tinyconv.nn import init
 from tinyconv.testing import spaces
 from tinyconv.testing.case import SPACES, draw_case
@@ -25,7 +26,7 @@ assert spaces  # importing it fills SPACES
 
 CASES = 6  # each is asked with a 0 in every place, so these are some hundred questions to an op
 OF_NUMPY = {"__getitem__", "__setitem__"}  # a mask that does not fit: an index is NumPy's, and so are errors about it
-COMPILED = "native" in tc.available("conv2d") and any(map(shutil.which, ("cc", "gcc", "clang")))
+COMPILED = "native" in available("conv2d") and any(map(shutil.which, ("cc", "gcc", "clang")))
 NATIVE = pytest.param("native", marks=pytest.mark.skipif(not COMPILED, reason="there is no C compiler"))
 PACKAGE = str(Path(tc.__file__).parent)
 
