@@ -229,3 +229,29 @@ def test_a_captured_step_inside_another_is_part_of_it(cuda):
     outer = tc.capture(lambda x: inner(x) + 1)
     for i in range(STEPS):
         assert outer(tc.full((2,), float(i), device=cuda)).tolist() == [2 * i + 1.0] * 2
+
+
+def test_an_interrupt_while_it_records_leaves_nothing_recording(cuda):
+    """Neither the stream, nor the tensors made later; and the next call records anew."""
+    from tinyconv.arrays.backend import captured_step
+
+    calls = []
+
+    def step(x):
+        calls.append(1)
+        y = x * 2
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return y + 1
+
+    run = tc.capture(step)
+    for i in range(STEPS):
+        x = tc.full((2,), float(i), device=cuda)
+        if i == 2:
+            with pytest.raises(KeyboardInterrupt):
+                run(x)
+            assert captured_step.get() is None
+            assert (tc.ones(2, device=cuda) * 2).tolist() == [2.0, 2.0]
+        else:
+            assert run(x).tolist() == [2 * i + 1.0] * 2
+    assert len(calls) == 4

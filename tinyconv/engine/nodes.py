@@ -21,7 +21,7 @@ RETAIN: Any = object()  # in OpNode.grad: the gradient that arrives is wanted
 FREED: Any = object()  # in OpNode.saved: the node was walked
 one_at_a_time = RLock()
 """Held while a leaf's gradient is added to and while a node is released: two threads may be walking back at once. It is
-taken once a node, for 0.05 us, and can be taken again by a signal handler that walks back."""
+taken once for each node, and a signal handler that walks back can take it again."""
 if hasattr(os, "register_at_fork"):  # a child has no thread that would let it go
     os.register_at_fork(
         before=one_at_a_time.acquire, after_in_parent=one_at_a_time.release, after_in_child=one_at_a_time.release
