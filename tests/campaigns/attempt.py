@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 MEMORY = 1 << 30
 """The most memory, in bytes, that an input may cost: what a process of a campaign may have resident."""
@@ -60,6 +65,14 @@ class Ended:
         return ""
 
 
+def bound(address_space: int | None) -> None:
+    """Bound this process: twice SECONDS of processor time, so many bytes of addresses, and no core dump."""
+    resource.setrlimit(resource.RLIMIT_CPU, (int(2 * SECONDS), int(2 * SECONDS) + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if address_space is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+
+
 def run(
     command: Sequence[str | os.PathLike[str]],
     *,
@@ -72,10 +85,7 @@ def run(
     """Run a command, bounded: twice SECONDS of processor time, and `address_space` bytes (threads reserve much)."""
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (int(2 * SECONDS), int(2 * SECONDS) + 1))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if address_space is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+        bound(address_space)
         if preexec is not None:
             preexec()
 
@@ -97,3 +107,91 @@ def run(
     process.stderr.close()
     seconds, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
     return Ended(process.returncode, out.decode(errors="replace"), errors[0].decode(errors="replace"), seconds, peak)
+
+
+SHOWN = 100_000  # characters of an output that are read
+
+
+class Warm:
+    """A process that has imported all, and is copied for each input: a copy takes 20 ms, a start takes a second.
+
+        with Warm("campaigns.hostile:act", folder) as warm:
+            ended = warm.run(["summary", "lenet5"], folder)
+
+    Each copy calls the function, MODULE:NAME, with the words, in the folder of its input, within the bounds of `run`.
+    Its outputs are files there. `folder` is that of the process itself, empty of data and with no way to the network;
+    it calls the function with each of `first`, so that copies find all imported.
+    """
+
+    def __init__(self, function: str, folder: Path, first: Sequence[Sequence[str]] = ()) -> None:
+        module, name = function.split(":")
+        program = f"from {module} import {name}\nfrom campaigns.attempt import serve\nserve({name}, {first!r})"
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TINYCONV_NUM_THREADS"), "1")
+        places = {"PYTHONPATH": str(Path(__file__).parents[1]), "XDG_CACHE_HOME": str(folder)}
+        plain = {"TINYCONV_DATA": "", "TINYCONV_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program], cwd=folder, env={**os.environ, **one, **places, **plain},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def run(self, words: Sequence[str], folder: Path) -> Ended:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps([list(words), str(folder)]), file=self.process.stdin, flush=True)
+        code, seconds, memory = json.loads(self.process.stdout.readline())
+        texts = []
+        for name in (".stdout", ".stderr"):
+            with (folder / name).open(encoding="utf-8", errors="replace") as file:
+                texts.append(file.read(SHOWN))
+        return Ended(code, *texts, seconds, memory)
+
+    def __enter__(self) -> Warm:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def serve(function: Callable[[list[str]], None], first: Sequence[list[str]]) -> None:
+    """What the process of a `Warm` does: read words and a folder, copy itself, say how the copy ended."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    said = os.dup(2)
+    os.dup2(1, 2)
+    for words in first:
+        with suppress(SystemExit):
+            function(words)
+    os.dup2(said, 2)
+    for line in sys.stdin:
+        words, folder = json.loads(line)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            _act(function, words, folder)
+        _, status, usage = os.wait4(pid, 0)
+        ended = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
+        print(json.dumps(ended), file=replies, flush=True)
+
+
+def _act(function: Callable[[list[str]], None], words: list[str], folder: str) -> None:
+    """Call the function in a copy of the process, which ends with it."""
+    code: Any = 0
+    try:
+        os.chdir(folder)
+        for number, name in ((1, ".stdout"), (2, ".stderr")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        signal.alarm(60)  # what sleeps uses no processor time
+        bound(8 << 30)
+        function(words)
+    except SystemExit as stopped:  # with a number, or with what is to be printed
+        code = stopped.code
+        print(*[] if code is None or isinstance(code, int) else [code], end="", file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else bool(code))

@@ -182,7 +182,7 @@ def test_a_model_that_cannot_be_built(started, place, value, message):
     [
         (["run", "recipe", "epochs"], "5", "epochs must be of type int, got '5'"),
         (["run", "recipe", "lr"], None, "lr must be of type float, got None"),
-        (["run", "recipe", "batch_size"], 0, "batch_size: expected an integer >= 1, got 0"),
+        (["run", "recipe", "batch_size"], 0, "batch_size must be at least 1, got 0"),
         (["run", "recipe", "shift"], -1, "shift must be at least 0, got -1"),
         (["run", "recipe", "shift"], 0.5, "shift must be of type int, got 0.5"),
         (["run", "recipe", "pace"], 1, "unexpected keyword argument 'pace'"),

@@ -106,7 +106,7 @@ def load_named(place: str) -> Any:
         raise typer.BadParameter(
             f"no module {shortened(error.name)} in the current folder or among those installed"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end so
         if not module_name or module_name.startswith("."):
             raise typer.BadParameter(f"{shortened(place)} names no module: {printable(str(error))}") from None
         raise typer.BadParameter(raised(f"importing {module_name}", error)) from None

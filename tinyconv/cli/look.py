@@ -28,7 +28,7 @@ from tinyconv.cli.common import (
     threads_of,
 )
 from tinyconv.data import Dataset
-from tinyconv.errors import CakeError, DataError, printable, shortened
+from tinyconv.errors import CakeError, DataError, TinyconvError, printable, shortened
 from tinyconv.host import limits
 from tinyconv.shapes import Shape
 from tinyconv.train import check_images, load_checkpoint, predict
@@ -69,7 +69,14 @@ def summary(
         cake = tinyconv.Cake.of(model)
         print(cake if form == "cake" else cake.to_python(shape), end="\n" if form == "cake" else "")
         return
-    found = tinyconv.summary(model, shape)
+    try:
+        found = tinyconv.summary(model, shape)
+    except Exception as error:
+        if isinstance(error, TinyconvError) or ":" not in what:
+            raise
+        from tinyconv.check.blame import raised
+
+        raise typer.BadParameter(raised(f"{what}: its forward", error)) from None
     console = Console()
     if form == "table":
         console.print(found) if console.is_terminal else print(found)  # a file need not be cut to a width
