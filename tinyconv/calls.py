@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from dis import get_instructions
 from inspect import Parameter, Signature, signature, unwrap
 from itertools import pairwise
 from typing import Any, Self
 
-from tinyconv.errors import CallError
+from tinyconv.errors import CallError, did_you_mean
 from tinyconv.user_frame import place
 
-_ELSEWHERE = {  # what other libraries call an argument, or would call what is not needed here
-    "axis": "dim",
-    "epsilon": "eps",
-    "filters": "out_channels",
-    "learning_rate": "lr",
-    "pool_size": "kernel_size",
-    "rate": "p",
-    "slope": "negative_slope",
-    "units": "out_features",
-}
-_NEEDLESS = {
+_NEEDLESS = {  # what loaders elsewhere take
     "collate_fn": "batches are cut out of two arrays",
     "num_workers": "the data are in memory, and no worker has to read them",
     "persistent_workers": "the data are in memory, and no worker has to read them",
@@ -64,12 +53,8 @@ def meant(function: Callable[..., Any], options: Mapping[str, Any]) -> str:
     unknown = next((name for name in options if name not in asked), None)
     if unknown is None:
         return ""
-    name = _ELSEWHERE.get(unknown, unknown.lower())
-    near = [known for known in asked if known.startswith(name) or known.endswith(f"_{name}")] or get_close_matches(
-        name, asked, n=1, cutoff=0.7
-    )
     hint = f": leave it out, {_NEEDLESS[unknown]}" if unknown in _NEEDLESS else ""
-    return f" {unknown!r}" + (f"; did you mean {near[0]!r}?" if near else hint)
+    return f" {unknown!r}{did_you_mean(unknown, asked) or hint}"
 
 
 def written(function: Callable[..., Any], start: int = 0) -> str:

@@ -123,24 +123,38 @@ class CaptureError(TinyconvError, RuntimeError):
     """A step does what a replay on the device could not repeat."""
 
 
-_ELSEWHERE = {  # what NumPy and PyTorch call what has another name here
+_ELSEWHERE = {  # what NumPy, PyTorch and others call what has another name here
     "array": "tensor",
     "asarray": "tensor",
     "as_tensor": "tensor",
+    "axis": "dim",
     "concat": "cat",
     "concatenate": "cat",
+    "epsilon": "eps",
+    "filters": "out_channels",
     "gpu": "cuda",
+    "learning_rate": "lr",
+    "pool_size": "kernel_size",
+    "rate": "p",
+    "slope": "negative_slope",
+    "units": "out_features",
 }
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'Conv2d'?`, or nothing where no name is like it."""
-    known = list(names)
+    known, name = list(names), name[:80]
     lower = {name.lower(): name for name in known}
-    instead = _ELSEWHERE.get(name)
+    instead = _ELSEWHERE.get(name.lower())
     near = [instead] if instead in known else get_close_matches(name, known, n=1, cutoff=0.7)
+    near = near or [whole for whole in known if name and (whole.startswith(name) or whole.endswith(f"_{name}"))]
     near = near or [lower[found] for found in get_close_matches(name.lower(), lower, n=1, cutoff=0.7)]
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def no_such(kind: str, name: Any, names: Iterable[str]) -> str:
+    """`no model 'lenet'; there are lenet5, mlp; did you mean 'lenet5'?`"""
+    return f"no {kind} {shortened(name)}; there are {', '.join(names)}{did_you_mean(str(name), names)}"
 
 
 def suggest_names(module: dict[str, Any]) -> None:

@@ -157,6 +157,9 @@ def maps(
     The picture has the image, with a frame around what the strongest cell of each layer sees; the gradient of the
     winning score; and the filters and feature maps of each layer.
     """
+    from tinyconv.inspect import pictures
+
+    pictures.check_installed()
     found = load_checkpoint(checkpoint)
     check_images(found.run)
     if image is not None:
@@ -207,6 +210,7 @@ def report(
     """Draw what a trained model gets wrong and how its training went: confusion.png, mistakes.png, curves.png."""
     from tinyconv.inspect import pictures
 
+    pictures.check_installed()
     found = load_checkpoint(checkpoint)
     check_images(found.run, data_name)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
@@ -245,6 +249,7 @@ def curves(
     """Draw the training loss and the test accuracy of one or more runs, epoch by epoch."""
     from tinyconv.inspect import pictures
 
+    pictures.check_installed()
     histories = {path.stem: _history(path) for path in runs}
     if len(histories) < len(runs):
         raise typer.BadParameter("two of these files have the same name, which labels a run: rename one of them")

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import tinyconv
 from tinyconv import data, models
 from tinyconv.cli.common import DataDir, Device, Json, Offline, Options, Threads, options_of, threads_of
-from tinyconv.errors import CheckpointError, shortened
+from tinyconv.errors import CheckpointError, no_such
 from tinyconv.host import limits
 from tinyconv.train import (
     RECIPES,
@@ -40,6 +40,7 @@ from tinyconv.train import (
 )
 from tinyconv.train.checkpoint import reserved
 from tinyconv.train.loop import Report
+from tinyconv.train.session import longer
 
 PROFILED = 20  # steps
 DATASETS = ", ".join(data.list_datasets())
@@ -142,11 +143,11 @@ def train(
     with threads_of(threads), _stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:
         if resume_from is not None:
             _refuse_with_resume(context)
-            load_checkpoint(resume_from)  # what cannot be continued needs no place
+            longer(load_checkpoint(resume_from), epochs)  # what cannot be continued needs no place
             out = out or resume_from
             until_the_end.enter_context(_place([out], overwrite or out == resume_from))
             # Read only now that no other training can write it.
-            session = resume(resume_from, root=data_dir, offline=offline, device=device)
+            session = resume(resume_from, epochs=epochs, root=data_dir, offline=offline, device=device)
         else:
             if model is None:
                 raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
@@ -168,7 +169,7 @@ def train(
             if ";" in model or " " in model:
                 model, options = "cake", {"slices": model, **options}
             if model not in models.MODELS:
-                raise typer.BadParameter(f"no model {shortened(model)}; there are {', '.join(models.MODELS)}")
+                raise typer.BadParameter(no_such("model", model, models.MODELS))
             recipe = recipe or usual_recipe(model, data_name)
             try:
                 chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
@@ -222,12 +223,12 @@ def _place(names: Iterable[Path], replaces: bool) -> Iterator[Path]:
 
 def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise typer.BadParameter(f"no recipe {shortened(name)}; there are {', '.join(RECIPES)}")
+        raise typer.BadParameter(no_such("recipe", name, RECIPES))
     return RECIPES[name]
 
 
 def _refuse_with_resume(context: typer.Context) -> None:
-    """BadParameter for options that describe a training: with --resume, the checkpoint does that."""
+    """BadParameter for options that describe a training: with --resume, the checkpoint does that, but for --epochs."""
     allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
     allowed |= {"profile", "profile_trace"}
     given = [
@@ -236,7 +237,7 @@ def _refuse_with_resume(context: typer.Context) -> None:
         if parameter.name not in allowed
         and str(context.get_parameter_source(str(parameter.name))).endswith("COMMANDLINE")
     ]
-    if given:
+    if given and given != ["--epochs"]:
         raise typer.BadParameter(
             f"--resume continues the training that the checkpoint describes; leave out {', '.join(given)}"
         )
@@ -346,7 +347,10 @@ def _profiled(reports: Iterator[Report], trace: Path | None) -> Iterator[Report]
 def _run(session: Session, out: Path, stop: _Stop, as_json: bool, reports: Iterator[Report]) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
-        print(f"all {trainer.epochs} epochs are trained already; to train longer, start anew with more --epochs")
+        print(
+            f"all {trainer.epochs} epochs are trained already; to train longer, start anew with more --epochs, or "
+            "where the learning rate is constant --resume with more of them"
+        )
     parameters = sum(parameter.numel() for parameter in session.model.parameters())
     with _display(session, parameters, as_json) as show:
         for report in reports:

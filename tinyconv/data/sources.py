@@ -31,7 +31,7 @@ import numpy as np
 from tinyconv.data import cifar, download, idx, packages
 from tinyconv.data.download import Progress
 from tinyconv.data.reading import Array, read_file
-from tinyconv.errors import DataError, listed, printable, shortened
+from tinyconv.errors import DataError, did_you_mean, listed, printable, shortened
 from tinyconv.host.files import atomic, cache_dir, check_writable
 from tinyconv.host.private import make_private
 from tinyconv.user_frame import warn
@@ -226,6 +226,7 @@ def source(name: str) -> Source:
     except KeyError:
         raise DataError(
             f"no dataset is called {shortened(name)}; there are {', '.join(SOURCES)}, and synthetic, which has no files"
+            + did_you_mean(name, [*SOURCES, "synthetic"])
         ) from None
 
 
@@ -338,6 +339,9 @@ def _complete(dataset: Source, target: Path, root: Root, offline: bool, report: 
         failures += _found_instead(dataset, folders)
         names = ", ".join(file.name for file in dataset.files)
         packed = ", plain or with .gz," if dataset.archive is None else f", out of {dataset.archive.name},"
+        failures.append(
+            "to do without: --data synthetic draws digits, in Python tinyconv.data.load('synthetic', 'train')"
+        )
         failures.append(f"to supply the files by hand, put {names}{packed} into {target}")
         raise DataError("\n  ".join([f"{dataset.name} cannot be had from any place:", *failures]))
 

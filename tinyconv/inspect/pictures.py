@@ -226,11 +226,18 @@ def png(figure: Any) -> bytes:
     return content.getvalue()
 
 
-def _figure(width: float, height: float) -> Any:
+def check_installed() -> None:
+    """Raise DataError where there is no matplotlib: before something is computed that could not be drawn."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise DataError("pictures need matplotlib: pip install 'tinyconv[pictures]'") from error
+
+
+def _figure(width: float, height: float) -> Any:
+    check_installed()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyconv import nn
 from tinyconv.arrays.backend import device
-from tinyconv.errors import ShapeError, printable, shortened, suggest_names
+from tinyconv.errors import ShapeError, no_such, printable, shortened, suggest_names
 from tinyconv.host import limits
 from tinyconv.models.cake import cake
 from tinyconv.models.cifarnet import CifarNet
@@ -112,7 +112,7 @@ def _check_bounds(what: str, value: Any) -> None:
 
 def _named(name: str) -> Callable[..., nn.Module]:
     if name not in MODELS:
-        raise ValueError(f"no model {shortened(name)}; there are {', '.join(MODELS)}")
+        raise ValueError(no_such("model", name, MODELS))
     return MODELS[name]
 
 

@@ -326,7 +326,7 @@ def _opened(
     """
     safetensors, path = _safetensors(), Path(path)
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}: there is no such file")
+        raise CheckpointError(f"no checkpoint at {path}: {_instead(path)}")
     try:
         with path.open("rb") as file:
             if (size := int.from_bytes(file.read(8), "little")) > limits.HEADER:
@@ -359,6 +359,20 @@ def _opened(
             f"{path} cannot be read as a checkpoint: it is damaged or cut short, or not a safetensors file "
             f"({printable(str(error))})"
         ) from error
+
+
+def _instead(path: Path) -> str:
+    """Why there is no checkpoint, and where one may be."""
+    why, found = "there is no such file", path.parent.glob(f"{path.name}*.safetensors")
+    if path.is_dir():
+        why, found = f"{why}: that is a folder", path.glob("*.safetensors")
+    elif str(path) in models.MODELS:
+        why += f": {path} is a model, and tinyconv train {path} writes a checkpoint of it"
+        found = Path("runs").glob(f"{path}-*.safetensors")
+    with suppress(OSError):  # a folder that may not be listed
+        newest = max(found, key=lambda file: file.stat().st_mtime, default=None)
+        return why if newest is None else f"{why}; did you mean {newest}?"
+    return why
 
 
 def _bfloat16(path: Path) -> dict[str, Any]:

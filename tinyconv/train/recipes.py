@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.errors import no_such
 from tinyconv.host import limits
 from tinyconv.nn import BatchNorm1d, BatchNorm2d, Linear, Module
 from tinyconv.optim import SGD, Adam, AdamW, Optimizer
@@ -138,14 +139,24 @@ CIFAR = Recipe(
 )
 """One hour on two CPU cores."""
 
-RECIPES = {
-    "default": Recipe(),
-    "lesson": Recipe(lr=1e-3, schedule="constant"),
-    "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
-    "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
-    "cifar": CIFAR,
-    "cifar-full": replace(CIFAR, epochs=60, cutout=8),  # for a GPU
-}
+
+class _Named(dict[str, Recipe]):
+    """Recipes by name. A name that is not there is answered with those that are."""
+
+    def __missing__(self, name: str) -> Recipe:
+        raise KeyError(no_such("recipe", name, self))
+
+
+RECIPES: dict[str, Recipe] = _Named(
+    {
+        "default": Recipe(),
+        "lesson": Recipe(lr=1e-3, schedule="constant"),
+        "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
+        "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
+        "cifar": CIFAR,
+        "cifar-full": replace(CIFAR, epochs=60, cutout=8),  # for a GPU
+    }
+)
 """The recipes that `tinyconv train --recipe` knows, by name."""
 
 USUAL = {("cifarnet", "cifar10"): "cifar", ("lenet5", "cifar10"): "cifar-lenet"}

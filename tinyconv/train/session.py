@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 from tinyconv import data, models
 from tinyconv.data import describe
-from tinyconv.errors import CheckpointError, DataError
+from tinyconv.errors import CheckpointError, DataError, shortened
 from tinyconv.nn import DataParallel, Module
 from tinyconv.tensor.creation import manual_seed
 from tinyconv.train import checkpoint
@@ -90,6 +90,8 @@ def start(
     Raises DataError where the dataset cannot be had, DeviceError where the device is missing, ValueError or TypeError
     for a model, an option or a recipe that is unknown, and ShapeError where the model cannot take the images.
     """
+    if not isinstance(run, Run):
+        raise TypeError(f"start takes what new_run(model, data, seed, recipe) returns, got {shortened(run)}")
     recipe = Recipe(**run.recipe)
     checkpoint.check_images(run)  # before anything is fetched
     train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
@@ -111,6 +113,7 @@ def start(
 def resume(
     path: str | PathLike[str],
     *,
+    epochs: int | None = None,
     root: str | PathLike[str] | None = None,
     offline: bool = False,
     device: str | None = None,
@@ -119,6 +122,7 @@ def resume(
 
     Args:
         path: The checkpoint: a file of `Session.save`.
+        epochs: Train this many in all; those of the checkpoint unless given. See `longer`.
         root: Folder with the data files; unless given, the usual places (see `tinyconv.data.sources`).
         offline: Never use the network.
         device: "cpu", "cuda" or "cuda:N", which need not be the one before; the default device unless given.
@@ -126,13 +130,34 @@ def resume(
     Raises CheckpointError where the file is missing, damaged or of another model; DataError and DeviceError like
     `start`.
     """
-    found = checkpoint.load(path)
+    found = longer(checkpoint.load(path), epochs)
     with checkpoint.blamed(path, "its training cannot be continued", passing=DataError):
         session = start(found.run, root=root, offline=offline, device=device)
         session.model.load_state_dict(found.model_state)
         session.trainer.optimizer.load_state_dict(found.optimizer_state)
         session.trainer.load_state_dict(found.trainer)
     return session
+
+
+def longer(found: checkpoint.Checkpoint, epochs: int | None) -> checkpoint.Checkpoint:
+    """The checkpoint, as if it came from a training of so many epochs; None leaves it as it is.
+
+    With a constant learning rate the epochs that are done are the same then, bit for bit. Raises CheckpointError where
+    the rates depend on the number of all epochs, or more of them are done.
+    """
+    schedule, before = found.run.recipe.get("schedule"), found.run.recipe.get("epochs")
+    if epochs is None or epochs == before:
+        return found
+    done = found.trainer["progress"]["epoch"]
+    if schedule != "constant":
+        raise CheckpointError(
+            f"{found.path}: its learning rates are those of {schedule!r} over {before} epochs, and those of its {done} "
+            f"epochs would have been others over {epochs}; train anew with {epochs} epochs, or with the schedule "
+            "'constant', which can be made longer"
+        )
+    if epochs < done:
+        raise CheckpointError(f"{found.path}: {done} epochs are done already, which is more than {epochs}")
+    return replace(found, run=replace(found.run, recipe=found.run.recipe | {"epochs": epochs}))
 
 
 def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: object) -> Run:
@@ -147,8 +172,10 @@ def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: obje
         recipe: How to train.
         options: Options of the model. They win over what fits the dataset.
 
-    Raises ValueError for an unknown model, and DataError for an unknown dataset.
+    Raises ValueError for an unknown model, DataError for an unknown dataset, and TypeError for another recipe.
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"new_run: recipe must be a Recipe, got {shortened(recipe)}; RECIPES has those with a name")
     kind = describe(data)
     fitting = models.options_for(model, kind.images.shape[1:], len(kind.classes))
     return Run(model, fitting | options, data, seed, asdict(recipe))
