@@ -41,7 +41,7 @@ def test_every_kind_shows_the_digit(kind, tmp_path):
         assert found.max() == 255
         # Ink that is fainter has an edge elsewhere, which may move the digit by a pixel.
         moved = [np.roll(found[0], (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-        assert max(alike(one, want) for one in moved) > 0.93
+        assert max(alike(one, want) for one in moved) > 0.9
 
 
 def test_digits_come_back_from_paper_as_they_were(tmp_path):
