@@ -331,6 +331,24 @@ def test_a_process_that_gets_no_thread_gets_the_same_numbers(variant):
     assert run.stdout.strip() == "same, with 0"
 
 
+@pytest.mark.parametrize("used", [True, False], ids=["with threads", "without"])
+def test_a_loop_runs_while_the_interpreter_ends(used):
+    """At exit, and later, when no thread can start and those that are there can no longer run."""
+    code = """
+import atexit
+from tinyconv.host import threads
+class Last:
+    def __del__(self, parallel=threads.parallel):
+        print("later", parallel(lambda i: i, 4, 3))
+last = Last()
+last.me = last  # in a cycle, so that it goes with the modules
+atexit.register(lambda: print("at exit", threads.parallel(lambda i: i, 4, 3)))
+"""
+    code += "threads.parallel(lambda i: i, 4, 3)\n" * used
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.splitlines() == ["at exit [0, 1, 2, 3]", "later [0, 1, 2, 3]"], run.stderr
+
+
 # --- several threads ------------------------------------------------------------------------------------------------
 
 
@@ -443,6 +461,21 @@ def test_what_is_made_at_first_use_is_made_once():
 
         assert len({id(found) for found in side_by_side(lambda i, slow=slow: slow(), 4)}) == 1
         assert made == [1]
+
+
+def test_blas_hears_every_thread():
+    """A thread that is not the first to say how many threads BLAS uses; and it has as many as before afterwards."""
+    pytest.importorskip("threadpoolctl", reason="without it BLAS's threads cannot be told")
+
+    def numbers():
+        return {library.get_num_threads() for library in threads._blas()}
+
+    tc.set_num_threads(2)
+    expected = [numbers(), {1}, {2}, {3}]
+    with ThreadPoolExecutor(1) as pool:
+        found = [numbers(), pool.submit(threads.blas_alone, numbers).result(), numbers()]
+        pool.submit(tc.set_num_threads, 3).result()
+    assert [*found, numbers()] == expected
 
 
 def test_random_numbers_of_several_threads_come_from_one_generator(monkeypatch):

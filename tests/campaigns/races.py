@@ -21,7 +21,7 @@ PROMISE = (
     "added twice; what is made at first use is made once; inference, data and random numbers are those of one thread."
 )
 COUNT = 1000
-DOSE = 24
+DOSE = 30
 THREADS = 3
 
 
@@ -188,6 +188,20 @@ def settings(rng):
     return f"a setting of another thread: {wrong}" if wrong else ""
 
 
+def loops(rng):
+    """Parallel loops of several threads, which share the helpers, while each has BLAS use one thread."""
+    before, size = [library.get_num_threads() for library in threads._blas()], int(rng.integers(2, 30))
+
+    def part(i):
+        return i, [library.get_num_threads() for library in threads._blas()]
+
+    expected = [(i, [1] * len(before)) for i in range(size)]
+    found = side_by_side(lambda i: [threads.parallel(part, size, 2) == expected for _ in range(5)])
+    after = [library.get_num_threads() for library in threads._blas()]
+    wrong = errors_in(found) or ("" if found == [[True] * 5] * THREADS else "other results, or threads of BLAS")
+    return wrong or ("" if after == before else f"BLAS has {after} threads, and had {before}")
+
+
 KINDS = {
     "forward and backward of one model": sums,
     "forward and backward under DataParallel": tiles,
@@ -198,6 +212,7 @@ KINDS = {
     "the first use of compiled pairs": first_use,
     "the epochs of one loader": data,
     "one setting entered by all": settings,
+    "parallel loops side by side": loops,
 }
 
 

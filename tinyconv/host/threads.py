@@ -176,7 +176,7 @@ class _Blas:
         """Give every library `n` threads, or as many as it had before."""
         for library, before in self.before or ():
             if before > 1:
-                library.set_num_threads(n or before)
+                _tell(library, n or before)
 
     def set_num_threads(self, n: int) -> None:
         """Outside, BLAS has `n` threads from now on."""
@@ -185,7 +185,15 @@ class _Blas:
                 self.before = [(library, n) for library in _blas()]
             else:
                 for library in _blas():
-                    library.set_num_threads(n)
+                    _tell(library, n)
+
+
+def _tell(library: Any, n: int) -> None:
+    """Have a library of BLAS use `n` threads. threadpoolctl 3.8 hears only the first thread that tells it."""
+    let_go = getattr(library, "clear_controlling_thread", lambda force: None)
+    let_go(force=True)
+    library.set_num_threads(n)
+    let_go(force=True)  # nor do we keep others from being heard
 
 
 class _Loop(Generic[Result]):
