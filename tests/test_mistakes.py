@@ -391,3 +391,56 @@ def test_a_step_before_backward():
     optimizer = optim.SGD(net.parameters(), lr=0.1)
     with pytest.warns(UserWarning, match=r"none of the parameters has a gradient: was there no loss.backward\(\)"):
         optimizer.step()
+
+
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([nn.ReLU(), F.relu], "1 is a function, not a Module; use nn.ReLU(), not F.relu"),
+        ([nn.ReLU(), tc.relu], "1 is a function, not a Module; use nn.ReLU(), not F.relu"),
+        ([nn.ReLU], "0 is the class ReLU, not a Module; use ReLU(...), an instance"),
+        ([[nn.ReLU(), nn.ReLU()]], "0 is a list, not a Module; use nn.Sequential(*layers), with the star"),
+        ([(nn.ReLU() for _ in range(2))], "0 is a generator, not a Module; use nn.Sequential(*layers), with the star"),
+        ([("act", nn.ReLU())], "0 is a tuple, not a Module; use a dict of names and layers"),
+        (["relu"], "0 is a str, not a Module; use nn.ReLU(), not F.relu"),
+    ],
+)
+def test_what_a_sequential_takes(layers, expected):
+    assert message(TypeError, nn.Sequential, *layers) == f"Sequential: {expected}"
+
+
+@pytest.mark.parametrize("given", [[[1.0, 2.0]], np.zeros((2, 1, 28, 28), np.float32)])
+@pytest.mark.parametrize("make", [Net, nn.Flatten])
+def test_a_model_that_is_given_no_tensor(make, given):
+    with pytest.raises((AttributeError, TypeError, ValueError)) as caught:
+        make()(given) if isinstance(given, list) or make is Net else make()(None)
+    kind = "NoneType" if make is nn.Flatten and not isinstance(given, list) else type(given).__name__
+    assert f"{make.__name__} was called with a {kind}: tinyconv.tensor(x)?" in caught.value.__notes__
+
+
+def test_a_forgotten_super():
+    class Sets(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(1, 1)
+
+    class SetsNothing(nn.Module):
+        def __init__(self):
+            pass
+
+    assert message(AttributeError, Sets) == "Sets.__init__ must call super().__init__() before it sets 'fc'"
+    for use in (lambda net: list(net.parameters()), repr, nn.Module.state_dict):
+        said = message(AttributeError, use, SetsNothing())
+        assert said == "SetsNothing.__init__ must call super().__init__()"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("parameter", "parameters"), ("fcc", "fc"), ("zerograd", "zero_grad"), ("evaluate", ""), ("quux", "")],
+)
+def test_misspelt_attributes(name, meant):
+    hint = f"; did you mean {meant!r}?" if meant else ""
+    assert message(AttributeError, getattr, Net(), name) == f"Net has no attribute {name!r}{hint}"
+    assert not hasattr(Net(), name)

@@ -94,8 +94,14 @@ def test_names():
     ("use", "expected"),
     [
         (lambda: nn.Sequential(F.relu), "Sequential: 0 is a function, not a Module; use nn.ReLU(), not F.relu"),
-        (lambda: nn.Sequential([nn.ReLU()]), "Sequential: 0 is a list, not a Module; use nn.ReLU(), not F.relu"),
-        (lambda: nn.Sequential(nn.ReLU).append, "Sequential: 0 is a type, not a Module; use nn.ReLU(), not F.relu"),
+        (
+            lambda: nn.Sequential([nn.ReLU()]),
+            "Sequential: 0 is a list, not a Module; use nn.Sequential(*layers), with the star",
+        ),
+        (
+            lambda: nn.Sequential(nn.ReLU).append,
+            "Sequential: 0 is the class ReLU, not a Module; use ReLU(...), an instance",
+        ),
         (lambda: nn.ModuleList([F.relu]), "ModuleList: 0 is a function, not a Module; use nn.ReLU(), not F.relu"),
         (lambda: make(nn).append(F.relu), "Sequential: 3 is a function, not a Module; use nn.ReLU(), not F.relu"),
     ],

@@ -20,7 +20,16 @@ from tinyconv.calls import Checked, method_of, miscalled, misfit, returns
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import CallError, CheckpointError, DtypeError, ModuleError, TinyconvError, listed, shortened
+from tinyconv.errors import (
+    CallError,
+    CheckpointError,
+    DtypeError,
+    ModuleError,
+    TinyconvError,
+    did_you_mean,
+    listed,
+    shortened,
+)
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -61,6 +70,18 @@ class LoadedKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class Missing(AttributeError):
+    """A module has no attribute of that name. What was meant is looked up when it is printed, and not for hasattr."""
+
+    def __init__(self, text: str, asked: str, module: Module) -> None:
+        super().__init__(text)
+        self.asked, self.known = asked, dir(type(module))
+        self.known += [*module.__dict__.get("_modules", ()), *module.__dict__.get("_parameters", ())]
+
+    def __str__(self) -> str:
+        return super().__str__() + did_you_mean(self.asked, [name for name in self.known if name[0] != "_"])
 
 
 class _HasForward(Protocol[P, Output_co]):
@@ -147,7 +168,11 @@ class Module(Checked):
                     f"{type(self).__name__}: modules nested too deeply, or a forward that calls its own module?"
                 )
             raise
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
+            if now.layer is None and inputs and not isinstance(inputs[0], Tensor):
+                error.add_note(f"{type(self).__name__} was called with {_kind_of(inputs[0])}: tinyconv.tensor(x)?")
+            if isinstance(error, AttributeError):
+                raise
             begun = error.__traceback__ is not None and error.__traceback__.tb_next is not None
             if begun or not misfit(self.forward, inputs, options):
                 raise
@@ -188,7 +213,9 @@ class Module(Checked):
             for register in (own["_parameters"], own["_modules"], own["_buffers"]):
                 if name in register:
                     return register[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        elif name in _STATE:
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__()")
+        raise Missing(f"{type(self).__name__} has no attribute {name!r}", name, self)
 
     def __delattr__(self, name: str) -> None:
         if not self._forget(name):
@@ -223,8 +250,8 @@ class Module(Checked):
         """Put a value under a name that nothing of another kind has."""
         kind = _KINDS[register]
         if value is not None and not isinstance(value, kind):
-            got = f"{type(self).__name__}: {name} is a {type(value).__name__}"
-            raise TypeError(f"{got}, not a {kind.__name__}; use {_FIX[register]}")
+            got = f"{type(self).__name__}: {name} is {_kind_of(value)}"
+            raise TypeError(f"{got}, not a {kind.__name__}; use {_instead(register, value)}")
         own = self.__dict__
         if any(name in held for held in (own, *(own[other] for other in _KINDS if other != register))):
             raise _taken(self, register, name)
@@ -313,7 +340,7 @@ class Module(Checked):
     def _named(self, register: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name, tensor in module.__dict__[register].items():
+            for name, tensor in getattr(module, register).items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
@@ -472,6 +499,22 @@ class Module(Checked):
 _KINDS: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
 _FIX = {"_parameters": "nn.Parameter(...)", "_modules": "nn.ReLU(), not F.relu", "_buffers": "tinyconv.tensor(...)"}
 _STATE = {*_KINDS, "_transient", "_held", "_told"}
+
+
+def _kind_of(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _instead(register: str, value: Any) -> str:
+    """What to register, in place of a value of another kind."""
+    if register == "_modules":
+        if isinstance(value, type):
+            return f"{value.__name__}(...), an instance"
+        if isinstance(value, tuple) and value and isinstance(value[0], str):
+            return "a dict of names and layers"
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            return "nn.Sequential(*layers), with the star"
+    return _FIX[register]
 
 
 def _check_name(module: Module, register: str, name: Any) -> None:
