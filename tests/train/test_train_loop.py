@@ -192,6 +192,16 @@ def test_prediction_leaves_the_mode_alone_and_records_nothing():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_frozen_layer_stays_in_evaluation_mode():
+    """Who fine-tunes keeps a batch norm in evaluation mode, also over the tests between epochs."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2 * 26 * 26, 10))
+    model[1].eval()
+    data = synthetic_digits(7)
+    predict(model, data.normalized())
+    evaluate(model, data)
+    assert [module.training for module in model.modules()] == [True, True, False, True, True]
+
+
 def test_images_are_shown_mirrored_too():
     tc.manual_seed(0)
     model, images = net().eval(), synthetic_digits(40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import isfinite, nan
@@ -269,6 +270,18 @@ class Trainer:
         set_rng_state(state["rng"])
 
 
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """A `with` block with all of `model` in evaluation mode; then each module has its own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 @no_grad()
 def predict(
     model: Module, images: NDArray[np.floating[Any]], batch_size: int = TESTED, device: str | None = None
@@ -278,7 +291,7 @@ def predict(
         predict(model, test.normalized()).argmax(1)
 
     Args:
-        model: It is run in evaluation mode, and left in the mode it was in.
+        model: It is run in evaluation mode; then each of its modules is in the mode it was in.
         images: Normalised images (N, C, H, W), of the dtype of the model.
         batch_size: Images at a time.
         device: Where the model is; the default device unless given.
@@ -287,15 +300,11 @@ def predict(
     (N, classes), and OptionError for a batch size below 1.
     """
     step = count("predict: batch_size", batch_size)
-    training = model.training
-    model.eval()
-    try:
+    with _evaluating(model):
         parts = [
             _scores("predict", model, tensor(images[start : start + step], device=device)).softmax(1).cpu().numpy()
             for start in range(0, max(len(images), 1), step)  # of no images, too, the model says how many classes
         ]
-    finally:
-        model.train(training)
     return np.concatenate(parts)
 
 
@@ -313,7 +322,7 @@ def evaluate(
     They are counted on the device, from which one number is read.
 
     Args:
-        model: It is run in evaluation mode, and left in the mode it was in.
+        model: It is run in evaluation mode; then each of its modules is in the mode it was in.
         data: A dataset; or a loader, which may keep its images on the device from call to call: the batches of its
             first epoch are taken, and `batch_size` and `device` are those of the loader.
         batch_size: Images at a time.
@@ -333,21 +342,16 @@ def _tested(model: Module, loader: DataLoader, mirrored: bool = False) -> Iterat
     right = zeros((), dtype="int64", device=loader.device)
     last = int(loader.labels.max())
     for x, y in loader.batches(0):
-        training = model.training
-        model.eval()  # and back before the caller has its turn
-        try:
-            with no_grad():
-                scores = _scores("evaluate", model, x)
-                if last >= scores.shape[1]:
-                    raise ShapeError(
-                        f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
-                        f"its last layer needs {last + 1} outputs"
-                    )
-                if mirrored:
-                    scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
-                right += (scores.argmax(1) == y).sum()
-        finally:
-            model.train(training)
+        with _evaluating(model), no_grad():  # and back before the caller has its turn
+            scores = _scores("evaluate", model, x)
+            if last >= scores.shape[1]:
+                raise ShapeError(
+                    f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
+                    f"its last layer needs {last + 1} outputs"
+                )
+            if mirrored:
+                scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
+            right += (scores.argmax(1) == y).sum()
         yield right
 
 
