@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import re
 from decimal import Decimal
 from fractions import Fraction
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -250,6 +252,7 @@ REALS = {  # each takes a number near 0.5
     "nn.Dropout": lambda s: nn.Dropout(s)(X),
     "nn.AvgPool2d": lambda s: nn.AvgPool2d(2, divisor_override=s)(X),
     "nn.CrossEntropyLoss": lambda s: nn.CrossEntropyLoss(label_smoothing=s)(ROWS, LABELS),
+    "RandomHorizontalFlip": lambda s: moved(tc.data.RandomHorizontalFlip(s)),
     "uniform_": lambda s: filled(nn.init.uniform_, 0, s),
     "normal_": lambda s: filled(nn.init.normal_, s, s),
     "xavier_uniform_": lambda s: filled(nn.init.xavier_uniform_, gain=s),
@@ -483,16 +486,38 @@ def takes_numbers(function):
     ]
 
 
-@pytest.mark.parametrize(
-    ("room", "tried"),
-    [(F, REALS | SIZES), (nn.init, REALS | SIZES), (tc.optim.lr_scheduler, REALS | SIZES)],
-)
-def test_every_function_that_takes_a_number_is_tried(room, tried):
+ROOMS = (
+    "functional", "nn.init", "nn.layers", "nn.losses", "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip",
+    "optim.lr_scheduler", "tensor.creation", "tensor.functions", "tensor.joins", "data.augment", "data.loader",
+)  # fmt: skip
+INDIRECT = {  # what takes its numbers through others that are tried
+    "linear_relu", "conv2d_relu", "relu_max_pool2d", "conv2d_relu_max_pool2d", "conv_padding", "LRScheduler",
+    "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all", "any", "Move", "sgd", "adam",
+    "adamw", "rmsprop",
+}  # fmt: skip
+
+
+def own(room):
+    """The public functions and classes of a file."""
+    module = import_module(f"tinyconv.{room}")
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_") and callable(value):
+            yield name, value
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_function_that_takes_a_number_is_tried(room):
     source = inspect.getsource(inspect.getmodule(test_options))
-    listed = source[source.index("REALS = {") : source.index("def running")]
-    fused = {"linear_relu", "conv2d_relu", "relu_max_pool2d", "conv2d_relu_max_pool2d", "conv_padding"}
-    for name, value in vars(room).items():
-        if getattr(value, "__module__", "") == room.__name__ and not name.startswith("_") and name not in fused:
-            made = value.__init__ if isinstance(value, type) else value
-            if takes_numbers(made) and name not in ("LRScheduler", "calculate_gain", "constant_"):
-                assert f".{name}(" in listed or f"{name}," in listed or f"{name}(" in listed, name
+    listed = source[source.index("IN_PLACE = {") : source.index("def threaded")]
+    for name, value in own(room):
+        made = value.__init__ if isinstance(value, type) else value
+        if takes_numbers(made) and name not in INDIRECT:
+            assert re.search(rf"\b{name}\b", listed), f"{room}.{name} takes {takes_numbers(made)}, and is not tried"
+
+
+def test_what_takes_numbers_is_seen():
+    assert takes_numbers(F.leaky_relu) == ["negative_slope"]
+    assert takes_numbers(F.conv2d) == ["stride", "padding", "dilation", "groups"]
+    assert takes_numbers(nn.Dropout.__init__) == ["p"]
+    assert takes_numbers(F.relu) == []
+    assert {name for room in ROOMS for name, _ in own(room)} >= INDIRECT
