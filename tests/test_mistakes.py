@@ -176,6 +176,17 @@ def test_arguments_that_a_constructor_does_not_take(call, expected):
     assert re.fullmatch(r"  it takes (\w+)\(.*\)", second)[1] == expected.partition(":")[0]
 
 
+@pytest.mark.parametrize("layer", [nn.Softmax, nn.Flatten])
+def test_a_layer_that_is_made_with_what_it_should_be_called_with(layer):
+    name = layer.__name__
+    said = message(tc.ShapeError, layer, IMAGES)
+    assert said.startswith(f"{name}: ")
+    assert said.endswith(
+        ": expected an integer, got an array of shape (4, 1, 28, 28); a layer is made first, and then called: "
+        f"{name}(...)(x)"
+    )
+
+
 def test_the_arguments_are_listed_as_they_are_written():
     assert message(tc.CallError, nn.Linear, 10).endswith(
         "  it takes Linear(in_features, out_features, bias=True, device=None, dtype=None)"

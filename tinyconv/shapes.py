@@ -26,7 +26,11 @@ def whole(value: Any, what: str, *, minimum: int | None = None) -> int:
     except TypeError:
         hint = "; n // 2 is one where n / 2 is not" if isinstance(value, float) and value.is_integer() else ""
         hint = f"; without quotes, {value}" if isinstance(value, str) and value.isdecimal() else hint
-        raise ShapeError(f"{what}: expected an integer, got {value!r}{hint}") from None
+        got = f"{value!r}{hint}"
+        if shape := getattr(value, "shape", ()):
+            fix = f"a layer is made first, and then called: {what.partition(':')[0]}(...)(x)"
+            got = f"an array of shape {tuple(shape)}; {fix}"
+        raise ShapeError(f"{what}: expected an integer, got {got}") from None
     if minimum is not None and found < minimum:
         raise ShapeError(f"{what}: expected at least {minimum}, got {value!r}")
     return found
