@@ -187,6 +187,11 @@ def test_a_layer_that_is_made_with_what_it_should_be_called_with(layer):
     )
 
 
+def test_a_function_that_is_given_an_array_as_a_size():
+    said = message(tc.ShapeError, lambda: F.conv2d(IMAGES, tc.ones(2, 1, 3, 3), groups=np.ones(2)))
+    assert said == "conv2d: groups: expected an integer, got an array of shape (2,)"
+
+
 def test_the_arguments_are_listed_as_they_are_written():
     assert message(tc.CallError, nn.Linear, 10).endswith(
         "  it takes Linear(in_features, out_features, bias=True, device=None, dtype=None)"

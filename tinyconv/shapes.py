@@ -28,8 +28,8 @@ def whole(value: Any, what: str, *, minimum: int | None = None) -> int:
         hint = f"; without quotes, {value}" if isinstance(value, str) and value.isdecimal() else hint
         got = f"{value!r}{hint}"
         if shape := getattr(value, "shape", ()):
-            fix = f"a layer is made first, and then called: {what.partition(':')[0]}(...)(x)"
-            got = f"an array of shape {tuple(shape)}; {fix}"
+            fix = f"; a layer is made first, and then called: {what.partition(':')[0]}(...)(x)"
+            got = f"an array of shape {tuple(shape)}{fix if what[0].isupper() else ''}"
         raise ShapeError(f"{what}: expected an integer, got {got}") from None
     if minimum is not None and found < minimum:
         raise ShapeError(f"{what}: expected at least {minimum}, got {value!r}")
