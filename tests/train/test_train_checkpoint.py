@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 
 import numpy as np
@@ -163,7 +164,7 @@ def test_optimizer_arrays_of_no_parameter(started):
         (["run", "options"], {"hidden": 10**12}, "hidden is 1000000000000: at most 1,048,576 is taken"),
         (["run", "options"], {"hidden": [1] * 301}, "at most 300 is taken"),
         (["run", "options"], {"hidden": "a" * 100_001}, "(100,001 characters): at most 100,000 is taken"),
-        (["run", "options"], {"hidden": None}, "model 'mlp' cannot be built with {'hidden': None}"),
+        (["run", "options"], {"hidden": None}, "expected an integer, got None"),
     ],
     ids=str,
 )
@@ -198,6 +199,63 @@ def test_a_training_that_cannot_be_continued(started, place, value, message):
     with pytest.raises(CheckpointError, match=re.escape(message)) as error:
         resume(path)
     assert str(error.value).startswith(f"{path}: its training cannot be continued: ")
+
+
+def holed(path, name, size, metadata):
+    """A whole file of one array of so many bytes, which are a hole: they take no disk."""
+    entry = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
+    header = json.dumps({name: entry, **metadata}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + size)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("1.weight", "1.weight: expected shape (4, 784), got (17179869184,)"),
+        ("mine.weight", "unexpected: mine.weight"),
+        ("optimizer/0/exp_avg", "missing: 1.weight"),
+    ],
+)
+def test_arrays_that_fit_no_model_are_not_read(started, tmp_path, name, said):
+    """Two kilobytes of disk would ask for 64 GiB of memory."""
+    metadata = {"__metadata__": {"tinyconv": json.dumps(started[2])}}
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        load_checkpoint(holed(tmp_path / "c.safetensors", name, 1 << 36, metadata))
+
+
+def test_an_array_of_the_optimiser_that_fits_no_parameter(started):
+    for name, array in (("0/exp_avg", np.zeros(3)), ("9/exp_avg", np.zeros(3)), ("-1/exp_avg", np.zeros(3))):
+        path = rewrite(started, started[2], {**started[1], f"optimizer/{name}": array.astype(np.float32)})
+        with pytest.raises(CheckpointError, match="has shape"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"step": -1}, "step must be at least 0"),
+        ({"step": 5}, "5 steps and 64 examples are not part of one epoch"),
+        ({"examples": 3}, "1 steps and 3 examples are not part of one epoch"),
+        ({"loss_sum": float("inf")}, "Infinity where a number should be"),
+        ({"seconds": -1.0}, "seconds must be at least 0"),
+        ({"epoch": 10**30}, "epoch must be at most 100,000"),
+    ],
+    ids=str,
+)
+def test_a_progress_that_cannot_be(started, change, said):
+    document = copy.deepcopy(started[2])
+    document["trainer"]["progress"].update(change)
+    with pytest.raises(CheckpointError, match=re.escape(said)):
+        resume(rewrite(started, document))
+
+
+def test_a_schedule_of_other_numbers_is_refused(started):
+    for place, value in ((["last_epoch"], 3), (["total_steps"], 9), (["lr_points", 0, 0], 1e9), (["points"], "x")):
+        path = rewrite(started, changed(started[2], ["trainer", "schedule", *place], value))
+        with pytest.raises(CheckpointError, match="its schedule is not the one of the recipe"):
+            resume(path)
 
 
 def places(value, at=()):

@@ -349,7 +349,12 @@ def _opened(
             yield file.metadata() or {}, outlines, read
     except CheckpointError:
         raise
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
+    except (
+        OSError,
+        safetensors.SafetensorError,
+        ValueError,
+        MemoryError,
+    ) as error:  # the last: 64 GiB of a hole
         if zipfile.is_zipfile(path):
             raise CheckpointError(
                 f"{path} looks like a file of torch.save, which only PyTorch can read; there, write it again with "
