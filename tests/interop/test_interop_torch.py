@@ -358,8 +358,8 @@ def test_what_is_no_state(given, expected):
                                    "Use Tensor.to_dense() first."),
     (torch.ones(1, 2, dtype=torch.complex64), "cannot be read as an array: tensors of complex64 are not supported: "
                                               "bool, integers, float16, float32 and float64 are"),
-    (None, "cannot be read as an array: tensors of object are not supported: "
-           "bool, integers, float16, float32 and float64 are"),
+    (None, "cannot be read as an array: tensor: expected numbers (integers within int64) or nested lists of them, "
+           "got None"),
 ], ids=["shape", "meta", "sparse", "complex", "none"])  # fmt: skip
 @pytest.mark.parametrize("strict", [True, False])
 def test_values_that_do_not_fit_change_nothing(value, expected, strict):

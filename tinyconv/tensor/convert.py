@@ -69,7 +69,7 @@ def _as_array(data: Any) -> np.ndarray[Any, Any]:
     if found.dtype.kind == "O":  # Fractions and Decimals
         numbers = [number(value) for value in found.flat]
         found = found if None in numbers else np.array(numbers).reshape(found.shape)
-    if found.dtype.kind not in "biuf":
+    if found.dtype.kind not in "biuf" and not hasattr(data, "dtype"):
         given = shortened(data)
         raise DtypeError(f"tensor: expected numbers (integers within int64) or nested lists of them, got {given}")
     return found
