@@ -109,7 +109,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 2200, "package": 27_500}
+BUDGET = {"book": 2200, "package": 30_000}
 
 
 def lines_of(paths):

@@ -85,8 +85,8 @@ def test_every_public_name_is_there_and_none_is_a_secret():
     for name in tc.__all__:
         assert getattr(tc, name) is not None
     assert dir(tc) == sorted([*tc.__all__, "__version__"])
-    rooms = {"arrays", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops", "shapes", "tensor"}
-    rooms |= {"testing", "train"}
+    rooms = {"arrays", "calls", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops", "shapes"}
+    rooms |= {"tensor", "testing", "train", "user_frame"}
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= rooms
 
 

@@ -305,4 +305,4 @@ def test_a_log_without_an_epoch_or_that_is_none(tmp_path):
     (tmp_path / "a.log").write_text('{"final": true}\n', encoding="utf-8")
     (tmp_path / "b.log").write_text("epoch 1: fine\n", encoding="utf-8")
     assert "no epoch of this run was finished" in run_here("curves", tmp_path / "a.log", code=1).stderr
-    assert "is not the output of `tinyconv train --json`" in run_here("curves", tmp_path / "b.log", code=1).stderr
+    assert "is not the output of one `tinyconv train --json`" in run_here("curves", tmp_path / "b.log", code=1).stderr

@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import finite, non_negative, real
 from tinyconv.errors import ShapeError, shortened, suggest_names
@@ -97,9 +99,10 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ShapeError(f"dirac_ needs groups that divide its {len(tensor)} filters, got groups={groups}")
     filters = len(tensor) // groups
     middle: tuple[IndexPart, ...] = tuple(n // 2 for n in tensor.shape[2:])
+    channels = np.arange(len(tensor)) % max(filters, 1)
+    there = np.flatnonzero(channels < tensor.shape[1])
     tensor.zero_()
-    for k in range(min(filters, tensor.shape[1])):
-        tensor[(slice(k, None, filters), k, *middle)] = 1
+    tensor[(there, channels[there], *middle)] = 1  # one write: a model on "meta" may have a million of them
     return tensor
 
 
