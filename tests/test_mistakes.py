@@ -15,7 +15,7 @@ from messages import message
 import tinyconv as tc
 import tinyconv.functional as F
 from tinyconv import data, nn, optim
-from tinyconv.train import Trainer, evaluate, predict
+from tinyconv.train import Recipe, Trainer, evaluate, predict
 
 HERE = Path(__file__).name
 DIGITS = data.synthetic_digits(20)
@@ -460,3 +460,42 @@ def test_misspelt_attributes(name, meant):
     hint = f"; did you mean {meant!r}?" if meant else ""
     assert message(AttributeError, getattr, Net(), name) == f"Net has no attribute {name!r}{hint}"
     assert not hasattr(Net(), name)
+
+
+def trainer(**wrong):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    digits = data.synthetic_digits(4)
+    given = {"model": model, "optimizer": optim.SGD(model.parameters(), 0.1), "scheduler": None}
+    given |= {"loader": data.DataLoader(digits, 2), "test": digits, "epochs": 1}
+    return Trainer(**given | wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (
+            lambda: nn.ReLU().train(data.DataLoader(data.synthetic_digits(4), 2)),
+            "train only switches the mode of a model, and tinyconv.train.Trainer trains it; mode: expected",
+        ),
+        (lambda: nn.Linear(1, 1).requires_grad_("no"), "requires_grad_: expected True or False, got 'no'"),
+        (lambda: nn.ModuleList(nn.ReLU()), "ModuleList takes a list of modules, got one ReLU: put it in [ ]"),
+        (lambda: trainer(epochs="1"), "Trainer: epochs: expected an integer >= 1, got '1'"),
+        (lambda: trainer(epochs=0), "Trainer: epochs: expected an integer >= 1, got 0"),
+        (
+            lambda: trainer(optimizer=optim.Adam),
+            "Trainer: optimizer: expected one of class Optimizer, got the class Adam: make one",
+        ),
+        (lambda: trainer(loader=[1, 2]), "Trainer: loader: expected one of class DataLoader, got [1, 2]"),
+        (lambda: trainer(label_smoothing=2), "Trainer: label_smoothing: expected"),
+        (lambda: Recipe(epoch=5), "Recipe: got an unexpected keyword argument 'epoch'; did you mean 'epochs'?"),
+    ],
+)
+def test_trainings(call, expected):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert str(caught.value).startswith(expected)
+
+
+def test_a_list_in_a_list_of_modules():
+    inner = nn.ModuleList([nn.ReLU(), nn.Tanh()])
+    assert len(nn.ModuleList(inner)) == 2

@@ -86,6 +86,8 @@ class ModuleList(_Ordered):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
+        if isinstance(modules, Module) and not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList takes a list of modules, got one {type(modules).__name__}: put it in [ ]")
         for module in modules:
             self.append(module)
 

@@ -19,6 +19,7 @@ from tinyconv.arrays.backend import device as Device
 from tinyconv.calls import Checked, method_of, miscalled, misfit, returns
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.dtypes import Dtype
+from tinyconv.engine.options import flag
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import (
     CallError,
@@ -359,7 +360,11 @@ class Module(Checked):
     # Modes and places.
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training mode: dropout drops, batch norm uses the statistics of the batch. Returns this module."""
+        """Switch to training mode: dropout drops, batch norm uses the statistics of the batch. Returns this module.
+
+        Raises OptionError where `mode` is not a bool.
+        """
+        mode = flag("train only switches the mode of a model, and tinyconv.train.Trainer trains it; mode", mode)
         for module in self.modules():
             module.training = mode
         return self
@@ -369,7 +374,8 @@ class Module(Checked):
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Train all parameters, or freeze them. Returns this module."""
+        """Train all parameters, or freeze them. Returns this module. Raises OptionError for what is not a bool."""
+        requires_grad = flag("requires_grad_", requires_grad)
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self

@@ -18,8 +18,8 @@ from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import capture
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
-from tinyconv.engine.options import count
-from tinyconv.errors import ShapeError, TinyconvError
+from tinyconv.engine.options import count, fraction
+from tinyconv.errors import ShapeError, TinyconvError, shortened
 from tinyconv.host import limits
 from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
@@ -141,6 +141,8 @@ class Trainer:
         test: Images and labels to test on.
         epochs: Passes over the training images.
         label_smoothing: Share of each label that is spread evenly over all classes.
+
+    Raises TypeError for an argument of another kind, and OptionError for numbers out of range.
     """
 
     def __init__(
@@ -153,8 +155,15 @@ class Trainer:
         epochs: int,
         label_smoothing: float = 0.0,
     ) -> None:
+        kinds = {"model": (model, Module), "optimizer": (optimizer, Optimizer), "loader": (loader, DataLoader)}
+        kinds |= {} if scheduler is None else {"scheduler": (scheduler, LRScheduler)}
+        for name, (value, kind) in kinds.items():
+            if not isinstance(value, kind):
+                got = f"the class {value.__name__}: make one" if isinstance(value, type) else shortened(value)
+                raise TypeError(f"Trainer: {name}: expected one of class {kind.__name__}, got {got}")
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.loader, self.epochs, self.label_smoothing = loader, epochs, label_smoothing
+        self.loader, self.epochs = loader, count("Trainer: epochs", epochs)
+        self.label_smoothing = fraction("Trainer: label_smoothing", label_smoothing)
         self.test = DataLoader(test, TESTED, device=loader.device)
         self.progress = Progress()
         self._loss = nan  # for reports

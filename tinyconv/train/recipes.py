@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tinyconv.calls import Checked
 from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.errors import no_such
 from tinyconv.host import limits
@@ -20,7 +21,7 @@ MOST_PIXELS, MOST_RATE = 1024, 1e6
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """How a model is trained: with cross-entropy, an optimiser and a schedule, on images plain or augmented.
 
         recipe = Recipe(epochs=10, optimizer="sgd", lr=0.1, weight_decay=5e-4, crop=4, flip=True)
