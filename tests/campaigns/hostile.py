@@ -17,9 +17,9 @@ import safetensors.numpy
 
 from campaigns.attempt import Attempt, Warm
 from tinyconv import cli, data, train
-from tinyconv.cli import gradcheck
 from tinyconv.data import datasets
 from tinyconv.errors import TinyconvError
+from tinyconv.testing import table
 
 PROMISE = (
     "Whatever a file holds, and whatever is typed, a command succeeds or says in one message why not, without a "
@@ -54,13 +54,13 @@ def act(words):
                 os.kill(os.getpid(), signal.SIGINT)
             yield report
 
-    def few(*args, cases, check=gradcheck.check_public, **options):
+    def few(*args, cases, check=table.check_public, **options):
         return check(*args, cases=min(cases, CASES), **options)
 
     with (
         mock.patch.multiple(datasets, **FEW),
         mock.patch.object(train.Trainer, "run", run),
-        mock.patch.object(gradcheck, "check_public", few),
+        mock.patch.object(table, "check_public", few),
     ):
         sys.argv = ["tinyconv", *words]
         cli.main()
