@@ -1,6 +1,7 @@
 """Pictures from files: every kind shows the digit that is on it, MNIST's own placing, and clear refusals."""
 
 import contextlib
+import os
 import subprocess
 
 import numpy as np
@@ -178,6 +179,7 @@ def test_other_formats_are_refused_and_start_no_program(name, tmp_path, monkeypa
         read_picture(tmp_path / "real.ppm")
 
 
+@pytest.mark.slow
 def test_a_huge_picture_is_refused_before_it_is_unpacked(tmp_path):
     Image.new("1", (40_000, 30_000)).save(tmp_path / "huge.png")
     assert (tmp_path / "huge.png").stat().st_size < 1_000_000
@@ -198,3 +200,42 @@ def test_photographs_of_every_depth(tmp_path):
         found = read_photograph(tmp_path / name)
         assert found.shape == (3, 32, 32)
         assert alike(found[0].astype(float), read_photograph(tmp_path / "eight.png")[0].astype(float)) > 0.99
+
+
+@pytest.mark.parametrize("size", [(300, 300), (64, 64)])
+def test_one_pixel_is_no_digit(size, tmp_path):
+    sheet = Image.new("L", size, 255)
+    sheet.putpixel((size[0] // 2, size[1] // 2), 0)
+    with pytest.raises(DataError, match="nothing is drawn"):
+        shown(sheet, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "hot"), [("uint16", 4095, 65535), ("float32", 1, 1e30), ("float32", 1, np.inf)]
+)
+def test_a_hot_pixel_does_not_decide_how_bright_white_is(dtype, most, hot, tmp_path):
+    want = shown(page(), tmp_path)
+    values = (np.asarray(page()) / 255 * most).astype(dtype)
+    values[20, 30] = hot
+    assert alike(shown(Image.fromarray(values), tmp_path, "hot.tif"), want) > 0.97
+
+
+def test_colours_that_pillow_cannot_turn_into_red_green_and_blue(tmp_path, monkeypatch):
+    page().save(tmp_path / "odd.tiff")
+
+    def convert(self, mode, *args, **options):
+        raise ValueError(f"conversion from LAB to {mode} not supported")
+
+    monkeypatch.setattr(Image.Image, "convert", convert)
+    for read in (read_picture, read_photograph):
+        with pytest.raises(DataError, match=r"odd.tiff cannot be read as a picture .*conversion from LAB"):
+            read(tmp_path / "odd.tiff")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders")
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe.png is not a file$"):
+        read_picture(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"is not a file: name the files in it, .*\*$"):
+        read_picture(tmp_path)

@@ -76,7 +76,8 @@ def predict_(
 ) -> None:
     """Say what each picture shows, with the probability of every class.
 
-    A picture that cannot be read has an error line, and the others are classified; the exit code is then 1.
+    Ink may be dark on light or light on dark; whatever is drawn is taken for one of the classes. Where a picture cannot
+    be read, an error is printed, the others are classified, and the exit code is 1.
     """
     found = load_checkpoint(checkpoint)
     check_images(found.run)

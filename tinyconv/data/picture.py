@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ CONTRAST = 0.04
 """The least difference to the paper that is ink, as a share of full brightness."""
 FAINT = 0.2
 """Ink fainter than this share of a digit's own is the blur at its edge, and does not count for its size."""
+LEAST = 0.02
+"""What is not longer than this share of the longer side of the picture is no digit."""
 SPECK = 0.03
 """A blot of less than this share of the largest one is a speck."""
 
@@ -51,7 +54,7 @@ def read_picture(path: str | os.PathLike[str], size: int = 28) -> NDArray[np.uin
         return (grey * (255 / grey.max() if deep else 255)).round().astype(np.uint8)[None]
     ink = _ink(grey)
     if not ink.any():
-        raise DataError(f"{path}: nothing is drawn on this picture, or in too faint a colour")
+        raise DataError(f"{path}: nothing is drawn on this picture that stands out from its background")
     return _placed(ink, size)[None]
 
 
@@ -82,13 +85,18 @@ def _opened(path: str | os.PathLike[str]) -> Any:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise DataError("reading pictures needs Pillow: pip install 'tinyconv[train]'") from error
+    if (place := Path(path)).exists() and not place.is_file():  # a pipe would be waited for
+        fix = f": name the files in it, {place / '*'}" if place.is_dir() else ""
+        raise DataError(f"{path} is not a file{fix}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata, and about sizes that are refused below
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise DataError(f"{path}: {picture.width}x{picture.height} pixels are too many: {MOST}")
-                return ImageOps.exif_transpose(picture)
+                upright = ImageOps.exif_transpose(picture)
+                kind = "RGBA" if upright.has_transparency_data else "RGB"
+                return upright if _is_deep(upright) else upright.convert(kind)
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -109,16 +117,17 @@ def _is_deep(picture: Any) -> bool:
 def _grey(picture: Any) -> tuple[Grey, bool]:
     """Brightness (H, W), 0 to 1, with at most LOOKED_AT pixels a side, and whether the picture is deep.
 
-    The brightest pixel of a deep picture is 1, for nobody knows how many of its bits are used. What is transparent has
-    the brightness of the paper where ink and paper are opaque, and else the opposite of the ink's.
+    Nobody knows how many bits of a deep picture are used, so 1 is its brightest pixel, unless that one is alone: a
+    fault of the sensor. What is transparent has the brightness of the paper where ink and paper are opaque, and else
+    the opposite of the ink's.
     """
     cells = max(1, round(max(picture.size) / LOOKED_AT))
     if deep := _is_deep(picture):
         values = np.nan_to_num(np.asarray(picture, np.float32))
-        values -= min(0.0, float(values.min()))
-        values /= max(float(values.max()), 1e-30)
-        return _shrunk(values, cells), True
-    if not picture.has_transparency_data:
+        low, high = min(0.0, -_most(-values)), _most(values)
+        values = (values.clip(low, high) - np.float32(low)) / np.float32(max(high - low, 1e-30))
+        return _shrunk(values.astype(np.float32), cells), True
+    if picture.mode == "RGB":
         return _shrunk(_share(picture.convert("L")), cells), False
     grey, alpha = (_shrunk(_share(band), cells) for band in picture.convert("LA").split())
     seen = grey[alpha > 0.5]
@@ -127,6 +136,13 @@ def _grey(picture: Any) -> tuple[Grey, bool]:
     dark, middle, light = np.percentile(seen, [2, 50, 98])
     behind = middle if light - dark > 0.3 else float(middle < 0.5)
     return grey * alpha + behind * (1 - alpha), False
+
+
+def _most(values: Grey) -> float:
+    """The largest value, or the largest that two neighbours have, if that is less than half of it."""
+    pairs = [np.minimum(values[:, 1:], values[:, :-1]), np.minimum(values[1:], values[:-1])]
+    most, twice = float(values.max()), max((float(pair.max()) for pair in pairs if pair.size), default=0.0)
+    return most if most < 2 * twice else twice
 
 
 def _share(picture: Any) -> Grey:
@@ -247,7 +263,8 @@ def _digit(blots: NDArray[np.int64], weight: NDArray[np.float64]) -> list[int]:
     drawn = [i for i in heaviest if not is_frame(i)]
     whole = [i for i in drawn if i not in edge]
     kept = whole if any(height(i) > 0.1 * max(blots.shape) for i in whole) else drawn
-    return [i for i in kept if weight[i] > SPECK * weight[kept[0]]]
+    kept = [i for i in kept if weight[i] > SPECK * weight[kept[0]]]
+    return kept if any(height(i) > LEAST * max(blots.shape) for i in kept) else []
 
 
 def _boxes(blots: NDArray[np.int64], count: int) -> NDArray[np.int64]:
