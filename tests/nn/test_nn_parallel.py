@@ -451,3 +451,11 @@ def test_blas_works_alone_inside_and_as_before_afterwards():
     inside = threads.parallel(lambda i: [library.get_num_threads() for library in threads._blas()], 2, 2)
     assert inside == [[1] * len(numbers)] * 2
     assert [library.get_num_threads() for library in threads._blas()] == numbers
+
+
+def test_gradients_of_float16_are_summed_in_float32():
+    """500 tiles of 10: in float16 the sum of ones came to 4824."""
+    layer = nn.Linear(2, 1).to(dtype=tc.float16)
+    nn.DataParallel(layer, tile=10)(tc.ones(5000, 2, dtype=tc.float16)).sum().backward()
+    assert layer.bias.grad.dtype == np.float16
+    assert layer.bias.grad.item() == 5000

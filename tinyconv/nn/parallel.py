@@ -12,6 +12,7 @@ from tinyconv.capture import mapped, tensors_in
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
+from tinyconv.engine.wide import widened
 from tinyconv.errors import GraphError, ShapeError, shortened
 from tinyconv.host.threads import parallel
 from tinyconv.nn.module import Module
@@ -245,11 +246,11 @@ def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:
 
 
 def _summed(parts: tuple[Any, ...]) -> Any:
-    """The gradient of a node that the tiles share: their sum, in the order of the tiles."""
+    """The gradient of a node that the tiles share: their sum, in the order of the tiles; float16 in float32."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
-    total = known[0] + known[1] if len(known) > 1 else known[0]
+    total = widened(known[0]) + known[1] if len(known) > 1 else known[0]
     for part in known[2:]:
         total += part
-    return total
+    return total.astype(known[0].dtype, copy=False)
