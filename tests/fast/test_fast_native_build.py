@@ -390,3 +390,14 @@ def test_a_compiler_of_the_current_folder_is_not_called_unless_it_is_meant(monke
     monkeypatch.setenv("CC", "./cc")
     assert answer(cache) == 42
     assert (tmp_path / "ran").exists()
+
+
+def test_what_a_build_left_that_was_killed_when_all_was_kept_is_removed(kept, cache):
+    """The library is there, so nothing is built; the next process that loads it clears up all the same."""
+    (cache / "build-killed").mkdir()
+    (cache / "build-killed" / "conv.c").write_text("int")
+    with held(cache / "building"):  # somebody builds: what is there may be theirs
+        assert answer(cache) == 42
+    assert (cache / "build-killed").exists()
+    assert answer(cache) == 42
+    assert not (cache / "build-killed").exists()

@@ -14,11 +14,12 @@ import shlex
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tinyconv.errors import DataError, VariantError, printable, shortened
 from tinyconv.host.environment import processor
-from tinyconv.host.files import cache_dir
+from tinyconv.host.files import cache_dir, held
 from tinyconv.host.private import in_turn, private_folder, read_own
 from tinyconv.host.processes import Ended, program, run_child
 from tinyconv.user_frame import warn
@@ -55,12 +56,15 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
     try:
         folder = private_folder(folder)
         if (kept := _kept(folder / name)) is not None:
+            if any(folder.glob("build-*")):  # of a build that was killed when it had kept this, or of one that runs
+                with suppress(OSError), held(folder / "building") as lock:
+                    if lock is not None:
+                        _clear(folder)
             return kept
         with in_turn(folder / "building", 2 * TIMEOUT):
             if (kept := _kept(folder / name)) is not None:  # another process built it meanwhile
                 return kept
-            for left in folder.glob("build-*"):  # by builds that were killed: no other has the lock
-                shutil.rmtree(left, ignore_errors=True)
+            _clear(folder)
             with tempfile.TemporaryDirectory(prefix="build-", dir=folder) as scratch:
                 built = build(compiler, source, Path(scratch, name))
                 try:
@@ -70,6 +74,12 @@ def load(source: str, folder: Path) -> ctypes.CDLL:
                 return built
     except OSError as error:
         return _for_this_process(compiler, source, error)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed builds left. Whoever calls this holds the lock, so that no build is running."""
+    for left in folder.glob("build-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _warn(reason: Exception) -> None:
