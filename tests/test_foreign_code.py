@@ -11,7 +11,7 @@ import pytest
 from tinyconv.fast.native import build
 from tinyconv.host import environment
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="shell scripts")]
 
 
 @pytest.fixture

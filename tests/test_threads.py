@@ -161,6 +161,7 @@ def scene():
     return Scene()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "stride"), [("loop", 1), ("step", 97), ("native", 97), ("blocks", 31), ("look", 211)])
 def test_an_interrupt_anywhere_leaves_all_as_it_was(scene, kind, stride):
     """At every point of a loop at which Python looks for signals, and at many of the others."""

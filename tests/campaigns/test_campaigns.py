@@ -30,6 +30,7 @@ def test_record_counts_kinds_failures_and_the_largest_figures(monkeypatch, tmp_p
     assert record["kinds"]["even"] == {"tried": 3, "failed": 0, "figures": {"steps lost": 4}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "fault"),
     [

@@ -10,6 +10,8 @@ from tinyconv.arrays.setting import Setting
 from tinyconv.engine.context import context
 from tinyconv.host import threads
 
+pytestmark = pytest.mark.slow
+
 
 def faults(scene, kind):
     """What the first interrupt leaves that leaves something, of one at each point."""

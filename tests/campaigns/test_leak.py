@@ -5,6 +5,8 @@ import pytest
 from campaigns import leak
 from tinyconv.host import threads
 
+pytestmark = pytest.mark.slow
+
 
 def failures(name, monkeypatch, tmp_path):
     monkeypatch.setattr(leak, "SETTINGS", {name: leak.SETTINGS[name]})

@@ -9,6 +9,8 @@ from campaigns import races
 from tinyconv.engine import nodes
 from tinyconv.engine.context import context
 
+pytestmark = pytest.mark.slow
+
 
 def failures(kind, monkeypatch, count=3):
     monkeypatch.setattr(races, "KINDS", {"this": getattr(races, kind)})

@@ -90,6 +90,7 @@ def test_curves_of_a_damaged_log(text, tmp_path):
     assert not (tmp_path / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_curves_with_any_name(tmp_path):
     """Matplotlib reads $...$ as mathematics, and leaves names with _ in front out of a legend."""
     for name in ("$\\frac$", "_a", "a\x1b[31m", "ü€", os.fsdecode(b"\xff\xfe")):
@@ -178,6 +179,7 @@ def shell(*args, code=0, before="", cwd=None, **environment):
 HOMELESS = "import os, pwd\npwd.getpwuid = {}.__getitem__"  # no entry of the system's users, as in many containers
 
 
+@pytest.mark.slow
 def test_no_home(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     out = tmp_path / "mlp.safetensors"
@@ -190,6 +192,7 @@ def test_no_home(monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_current_folder_that_is_gone():
     gone = "import os, tempfile\nfolder = tempfile.mkdtemp()\nos.chdir(folder)\nos.rmdir(folder)"
     assert "44,426" in shell("summary", "lenet5", before=gone).stdout
@@ -197,6 +200,7 @@ def test_a_current_folder_that_is_gone():
     assert "error: " in shell(*train, before=gone, code=1).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0o777, 0])
 def test_an_odd_umask(mask, tmp_path):
     train = ["train", "mlp", "--data", "synthetic", "--epochs", "1", "--batch-size", "5000"]
@@ -204,6 +208,7 @@ def test_an_odd_umask(mask, tmp_path):
     shell(*train, "--out", tmp_path / "a.safetensors", before=before, TINYCONV_FAST="0")
 
 
+@pytest.mark.slow
 def test_odd_streams(tmp_path):
     shell("summary", "lenet5", before="import os\nos.close(1)\nsys.stdout = None")
     shell("summary", "pol 2", before="import os\nos.close(2)\nsys.stderr = None", code=1)

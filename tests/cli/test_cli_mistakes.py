@@ -134,6 +134,7 @@ def test_names_in_python():
 # --- more epochs ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_epochs_at_a_constant_rate_are_those_of_a_longer_training(tmp_path):
     quick = ["train", "mlp", "--data", "synthetic", "--recipe", "lesson", "--option", "hidden=8", "--batch-size", 1000]
     run_here(*quick, "--epochs", 2, "--out", "long.safetensors", cwd=tmp_path)
