@@ -478,6 +478,20 @@ def trainer(**wrong):
             "train only switches the mode of a model, and tinyconv.train.Trainer trains it; mode: expected",
         ),
         (lambda: nn.Linear(1, 1).requires_grad_("no"), "requires_grad_: expected True or False, got 'no'"),
+        (
+            lambda: nn.Flatten()((IMAGES, LABELS)),
+            "Flatten was called with a batch of a loader, whose images are what a model takes",
+        ),
+        (lambda: F.relu((IMAGES, LABELS)), "relu: input must be a Tensor, got tuple of tensors: is it a batch?"),
+        (
+            lambda: F.cross_entropy(LABELS, tc.randn(4, 10)),
+            "cross_entropy: input must be scores and target class numbers, got input int64 (4,) and target float32 ",
+        ),
+        (lambda: list(DIGITS), "a Dataset is not taken apart image by image"),
+        (
+            lambda: nn.Conv2d(3, 6, 5)(tc.rand(28, 28, 3)),
+            "conv2d: expected (N, C, H, W), got (28, 28, 3): one image, channels last? x.permute(2, 0, 1)[None]",
+        ),
         (lambda: nn.ModuleList(nn.ReLU()), "ModuleList takes a list of modules, got one ReLU: put it in [ ]"),
         (lambda: trainer(epochs="1"), "Trainer: epochs: expected an integer >= 1, got '1'"),
         (lambda: trainer(epochs=0), "Trainer: epochs: expected an integer >= 1, got 0"),
@@ -491,11 +505,18 @@ def trainer(**wrong):
     ],
 )
 def test_trainings(call, expected):
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
         call()
-    assert str(caught.value).startswith(expected)
+    said = [str(caught.value), *getattr(caught.value, "__notes__", [])]
+    assert any(text.startswith(expected) for text in said), said
 
 
 def test_a_list_in_a_list_of_modules():
     inner = nn.ModuleList([nn.ReLU(), nn.Tanh()])
     assert len(nn.ModuleList(inner)) == 2
+
+
+@pytest.mark.parametrize("name", ["save", "load"])
+def test_names_of_pytorch_that_stand_elsewhere(name):
+    with pytest.raises(AttributeError, match=f"weights go through tinyconv.train.{name}_weights"):
+        getattr(tc, name)

@@ -162,6 +162,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"tinyconv.{name}")
     if name in _OF_INSPECT:
         return getattr(_import_module("tinyconv.inspect"), name)
+    if name in ("save", "load"):
+        raise AttributeError(f"module 'tinyconv' has no {name!r}: weights go through tinyconv.train.{name}_weights")
     raise _no_attribute(globals(), name)
 
 

@@ -855,6 +855,11 @@ def _check_reduction(name: str, reduction: str) -> None:
 def _check_one_row(name: str, input: Tensor, target: Tensor) -> None:
     """One row of scores has one target, unless they are probabilities; many are the argmax of rows, mostly."""
     if target.ndim and not (target.is_floating_point() and target.shape == input.shape):
+        if target.is_floating_point() and not input.is_floating_point():
+            raise ShapeError(
+                f"{name}: input must be scores and target class numbers, got input {input.dtype} {input.shape} and "
+                f"target {target.dtype} {target.shape}: were they swapped?"
+            )
         raise ShapeError(
             f"{name}: one row of scores {input.shape} has one target (), not {target.shape}; was it made by argmax? "
             "It needs the scores themselves, (N, C)"

@@ -233,3 +233,15 @@ def test_arrays_of_unknown_libraries():
     assert message(tc.DeviceError, backend_of, torch.ones(2)) == torchs
     with pytest.raises(TypeError, match="unsupported operand"):
         tc.ones(2) + ForeignArray()
+
+
+@pytest.mark.parametrize("end", [2**63, 2**70, 10**400])
+def test_a_range_that_is_too_long(end):
+    with pytest.raises(ValueError, match=r"arange: "):
+        tc.arange(end)
+
+
+@pytest.mark.parametrize("p", [np.ones(3), 3, "two", [2]])
+def test_a_norm_of_another_kind(p):
+    with pytest.raises(ValueError, match=r"norm: p must be 1, 2 or infinity, got"):
+        tc.ones(3).norm(p)

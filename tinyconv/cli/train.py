@@ -136,8 +136,8 @@ def train(
     """Train a model, or continue a training, and report the test accuracy.
 
     A checkpoint is written after every epoch, as often as --save-every says, and when Ctrl-C, SIGTERM or a closed
-    terminal (SIGHUP) stops the training; --resume continues it bit for bit. Any other file in its place is kept unless
-    --overwrite is given, and the place belongs to this training as long as it runs.
+    terminal (SIGHUP) stops the training; --resume continues it bit for bit. An existing file is never replaced unless
+    --overwrite is given, and no other training can write to the same file meanwhile.
     """
     often = _every(save_every)
     with threads_of(threads), _stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:

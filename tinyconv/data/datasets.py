@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,13 @@ class Dataset:
     def __len__(self) -> int:
         """The number of images."""
         return len(self.labels)
+
+    def __iter__(self) -> NoReturn:
+        """Raises TypeError: images and labels are two arrays, and not pairs."""
+        raise TypeError(
+            "a Dataset is not taken apart image by image: its arrays are .images and .labels, and a DataLoader gives "
+            "batches of both"
+        )
 
     def __getitem__(self, index: slice | Array) -> Dataset:
         """A dataset of the images that a slice, or an array of indices or of bools, picks.

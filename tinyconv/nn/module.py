@@ -171,7 +171,8 @@ class Module(Checked):
             raise
         except (AttributeError, TypeError) as error:
             if now.layer is None and inputs and not isinstance(inputs[0], Tensor):
-                error.add_note(f"{type(self).__name__} was called with {_kind_of(inputs[0])}: tinyconv.tensor(x)?")
+                hint = "" if isinstance(inputs[0], tuple) else ": tinyconv.tensor(x)?"
+                error.add_note(f"{type(self).__name__} was called with {_kind_of(inputs[0])}{hint}")
             if isinstance(error, AttributeError):
                 raise
             begun = error.__traceback__ is not None and error.__traceback__.tb_next is not None
@@ -508,6 +509,8 @@ _STATE = {*_KINDS, "_transient", "_held", "_told"}
 
 
 def _kind_of(value: Any) -> str:
+    if isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value):
+        return "a batch of a loader, whose images are what a model takes: for images, labels in loader"
     return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 

@@ -140,6 +140,7 @@ def check_images(name, x, channels=None):
         if x.ndim == 3:
             hint = ": one channel missing? x.unsqueeze(1)" if channels in (1, None) else ""
             hint = ": one image without its batch axis? x.unsqueeze(0)" if x.shape[0] == channels else hint
+            hint = ": one image, channels last? x.permute(2, 0, 1)[None]" if x.shape[0] > x.shape[2] in (3, 4) else hint
         elif x.ndim == 2:
             hint = ": one image without batch and channel axes? x[None, None]; or was it flattened?"
         raise ShapeError(f"{name}: expected (N, C, H, W), got {x.shape}{hint}")

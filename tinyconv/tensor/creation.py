@@ -114,7 +114,12 @@ def arange(
         start, end, step = int(start), int(end), int(step)
     if step == 0 or (end - start) * step < 0:
         raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
-    count = ceil((end - start) / step)
+    try:
+        count = ceil((end - start) / step)
+    except OverflowError:
+        count = 1 << 63
+    if count >= 1 << 63:  # NumPy's own range of so many is empty
+        raise ShapeError(f"arange: {shortened(end)} is too far from {shortened(start)} for steps of {shortened(step)}")
     if dtype is None:
         dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
     wanted = as_dtype(dtype)

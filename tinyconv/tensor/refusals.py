@@ -39,6 +39,8 @@ def _refuse_input(op: Any, inputs: Sequence[Any], value: Any) -> NoReturn:
 def refuse(name: str, what: str, value: Any) -> NoReturn:
     """Raise DtypeError where an argument should be a tensor."""
     hint = f": tinyconv.tensor({what})?" if hasattr(value, "dtype") or isinstance(value, list | tuple) else ""
+    if isinstance(value, tuple) and any(hasattr(part, "_tracked") for part in value):
+        hint = " of tensors: is it a batch? for images, labels in loader"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # an op without a name of its own has its class's
     raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}{hint}")
 

@@ -854,12 +854,12 @@ class Tensor:
         """
         if self.dtype.kind != "f":
             raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
-        p = plain(p)
-        if p in (2, "fro"):
+        kind = p if isinstance(p, str) else number(p)
+        if kind in (2, "fro"):
             return _reduce(ops.Norm, self, dim, keepdim)
-        if p == 1:
+        if kind == 1:
             return self.abs().sum(dim, keepdim)
-        if p == float("inf"):
+        if kind == float("inf"):
             return self.abs().amax(dim, keepdim)
         raise ValueError(f"norm: p must be 1, 2 or infinity, got {shortened(p)}")
 

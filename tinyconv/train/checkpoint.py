@@ -329,8 +329,11 @@ def _opened(
         raise CheckpointError(f"no checkpoint at {path}: {_instead(path)}")
     try:
         with path.open("rb") as file:
-            if (size := int.from_bytes(file.read(8), "little")) > limits.HEADER:
-                raise ValueError(f"a header of {size:,} bytes; {limits.HEADER:,} are read")
+            begin = file.read(8)
+            if (size := int.from_bytes(begin, "little")) > limits.HEADER:
+                picture = begin.startswith((b"\x89PNG", b"\xff\xd8\xff"))
+                hint = ": it is a picture, and the checkpoint is named first" if picture else ""
+                raise ValueError(f"a header of {size:,} bytes; {limits.HEADER:,} are read{hint}")
         with safetensors.safe_open(path, framework="numpy") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no dict)
             if strange := sorted(set(kinds.values()) - DTYPES.keys()):
