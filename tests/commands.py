@@ -12,6 +12,7 @@ from unittest import mock
 import tinyconv as tc
 from tinyconv import cli
 
+TEMPORARY = os.path.join(tempfile.gettempdir(), "pytest-of-")
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
@@ -48,7 +49,7 @@ def run_here(*args, code=0, cwd=None):
     if tc.get_num_threads() != threads:
         tc.set_num_threads(threads)
     for name in set(sys.modules) - modules:  # a user's module; another test may have a file of that name
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(TEMPORARY):
             del sys.modules[name]
     assert status == code, f"exit code {status}\n{out.text}\n{errors.text}"
     assert "Traceback" not in errors.text

@@ -92,6 +92,7 @@ def by_counting_alone():
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapped", [True, False], ids=["DataParallel", "plain"])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("where", ["forward", "backward", "hook", "shape"])

@@ -50,6 +50,7 @@ def test_torch_is_blocked(statement):
     assert "ModuleNotFoundError" in without_torch(statement, exit_code=1).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "args",
     [

@@ -217,6 +217,7 @@ def test_bench_cifar(tmp_path):
     assert "torch" in run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

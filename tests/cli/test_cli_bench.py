@@ -63,6 +63,7 @@ def test_wrong_usage(words, message, tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--help"], ["conv", "--help"], ["nonsense"]], ids=" ".join)
 def test_without_a_checkout_it_says_where_the_benchmarks_are(words, installed, tmp_path):
     done = bench(*words, cwd=tmp_path, package=installed)
