@@ -27,7 +27,7 @@ from tinyconv.host.environment import stamp
 from tinyconv.host.files import check_writable
 from tinyconv.models import lenet5, lenet_bn
 from tinyconv.optim import SGD
-from tinyconv.train import DivergedError, StepReport, Trainer, evaluate
+from tinyconv.train import DivergedError, EpochReport, StepReport, Trainer, evaluate
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # the harness of the benchmarks is not in the package
 from harness.record import write
@@ -75,7 +75,7 @@ def fit(net, train, test, lr=0.1, shuffle=True, optimizer=SGD):
             for report in Trainer(net, optimizer(net.parameters(), lr), None, loader, test, epochs=1).run():
                 if isinstance(report, StepReport):
                     losses.append(report.loss)
-                else:
+                elif isinstance(report, EpochReport):
                     accuracy = report.test_accuracy
         except DivergedError as error:
             said = [f"DivergedError: {error}"]

@@ -585,7 +585,7 @@ def layer_norm(
     where `eps` is negative.
     """
     shape = tuple(sizes_of((normalized_shape,), "layer_norm: normalized_shape"))
-    return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=non_negative("layer_norm: eps", eps))
+    return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=finite("layer_norm: eps", eps))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
