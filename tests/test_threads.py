@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 from campaigns.interrupt import Points, Scene, prepared
+from campaigns.races import side_by_side
 from messages import message
 
 import tinyconv as tc
@@ -361,21 +362,6 @@ def often():
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
-
-
-def side_by_side(function, n):
-    """function(0), ..., function(n - 1) on a thread each, begun at once; what each returned or raised."""
-    meeting = threading.Barrier(n, timeout=10)
-
-    def run(i):
-        meeting.wait()
-        try:
-            return function(i)
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(n) as pool:
-        return list(pool.map(run, range(n)))
 
 
 @pytest.mark.usefixtures("often")

@@ -122,7 +122,7 @@ def _grey(picture: Any) -> tuple[Grey, bool]:
     the opposite of the ink's.
     """
     cells = max(1, round(max(picture.size) / LOOKED_AT))
-    if deep := _is_deep(picture):
+    if _is_deep(picture):
         values = np.nan_to_num(np.asarray(picture, np.float32))
         low, high = min(0.0, -_most(-values)), _most(values)
         values = (values.clip(low, high) - np.float32(low)) / np.float32(max(high - low, 1e-30))
@@ -132,7 +132,7 @@ def _grey(picture: Any) -> tuple[Grey, bool]:
     grey, alpha = (_shrunk(_share(band), cells) for band in picture.convert("LA").split())
     seen = grey[alpha > 0.5]
     if not seen.size:
-        return np.zeros_like(grey), deep
+        return np.zeros_like(grey), False
     dark, middle, light = np.percentile(seen, [2, 50, 98])
     behind = middle if light - dark > 0.3 else float(middle < 0.5)
     return grey * alpha + behind * (1 - alpha), False
