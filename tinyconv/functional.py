@@ -582,7 +582,7 @@ def layer_norm(
         eps: Added to the variance, so that nothing is divided by 0.
 
     Raises ShapeError where sizes do not fit, DtypeError where dtypes differ or are not floating point, and OptionError
-    where `eps` is negative.
+    where `eps` is not a finite number.
     """
     shape = tuple(sizes_of((normalized_shape,), "layer_norm: normalized_shape"))
     return apply(ops.LayerNorm, input, weight, bias, shape=shape, eps=finite("layer_norm: eps", eps))
