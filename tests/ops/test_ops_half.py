@@ -133,6 +133,15 @@ def test_the_share_of_a_mean_of_more_numbers_than_float16_counts():
     assert abs(x.grad[0].item() - 0.01) < 1e-5
 
 
+def test_the_gradient_of_an_exponential_fits_where_the_exponential_does_not():
+    """As it does in float32: e^12 is 162755 and the gradient a quarter of it."""
+    x = half([12.0], requires_grad=True)
+    y = x.exp()
+    y.backward(half([0.25]))
+    assert y.tolist() == [float("inf")]
+    assert abs(x.grad.item() - 40688) < 32
+
+
 def test_running_statistics_come_from_a_variance_that_does_not_fit():
     x = half([[-400.0], [400.0]])  # of variance 320000
     mean, var = tc.zeros(1, dtype=tc.float16), tc.zeros(1, dtype=tc.float16)

@@ -20,7 +20,7 @@ WIDE: tuple[Any, ...] = (
     ops.Conv2d, ops.Linear, ops.Matmul, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.LinearRelu, ops.ReluMaxPool2d,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
-    ops.Pow, ops.LogAddExp, ops.AddAt,
+    ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
     ops.MseLoss, ops.L1Loss, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy, ops.SoftCrossEntropy,
     ops.BatchNorm, ops.LayerNorm,
 )  # fmt: skip
