@@ -20,7 +20,7 @@ WIDE: tuple[Any, ...] = (
     ops.Conv2d, ops.Linear, ops.Matmul, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.LinearRelu, ops.ReluMaxPool2d,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
-    ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
+    ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
     ops.MseLoss, ops.L1Loss, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy, ops.SoftCrossEntropy,
     ops.BatchNorm, ops.LayerNorm,
 )  # fmt: skip
@@ -31,6 +31,13 @@ WIDE: tuple[Any, ...] = (
 def is_wide(op: Any) -> bool:
     """Whether this op computes in float32 what it is given in float16."""
     return isinstance(op, type) and issubclass(op, WIDE)
+
+
+def in_float16(arrays: list[Any]) -> bool:
+    """Whether the first array of an op's inputs is float16; before it there may be a number (2 / x)."""
+    first = arrays[0]
+    char: str = (first if hasattr(first, "dtype") else arrays[1]).dtype.char
+    return char == "e"
 
 
 def widened(array: Any) -> Any:

@@ -17,7 +17,7 @@ from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_numb
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
 from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
-from tinyconv.engine.wide import Wide, is_wide
+from tinyconv.engine.wide import Wide, in_float16, is_wide
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError, shortened
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
@@ -68,7 +68,7 @@ def apply(op: Any, *inputs: Any, **geometry: Any) -> Any:
         if check_values is not None and on_host:  # elsewhere a look at a value would wait for the device
             check_values(*arrays, **geometry)
     pair = op if now.plain and op not in defaults else select(op, backend.name, arrays, geometry)
-    if wide and arrays[0].dtype.char == "e":
+    if wide and in_float16(arrays):
         pair = Wide(pair)
     try:
         if now.quiet:  # `quietly`, written out because every op comes here
