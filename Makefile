@@ -66,12 +66,13 @@ campaign: .venv/.test
 .venv/.train: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tinyconv needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) --editable '.[train,pictures]'
+	$(PIP) --editable '.[train,pictures,studio]'
 	touch $@
 
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
-	$(PIP) pytest pytest-xdist hypothesis torch onnx expecttest ruff mypy pyright
+	$(PIP) pytest pytest-xdist hypothesis torch onnx expecttest ruff mypy pyright \
+		playwright axe-playwright-python
 	touch $@
 
 clean:

@@ -22,7 +22,7 @@ FLOORS = [
     {"inspect"},
     {"models"},
     {"train", "check"},
-    {"testing"},
+    {"testing", "web"},
     {"cli"},
     {"__main__"},
 ]
@@ -109,7 +109,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 2200, "package": 30_000}
+BUDGET = {"book": 2200, "package": 33_500}  # 3,500 of them for the studio
 
 
 def lines_of(paths):

@@ -1,0 +1,5 @@
+"""The jobs of the pages, a file for each. Importing them enters their jobs into the table."""
+
+from tinyconv.web.pages import look
+
+__all__ = ["look"]

@@ -1,0 +1,196 @@
+"""The studio: one thread that owns the model. It does the jobs of the pages in turn, and trains in between.
+
+Nothing else touches the model, so no job sees a weight half written. A training gives way after every step: a drawing
+is answered between two of them.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any
+
+from tinyconv.web.jobs import Job, JobError, find
+from tinyconv.web.subject import Subject
+
+PER_SECOND = 20
+"""Reports of one kind that a page gets in a second, at most. Of those between two, the newest is sent."""
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass
+class _Order:
+    """A job that waits, for whom, and where its result is awaited."""
+
+    job: Job
+    arguments: dict[str, Any]
+    client: object
+    result: Future[Any] = field(default_factory=Future)
+
+
+class Studio:
+    """A model, the jobs that wait for it, and the activity (a training) that goes on when none waits.
+
+    Args:
+        subject: What the pages look at; `open` replaces it.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.state: dict[str, Any] = {}  # what pages keep on this side, each under its name
+        self._activity: Iterator[None] | None = None
+        self._orders: deque[_Order] = deque()
+        self._tabs: list[tuple[object, Listener]] = []  # the first of them may change things
+        self._held: dict[str, dict[str, Any]] = {}  # reports that came too soon after the last of their kind
+        self._sent: dict[str, float] = {}
+        self._closed = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._work, name="tinyconv-studio", daemon=True)
+        self._thread.start()
+
+    # Called by any thread.
+
+    def submit(self, name: Any, arguments: Any, client: object = None) -> Future[Any]:
+        """Let the job of that name be done. Raises JobError where there is none, or it may not be asked for."""
+        job = find(name)
+        if not isinstance(arguments, dict):
+            raise JobError(f"{job.name}: expected its arguments by name, got {type(arguments).__name__}")
+        job.check(arguments)
+        if job.writes and client is not None and not self.may_write(client):
+            raise JobError("another tab has the studio: this one looks on. Take it over to change things here")
+        order = _Order(job, arguments, client)
+        with self._changed:
+            if self._closed:
+                raise JobError("the studio is closed")
+            if job.newest:
+                for other in [o for o in self._orders if o.job is job and o.client is client]:
+                    self._orders.remove(other)
+                    other.result.cancel()
+            self._orders.append(order)
+            self._changed.notify()
+        return order.result
+
+    def join(self, client: object, listener: Listener) -> None:
+        """A tab is there: `listener` gets the reports, in any thread. The first tab may change things."""
+        with self._changed:
+            self._tabs = [*self._tabs, (client, listener)]  # replaced, never changed: `report` runs through it
+        self._say_who()
+
+    def leave(self, client: object) -> None:
+        """A tab is gone. If it was the one that may change things, the next may now."""
+        with self._changed:
+            self._tabs = [tab for tab in self._tabs if tab[0] is not client]
+        self._say_who()
+
+    def take_over(self, client: object) -> None:
+        """Let this tab change things, and the others look on."""
+        with self._changed:
+            self._tabs = sorted(self._tabs, key=lambda tab: tab[0] is not client)  # the others keep their order
+        self._say_who()
+
+    def may_write(self, client: object) -> bool:
+        """Whether this tab may change things."""
+        return bool(self._tabs) and self._tabs[0][0] is client
+
+    def close(self) -> None:
+        """End the thread, after the job or the step under way. What waits is cancelled."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(10)
+
+    # Called by jobs, in the thread.
+
+    def open(self, subject: Subject) -> None:
+        """Look at another model from now on. A training of the one before ends."""
+        self.stop()
+        self.subject = subject
+        self.state.clear()
+        self.report("subject", subject.outline())
+
+    def go_on_with(self, activity: Iterator[None]) -> None:
+        """Do a step of `activity` whenever no job waits, until it ends. One that went on before ends now."""
+        self.stop()
+        self._activity = activity
+
+    def stop(self) -> None:
+        """End the activity, if there is one; its `finally` runs."""
+        activity, self._activity = self._activity, None
+        close = getattr(activity, "close", None)
+        if close is not None:
+            close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an activity goes on."""
+        return self._activity is not None
+
+    def report(self, event: str, data: dict[str, Any]) -> None:
+        """Tell every page at once."""
+        self._held.pop(event, None)
+        self._sent[event] = time.monotonic()
+        for _, listener in self._tabs:
+            listener(event, data)
+
+    def report_often(self, event: str, data: dict[str, Any]) -> None:
+        """Tell every page, but not more often than PER_SECOND; the newest is never lost."""
+        self._held[event] = data
+        self._let_go()
+
+    # The thread.
+
+    def _let_go(self, all_of_them: bool = False) -> None:
+        now = time.monotonic()
+        for event in list(self._held):
+            if all_of_them or now - self._sent.get(event, 0.0) >= 1 / PER_SECOND:
+                self.report(event, self._held[event])
+
+    def _say_who(self) -> None:
+        tabs = self._tabs
+        for client, listener in tabs:
+            listener("role", {"writes": self.may_write(client), "tabs": len(tabs)})
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._orders or self._activity or self._closed):
+                    self._changed.wait(1 / PER_SECOND if self._held else None)
+                    self._let_go()
+                order = self._orders.popleft() if self._orders else None
+                if self._closed:
+                    break
+            if order is not None:
+                self._do(order)
+            else:
+                self._step()
+            self._let_go()
+        self.stop()
+        for waiting in [*([order] if order else []), *self._orders]:
+            waiting.result.cancel()
+
+    def _do(self, order: _Order) -> None:
+        if not order.result.set_running_or_notify_cancel():
+            return
+        try:
+            order.result.set_result(order.job.function(self, **order.arguments))
+        except BaseException as error:
+            order.result.set_exception(error)
+
+    def _step(self) -> None:
+        assert self._activity is not None
+        try:
+            next(self._activity)
+        except StopIteration:
+            self._activity = None
+        except Exception as error:  # it is reported, and the pages go on
+            self._activity = None
+            traceback.print_exc()
+            self.report("failed", {"kind": type(error).__name__, "text": str(error)})
+        if self._activity is None:
+            self._let_go(all_of_them=True)

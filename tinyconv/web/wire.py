@@ -1,0 +1,102 @@
+"""One message between the server and a page: JSON, and after it the arrays that the JSON names, as they lie in memory.
+
+    length of the JSON, 4 bytes, little end first | JSON, UTF-8 | zeros up to a multiple of 8 | array | array | ...
+
+In the JSON an array is {"$array": [dtype, shape, offset]}, the offset counted from the end of the JSON's zeros. Every
+array begins at a multiple of 8, so a page looks at its numbers without a copy. NaN and infinities, which JSON lacks,
+are {"$number": "nan"}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from tinyconv.errors import TinyconvError
+
+DTYPES = ("float32", "float64", "int32", "uint8", "int8", "uint16", "int16", "uint32")
+"""What a page has typed arrays for. Others are sent as the first that holds them."""
+_SENT_AS = {"float16": "float32", "int64": "int32", "bool": "uint8", "uint64": "uint32"}
+_ALIGNED = 8
+
+
+class WireError(TinyconvError, ValueError):
+    """A message cannot be read."""
+
+
+def pack(message: Mapping[str, Any]) -> bytes:
+    """The message, whose arrays may stand anywhere in it, in one piece.
+
+    Raises TypeError for what is neither JSON nor an array.
+    """
+    arrays: list[bytes] = []
+    size = 0
+
+    def lifted(value: Any) -> Any:
+        nonlocal size
+        if isinstance(value, np.ndarray):
+            dtype = _SENT_AS.get(value.dtype.name, value.dtype.name)
+            if dtype not in DTYPES:
+                raise TypeError(f"pack: no page reads an array of {value.dtype}")
+            data = np.ascontiguousarray(value, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()
+            place = [dtype, list(value.shape), size]
+            arrays.extend((data, bytes(-len(data) % _ALIGNED)))
+            size += len(data) + -len(data) % _ALIGNED
+            return {"$array": place}
+        if isinstance(value, Mapping):
+            return {str(key): lifted(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [lifted(part) for part in value]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, float) and not isfinite(value):
+            return {"$number": str(value)}
+        return value
+
+    head = json.dumps(lifted(message), allow_nan=False, separators=(",", ":")).encode()
+    return b"".join([len(head).to_bytes(4, "little"), head, bytes(-(4 + len(head)) % _ALIGNED), *arrays])
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """The message in these bytes, its arrays as NumPy arrays that cannot be written to.
+
+    Raises WireError for anything that `pack` does not make.
+    """
+    length = int.from_bytes(data[:4], "little")
+    start = 4 + length + -(4 + length) % _ALIGNED
+    if len(data) < 4 or start > len(data):
+        raise WireError(f"a message of {len(data)} bytes is cut: its JSON has {length}")
+
+    def put_back(value: Any) -> Any:
+        if isinstance(value, list):
+            return [put_back(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() == {"$array"}:
+            return _array(data, start, value["$array"])
+        if value.keys() == {"$number"}:
+            return float(value["$number"])
+        return {key: put_back(part) for key, part in value.items()}
+
+    try:
+        message = put_back(json.loads(data[4 : 4 + length]))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise WireError(f"a message cannot be read: {error}") from None
+    if not isinstance(message, dict):
+        raise WireError(f"a message is an object, got {type(message).__name__}")
+    return message
+
+
+def _array(data: bytes, start: int, place: Any) -> Any:
+    dtype, shape, offset = place
+    if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in (*shape, offset)):
+        raise ValueError(f"no such array: {place!r:.80}")
+    count = 1
+    for n in shape:
+        count *= n
+    array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), count, start + offset)
+    return array.reshape(shape)
