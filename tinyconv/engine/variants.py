@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import unwrap
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from tinyconv import ops
@@ -72,11 +73,15 @@ def place_of(pair: Any) -> str:
     if code is None:  # compiled, or an object that can be called
         return f"{pair.__module__}.{getattr(pair, '__qualname__', type(pair).__qualname__)}"
     body = [line for *_, line in code.co_lines() if line is not None and line > code.co_firstlineno]
-    line = min(body, default=code.co_firstlineno)
+    return f"{file_of(code)}:{min(body, default=code.co_firstlineno)}"
+
+
+def file_of(code: CodeType) -> str:
+    """The file of a piece of code: `tinyconv/ops/conv.py`; relative to the working folder too, else absolute."""
     for root in (_ROOT, os.path.realpath(os.curdir) if os.path.isdir(os.curdir) else _ROOT):
         if code.co_filename.startswith(root + os.sep):
-            return f"{Path(code.co_filename).relative_to(root).as_posix()}:{line}"
-    return f"{code.co_filename}:{line}"
+            return Path(code.co_filename).relative_to(root).as_posix()
+    return code.co_filename
 
 
 _ROOT = str(Path(__file__).parents[2])

@@ -6,6 +6,7 @@ from tinyconv.inspect.cake import Cake
 from tinyconv.inspect.field import Field
 from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
 from tinyconv.inspect.profile import Event, Total, profile
+from tinyconv.inspect.record import Frame, Operand, Recording, Source, record
 from tinyconv.inspect.rows import LeafRow, Part, Row
 from tinyconv.inspect.summary import LayerSummary, Summary, summary
 from tinyconv.inspect.trace import Trace, trace
@@ -15,17 +16,22 @@ __all__ = [
     "Event",
     "FeatureMaps",
     "Field",
+    "Frame",
     "LayerMaps",
     "LayerSummary",
     "LeafRow",
+    "Operand",
     "Part",
+    "Recording",
     "Row",
+    "Source",
     "Summary",
     "Total",
     "Trace",
     "detect_anomaly",
     "feature_maps",
     "profile",
+    "record",
     "summary",
     "trace",
 ]
