@@ -1,6 +1,7 @@
 """Recordings: that they hold what a plain step computes, to the bit, and leave the model as it was."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -104,3 +105,261 @@ def test_the_dict_is_json_but_for_its_arrays():
                 assert tuple(cells["shape"]) == operand.array.shape
     for name, place in told["gradients"].items():
         assert arrays[place] is recording.gradients[name]
+
+
+# --- what the frames hold -------------------------------------------------------------------------------------------
+
+
+def backward_of(recording, name, layer=None):
+    return next(
+        frame
+        for frame in recording.frames
+        if frame.direction == "backward" and frame.name == name and layer in (None, frame.layer)
+    )
+
+
+def test_frames_hold_what_the_layers_compute():
+    model, x = made("lenet5"), images("lenet5", 2)
+    recording = record(model, x, [7, 1])
+    with tc.using("readable"):
+        first = model.conv1(tc.tensor(x))
+        second = model.pool(model.relu(first))
+    conv, relu, pool = recording.frames[:3]
+    assert [(o.argument, o.name, o.frame) for o in conv.inputs] == [
+        ("x", "x", None),
+        ("weight", "conv1.weight", None),
+        ("bias", "conv1.bias", None),
+    ]
+    assert conv.inputs[0].array is recording.image
+    assert equal(conv.inputs[1].array, model.conv1.weight.detach().numpy())
+    assert equal(conv.outputs[0].array, first.detach().numpy())
+    assert equal(pool.outputs[0].array, second.detach().numpy())
+    assert relu.inputs[0].array is conv.outputs[0].array
+    assert [(o.argument, o.name, o.frame) for o in pool.inputs] == [("x", "frame 1", 1)]
+    assert (conv.layer, conv.kind, conv.step) == ("conv1", "Conv2d", "conv1")
+    assert [recording.frames[i].step for i in (4, 6, 12)] == ["relu#2", "reshape", "crossentropy"]
+    assert (recording.frames[6].layer, recording.frames[6].kind) == ("", "LeNet5")
+    assert recording.frames[12].kind == ""
+    assert recording.frames[12].inputs[1].name == "target"
+    assert conv.geometry == {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    assert conv.formula.startswith("y[n,f,i,j] = bias[f] + sum_cuv weight[f,c,u,v] x[n, c, i*SH + u*DH - PH")
+
+
+def test_a_backward_frame_holds_what_arrives_and_what_leaves():
+    recording = record(made("lenet5"), images("lenet5", 2), [7, 1])
+    loss, last = recording.frames[13:15]
+    (dy,) = loss.inputs
+    assert (dy.argument, dy.name, dy.array.tolist(), loss.parts) == ("dy", "loss", 1.0, ())
+    assert [o.argument for o in loss.outputs] == ["dx", "dtarget", "dweight"]
+    assert [o.array is None for o in loss.outputs] == [False, True, True]
+    assert last.inputs[0].array is loss.outputs[0].array
+    assert (last.inputs[0].name, last.inputs[0].frame, last.parts) == ("frame 13", 13, (13,))
+    assert [(o.argument, o.name) for o in last.outputs] == [
+        ("dx", "frame 10"),
+        ("dweight", "fc3.weight"),
+        ("dbias", "fc3.bias"),
+    ]
+    assert last.outputs[1].array is recording.gradients["fc3.weight"]
+    assert recording.frames[25].outputs[0].array is recording.gradients["x"]
+
+
+def test_gradients_of_several_uses_arrive_summed_up():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return (y.relu() + y * 2 + self.conv(x)).flatten(1)
+
+    recording = record(Twice(), np.ones((1, 5, 5), "float32"))
+    relu, mul = backward_of(recording, "Relu"), backward_of(recording, "Mul")
+    *_, first = (frame for frame in recording.frames if frame.name == "conv2d")  # the one that ran first
+    assert first.partner == 0
+    assert sorted(first.parts) == sorted([relu.number, mul.number])
+    assert first.inputs[0].frame is None
+    np.testing.assert_array_equal(first.inputs[0].array, relu.outputs[0].array + mul.outputs[0].array)
+    second = backward_of(recording, "conv2d")
+    assert second is not first
+    np.testing.assert_array_equal(recording.gradients["conv.weight"], first.outputs[1].array + second.outputs[1].array)
+
+
+def test_no_gradient_is_shown_where_none_is_needed():
+    model = made("lenet5")
+    model.conv1.weight.requires_grad = False
+    recording = record(model, images("lenet5", 1), [7])
+    frame = recording.frames[25]
+    assert [o.array is None for o in frame.outputs] == [False, True, False]
+    assert recording.gradients["conv1.weight"] is None
+    assert recording.gradients["conv1.bias"] is not None
+    assert recording.to_dict()["gradients"]["conv1.weight"] is None
+
+
+def test_the_lines_are_those_that_ran():
+    recording = record(made("lenet5"), images("lenet5", 1), [7])
+    source = recording.frames[25].source
+    lines = dict(enumerate(source.text.splitlines(), source.line))
+    assert source.file == "tinyconv/ops/conv.py"
+    assert "def backward(xp, saved, dy, needs" in lines[source.line + 1]
+    assert set(source.ran) <= set(lines)
+    dx, dweight, dbias = ("\n".join(lines[n] for n in o.ran) for o in recording.frames[25].outputs)
+    for text, own in ((dx, "col2im("), (dweight, "dweight = dweight +")):
+        assert [own in other for other in (dx, dweight, dbias)] == [text is other for other in (dx, dweight, dbias)]
+    without = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.Flatten())
+    source = record(without, np.ones((1, 5, 5), "float32")).frames[0].source
+    ran = [line for n, line in enumerate(source.text.splitlines(), source.line) if n in source.ran]
+    assert "    if bias is not None:" in ran
+    assert not any("y += bias" in line for line in ran)
+
+
+def test_a_frame_has_the_field_of_its_cells_on_the_image():
+    model, x = made("lenet5"), images("lenet5", 1)
+    recording = record(model, x, [7])
+    steps = {step.name: step for step in tc.summary(model, (1, 28, 28)).layers}
+    for frame in recording.frames[:12]:
+        rows, columns = frame.fields
+        assert rows == columns
+        assert (rows.size, rows.start) == (steps[frame.step].receptive_field, steps[frame.step].start)
+    assert recording.to_dict()["frames"][5]["field"] == [{"size": 16, "jump": 4, "start": 0}] * 2
+    rows, columns = recording.frames[5].fields
+    before = recording.frames[5].outputs[0].array[0, :, 3, 2]
+    other = x + 1
+    other[..., slice(*rows.span(3, 28)), slice(*columns.span(2, 28))] = x[
+        ..., slice(*rows.span(3, 28)), slice(*columns.span(2, 28))
+    ]
+    np.testing.assert_array_equal(record(model, other, [7]).frames[5].outputs[0].array[0, :, 3, 2], before)
+
+
+# --- how it is called -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_target_the_largest_scores_are_walked_back_from():
+    model, x = made("lenet5"), images("lenet5", 2)
+    recording = record(model, x)
+    assert recording.target is None
+    assert recording.loss == recording.output.max(1).sum()
+    assert recording.frames[-1].outputs[0].array is recording.gradients["x"]
+
+
+def test_one_image_is_a_batch_of_one():
+    model, x = made("lenet5"), images("lenet5", 1)
+    alone = record(model, x[0], 7)
+    assert alone.image.shape == (1, 1, 28, 28)
+    assert alone.target.tolist() == [7]
+    assert equal(alone.gradients["x"], record(model, tc.tensor(x), [7]).gradients["x"])
+
+
+def test_another_loss_is_recorded_too():
+    model, x = made("mlp"), images("mlp", 2)
+    recording = record(model, x, np.ones((2, 10), "float32"), loss=nn.MSELoss())
+    frame = recording.frames[len(recording.frames) // 2 - 1]
+    assert (frame.name, frame.kind, frame.layer) == ("MseLoss", "MSELoss", "")
+    assert frame.inputs[1].array is recording.target
+
+
+def test_the_mode_may_be_chosen():
+    model = made("lenet_bn")
+    recording = record(model, images("lenet_bn", 1), [7], training=False)
+    assert not recording.training
+    assert model.training
+    assert recording.frames[1].inputs[3].name == "1.running_mean"
+    assert record(model.eval(), images("lenet_bn", 2), [7, 1], training=True).training
+    assert not model.training
+
+
+def test_the_gradients_that_a_model_has_are_left_alone():
+    model = made("lenet5")
+    plain_step(model, images("lenet5", 1), [3])
+    before = {name: (p.grad, p.grad.numpy().copy()) for name, p in model.named_parameters()}
+    x = tc.tensor(images("lenet5", 1), requires_grad=True)
+    with tc.no_grad():
+        record(model, x, [7])
+    assert x.grad is None
+    for name, p in model.named_parameters():
+        assert p.grad is before[name][0]
+        assert equal(p.grad.numpy(), before[name][1])
+
+
+def test_what_is_written_in_place_is_recorded_as_it_was():
+    class Writing(nn.Module):
+        def forward(self, x):
+            mask = tc.zeros(1, 1, 4, 4)
+            y = x + mask
+            with tc.no_grad():
+                mask += 1
+            return (y * (x + mask)).flatten(1)
+
+    recording = record(Writing(), np.ones((1, 4, 4), "float32"))
+    first, writing, second = (frame.inputs for frame in recording.frames[:4] if frame.name == "Add")
+    assert (writing[1].array, writing[1].value) == (None, 1.0)
+    assert [inputs[1].array.max() for inputs in (first, second)] == [0, 1]
+
+
+def test_a_recording_says_what_it_is():
+    recording = record(made("lenet5"), images("lenet5", 1), [7])
+    assert repr(recording).startswith(
+        "<Recording of LeNet5 on (1, 1, 28, 28) in training: 13 frames forward, 13 backward"
+    )
+    assert repr(recording.frames[0]) == "<0 forward conv2d in conv1: y (1, 6, 24, 24)>"
+    assert (
+        repr(recording.frames[25])
+        == "<25 backward conv2d in conv1: dx (1, 1, 28, 28), dweight (6, 1, 5, 5), dbias (6,)>"
+    )
+
+
+# --- what it refuses ------------------------------------------------------------------------------------------------
+
+
+class Returning(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.bn = nn.BatchNorm2d(1)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self.bn(x + tc.rand(1)))
+
+
+def failing(x):
+    raise RuntimeError("the user's own")
+
+
+@pytest.mark.parametrize(
+    ("function", "loss", "error", "said"),
+    [
+        (lambda x: (x, x), None, TypeError, "the model must return a Tensor, got tuple"),
+        (lambda x: x.detach(), None, GraphError, "does not require grad"),
+        (lambda x: x, lambda y, t: y, ShapeError, r"one number, got \(1, 1, 4, 4\)"),
+        (lambda x: x, lambda y, t: 1.0, ShapeError, "one number, got float"),
+        (failing, None, RuntimeError, "the user's own"),
+        (lambda x: x.reshape(7), None, ShapeError, "reshape"),
+    ],
+)
+def test_after_an_error_the_model_is_as_it_was(function, loss, error, said):
+    model = Returning(function)
+    state, chance = {key: t.tolist() for key, t in model.state_dict().items()}, tc.get_rng_state()
+    with pytest.raises(error, match=said):
+        record(model, np.ones((1, 4, 4), "float32"), loss=loss, training=False)
+    with pytest.raises(error, match=said):
+        record(model, np.ones((1, 4, 4), "float32"), loss=loss)
+    assert {key: t.tolist() for key, t in model.state_dict().items()} == state
+    assert tc.get_rng_state() == chance
+    assert model.training
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert isinstance(model.bn.weight, nn.Parameter)
+    y = tc.rand(2)
+    assert not y.requires_grad
+
+
+def test_a_data_parallel_is_refused():
+    model = nn.Sequential(nn.DataParallel(nn.Flatten()))
+    with pytest.raises(GraphError, match=r"record the module in it \(model.module\)"):
+        record(model, np.ones((1, 4, 4), "float32"))
+
+
+def test_more_than_the_limit_is_refused(monkeypatch):
+    monkeypatch.setattr(sys.modules["tinyconv.inspect.record"], "LIMIT", 1 << 20)  # `record` is the function too
+    record(made("lenet5"), images("lenet5", 1), [7])
+    with pytest.raises(ShapeError, match=r"more than 1 MiB; record fewer images, as in x\[:1\]"):
+        record(made("lenet5"), images("lenet5", 20), [7] * 20)
