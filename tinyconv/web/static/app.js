@@ -1,133 +1,18 @@
-/** The frame of the studio: which page is shown, what is in the URL, and what every page shares. */
+/** The studio as it is served: the six pages over a socket. */
 
-import { html, render } from './vendor/lit-html.js';
-import { Dropped, Socket } from './socket.js';
+import { App } from './frame.js';
+import { Socket } from './socket.js';
 
 const PAGES = {
-  build: 'Build', draw: 'Draw', look: 'Look', step: 'Step', train: 'Train', mistakes: 'Mistakes',
+  build: { title: 'Build', load: () => import('./pages/build.js') },
+  draw: { title: 'Draw', load: () => import('./pages/draw.js') },
+  look: { title: 'Look', load: () => import('./pages/look.js') },
+  step: { title: 'Step', load: () => import('./pages/step.js') },
+  train: { title: 'Train', load: () => import('./pages/train.js') },
+  mistakes: { title: 'Mistakes', load: () => import('./pages/mistakes.js') },
 };
-const byId = (id) => document.getElementById(id);
-
-/**
- * What a page is given. A page is a module that exports `mount(root, app)`, which fills `root` and returns
- * `{update(state), close()}`: `update` is called when the URL of the page changes, `close` before it goes.
- */
-class App {
-  constructor(socket) {
-    this.socket = socket;
-    this.subject = null; // see Subject.outline in subject.py
-    this.role = { writes: true, tabs: 1 };
-    this.page = null;
-    this.state = {}; // what the URL says after `?` in the hash: texts by name
-    this.#listen();
-  }
-
-  /** Ask for a job. Rejects with JobFailed (show its text where it belongs) or Dropped (forget it). */
-  call(job, args) {
-    return this.socket.call(job, args);
-  }
-
-  /** Hear the reports of a kind; the function that is returned ends it. */
-  on(event, listener) {
-    const wrapped = ({ detail }) => listener(detail);
-    this.socket.addEventListener(`report:${event}`, wrapped);
-    return () => this.socket.removeEventListener(`report:${event}`, wrapped);
-  }
-
-  /** Show a page with this state. Names with undefined or '' are left out. */
-  go(page, state = {}) {
-    location.hash = address(page, state);
-  }
-
-  /** Change the state of the page that is shown, without a new entry in the history. */
-  keep(changes) {
-    this.state = clean({ ...this.state, ...changes });
-    history.replaceState(null, '', address(this.page, this.state));
-  }
-
-  /** Let a screen reader say this. */
-  say(text) {
-    byId('said').textContent = text;
-  }
-
-  #listen() {
-    this.socket.addEventListener('open', () => this.#opened());
-    this.socket.addEventListener('close', () => notice('The studio is not running. Start `tinyconv studio` again; '
-      + 'this page waits for it.'));
-    this.on('role', (role) => {
-      this.role = role;
-      this.#head();
-    });
-    this.on('subject', (subject) => {
-      const known = this.subject !== null;
-      this.subject = subject;
-      this.#head();
-      if (known || !this.page) this.show();
-    });
-    this.on('failed', ({ text }) => notice(text));
-    addEventListener('hashchange', () => this.show());
-  }
-
-  #opened() {
-    notice('');
-  }
-
-  #head() {
-    render(html`${Object.entries(PAGES).map(([name, title]) => html`
-      <a href=${`#${name}`} aria-current=${name === this.page ? 'page' : 'false'}>${title}</a>`)}`, byId('pages'));
-    const { subject, role } = this;
-    if (!subject) return;
-    render(html`
-      <span class="name">${subject.title}</span>
-      <span class="about">${subject.shape.join('×')}${subject.data ? html`, ${subject.data}` : ''}${
-        subject.trained ? '' : ', untrained'}</span>
-      ${role.writes ? '' : html`<span class="about">looks on</span>
-        <button class="small" @click=${() => this.call('studio.take')}>Take over</button>`}`, byId('subject'));
-  }
-
-  /** Show what the URL names. */
-  async show() {
-    const [, name = '', query = ''] = location.hash.match(/^#([a-z]*)\??(.*)$/) ?? [];
-    const page = name in PAGES ? name : 'draw';
-    this.state = Object.fromEntries(new URLSearchParams(query));
-    if (page === this.page && this.shown && this.shownSubject === this.subject) {
-      this.shown.update?.(this.state);
-      return;
-    }
-    this.shown?.close?.();
-    this.shown = null;
-    this.page = page;
-    this.#head();
-    document.title = `${PAGES[page]} · tinyconv studio`;
-    const root = document.createElement('div');
-    root.className = `page ${page}`;
-    const { mount } = await import(`./pages/${page}.js`);
-    if (this.page !== page) return; // another page was asked for meanwhile
-    byId('main').replaceChildren(root);
-    this.shownSubject = this.subject;
-    this.shown = mount(root, this) ?? {};
-  }
-}
-
-function address(page, state) {
-  const query = new URLSearchParams(clean(state)).toString();
-  return `#${page}${query ? `?${query}` : ''}`;
-}
-
-function clean(state) {
-  return Object.fromEntries(Object.entries(state).filter(([, value]) => value !== undefined && value !== ''));
-}
-
-/** A line for the whole studio, above the page; '' takes it away. */
-function notice(text) {
-  byId('notice').hidden = !text;
-  byId('notice').textContent = text;
-}
-
-addEventListener('unhandledrejection', (event) => {
-  if (event.reason instanceof Dropped) event.preventDefault();
-  else notice(event.reason?.message ?? String(event.reason));
-});
+const HOME = 'draw';
 
 const token = new URLSearchParams(location.search).get('token') ?? '';
-export const app = new App(new Socket(`ws://${location.host}/socket?token=${encodeURIComponent(token)}`));
+const socket = new Socket(`ws://${location.host}/socket?token=${encodeURIComponent(token)}`);
+export const app = new App(socket, PAGES, HOME);
