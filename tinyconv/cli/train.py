@@ -8,10 +8,10 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, replace
-from itertools import chain, count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO, cast
 
@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 import tinyconv
 from tinyconv import data, models
 from tinyconv.cli.common import DataDir, Device, Json, Offline, Options, Threads, options_of, threads_of
-from tinyconv.errors import CheckpointError, no_such
+from tinyconv.errors import no_such
 from tinyconv.host import limits
 from tinyconv.train import (
     RECIPES,
@@ -38,7 +38,7 @@ from tinyconv.train import (
     start,
     usual_recipe,
 )
-from tinyconv.train.checkpoint import reserved
+from tinyconv.train.checkpoint import free_place, usual_places
 from tinyconv.train.loop import Report
 from tinyconv.train.session import longer
 
@@ -145,7 +145,7 @@ def train(
             _refuse_with_resume(context)
             longer(load_checkpoint(resume_from), epochs)  # what cannot be continued needs no place
             out = out or resume_from
-            until_the_end.enter_context(_place([out], overwrite or out == resume_from))
+            until_the_end.enter_context(free_place([out], overwrite or out == resume_from))
             # Read only now that no other training can write it.
             session = resume(resume_from, epochs=epochs, root=data_dir, offline=offline, device=device)
         else:
@@ -176,9 +176,9 @@ def train(
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
             run = new_run(model, data_name, seed, chosen, **options)
-            default = Path("runs", f"{model}-{data_name}-{recipe}-seed{seed}.safetensors")
-            names = [out or default] if out or overwrite else _numbered(default)
-            out = until_the_end.enter_context(_place(names, overwrite))
+            usual = usual_places(run, recipe)
+            names = [out] if out else islice(usual, 1) if overwrite else usual
+            out = until_the_end.enter_context(free_place(names, overwrite))
             session = start(run, root=data_dir, offline=offline, device=device)
         if session.trainer.finished and out != resume_from:
             session.save(out)  # no epoch is left that would do it
@@ -198,27 +198,6 @@ def _every(text: str) -> dict[str, Any]:
         )
     number, unit = int(found[1]), found[2]
     return {"seconds": number * {"s": 1.0, "m": 60.0, "h": 3600.0}[unit]} if unit else {"steps": number}
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """`path`, `path`-2, `path`-3 ..."""
-    return chain([path], (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2)))
-
-
-@contextmanager
-def _place(names: Iterable[Path], replaces: bool) -> Iterator[Path]:
-    """The first of `names` that no running training has, nor, unless it `replaces` one, a file; kept in the block."""
-    for name in names:
-        with reserved(name) as ours:
-            if ours and (replaces or not name.exists()):
-                yield name
-                return
-    if not ours:
-        raise CheckpointError(f"another training is writing {name}: let it end, or choose another place with --out")
-    raise CheckpointError(
-        f"there is a file at {name}: continue it with --resume, replace it with --overwrite, "
-        "or choose another place with --out"
-    )
 
 
 def _recipe(name: str) -> Recipe:

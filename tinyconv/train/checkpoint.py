@@ -12,9 +12,10 @@ import json
 import os
 import shlex
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -238,6 +239,28 @@ def reserved(path: Path) -> Iterator[bool]:
             real = Path(os.path.realpath(path))
             lock = until_the_end.enter_context(held(real.with_name(f".{real.name}.lock")))
         yield lock is not None
+
+
+def usual_places(run: Run, recipe: str) -> Iterator[Path]:
+    """Where a training goes that names no place: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... after it."""
+    first = Path("runs", f"{run.model}-{run.data}-{recipe}-seed{run.seed}.safetensors")
+    return chain([first], (first.with_stem(f"{first.stem}-{n}") for n in count(2)))
+
+
+@contextmanager
+def free_place(names: Iterable[Path], replaces: bool = False) -> Iterator[Path]:
+    """The first of `names` that no running training has, nor, unless it `replaces` one, a file; kept in the block."""
+    for name in names:
+        with reserved(name) as ours:
+            if ours and (replaces or not name.exists()):
+                yield name
+                return
+    if not ours:
+        raise CheckpointError(f"another training is writing {name}: let it end, or choose another place with --out")
+    raise CheckpointError(
+        f"there is a file at {name}: continue it with --resume, replace it with --overwrite, "
+        "or choose another place with --out"
+    )
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:

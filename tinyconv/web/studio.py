@@ -44,6 +44,7 @@ class Studio:
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.state: dict[str, Any] = {}  # what pages keep on this side, each under its name
+        self.kept: dict[str, Any] = {}  # and what they keep when another model is opened
         self._activity: Iterator[None] | None = None
         self._orders: deque[_Order] = deque()
         self._tabs: list[tuple[object, Listener]] = []  # the first of them may change things
