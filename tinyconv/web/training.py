@@ -1,4 +1,4 @@
-"""A training that the pages watch: the same steps as `tinyconv train`, one at a time, and what they have shown so far."""
+"""A training that the pages watch: the steps of `tinyconv train`, one at a time, and what they have shown so far."""
 
 from __future__ import annotations
 
@@ -171,8 +171,9 @@ class Training:
             for group in trainer.optimizer.param_groups:
                 group["lr"] *= factor
         else:
-            schedule.lr_points = [[factor * rate for rate in point] for point in schedule.lr_points]
-            schedule._apply()
+            state = schedule.state_dict()
+            points = [[factor * rate for rate in point] for point in state["lr_points"]]
+            schedule.load_state_dict(state | {"lr_points": points})
         self.peak = lr
         self.rates.append({"step": self.done, "peak": lr})
 

@@ -1,5 +1,5 @@
 """The jobs of the pages, a file for each. Importing them enters their jobs into the table."""
 
-from tinyconv.web.pages import look
+from tinyconv.web.pages import look, train
 
-__all__ = ["look"]
+__all__ = ["look", "train"]

@@ -119,7 +119,7 @@ def _watch(studio: Studio, training: Training) -> None:
     studio.state["train"] = training
     runs[:] = [run for run in runs if run["history"]]  # one that was given up at once is none to compare with
     runs.append(training.entry)
-    studio.report("subject", subject.outline())
+    studio.report("outline", subject.outline())
 
 
 def _training(studio: Studio) -> Training:

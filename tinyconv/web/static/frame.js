@@ -68,6 +68,11 @@ export class App {
       this.#head();
       if (known || !this.page) this.show();
     });
+    this.on('outline', (subject) => { // the same model, which trains now: the page stays
+      this.subject = subject;
+      this.shownSubject = subject;
+      this.#head();
+    });
     this.on('failed', ({ text }) => notice(text));
     addEventListener('hashchange', () => this.show());
   }
