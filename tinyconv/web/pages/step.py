@@ -1,0 +1,164 @@
+"""Jobs of the Step page: one step of the model on one image, recorded, and the sums behind its numbers."""
+
+from __future__ import annotations
+
+from functools import cache
+from inspect import getsourcelines
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+from pygments.lexers import PythonLexer
+from pygments.token import Token
+
+from tinyconv.engine.context import no_grad
+from tinyconv.engine.variants import file_of, name_of, select
+from tinyconv.errors import DataError
+from tinyconv.inspect import Recording, record
+from tinyconv.ops import loops as written
+from tinyconv.web.jobs import JobError, job
+from tinyconv.web.studio import Studio
+
+LOOPS = {pair.name: pair for pair in (written.Conv2d, written.MaxPool2d, written.Linear)}
+LETTERS = {
+    Token.Keyword: "k",
+    Token.Name.Builtin: "b",
+    Token.Name.Function: "f",
+    Token.Name.Class: "f",
+    Token.Name.Decorator: "d",
+    Token.Literal.String: "s",
+    Token.Literal.Number: "m",
+    Token.Comment: "c",
+    Token.Operator.Word: "k",
+}
+"""The class that the page gives a token, by its kind; "" for all others."""
+
+
+@job("step.record")
+def step_record(
+    studio: Studio,
+    image: int = 0,
+    drawn: bool = False,
+    target: int | None = None,
+    among: int | None = None,
+    training: bool = False,
+) -> dict[str, Any]:
+    """Record a step on one image, and keep the recording for `step.explain`.
+
+    Args:
+        image: The number of a test image. With `among`, a class, the first image of that class from this number on,
+            and from 0 on where the end is reached.
+        drawn: Take what was drawn last on the Draw page instead.
+        target: The class to walk back from; unless given the label, or the class that the model sees in a drawing.
+        training: Run the model as in training, with dropout and the statistics of this one image.
+
+    The answer holds `image` (None for a drawing), `images`, how many there are, `label` (None for a drawing), `target`,
+    `probabilities` of the classes, `modal`, whether training mode would make a difference, `pixels`, uint8 (C, H, W),
+    and
+
+    * `recording`: `Recording.to_dict()`, whose frames hold, in place of the text of their `source`, the place `text` of
+      it in `sources`, and `usual`, the name of the pair that training runs in place of the readable one;
+    * `sources`: a list of `file`, `line` and `lines`, each of these a list of [class, text] pairs;
+    * `loops`: for "conv2d" and others that have a pair in loops.py, the places of its "forward" and "backward".
+
+    Raises JobError where there is no such image, class or drawing, and what `record` raises.
+    """
+    subject = studio.subject
+    model, classes = subject.model, len(subject.classes)
+    for name, value in {"target": target, "among": among}.items():
+        if value is not None and not 0 <= value < classes:
+            raise JobError(f"step.record: {name} must be a class, 0 to {classes - 1}, got {value}")
+    label = None
+    if drawn:
+        pixels = studio.state.get("drawn")
+        if pixels is None:
+            raise JobError("nothing is drawn yet; draw a digit on the Draw page first")
+    else:
+        try:
+            image = image if among is None else _next(subject.images.labels, image, among)
+            found = subject.image(image)
+        except DataError as error:
+            raise JobError(str(error)) from None
+        pixels, label = found.images, int(found.labels[0])
+    x = subject.input(np.asarray(pixels, np.uint8).reshape(1, *subject.shape))
+    if target is None:
+        target = label
+    if target is None:
+        with no_grad():
+            target = int(model(x).numpy()[0].argmax())
+    recording = record(model, x, [target], training=training)
+    studio.state["step.recording"] = recording
+    return {
+        "image": None if drawn else image,
+        "images": None if drawn else len(subject.images),
+        "label": label,
+        "target": target,
+        "probabilities": _softmax(recording.output[0]),
+        "pixels": np.asarray(pixels, np.uint8).reshape(subject.shape),
+        **_readable(recording),
+    }
+
+
+def _next(labels: Any, start: int, among: int) -> int:
+    """The first image of a class from number `start` on, or from 0 on."""
+    places = np.flatnonzero(labels == among)
+    if not len(places):
+        raise JobError(f"no test image is of class {among}")
+    return int(places[np.searchsorted(places, start) % len(places)])
+
+
+def _softmax(scores: Any) -> Any:
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def _readable(recording: Recording) -> dict[str, Any]:
+    """The recording as plain values, its source text coloured, each text once."""
+    plain = recording.to_dict()
+    sources: list[dict[str, Any]] = []
+    places: dict[tuple[str, int], int] = {}
+    loops: dict[str, dict[str, int]] = {}
+
+    def place(file: str, line: int, text: str) -> int:
+        if (file, line) not in places:
+            places[file, line] = len(sources)
+            sources.append({"file": file, "line": line, "lines": coloured(text)})
+        return places[file, line]
+
+    for frame, given in zip(recording.frames, plain["frames"], strict=True):
+        if frame.source is not None:
+            given["source"]["text"] = place(frame.source.file, frame.source.line, frame.source.text)
+        if frame.direction == "forward":
+            arrays = [o.value if o.array is None else o.array for o in frame.inputs]
+            given["usual"] = name_of(frame.op, select(frame.op, "numpy", arrays, frame.geometry))
+        else:
+            given["usual"] = plain["frames"][frame.partner]["usual"]
+        if frame.name in LOOPS:
+            halves = {half: getattr(LOOPS[frame.name], half) for half in ("forward", "backward")}
+            loops[frame.name] = {half: place(*_source(function)) for half, function in halves.items()}
+    return {"recording": plain, "sources": sources, "loops": loops}
+
+
+def _source(function: Any) -> tuple[str, int, str]:
+    lines, line = getsourcelines(function)
+    return file_of(function.__code__), line, dedent("".join(lines))
+
+
+@cache
+def coloured(text: str) -> list[list[list[str]]]:
+    """Python code as lines of [class, text] pairs, with a class of `LETTERS` or "" for each."""
+    lines: list[list[list[str]]] = [[]]
+    for kind, part in PythonLexer().get_tokens(text):
+        while kind not in LETTERS and kind.parent is not None:
+            kind = kind.parent
+        letter = LETTERS.get(kind, "")
+        for number, piece in enumerate(part.split("\n")):
+            if number:
+                lines.append([])
+            if piece and lines[-1] and lines[-1][-1][0] == letter:
+                lines[-1][-1][1] += piece
+            elif piece:
+                lines[-1].append([letter, piece])
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines

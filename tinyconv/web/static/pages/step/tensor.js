@@ -1,0 +1,283 @@
+/** An array on the page: its maps on a canvas with numbers, a scale, and a cell that the mouse or the keys choose. */
+
+import { isDark, number, paint, scaleOf } from '../../maps.js';
+import { Grid, flat, unflat } from './grid.js';
+
+const LEGIBLE = 28; // pixels of a cell that holds a number
+
+/** What is written of a cell: `dx[0, 2, 5, 7]`. */
+export function cellName(argument, cell) {
+  return cell.length ? `${argument}[${cell.join(', ')}]` : argument;
+}
+
+/** The numbers of a shape with signs between: `6×24×24`; "one number" for that of a 0-d array. */
+export const shapeText = (shape) => (shape.length ? shape.join('×') : 'one number');
+
+/**
+ * The view of one array.
+ *
+ * Options: `argument` ("dx"), `array` (see NDArray), `about` (a line on where it comes from), `names` (of the cells of a
+ * vector), `grey` (the numbers are brightness), and what to call: `hover(cell or null)`, `pick(cell)`, `enlarge()`,
+ * `follow(cell)` on Enter.
+ */
+export class TensorView {
+  constructor(options) {
+    Object.assign(this, options);
+    this.cell = this.array.shape.map(() => 0);
+    this.lit = [];
+    this.scale = scaleOf(this.array.data);
+    [this.low, this.high] = range(this.array.data);
+    this.element = make('figure', 'tensor');
+    const head = make('figcaption', 'tensor-head');
+    head.append(
+      make('span', 'tensor-name', this.argument), make('span', 'tensor-shape', shapeText(this.array.shape)),
+      make('span', 'tensor-about', this.about),
+    );
+    this.frame = make('div', 'tensor-maps');
+    this.frame.tabIndex = 0;
+    this.frame.setAttribute('role', 'application');
+    this.frame.dataset.map = this.argument;
+    this.base = make('canvas', 'tensor-base');
+    this.base.setAttribute('role', 'img');
+    this.over = make('canvas', 'tensor-over');
+    this.over.setAttribute('aria-hidden', 'true');
+    this.frame.append(this.base, this.over);
+    this.legend = make('div', 'tensor-legend');
+    this.read = make('p', 'tensor-read');
+    this.element.append(head, this.frame, this.legend, this.read);
+    this.#describe();
+    this.#listen();
+  }
+
+  /** Lay it out anew in (width x height) pixels. `single` shows the map of the chosen cell alone. */
+  resize(width, height, { single = this.single ?? false } = {}) {
+    this.room = [width, height];
+    this.single = single;
+    this.grid = new Grid(this.array.shape, this.cell, width, height, { single, most: single ? 46 : 30 });
+    this.#size();
+    this.draw();
+  }
+
+  /** Choose a cell; `shown` is false where another array has the chosen cell. */
+  choose(cell, shown = true) {
+    this.cell = cell;
+    this.shown = shown;
+    if (!this.grid.has(flat(this.array.shape, cell))) this.resize(...this.room);
+    else this.#drawOver();
+    this.#describe();
+  }
+
+  /** Light cells, flat indices. */
+  light(cells) {
+    this.lit = cells;
+    if (cells.length && !cells.some((index) => this.grid.has(index)) && !this.shown) {
+      this.cell = unflat(this.array.shape, cells[0]);
+      this.resize(...this.room);
+    } else {
+      this.#drawOver();
+    }
+  }
+
+  value(cell) {
+    return this.array.data[flat(this.array.shape, cell)];
+  }
+
+  /** Write the number of a cell below the maps; null takes it away. */
+  readout(cell) {
+    this.read.textContent = cell ? `${cellName(this.argument, cell)} = ${number(this.value(cell), 5)}` : '';
+  }
+
+  /** Paint everything in the colours of the theme. */
+  draw() {
+    const { grid, array, base, scale, grey } = this;
+    const { rows, columns, first, count, strip } = grid.parts;
+    const context = fresh(base, grid);
+    const dots = document.createElement('canvas');
+    const lines = strip ? [1, columns] : [rows * count, columns];
+    paint(dots, array.data, { rows: lines[0], columns: lines[1], offset: first, scale, grey });
+    context.imageSmoothingEnabled = false;
+    if (strip) {
+      for (let start = 0; start < columns; start += grid.line) {
+        const many = Math.min(grid.line, columns - start);
+        const { y } = grid.box(start);
+        context.drawImage(dots, start, 0, many, 1, 0, y, many * grid.cellWidth, grid.cellHeight);
+      }
+    } else {
+      for (let m = 0; m < count; m += 1) {
+        const { x, y } = grid.corner(m);
+        context.drawImage(
+          dots, 0, m * rows, columns, rows, x, y, columns * grid.cellWidth, rows * grid.cellHeight,
+        );
+      }
+    }
+    if (grid.cellWidth >= LEGIBLE) this.#write(context);
+    this.#drawLegend();
+    this.#drawOver();
+  }
+
+  #write(context) {
+    const { grid, array, scale, grey } = this;
+    const { rows, columns, first, count } = grid.parts;
+    context.font = `${Math.min(12.5, grid.cellWidth / 3.7)}px ${getComputedStyle(this.frame).fontFamily}`;
+    context.textAlign = 'center';
+    context.textBaseline = 'middle';
+    for (let index = first; index < first + rows * columns * count; index += 1) {
+      const { x, y, width, height } = grid.box(index);
+      const value = array.data[index];
+      context.fillStyle = inkOn(value / scale, grey);
+      context.fillText(number(value, 2), x + width / 2, y + height / 2 + 0.5);
+    }
+  }
+
+  #drawLegend() {
+    const { low, high, scale, grey } = this;
+    const canvas = make('canvas', 'ramp');
+    const shades = Float32Array.from({ length: 48 }, (_, i) => low + ((high - low) * i) / 47);
+    paint(canvas, shades, { rows: 1, columns: 48, scale, grey });
+    canvas.setAttribute('aria-hidden', 'true');
+    const small = low === high;
+    this.legend.replaceChildren(...(small ? [make('span', '', `all ${number(low)}`)]
+      : [make('span', low < 0 ? 'minus' : '', number(low)), canvas, make('span', high > 0 ? 'plus' : '', number(high))]));
+  }
+
+  #drawOver() {
+    const { grid, over, lit, cell } = this;
+    const context = fresh(over, grid);
+    const style = getComputedStyle(this.element);
+    const [ink, paper] = [style.getPropertyValue('--ink'), style.getPropertyValue('--paper')];
+    const shown = lit.filter((index) => grid.has(index));
+    if (shown.length) {
+      const path = outline(grid, shown);
+      stroke(context, path, paper, 3.5);
+      stroke(context, path, ink, 1.5);
+    }
+    const at = flat(this.array.shape, cell);
+    if (this.shown && grid.has(at)) {
+      const { x, y, width, height } = grid.box(at);
+      const path = new Path2D();
+      const out = width < 8 ? 2 : 0;
+      path.rect(x - out, y - out, width + 2 * out, height + 2 * out);
+      stroke(context, path, paper, 5);
+      stroke(context, path, style.getPropertyValue('--mark'), 2.5);
+    }
+  }
+
+  #size() {
+    for (const canvas of [this.base, this.over]) {
+      canvas.style.width = `${this.grid.width}px`;
+      canvas.style.height = `${this.grid.height}px`;
+    }
+    this.frame.style.width = `${this.grid.width}px`;
+    this.frame.style.height = `${this.grid.height}px`;
+  }
+
+  #describe() {
+    const { argument, array, low, high } = this;
+    const place = `${cellName(argument, this.cell)} is ${number(this.value(this.cell), 5)}`;
+    this.frame.setAttribute('aria-label', `${argument}, ${shapeText(array.shape)}. ${place}. Arrows move the cell`);
+    this.base.setAttribute(
+      'aria-label', `${argument} as a picture: numbers from ${number(low)} to ${number(high)}`);
+  }
+
+  #listen() {
+    const { frame } = this;
+    const at = (event) => {
+      const { left, top } = frame.getBoundingClientRect();
+      const index = this.grid.cellAt(event.clientX - left, event.clientY - top);
+      return index === null ? null : unflat(this.array.shape, index);
+    };
+    frame.addEventListener('pointermove', (event) => {
+      if (event.pointerType !== 'touch') this.hover(at(event));
+    });
+    frame.addEventListener('pointerleave', () => this.hover(null));
+    frame.addEventListener('click', (event) => {
+      const cell = at(event);
+      if (cell) this.pick(cell);
+    });
+    frame.addEventListener('dblclick', () => this.enlarge());
+    frame.addEventListener('focus', () => {
+      if (frame.matches(':focus-visible')) this.pick(this.cell);
+    });
+    frame.addEventListener('keydown', (event) => this.#key(event));
+  }
+
+  #key(event) {
+    const { grid, array } = this;
+    const index = flat(array.shape, this.cell);
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const maps = { PageUp: -1, PageDown: 1 };
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (moves[event.key]) this.pick(unflat(array.shape, grid.neighbour(index, ...moves[event.key])));
+    else if (maps[event.key]) this.pick(unflat(array.shape, grid.nextMap(index, maps[event.key])));
+    else if (event.key === 'z') this.enlarge();
+    else if (event.key === 'Enter') this.follow(this.cell);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+/** Ink that is legible on the colour of a number from -1 to 1. */
+export function inkOn(share, grey = false) {
+  if (grey) return share > 0.5 ? '#10131a' : '#f3f5f9';
+  const strong = Math.abs(share) ** 0.7 > 0.62;
+  return isDark() ? (strong ? '#0b0e14' : '#e6e9f0') : strong ? '#ffffff' : '#1b2130';
+}
+
+function range(data) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of data) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low > high ? [0, 0] : [low, high];
+}
+
+/** The path around cells: the edges that they do not share. */
+function outline(grid, cells) {
+  const known = new Set(cells);
+  const path = new Path2D();
+  for (const index of cells) {
+    const { x, y, width, height } = grid.box(index);
+    const [right, bottom] = [x + width, y + height];
+    const free = (dx, dy) => {
+      const next = grid.cellAt(x + width / 2 + dx * width, y + height / 2 + dy * height);
+      return next === null || !known.has(next);
+    };
+    const edge = (isFree, x0, y0, x1, y1) => {
+      if (isFree) {
+        path.moveTo(x0, y0);
+        path.lineTo(x1, y1);
+      }
+    };
+    edge(free(0, -1), x, y, right, y);
+    edge(free(0, 1), x, bottom, right, bottom);
+    edge(free(-1, 0), x, y, x, bottom);
+    edge(free(1, 0), right, y, right, bottom);
+  }
+  return path;
+}
+
+function stroke(context, path, colour, width) {
+  context.strokeStyle = colour;
+  context.lineWidth = width;
+  context.lineCap = 'square';
+  context.stroke(path);
+}
+
+/** The context of a canvas that is made as large as the grid, in pixels of the screen. */
+function fresh(canvas, { width, height }) {
+  const density = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(width * density));
+  canvas.height = Math.max(1, Math.round(height * density));
+  const context = canvas.getContext('2d');
+  context.scale(density, density);
+  return context;
+}
+
+function make(tag, name, text) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
