@@ -30,7 +30,7 @@ from tinyconv.cli.common import (
 )
 from tinyconv.data import Dataset
 from tinyconv.errors import DataError
-from tinyconv.train import Checkpoint, check_images, evaluate, load_checkpoint, predict
+from tinyconv.train import DOUBT, Checkpoint, check_images, evaluate, load_checkpoint, predict
 
 
 def eval_(
@@ -57,11 +57,6 @@ def eval_(
     else:
         wrong = round((1 - accuracy) * len(dataset))
         print(f"{found.run.model}: test accuracy {accuracy:.2%} ({wrong} of {len(dataset):,} images wrong)")
-
-
-DOUBT = 0.9
-"""A probability under this is a doubt: LeNet-5 has it for 1.3% of the test digits that it reads right, and for 67% of
-those that it reads wrong."""
 
 
 def predict_(

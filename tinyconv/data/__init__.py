@@ -5,7 +5,7 @@ from tinyconv.data.cifar import read_cifar10
 from tinyconv.data.datasets import Dataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
-from tinyconv.data.picture import read_photograph, read_picture
+from tinyconv.data.picture import place_ink, read_photograph, read_picture
 from tinyconv.data.sources import FileStatus, fetch, list_datasets, locate, verify
 from tinyconv.errors import suggest_names
 from tinyconv.host.files import cache_dir
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "locate",
     "mnist",
+    "place_ink",
     "read_cifar10",
     "read_idx",
     "read_photograph",

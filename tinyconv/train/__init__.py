@@ -11,11 +11,12 @@ for report in session.saving("lenet5.safetensors"):
 from tinyconv.errors import suggest_names
 from tinyconv.train.checkpoint import Checkpoint, Run, check_images, check_place, load_weights, save_weights
 from tinyconv.train.checkpoint import load as load_checkpoint
-from tinyconv.train.loop import DivergedError, EpochReport, EvalReport, StepReport, Trainer, evaluate, predict
+from tinyconv.train.loop import DOUBT, DivergedError, EpochReport, EvalReport, StepReport, Trainer, evaluate, predict
 from tinyconv.train.recipes import RECIPES, Recipe, usual_recipe
 from tinyconv.train.session import Session, new_run, resume, start
 
 __all__ = [
+    "DOUBT",
     "RECIPES",
     "Checkpoint",
     "DivergedError",

@@ -34,7 +34,8 @@ export function paint(canvas, data, { rows, columns, offset = 0, scale = scaleOf
   const context = canvas.getContext('2d');
   const image = context.createImageData(columns, rows);
   const dark = isDark();
-  for (let i = 0; i < rows * columns; i += 1) {
+  const cells = Math.min(rows * columns, data.length - offset); // a vector may end within the last row
+  for (let i = 0; i < cells; i += 1) {
     const value = data[offset + i];
     const level = (255 * value) / scale;
     const colour = !Number.isFinite(value) ? [255, 0, 200] : grey ? [level, level, level] : signed(value / scale, dark);

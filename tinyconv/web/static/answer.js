@@ -1,0 +1,44 @@
+/** What the model says of an image: its answer in words, and a bar and a number for each class. */
+
+import { html, render } from './vendor/lit-html.js';
+
+const MOST = 10; // bars: of more classes, the likeliest
+
+/** A probability in percent: `99.9 %`. What is not certain is never 100 %. */
+export function percent(share) {
+  if (share > 0.9995 && share < 1) return '>99.9 %';
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** The number of the largest score. */
+export const winner = ({ data }) => data.indexOf(Math.max(...data));
+
+/** The answer in words: `7 (99.9 %)`, and the doubt if there is one. */
+export function inWords({ probabilities, doubt }, classes) {
+  const best = winner(probabilities);
+  const share = probabilities.data[best];
+  if (!(share >= 0)) return { label: 'no answer', share: '', doubt: 'The scores are not numbers: a weight is NaN or infinite.' };
+  const label = classes[best] ?? String(best);
+  const [, second] = [...probabilities.data.keys()].sort((a, b) => probabilities.data[b] - probabilities.data[a]);
+  const other = second === undefined ? '' : `; it may be ${classes[second] ?? second} (${percent(probabilities.data[second])})`;
+  return {
+    label,
+    share: percent(share),
+    doubt: share < doubt ? `In doubt: ${percent(share)} is under ${Math.round(100 * doubt)} %${other}.` : '',
+  };
+}
+
+/** Fill `root` with the bars. */
+export function showBars(root, { probabilities }, classes) {
+  const shares = [...probabilities.data];
+  const best = winner(probabilities);
+  const shown = [...shares.keys()];
+  if (shown.length > MOST) shown.sort((a, b) => shares[b] - shares[a]).splice(MOST);
+  render(html`<ol class="bars">${shown.map((i) => html`
+    <li class=${i === best ? 'best' : ''}><span class="class">${classes[i] ?? i}</span>
+      <span class="length" aria-hidden="true"><span></span></span>
+      <span class="share">${percent(shares[i])}</span></li>`)}</ol>`, root);
+  root.querySelectorAll('.length span').forEach((bar, place) => {
+    bar.style.width = `${100 * (shares[shown[place]] || 0)}%`;
+  });
+}
