@@ -123,12 +123,12 @@ def test_a_file_is_read_as_predict_reads_it(ask, tmp_path):
 
 
 def test_a_bad_file_says_why(ask):
-    with pytest.raises(DataError, match="notes.txt cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"notes\.txt cannot be read as a picture"):
         ask("draw.read", name="notes.txt", content=np.frombuffer(b"hello", np.uint8))
     image = pytest.importorskip("PIL.Image")
     white = io.BytesIO()
     image.new("L", (80, 80), 255).save(white, "PNG")
-    with pytest.raises(DataError, match="white.png: nothing is drawn on this picture"):
+    with pytest.raises(DataError, match=r"white\.png: nothing is drawn on this picture"):
         ask("draw.read", name="white.png", content=np.frombuffer(white.getvalue(), np.uint8))
 
 
@@ -153,7 +153,8 @@ def test_colours_are_drawn_and_read():
 def test_a_large_layer_is_cut_short(monkeypatch, ask):
     monkeypatch.setattr("tinyconv.web.layers.MOST_CELLS", 2000)
     layers = ask("draw.maps", pixels=seven())["layers"]
-    assert layers[0]["shape"] == [6, 24, 24] and layers[0]["maps"].shape == (3, 24, 24)
+    assert layers[0]["shape"] == [6, 24, 24]
+    assert layers[0]["maps"].shape == (3, 24, 24)
 
 
 def test_a_model_without_scores_is_refused():

@@ -38,7 +38,8 @@ def test_layers_have_their_weights(ask, studio):
     assert np.array_equal(found["conv2"]["filters"], model.conv2.weight.numpy())
     assert np.array_equal(found["conv2"]["bias"], model.conv2.bias.numpy())
     assert found["conv2"]["parameters"] == 16 * 6 * 25 + 16
-    assert found["pool#2"]["filters"] is None and found["pool#2"]["shape"] == [16, 4, 4]
+    assert found["pool#2"]["filters"] is None
+    assert found["pool#2"]["shape"] == [16, 4, 4]
     # A row of fc1 reads the 16 maps of pool#2; fc2 reads numbers.
     assert np.array_equal(found["fc1"]["filters"], model.fc1.weight.numpy().reshape(120, 16, 4, 4))
     assert found["fc2"]["filters"].shape == (84, 1, 1, 120)
@@ -54,7 +55,8 @@ def test_gradient_is_that_of_feature_maps(ask, studio):
     found = ask("look.image", number=17)
     subject = studio.subject
     maps = tc.feature_maps(subject.model, subject.input(subject.images.images[17:18]))
-    assert found["score"] == maps.winner and found["label"] == subject.images.labels[17]
+    assert found["score"] == maps.winner
+    assert found["label"] == subject.images.labels[17]
     assert np.array_equal(found["gradient"], maps.gradient)
     assert np.array_equal(found["scores"], maps.scores)
 
@@ -122,7 +124,8 @@ def test_a_search_keeps_the_weights_it_began_with(studio, ask, monkeypatch):
         with tc.no_grad():
             weight.mul_(2.0)
         after = searched(ask, "conv1", 0)
-        assert np.array_equal(after["values"], before["values"]) and after["weights"] == before["weights"]
+        assert np.array_equal(after["values"], before["values"])
+        assert after["weights"] == before["weights"]
         fresh = searched(ask, "conv1", 0)
         assert fresh["weights"] != before["weights"]
         assert not np.array_equal(fresh["values"], before["values"])
