@@ -1,7 +1,281 @@
-import { html, render } from '../vendor/lit-html.js';
+import { whole } from '../maps.js';
+import { Dropped } from '../socket.js';
+import { html, nothing, render } from '../vendor/lit-html.js';
+
+const PAGEFUL = 36; // images that come at once
+const percent = (share, digits = 1) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');
 
 /** The mistakes page. */
 export function mount(root, app) {
-  render(html`<h1>Mistakes</h1>`, root);
-  return {};
+  return new Page(root, app);
 }
+
+class Page {
+  constructor(root, app) {
+    this.root = root;
+    this.app = app;
+    this.result = null;
+    this.stale = false;
+    this.progress = null; // {done, total} while it is measured
+    this.images = null; // those of the chosen cell
+    this.trouble = '';
+    this.open = true;
+    this.off = app.on('train', (news) => this.#hear(news));
+    this.#load();
+  }
+
+  update() {
+    this.#show();
+  }
+
+  close() {
+    this.open = false;
+    this.off();
+  }
+
+  // What the studio knows.
+
+  async #load() {
+    const { measured, stale, under_way: underWay, training } = await this.app.call('mistakes.state');
+    if (!this.open) return;
+    this.result = measured;
+    this.stale = stale;
+    if (underWay) this.#measure(underWay);
+    else if (!measured || (stale && !training)) this.#measure();
+    this.#draw();
+    if (measured) this.#show();
+  }
+
+  #hear({ done, status }) {
+    if (!this.result) return;
+    const stale = done !== this.result.step;
+    if (stale !== this.stale) {
+      this.stale = stale;
+      this.#draw();
+    }
+    if (status === 'finished') this.app.say('The training is done: measure again.');
+  }
+
+  /** Measure the weights as they are now, a piece at a time, so that others are answered in between. */
+  async #measure(progress) {
+    if (this.progress) return;
+    this.trouble = '';
+    try {
+      this.progress = progress ?? await this.app.call('mistakes.begin');
+      while (this.open && this.progress && this.progress.done < this.progress.total) {
+        this.#draw();
+        this.progress = await this.app.call('mistakes.go_on');
+      }
+    } catch (error) {
+      if (error instanceof Dropped) return;
+      this.trouble = [error.message, ...(error.notes ?? [])].join('\n');
+    } finally {
+      this.progress = null;
+    }
+    if (!this.open) return;
+    if (this.trouble) {
+      this.#draw();
+      return;
+    }
+    const { measured, stale } = await this.app.call('mistakes.state');
+    this.result = measured;
+    this.stale = stale;
+    this.#draw();
+    this.#show();
+    this.app.say(`${percent(measured.right / measured.total, 2)} of ${whole(measured.total)} test images are right.`);
+  }
+
+  // The chosen cell.
+
+  get chosen() {
+    const { truth, prediction } = this.app.state;
+    const at = (text) => (/^\d+$/.test(text ?? '') && Number(text) < this.result.classes.length ? Number(text) : null);
+    return { truth: at(truth), prediction: at(prediction), sure: this.app.state.order !== 'unsure' };
+  }
+
+  async #show(more = false) {
+    if (!this.result) return;
+    const start = more ? this.images.numbers.length : 0;
+    const found = await this.app.call('mistakes.cell', { ...this.chosen, start, count: PAGEFUL });
+    const before = more ? this.images.cards : [];
+    const [, ...shape] = found.images.shape;
+    const size = shape.reduce((product, n) => product * n, 1);
+    const cards = Array.from(found.numbers.data, (number, i) => ({
+      number, label: found.labels.data[i], prediction: found.predictions.data[i], given: found.given.data[i],
+      pixels: found.images.data.subarray(i * size, (i + 1) * size), shape,
+    }));
+    this.images = { total: found.total, cards: [...before, ...cards], numbers: [...before, ...cards] };
+    this.#draw();
+    this.#paint();
+  }
+
+  #choose(truth, prediction) {
+    this.app.keep({ truth, prediction });
+    this.#draw();
+    this.#show();
+    const { classes, matrix } = this.result;
+    const count = matrix.data[truth * classes.length + prediction];
+    this.app.say(`${counted(count)}: ${classes[truth]} read as ${classes[prediction]}`);
+  }
+
+  #paint() {
+    this.root.querySelectorAll('canvas.thumb').forEach((canvas, i) => {
+      const { pixels, shape: [channels, rows, columns] } = this.images.cards[i];
+      canvas.width = columns;
+      canvas.height = rows;
+      const context = canvas.getContext('2d');
+      const image = context.createImageData(columns, rows);
+      const cells = rows * columns;
+      for (let at = 0; at < cells; at += 1) {
+        for (let k = 0; k < 3; k += 1) image.data[4 * at + k] = pixels[(channels === 3 ? k * cells : 0) + at];
+        image.data[4 * at + 3] = 255;
+      }
+      context.putImageData(image, 0, 0);
+    });
+  }
+
+  // What is seen.
+
+  #draw() {
+    const { subject } = this.app;
+    const { result } = this;
+    render(html`
+      <h1>Mistakes</h1>
+      <p class="intro">Which test images <strong>${subject.title}</strong> gets wrong, and what it takes them for.</p>
+      ${subject.trained ? nothing : html`<p class="panel plain">This model has not been trained: its answers are chance.
+        <a href="#train">Train it</a>, and measure again.</p>`}
+      ${this.trouble ? html`<p class="error trouble" role="alert">${this.trouble}</p>` : nothing}
+      ${this.progress ? html`<p class="panel plain measuring"><label for="measuring">Reading the test images:
+        ${whole(this.progress.done)} of ${whole(this.progress.total)}</label>
+        <progress id="measuring" max=${this.progress.total} .value=${this.progress.done}></progress></p>` : nothing}
+      ${result ? html`
+        <div class="row summary">
+          <p><strong class="big">${percent(result.right / result.total, 2)}</strong> right:
+            ${whole(result.total - result.right)} of ${whole(result.total)} test images are wrong.</p>
+          <button ?disabled=${Boolean(this.progress)} @click=${() => this.#measure()}>Measure again</button>
+          ${this.stale ? html`<p class="stale">The weights have changed since.</p>` : nothing}
+        </div>
+        <div class="desk">
+          <div class="counts">${this.#matrix()}${this.#classes()}</div>
+          ${this.#cell()}
+        </div>` : nothing}`, this.root);
+  }
+
+  #matrix() {
+    const { classes, matrix } = this.result;
+    const n = classes.length;
+    const worst = Math.max(1, ...matrix.data.filter((_, i) => i % (n + 1)));
+    const { truth, prediction } = this.chosen;
+    const focus = truth !== null && prediction !== null ? truth * n + prediction : 0;
+    const cell = (row, column) => {
+      const count = matrix.data[row * n + column];
+      const right = row === column;
+      const of = right ? count / Math.max(1, sum(matrix.data.subarray(row * n, (row + 1) * n))) : Math.sqrt(count / worst);
+      const here = row === truth && column === prediction;
+      return html`<td role="gridcell" data-at=${row * n + column} tabindex=${row * n + column === focus ? 0 : -1}
+        class=${`${right ? 'right' : 'wrong'} s${Math.ceil(of * 8)}`} aria-selected=${here ? 'true' : 'false'}
+        aria-label=${`${classes[row]} read as ${classes[column]}: ${counted(count)}`}>${count || '·'}</td>`;
+    };
+    return html`
+      <section class="panel matrix">
+        <h2 id="matrix-title">Confusion matrix</h2>
+        <p class="about">Row: what the image is. Column: what the model says. Choose a cell to see its images; arrow keys
+          move, Enter opens.</p>
+        <div class="scroll"><table role="grid" aria-labelledby="matrix-title" class=${n > 20 ? 'many' : ''}
+          @click=${(event) => this.#press(event)} @keydown=${(event) => this.#key(event)}>
+          <thead><tr role="row"><td role="presentation"></td>${classes.map((name) => html`
+            <th scope="col" role="columnheader"><span>${name}</span></th>`)}</tr></thead>
+          <tbody>${classes.map((name, row) => html`<tr role="row"><th scope="row" role="rowheader">${name}</th>${
+  classes.map((_, column) => cell(row, column))}</tr>`)}</tbody>
+        </table></div>
+      </section>`;
+  }
+
+  #press(event) {
+    const at = event.target.closest('[data-at]')?.dataset.at;
+    const n = this.result.classes.length;
+    if (at !== undefined) this.#choose(Math.floor(at / n), at % n);
+  }
+
+  #key(event) {
+    const at = Number(event.target.dataset.at);
+    const n = this.result.classes.length;
+    const [row, column] = [Math.floor(at / n), at % n];
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      this.#choose(row, column);
+      return;
+    }
+    const to = {
+      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1],
+      ArrowRight: [row, column + 1], Home: [event.ctrlKey ? 0 : row, 0], End: [event.ctrlKey ? n - 1 : row, n - 1],
+    }[event.key];
+    if (!to) return;
+    event.preventDefault();
+    const next = this.root.querySelector(`[data-at="${clamp(to[0], n) * n + clamp(to[1], n)}"]`);
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  #cell() {
+    const { classes } = this.result;
+    const { truth, prediction, sure } = this.chosen;
+    const all = truth === null || prediction === null;
+    const { total, cards } = this.images ?? { total: 0, cards: [] };
+    return html`
+      <section class="panel images">
+        <h2>${all ? 'All mistakes' : truth === prediction ? html`${classes[truth]}, read right`
+    : html`${classes[truth]} read as ${classes[prediction]}`} <span class="about">${counted(total)}</span></h2>
+        <div class="row">
+          <button class="small" aria-pressed=${sure ? 'true' : 'false'}
+            @click=${() => this.#order(undefined)}>Most sure first</button>
+          <button class="small" aria-pressed=${sure ? 'false' : 'true'}
+            @click=${() => this.#order('unsure')}>Least sure first</button>
+          ${all ? nothing : html`<button class="small" @click=${() => this.#all()}>All mistakes</button>`}
+        </div>
+        <ul class="cards">${cards.map((card) => html`<li>
+          <a class="card" href=${`#step?image=${card.number}`}
+            aria-label=${`Image ${card.number}: ${classes[card.label]}, read as ${classes[card.prediction]}, ${
+              percent(card.given)}. Step through it`}>
+            <canvas class="thumb" aria-hidden="true"></canvas>
+            <span>${card.label === card.prediction ? classes[card.label]
+    : html`${classes[card.label]} → <b>${classes[card.prediction]}</b>`}</span>
+            <span class="about">${percent(card.given)}</span>
+          </a>
+          <a class="look" href=${`#look?image=${card.number}`} aria-label=${`Look at image ${card.number}`}>Look</a>
+        </li>`)}</ul>
+        ${cards.length < total ? html`<button @click=${() => this.#show(true)}>Show more</button>` : nothing}
+      </section>`;
+  }
+
+  #order(order) {
+    this.app.keep({ order });
+    this.#show();
+  }
+
+  #all() {
+    this.app.keep({ truth: undefined, prediction: undefined });
+    this.#show();
+  }
+
+  #classes() {
+    const { classes, matrix, recall, precision } = this.result;
+    const n = classes.length;
+    return html`
+      <section class="panel classes">
+        <h2>Classes</h2>
+        <div class="scroll" tabindex="0" role="region" aria-label="Classes"><table>
+          <thead><tr><th>Class</th><th>Images</th><th>Recall</th><th>Precision</th></tr></thead>
+          <tbody>${classes.map((name, i) => html`<tr><td>${name}</td>
+            <td>${whole(sum(matrix.data.subarray(i * n, (i + 1) * n)))}</td>
+            <td>${percent(recall.data[i])}</td><td>${percent(precision.data[i])}</td></tr>`)}</tbody>
+        </table></div>
+        <p class="about">Recall: the share of a class that is found. Precision: the share of what is called so that is.</p>
+      </section>`;
+  }
+}
+
+const sum = (numbers) => numbers.reduce((total, n) => total + n, 0);
+const clamp = (i, n) => Math.min(Math.max(i, 0), n - 1);
+const counted = (count) => (count === 1 ? '1 image' : `${whole(count)} images`);
