@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_importing_needs_numpy_alone():
     heavy = ["torch", "cupy", "typer", "rich", "safetensors", "requests", "PIL", "matplotlib", "threadpoolctl"]
+    heavy += ["starlette", "uvicorn", "websockets", "tinyconv.web", "tinyconv.train"]
     code = f"import sys, tinyconv; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
@@ -86,7 +87,7 @@ def test_every_public_name_is_there_and_none_is_a_secret():
         assert getattr(tc, name) is not None
     assert dir(tc) == sorted([*tc.__all__, "__version__"])
     rooms = {"arrays", "calls", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops", "shapes"}
-    rooms |= {"tensor", "testing", "train", "user_frame"}
+    rooms |= {"tensor", "testing", "train", "user_frame", "web"}
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= rooms
 
 

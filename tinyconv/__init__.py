@@ -122,6 +122,7 @@ if _TYPE_CHECKING:
         summary,
         trace,
     )
+    from tinyconv.web.door import studio
 
 __version__ = "0.1.0"
 
@@ -139,9 +140,9 @@ __all__ = [  # noqa: RUF022
     "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
     "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
-    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "Summary", "summary",
-    "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "transpose", "uint8",
-    "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "studio", "sub", "sum", "Summary",
+    "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "transpose",
+    "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
 
@@ -162,6 +163,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"tinyconv.{name}")
     if name in _OF_INSPECT:
         return getattr(_import_module("tinyconv.inspect"), name)
+    if name == "studio":
+        return _import_module("tinyconv.web.door").studio
     if name in ("save", "load"):
         raise AttributeError(f"module 'tinyconv' has no {name!r}: weights go through tinyconv.train.{name}_weights")
     raise _no_attribute(globals(), name)

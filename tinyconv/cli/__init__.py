@@ -22,7 +22,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 
 import tinyconv
-from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, train
+from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, studio, train
 from tinyconv.cli.common import LONGEST, complain
 from tinyconv.errors import TinyconvError, printable
 
@@ -80,7 +80,7 @@ _add(
 data = typer.Typer(help="Fetch, list and verify datasets.", no_args_is_help=True)
 _add(data, datasets.fetch, datasets.list_, datasets.verify)
 app.add_typer(data, name="data")
-_add(app, doctor.doctor)
+_add(app, studio.studio, doctor.doctor)
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import tinyconv
-from tinyconv import data
+from tinyconv import data, nn
 from tinyconv.data import Dataset
 from tinyconv.errors import printable, shortened
 from tinyconv.host import limits
@@ -57,6 +59,55 @@ def threads_of(threads: int | None) -> Iterator[None]:
         yield
     finally:
         tinyconv.set_num_threads(before)
+
+
+class Stop:
+    """Whether a signal has asked the training to stop, and which one."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.training = False
+        self.before: dict[signal.Signals, Any] = {}  # the handlers that these replace
+
+    def begin_training(self) -> None:
+        """From now on there is a training to save, and signals wait for that; before, they end the command at once."""
+        self.training = True
+        if self.signal:  # in a callback, which swallowed the exception
+            raise SystemExit(128 + self.signal)
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        self.signal = number
+        if not self.training:
+            raise SystemExit(128 + number)
+        self.ignore()  # the shell and the kernel both tell of a closed terminal, and `timeout` sends SIGTERM twice
+        if signal.SIGINT in self.before:
+            signal.signal(signal.SIGINT, self.before[signal.SIGINT])
+        if sys.__stderr__ is not None:
+            with suppress(OSError):  # not through its buffer, which the signal may have interrupted
+                os.write(sys.__stderr__.fileno(), b"stopping after this step, to save; Ctrl-C now aborts\n")
+
+    def ignore(self) -> None:
+        for sign in self.before:
+            signal.signal(sign, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Collect Ctrl-C, SIGTERM and SIGHUP instead of dying of them. A second Ctrl-C does what it does elsewhere.
+
+    A signal that is ignored stays so: `nohup` is there to outlive a closed terminal.
+    """
+    stop, signs = Stop(), [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32":
+        signs.append(signal.SIGHUP)
+    stop.before = {sign: signal.getsignal(sign) for sign in signs if signal.getsignal(sign) is not signal.SIG_IGN}
+    for sign in stop.before:
+        signal.signal(sign, stop.on_signal)
+    try:
+        yield stop
+    finally:
+        for sign, handler in stop.before.items():
+            signal.signal(sign, handler)
 
 
 LONGEST = 1900
@@ -117,6 +168,27 @@ def load_named(place: str) -> Any:
             raise typer.BadParameter(f"{printable(module_name)} has no {shortened(path)}{hint}")
         found = getattr(found, name)
     return found
+
+
+def is_code(what: str) -> bool:
+    """Whether a text that names no model and no checkpoint is MODULE:NAME or FILE.py:NAME. A cake has no colon."""
+    return ":" in what or what.endswith(".py")
+
+
+def model_of_code(place: str) -> nn.Module:
+    """The model that MODULE:NAME or FILE.py:NAME is, or that it makes where it is a function."""
+    from tinyconv.check.blame import raised  # here: other commands need not wait for the import
+
+    loaded = load_named(place)
+    try:
+        model = loaded if isinstance(loaded, nn.Module) else loaded()
+    except Exception as error:
+        raise typer.BadParameter(raised(f"{place}()", error)) from None
+    if not isinstance(model, nn.Module):
+        raise typer.BadParameter(
+            f"{place} must be an nn.Module or a function that makes one; calling it gave {model!r:.60}"
+        )
+    return model
 
 
 def pictured(found: Checkpoint, pictures: list[Path]) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,16 +21,19 @@ from tinyconv.cli.common import (
     Options,
     TestData,
     Threads,
-    load_named,
+    is_code,
+    model_of_code,
     options_of,
     pictured,
     threads_of,
 )
 from tinyconv.data import Dataset
-from tinyconv.errors import CakeError, DataError, TinyconvError, printable, shortened
+from tinyconv.errors import DataError, TinyconvError, printable, shortened
 from tinyconv.host import limits
+from tinyconv.models.cake import or_a_model
 from tinyconv.shapes import Shape
 from tinyconv.train import check_images, load_checkpoint, predict
+from tinyconv.train.checkpoint import is_checkpoint
 from tinyconv.train.fields import parsed
 from tinyconv.train.loop import history_of
 
@@ -91,33 +93,17 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
         fitting = models.options_for(what, shape, 10) if len(shape) == 3 else {}
         fitting.pop("num_classes", None)
         return models.create(what, **(fitting | options)), shape
-    if what.endswith(".safetensors") or (Path(what).is_file() and not what.endswith(".py")):
+    if is_checkpoint(what):
         found = load_checkpoint(Path(what))
         kind = data.describe(found.run.data)
         return models.create(found.run.model, **found.run.options), shape or kind.images.shape[1:]
     if options:
         raise typer.BadParameter(f"--option is for a model by name: {', '.join(models.MODELS)}")
-    if ":" in what or what.endswith(".py"):
-        from tinyconv.check.blame import raised  # here: other commands need not wait for the import
-
-        loaded = load_named(what)
-        try:
-            model = loaded if isinstance(loaded, nn.Module) else loaded()
-        except Exception as error:
-            raise typer.BadParameter(raised(f"{what}()", error)) from None
-        if not isinstance(model, nn.Module):
-            raise typer.BadParameter(
-                f"{what} must be an nn.Module or a function that makes one; calling it gave {model!r:.60}"
-            )
-        return model, shape or (1, 28, 28)
+    if is_code(what):
+        return model_of_code(what), shape or (1, 28, 28)
     shape = shape or (1, 28, 28)
-    try:
+    with or_a_model(what, models.MODELS):
         return tinyconv.Cake.parse(what).build(shape), shape
-    except CakeError as error:
-        near = get_close_matches(what, models.MODELS, n=1)
-        if near:
-            error.add_note(f"or was a model meant: {', '.join(near)}?")
-        raise
 
 
 def _shape(text: str | None) -> Shape | None:

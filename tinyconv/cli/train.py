@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -22,7 +21,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import tinyconv
 from tinyconv import data, models
-from tinyconv.cli.common import DataDir, Device, Json, Offline, Options, Threads, options_of, threads_of
+from tinyconv.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Offline,
+    Options,
+    Stop,
+    Threads,
+    options_of,
+    stop_signals,
+    threads_of,
+)
 from tinyconv.errors import no_such
 from tinyconv.host import limits
 from tinyconv.train import (
@@ -140,7 +150,7 @@ def train(
     --overwrite is given, and no other training can write to the same file meanwhile.
     """
     often = _every(save_every)
-    with threads_of(threads), _stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:
+    with threads_of(threads), stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:
         if resume_from is not None:
             _refuse_with_resume(context)
             longer(load_checkpoint(resume_from), epochs)  # what cannot be continued needs no place
@@ -222,55 +232,6 @@ def _refuse_with_resume(context: typer.Context) -> None:
         )
 
 
-class _Stop:
-    """Whether a signal has asked the training to stop, and which one."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.training = False
-        self.before: dict[signal.Signals, Any] = {}  # the handlers that these replace
-
-    def begin_training(self) -> None:
-        """From now on there is a training to save, and signals wait for that; before, they end the command at once."""
-        self.training = True
-        if self.signal:  # in a callback, which swallowed the exception
-            raise SystemExit(128 + self.signal)
-
-    def on_signal(self, number: int, frame: Any) -> None:
-        self.signal = number
-        if not self.training:
-            raise SystemExit(128 + number)
-        self.ignore()  # the shell and the kernel both tell of a closed terminal, and `timeout` sends SIGTERM twice
-        if signal.SIGINT in self.before:
-            signal.signal(signal.SIGINT, self.before[signal.SIGINT])
-        if sys.__stderr__ is not None:
-            with suppress(OSError):  # not through its buffer, which the signal may have interrupted
-                os.write(sys.__stderr__.fileno(), b"stopping after this step, to save; Ctrl-C now aborts\n")
-
-    def ignore(self) -> None:
-        for sign in self.before:
-            signal.signal(sign, signal.SIG_IGN)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Collect Ctrl-C, SIGTERM and SIGHUP instead of dying of them. A second Ctrl-C does what it does elsewhere.
-
-    A signal that is ignored stays so: `nohup` is there to outlive a closed terminal.
-    """
-    stop, signs = _Stop(), [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32":
-        signs.append(signal.SIGHUP)
-    stop.before = {sign: signal.getsignal(sign) for sign in signs if signal.getsignal(sign) is not signal.SIG_IGN}
-    for sign in stop.before:
-        signal.signal(sign, stop.on_signal)
-    try:
-        yield stop
-    finally:
-        for sign, handler in stop.before.items():
-            signal.signal(sign, handler)
-
-
 class _Unfailing:
     """A stream that loses what it cannot write: its reader has gone (a pipe, a terminal), or its disk is full."""
 
@@ -323,7 +284,7 @@ def _profiled(reports: Iterator[Report], trace: Path | None) -> Iterator[Report]
     yield from reports
 
 
-def _run(session: Session, out: Path, stop: _Stop, as_json: bool, reports: Iterator[Report]) -> None:
+def _run(session: Session, out: Path, stop: Stop, as_json: bool, reports: Iterator[Report]) -> None:
     trainer = session.trainer
     if trainer.finished and not as_json:
         print(

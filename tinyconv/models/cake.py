@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
 from tinyconv import nn
-from tinyconv.errors import ShapeError
+from tinyconv.errors import CakeError, ShapeError
 
 
 def cake(slices: str, in_channels: int = 1, size: int = 28, num_classes: int = 10) -> nn.Sequential:
@@ -30,3 +34,15 @@ def cake(slices: str, in_channels: int = 1, size: int = 28, num_classes: int = 1
             f"the cake gives {out}, and there are {num_classes} classes: end it in '{fix}fc {num_classes}'"
         )
     return baked.build(image)
+
+
+@contextmanager
+def or_a_model(what: str, names: Iterable[str]) -> Iterator[None]:
+    """Note on a CakeError of the block which of the models `names` may have been meant by the text `what`."""
+    try:
+        yield
+    except CakeError as error:
+        near = get_close_matches(what[:80], names, n=1)
+        if near:
+            error.add_note(f"or was a model meant: {near[0]}?")
+        raise

@@ -263,6 +263,11 @@ def free_place(names: Iterable[Path], replaces: bool = False) -> Iterator[Path]:
     )
 
 
+def is_checkpoint(what: str) -> bool:
+    """Whether a text that may also name a model, be a cake or FILE.py:NAME is the path of a checkpoint."""
+    return what.endswith(".safetensors") or (Path(what).is_file() and not what.endswith(".py"))
+
+
 def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read the checkpoint at `path`. Raises CheckpointError where it is missing, damaged, or another kind of file.
 

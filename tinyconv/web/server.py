@@ -7,13 +7,18 @@ must name the host that it is served from, which a page of another site that was
 from __future__ import annotations
 
 import asyncio
-import hmac
+import mimetypes
+import re
 import secrets
 import traceback
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
+from socket import getfqdn, gethostname
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -22,25 +27,35 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tinyconv.errors import TinyconvError, printable
+from tinyconv.errors import TinyconvError, printable, shortened
 from tinyconv.web import wire
 from tinyconv.web.jobs import JobError
 from tinyconv.web.studio import Studio
+from tinyconv.web.wire import WireError
 
 STATIC = Path(__file__).parent / "static"
 MOST = 1 << 20
 """Bytes of a message from a page: a drawing has some thousand."""
+TABS = 32
+"""Pages that are open at a time."""
+WAITING = 64
+"""Jobs that a page may have asked for at a time; it is not listened to before one of them is answered."""
+QUEUED = 64
+"""Reports that wait for a slow page before old ones are dropped."""
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'self'; "
-    "base-uri 'none'; form-action 'none'; object-src 'none'",
+    # A page of another server on this machine may frame the studio: a notebook shows it so. It needs the token for it.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
+    "object-src 'none'; frame-ancestors 'self' http://127.0.0.1:* http://localhost:* vscode-webview:",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # the token is in the URL
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-QUEUED = 64
-"""Reports that wait for a slow page before the oldest is dropped."""
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+WILDCARDS = {"0.0.0.0", "::", ""}
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^][:@/?#\\\s]+)(?::\d{1,5})?", re.IGNORECASE)
+mimetypes.add_type("text/javascript", ".js")  # the registry of a Windows machine may say otherwise
 
 
 class Server:
@@ -48,14 +63,22 @@ class Server:
 
     Args:
         studio: Whom it asks.
-        host: The address it listens to.
-        port: The port.
+        host: What it was told to listen to: an address, or a name of this machine.
+        address: The address and port that it listens to.
         token: The secret of the URL; drawn unless given.
     """
 
-    def __init__(self, studio: Studio, host: str, port: int, token: str | None = None) -> None:
-        self.studio, self.host, self.port = studio, host, port
+    def __init__(self, studio: Studio, host: str, address: tuple[str, int], token: str | None = None) -> None:
+        self.studio, self.port = studio, address[1]
         self.token = secrets.token_urlsafe(24) if token is None else token
+        self.url = self.url_at("127.0.0.1" if host in WILDCARDS else host)
+        self._names = {host.lower(), address[0]}
+        self._is_open = not ip_address(address[0]).is_loopback  # to other machines
+        if self._is_open:
+            self._names |= {gethostname().lower(), f"{gethostname().lower()}.local", getfqdn().lower()}
+        if not self._is_open or address[0] in WILDCARDS:
+            self._names |= LOOPBACK
+        self._tabs = 0
         self._pages = Starlette(
             routes=[
                 Route("/", self._page),
@@ -64,36 +87,35 @@ class Server:
             ]
         )
 
-    @property
-    def url(self) -> str:
-        """Where the studio is to be opened."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
+    def url_at(self, host: str) -> str:
+        """Where the studio is to be opened, if this machine is called so."""
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/?token={self.token}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The ASGI application: refuse what comes under a foreign name, and give every answer the headers."""
         if scope["type"] == "http":
-            request = Request(scope)
+            send, request = _with_headers(send), Request(scope)
             if not self._is_own(request):
                 await PlainTextResponse("this is not the host that the studio runs on", 403)(scope, receive, send)
                 return
-            await self._pages(scope, receive, _with_headers(send))
-        else:
-            await self._pages(scope, receive, send)
+        await self._pages(scope, receive, send)
 
     def _is_own(self, connection: HTTPConnection) -> bool:
-        """Whether Host, and Origin where there is one, name this server."""
-        host = connection.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        own = {"127.0.0.1", "localhost", "::1"} if self.host in ("127.0.0.1", "localhost", "::1") else None
-        if own is not None and name not in own:
+        """Whether Host, and Origin where there is one, name this server.
+
+        Other machines may call this one by an address that it does not know of, behind a router. An address is safe
+        where a name is not: nobody can make it lead elsewhere.
+        """
+        hosts, origins = connection.headers.getlist("host"), connection.headers.getlist("origin")
+        found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        if found is None or any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
             return False
-        origin = connection.headers.get("origin")
-        return origin is None or urlsplit(origin).netloc == host
+        name = found[1].strip("[]").lower()
+        return name in self._names or (self._is_open and _is_address(name))
 
     def _has_token(self, connection: HTTPConnection) -> bool:
         given = connection.query_params.get("token", "")
-        return hmac.compare_digest(given.encode(), self.token.encode())
+        return secrets.compare_digest(given.encode(), self.token.encode())
 
     async def _page(self, request: Request) -> Response:
         if not self._has_token(request):
@@ -104,10 +126,23 @@ class Server:
 
     async def _socket(self, socket: WebSocket) -> None:
         if not (self._is_own(socket) and self._has_token(socket)):
-            await socket.close(4403)  # before accept: the handshake itself is refused
-            return
-        await socket.accept()
-        await _Tab(self.studio, socket).serve()
+            await socket.send_denial_response(PlainTextResponse("wrong host, origin or token", 403))
+        elif self._tabs >= TABS:
+            await socket.send_denial_response(PlainTextResponse(f"{TABS} pages are open already", 503))
+        else:
+            self._tabs += 1
+            try:
+                await socket.accept()
+                await _Tab(self.studio, socket).serve()
+            finally:
+                self._tabs -= 1
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 class _Tab:
@@ -116,23 +151,24 @@ class _Tab:
     def __init__(self, studio: Studio, socket: WebSocket) -> None:
         self.studio, self.socket = studio, socket
         self.loop = asyncio.get_running_loop()
-        self.outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.outbox: deque[tuple[str | None, bytes]] = deque()  # reports, by the name of the event, and answers: None
+        self.filled = asyncio.Event()
+        self.free = asyncio.Semaphore(WAITING)
         self.answering: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         sending = asyncio.create_task(self._send())
-        self.outbox.put_nowait(wire.pack({"event": "subject", "data": self.studio.subject.outline()}))
         self.studio.join(self, self._report)
+        self._report("subject", self.studio.subject.outline())
         try:
             while True:
+                await self.free.acquire()
                 message = await self.socket.receive()
                 if message["type"] == "websocket.disconnect":
                     break
                 task = asyncio.create_task(self._answer(message))
                 self.answering.add(task)
                 task.add_done_callback(self.answering.discard)
-        except WebSocketDisconnect:
-            pass
         finally:
             self.studio.leave(self)
             for task in (sending, *self.answering):
@@ -140,39 +176,56 @@ class _Tab:
 
     async def _send(self) -> None:
         while True:
-            await self.socket.send_bytes(await self.outbox.get())
+            await self.filled.wait()
+            self.filled.clear()
+            while self.outbox:
+                event, message = self.outbox.popleft()
+                with suppress(WebSocketDisconnect):  # `serve` hears of it too
+                    await self.socket.send_bytes(message)
+                if event is None:
+                    self.free.release()
+
+    def _put(self, event: str | None, message: bytes) -> None:
+        """Send this in its turn. A page that does not keep up loses reports that a newer one of their kind follows."""
+        self.outbox.append((event, message))
+        reports = Counter(name for name, _ in self.outbox if name)
+        if reports.total() > QUEUED:
+            at = next((i for i, (name, _) in enumerate(self.outbox) if name and reports[name] > 1), None)
+            if at is not None:
+                del self.outbox[at]
+        self.filled.set()
 
     def _report(self, event: str, data: dict[str, Any]) -> None:
-        """From the thread of the studio. A page that does not keep up loses the oldest reports."""
+        """From any thread."""
         message = wire.pack({"event": event, "data": data})
-
-        def put() -> None:
-            while self.outbox.qsize() >= QUEUED:
-                self.outbox.get_nowait()
-            self.outbox.put_nowait(message)
-
-        self.loop.call_soon_threadsafe(put)
+        self.loop.call_soon_threadsafe(self._put, event, message)
 
     async def _answer(self, received: Mapping[str, Any]) -> None:
         number: Any = None
         try:
-            data = received.get("bytes") or (received.get("text") or "").encode()
-            message = wire.unpack(data)
+            message = wire.unpack(received.get("bytes") or (received.get("text") or "").encode())
             number = message.get("id")
+            if isinstance(number, bool) or not isinstance(number, int) or abs(number) > 2**53:
+                number, given = None, number
+                raise WireError(f"a message has a number as its id, got {shortened(given)}")
             if message.get("job") == "studio.take":
                 self.studio.take_over(self)
-                result: Any = None
+                answer = wire.pack({"id": number, "result": None})
             else:
-                future = self.studio.submit(message.get("job"), message.get("arguments", {}), self)
-                result = await asyncio.wrap_future(future)
-            answer = wire.pack({"id": number, "result": result})
+                packed = partial(_packed, number)  # in the thread of the studio, which may write into arrays afterwards
+                future = self.studio.submit(message.get("job"), message.get("arguments", {}), self, packed)
+                answer = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             answer = wire.pack({"id": number, "dropped": True})  # a newer one took its place
         except Exception as error:
             if not isinstance(error, TinyconvError | ValueError | TypeError | OSError | MemoryError):
-                traceback.print_exc()  # a fault of the studio: the terminal has the rest
+                traceback.print_exception(error)  # a fault of the studio: the terminal has the rest
             answer = wire.pack({"id": number, "error": described(error)})
-        self.outbox.put_nowait(answer)
+        self._put(None, answer)
+
+
+def _packed(number: int, result: Any) -> bytes:
+    return wire.pack({"id": number, "result": result})
 
 
 def described(error: Exception) -> dict[str, Any]:

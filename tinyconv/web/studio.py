@@ -19,7 +19,7 @@ from tinyconv.web.jobs import Job, JobError, find
 from tinyconv.web.subject import Subject
 
 PER_SECOND = 20
-"""Reports of one kind that a page gets in a second, at most. Of those between two, the newest is sent."""
+"""Reports of one kind that a page gets in a second, at most. The newest of those between two is sent."""
 
 Listener = Callable[[str, dict[str, Any]], None]
 
@@ -31,6 +31,7 @@ class _Order:
     job: Job
     arguments: dict[str, Any]
     client: object
+    then: Callable[[Any], Any]
     result: Future[Any] = field(default_factory=Future)
 
 
@@ -57,15 +58,19 @@ class Studio:
 
     # Called by any thread.
 
-    def submit(self, name: Any, arguments: Any, client: object = None) -> Future[Any]:
-        """Let the job of that name be done. Raises JobError where there is none, or it may not be asked for."""
+    def submit(
+        self, name: Any, arguments: Any, client: object = None, then: Callable[[Any], Any] = lambda result: result
+    ) -> Future[Any]:
+        """Let the job of that name be done, and `then` with its result, in the thread of the studio.
+
+        Raises JobError where there is no such job, or other arguments are needed. The future raises JobError where the
+        job would change things and this tab may not.
+        """
         job = find(name)
         if not isinstance(arguments, dict):
             raise JobError(f"{job.name}: expected its arguments by name, got {type(arguments).__name__}")
         job.check(arguments)
-        if job.writes and client is not None and not self.may_write(client):
-            raise JobError("another tab has the studio: this one looks on. Take it over to change things here")
-        order = _Order(job, arguments, client)
+        order = _Order(job, arguments, client, then)
         with self._changed:
             if self._closed:
                 raise JobError("the studio is closed")
@@ -137,7 +142,7 @@ class Studio:
         self._held.pop(event, None)
         self._sent[event] = time.monotonic()
         for _, listener in self._tabs:
-            listener(event, data)
+            _tell(listener, event, data)
 
     def report_often(self, event: str, data: dict[str, Any]) -> None:
         """Tell every page, but not more often than PER_SECOND; the newest is never lost."""
@@ -155,7 +160,7 @@ class Studio:
     def _say_who(self) -> None:
         tabs = self._tabs
         for client, listener in tabs:
-            listener("role", {"writes": self.may_write(client), "tabs": len(tabs)})
+            _tell(listener, "role", {"writes": self.may_write(client), "tabs": len(tabs)})
 
     def _work(self) -> None:
         while True:
@@ -179,9 +184,12 @@ class Studio:
         if not order.result.set_running_or_notify_cancel():
             return
         try:
-            order.result.set_result(order.job.function(self, **order.arguments))
+            if order.job.writes and order.client is not None and not self.may_write(order.client):
+                raise JobError("another tab has the studio: this one looks on. Take it over to change things here")
+            self.subject.renew()
+            order.result.set_result(order.then(order.job.function(self, **order.arguments)))
         except BaseException as error:
-            order.result.set_exception(error)
+            order.result.set_exception(_told(error))
 
     def _step(self) -> None:
         assert self._activity is not None
@@ -189,9 +197,26 @@ class Studio:
             next(self._activity)
         except StopIteration:
             self._activity = None
-        except Exception as error:  # it is reported, and the pages go on
+        except BaseException as error:  # it is reported, and the pages go on
             self._activity = None
             traceback.print_exc()
             self.report("failed", {"kind": type(error).__name__, "text": str(error)})
         if self._activity is None:
             self._let_go(all_of_them=True)
+
+
+def _tell(listener: Listener, event: str, data: dict[str, Any]) -> None:
+    """A listener that fails, such as that of a page whose server has ended, is its own affair."""
+    try:
+        listener(event, data)
+    except Exception:
+        traceback.print_exc()
+
+
+def _told(error: BaseException) -> Exception:
+    """An error that a future can carry to another thread: SystemExit would end that one too."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    told = JobError(f"the model raised {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
