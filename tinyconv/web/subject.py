@@ -154,7 +154,7 @@ def of_model(
         root: Folder with the data files.
         offline: Whether to keep away from the network.
 
-    Raises DataError for images that are none, and ShapeError where the model does not give a score for each class.
+    Raises DataError for images that are none, and ShapeError where the model does not take them, or has too few scores.
     """
     if images is None:
         images = next((name for name in ("mnist", "cifar10") if _takes(model, data.describe(name))), "mnist")
@@ -172,11 +172,8 @@ def of_model(
     scores = _scores(model, kind.images.shape[1:])
     if classes is None and isinstance(images, tuple) and len(scores) == 1:
         kind = dataset_of(*images, [str(i) for i in range(scores[0])])
-    if scores != (len(kind.classes),):
-        raise ShapeError(
-            f"{type(model).__name__} gives {scores} for an image, and the studio needs a score for each of "
-            f"{len(kind.classes)} classes"
-        )
+    if len(scores) == 1 and scores[0] < len(kind.classes):
+        raise ShapeError(f"{type(model).__name__} gives {scores[0]} scores for {len(kind.classes)} classes")
     title = type(model).__name__
     return Subject(double(model), title, kind, name, trained=True, root=root, offline=offline, own=model)
 
