@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import count
 from math import sqrt
 from typing import Any
 
@@ -24,7 +25,8 @@ from tinyconv.web.studio import Studio
 OFTEN = 0.1
 """Seconds between two reports: drawing a curve takes time from the cores that train."""
 BINS = 33
-"""Bars of a histogram: an odd number, so that one is around the middle."""
+"""Bars of a histogram."""
+_numbers = count(1)
 
 
 class Training:
@@ -42,14 +44,15 @@ class Training:
 
     def __init__(self, session: Session, title: str, recipe: str, resumed: bool = False) -> None:
         self.session, self.title, self.recipe, self.resumed = session, title, recipe, resumed
+        self.number = next(_numbers)  # by which a page knows that it is another one
         self.status = "paused"  # or running, finished, failed
         self.said = ""  # what ended it, where it failed
-        self.rates: list[dict[str, Any]] = []  # what was changed by hand: epoch, step, and the peak from then on
         self.peak = float(session.run.recipe["lr"])
-        self.saved: list[str] = []
+        self.rates: list[dict[str, Any]] = []  # what was changed by hand: after which step, from which peak, to which
+        self.saved: list[dict[str, Any]] = []  # the path, and whether it can be resumed
         self.parameters = sum(parameter.numel() for parameter in session.model.parameters())
         at = session.trainer.progress
-        self.entry = self.about() | {"history": at.history}  # in the table of runs
+        self.entry = self.about() | {"number": self.number, "history": at.history}  # in the table of runs
         self.steps = len(session.trainer.loader)  # in an epoch
         self.first = self.done = at.epoch * self.steps + at.step  # steps
         self.testing = 0.0  # the share that is done of the test under way
@@ -118,7 +121,7 @@ class Training:
         return self.session.trainer.progress.history
 
     def since(self, losses: int = 0, epochs: int = 0) -> dict[str, Any]:
-        """The losses and the epochs from these numbers on. A page that lacks some before them asks for all."""
+        """The losses and the epochs from these numbers on. A page that lacks some before them asks for all of them."""
         return {
             "lossesFrom": losses,
             "losses": np.array(self._losses[losses:], np.float32),
@@ -132,6 +135,7 @@ class Training:
         at, total = trainer.progress, trainer.epochs * self.steps
         own = self.done - self.first
         return {
+            "number": self.number,
             "status": self.status,
             "said": self.said,
             "done": self.done,
@@ -152,6 +156,7 @@ class Training:
             "title": self.title,
             "cake": run.options.get("slices") if run.model == "cake" else None,
             "recipe": self.recipe,
+            "changes": changes_of(run, self.recipe),
             "seed": str(run.seed),
             "fields": run.recipe,
             "data": run.data,
@@ -174,8 +179,8 @@ class Training:
             state = schedule.state_dict()
             points = [[factor * rate for rate in point] for point in state["lr_points"]]
             schedule.load_state_dict(state | {"lr_points": points})
+        self.rates.append({"step": self.done, "from": self.peak, "to": lr})
         self.peak = lr
-        self.rates.append({"step": self.done, "peak": lr})
 
     def measured_step(self) -> None:
         """Make a step, and note what it did to each parameter."""
@@ -225,17 +230,22 @@ def _spread(values: NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def changes_of(run: Run, recipe: str) -> list[str]:
+    """Where the run differs from the recipe, as the options of `tinyconv train`."""
+    usual, words = asdict(RECIPES[recipe]), []
+    for name, value in asdict(Recipe(**run.recipe)).items():
+        flag = name.replace("_", "-")
+        if value != usual[name]:
+            words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
+
+
 def command(run: Run, recipe: str) -> str:
     """What trains the same in a terminal: the same weights, bit for bit."""
     kind = data.describe(run.data)
     options = dict(run.options)
     model = options.pop("slices", run.model) if run.model == "cake" else run.model
-    words = ["tinyconv", "train", str(model), "--data", run.data, "--recipe", recipe]
-    usual = asdict(RECIPES[recipe])
-    for name, value in asdict(Recipe(**run.recipe)).items():
-        flag = name.replace("_", "-")
-        if value != usual[name]:
-            words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    words = ["tinyconv", "train", str(model), "--data", run.data, "--recipe", recipe, *changes_of(run, recipe)]
     fitting = models.options_for(run.model, kind.images.shape[1:], len(kind.classes))
     for name, value in options.items():
         if fitting.get(name) != value:

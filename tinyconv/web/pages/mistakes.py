@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-import zlib
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.nn import DataParallel, Module
-from tinyconv.nn.module import host_array
+from tinyconv.nn import DataParallel
 from tinyconv.train import predict
 from tinyconv.web.jobs import JobError, job
+from tinyconv.web.layers import moment
 from tinyconv.web.studio import Studio
 from tinyconv.web.subject import Subject
 
@@ -31,7 +30,7 @@ class Measurement:
 
     def __init__(self, subject: Subject, step: int | None) -> None:
         self.subject, self.images, self.step = subject, subject.images, step
-        self.weights = weights_of(subject.model)
+        self.weights = moment(subject)
         self.done = 0
         self._model = DataParallel(deepcopy(subject.model))
         self._size = 64
@@ -82,14 +81,6 @@ class Measurement:
         return np.flatnonzero(chosen)
 
 
-def weights_of(model: Module) -> int:
-    """A number that is another one when a weight is."""
-    check = 0
-    for tensor in model.state_dict().values():
-        check = zlib.crc32(np.ascontiguousarray(host_array(tensor)).data.cast("B"), check)
-    return check
-
-
 def _step(studio: Studio) -> int | None:
     training = studio.state.get("train")
     return None if training is None else int(training.done)
@@ -108,7 +99,7 @@ def state(studio: Studio) -> dict[str, Any]:
     last, now = studio.state.get("mistakes"), studio.state.get("measuring")
     return {
         "measured": None if last is None else last.result(),
-        "stale": last is not None and last.weights != weights_of(studio.subject.model),
+        "stale": last is not None and last.weights != moment(studio.subject),
         "under_way": None if now is None else {"done": now.done, "total": len(now.images)},
         "training": studio.busy,
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from tinyconv.engine.context import no_grad
 from tinyconv.host import limits
 from tinyconv.train import RECIPES, Recipe, Run, load_checkpoint, resume, save_weights, start, usual_recipe
 from tinyconv.train.checkpoint import free_place, usual_places
+from tinyconv.web import layers
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
 from tinyconv.web.training import Training, command
@@ -21,11 +23,17 @@ def state(studio: Studio) -> dict[str, Any]:
     return {
         "recipes": {name: asdict(recipe) for name, recipe in RECIPES.items()},
         "usual": usual_recipe(run.model, run.data) if run else None,
-        "begin": None if run is None else {"recipe": _name_of(run), "seed": str(run.seed)},
+        "begin": None if run is None else _begin(run, training),
         "checkpoint": _checkpoint(studio),
         "training": None if training is None else training.about() | training.now() | training.since(),
         "runs": studio.kept.get("runs", []),
     }
+
+
+def _begin(run: Run, training: Training | None) -> dict[str, Any]:
+    """What the fields of the page begin with: those of the training, of the checkpoint, or of the usual recipe."""
+    name = _name_of(run) if training is None else training.recipe
+    return {"recipe": name, "seed": str(run.seed), "fields": run.recipe}
 
 
 def _name_of(run: Run) -> str:
@@ -188,6 +196,29 @@ def save(studio: Studio) -> dict[str, Any]:
             save_weights(training.session.model.state_dict(), place)
         else:
             training.session.save(place)
-    training.saved.append(str(place))
-    training.tell(studio)
-    return {"path": str(place), "whole": not training.rates}
+    training.saved.append({"path": str(place), "whole": not training.rates})
+    return training.saved[-1]
+
+
+@job("train.maps", newest=True)
+def maps(studio: Studio, image: int, layer: str | None = None) -> dict[str, Any]:
+    """What a layer, the first unless it is named, makes of a test image with the weights as they are now.
+
+    Returns:
+        image, label: uint8 (C, H, W), and the class that it shows.
+        probabilities: float32 (classes,).
+        names: Those of all layers.
+        layer: See `layers.seen`.
+    """
+    subject = studio.subject
+    one = subject.image(image)
+    with no_grad():
+        found = layers.seen(*layers.run(subject.model, subject.input(one.images)))
+    all_of_them = found["layers"]
+    return {
+        "image": one.images[0],
+        "label": int(one.labels[0]),
+        "probabilities": found["probabilities"],
+        "names": [each["name"] for each in all_of_them],
+        "layer": next((each for each in all_of_them if each["name"] == layer), all_of_them[0]),
+    }

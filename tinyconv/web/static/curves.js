@@ -17,10 +17,12 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const narrow = () => matchMedia('(max-width: 640px)').matches;
 
 /**
- * A plot in an element, which it fills; `height` in pixels.
+ * A plot in an element, which it fills; `height` in pixels. A pointer, or the arrow keys, move along x, and what is
+ * there is told.
  * @param {HTMLElement} place
- * @param {{height: number, log?: boolean, format: function(number): string, series: object[],
- *   onHover?: function(?number): void}} how  `series` as uPlot takes them, with `ink`, the name of a CSS colour.
+ * @param {{height: number, log?: boolean, format: function(number): string, tell: function(number): string,
+ *   series: object[]}} how  `format`: a number of the y axis. `tell`: what is at the point of this number. Of a series:
+ *   `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a text at its last point.
  */
 export class Curves {
   #plot = null;
@@ -35,13 +37,27 @@ export class Curves {
     this.theme.addEventListener('change', this.repaint);
     this.sizes = new ResizeObserver(() => this.#fit());
     this.sizes.observe(place);
+    this.readout = Object.assign(document.createElement('p'), { className: 'readout' });
+    this.readout.setAttribute('aria-hidden', 'true'); // a reader is told by the slider
+    Object.assign(place, { tabIndex: 0, role: 'slider' });
+    this.keys = (event) => this.#key(event);
+    place.addEventListener('keydown', this.keys);
+    place.replaceChildren(this.readout);
     load().then((Plot) => this.#make(Plot));
   }
 
-  /** Show these columns: x first, then a column for each series; null where there is no point. */
-  show(data, range) {
+  /**
+   * Show these columns: x first, then a column for each series; null where there is no point.
+   * @param {number} range  x goes from 0 to this.
+   * @param {string} words  What there is to see.
+   */
+  show(data, range, words) {
     this.#data = data;
     this.range = range;
+    this.place.ariaLabel = words;
+    this.place.ariaValueMin = '0';
+    this.place.ariaValueMax = `${Math.max(data[0].length - 1, 0)}`;
+    this.place.ariaValueNow ??= '0';
     if (this.#drawn) return;
     this.#drawn = true;
     requestAnimationFrame(() => {
@@ -52,6 +68,7 @@ export class Curves {
 
   close() {
     this.theme.removeEventListener('change', this.repaint);
+    this.place.removeEventListener('keydown', this.keys);
     this.sizes.disconnect();
     this.#plot?.destroy();
     this.place = null;
@@ -59,7 +76,7 @@ export class Curves {
 
   #make(Plot) {
     if (!this.place) return;
-    const { height, log, format, series, onHover } = this.how;
+    const { height, log, format, series } = this.how;
     const axis = {
       stroke: () => colour('soft'), font: `12px ${colour('sans')}`, ticks: { show: false },
       grid: { stroke: () => colour('line'), width: 1 },
@@ -77,17 +94,50 @@ export class Curves {
         { ...axis, size: 26, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) ? t : '')) },
         { ...axis, size: narrow() ? 46 : 54, values: (_, ticks) => ticks.map((t) => (t === null ? '' : format(t))) },
       ],
-      series: [{}, ...series.map(({ ink, ...rest }) => ({
-        ...rest, stroke: () => colour(ink), points: rest.points ?? { show: false },
+      series: [{}, ...series.map(({ ink, width, points, alpha = 1 }) => ({
+        width, alpha, spanGaps: true, stroke: () => colour(ink), points: points ?? { show: false },
       }))],
-      hooks: { setCursor: [({ cursor }) => onHover?.(cursor.idx ?? null)] },
+      hooks: { setCursor: [(plot) => this.#tell(plot.cursor.idx ?? null)], draw: [(plot) => series.forEach(({ end, ink }, i) => end && mark(plot, i + 1, end, colour(ink)))] },
     }, this.#data ?? [[], ...series.map(() => [])], this.place);
+  }
+
+  #tell(at) {
+    this.at = at;
+    this.readout.textContent = at === null ? '' : this.how.tell(at);
+    if (at === null) return;
+    this.place.ariaValueNow = `${at}`;
+    this.place.ariaValueText = this.readout.textContent;
+  }
+
+  #key(event) {
+    const last = this.#data[0].length - 1;
+    const at = this.at ?? last;
+    const to = {
+      ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1,
+      PageDown: at - 10, PageUp: at + 10, Home: 0, End: last,
+    }[event.key];
+    if (to === undefined || last < 0 || !this.#plot) return;
+    event.preventDefault();
+    const x = this.#data[0][Math.min(Math.max(to, 0), last)];
+    this.#plot.setCursor({ left: this.#plot.valToPos(x, 'x'), top: 0 });
   }
 
   #fit() {
     const { clientWidth: width } = this.place ?? {};
     if (width && this.#plot) this.#plot.setSize({ width, height: this.how.height });
   }
+}
+
+/** Write a text beside the last point of a series. */
+function mark(plot, series, text, ink) {
+  const values = plot.data[series];
+  const last = values.findLastIndex((value) => value !== null && value !== undefined);
+  if (last < 0) return;
+  const [x, y] = [plot.valToPos(plot.data[0][last], 'x', true), plot.valToPos(values[last], 'y', true)];
+  plot.ctx.fillStyle = ink;
+  plot.ctx.textAlign = 'left';
+  plot.ctx.textBaseline = 'middle';
+  plot.ctx.fillText(text, x + 7 * devicePixelRatio, y);
 }
 
 /** The range of shares that holds these: down to a multiple of 10 %, up to 100 %. */

@@ -1,3 +1,4 @@
+import { paintImage } from '../layers.js';
 import { whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
@@ -102,7 +103,7 @@ class Page {
     const size = shape.reduce((product, n) => product * n, 1);
     const cards = Array.from(found.numbers.data, (number, i) => ({
       number, label: found.labels.data[i], prediction: found.predictions.data[i], given: found.given.data[i],
-      pixels: found.images.data.subarray(i * size, (i + 1) * size), shape,
+      pixels: { shape, data: found.images.data.subarray(i * size, (i + 1) * size) },
     }));
     this.images = { total: found.total, cards: [...before, ...cards], numbers: [...before, ...cards] };
     this.#draw();
@@ -119,19 +120,7 @@ class Page {
   }
 
   #paint() {
-    this.root.querySelectorAll('canvas.thumb').forEach((canvas, i) => {
-      const { pixels, shape: [channels, rows, columns] } = this.images.cards[i];
-      canvas.width = columns;
-      canvas.height = rows;
-      const context = canvas.getContext('2d');
-      const image = context.createImageData(columns, rows);
-      const cells = rows * columns;
-      for (let at = 0; at < cells; at += 1) {
-        for (let k = 0; k < 3; k += 1) image.data[4 * at + k] = pixels[(channels === 3 ? k * cells : 0) + at];
-        image.data[4 * at + 3] = 255;
-      }
-      context.putImageData(image, 0, 0);
-    });
+    this.root.querySelectorAll('canvas.thumb').forEach((canvas, i) => paintImage(canvas, this.images.cards[i].pixels));
   }
 
   // What is seen.

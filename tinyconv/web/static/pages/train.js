@@ -1,4 +1,5 @@
 import { Curves } from '../curves.js';
+import { Maps, paintImage, sizeOf } from '../layers.js';
 import { number, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
@@ -20,6 +21,8 @@ const FIELDS = {
   layer_rates: ['Rates by layer', 'With SGD: learning rates of their own for normalisations and the last layer.'],
 };
 const SEED = ['Seed', 'Decides the first weights, the order of the images and how they are changed.'];
+const MAPS_EVERY = 200; // milliseconds from one picture of the maps to the next, at least
+const WEIGHTS_EVERY = 1000;
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 
 /** The train page. */
@@ -38,7 +41,9 @@ class Page {
     this.errors = {};
     this.command = '';
     this.trouble = ''; // what the last job was refused with
-    this.hint = '';
+    this.weights = null; // what train.weights answered
+    this.maps = new Maps({ label: 'Maps' });
+    this.seen = null; // what train.maps answered
     this.offs = [
       app.on('train', (news) => this.#hear(news)),
       app.on('role', () => this.#draw()),
@@ -48,9 +53,12 @@ class Page {
 
   update() {
     this.#check();
+    this.#follow();
   }
 
   close() {
+    this.closed = true;
+    clearTimeout(this.later);
     this.offs.forEach((off) => off());
     this.lossCurve?.close();
     this.accuracyCurve?.close();
@@ -59,10 +67,19 @@ class Page {
   // What the studio knows.
 
   async #load() {
-    this.known = await this.app.call('train.state');
+    if (this.loading) {
+      this.missed = true; // what is on its way may be older than what was heard
+      return;
+    }
+    this.loading = true;
+    this.missed = false;
+    this.known = await this.app.call('train.state').finally(() => { this.loading = false; });
+    if (this.closed) return;
     this.#take(this.known.training);
     this.#draw();
-    if (this.known.begin) this.#check();
+    this.#follow();
+    if (this.known.begin && !this.command) this.#check();
+    if (this.missed) this.#load();
   }
 
   #take(training) {
@@ -74,22 +91,25 @@ class Page {
   }
 
   #hear(news) {
-    if (!this.known) return;
     const now = this.training;
-    if (!now || news.lossesFrom !== this.losses.length || news.epochsFrom !== now.history.length) {
+    const lacks = (from, have) => from > have.length;
+    if (!now || this.loading || news.number !== now.number || lacks(news.lossesFrom, this.losses)
+      || lacks(news.epochsFrom, now.history)) {
       this.#load(); // another training, or some reports were lost
       return;
     }
-    for (const loss of news.losses.data) this.losses.push(loss);
+    for (const loss of news.losses.data.subarray(this.losses.length - news.lossesFrom)) this.losses.push(loss);
     this.#smoothen();
-    const history = [...now.history, ...news.history];
+    const epochs = news.history.slice(now.history.length - news.epochsFrom);
+    const history = [...now.history, ...epochs];
     this.training = { ...now, ...news, history, speed: news.speed ?? now.speed };
-    for (const { epoch, test_accuracy: share } of news.history) {
+    for (const { epoch, test_accuracy: share } of epochs) {
       this.app.say(`Epoch ${epoch} of ${news.total / news.steps}: ${percent(share)} of the test images are right.`);
     }
     if (news.status === 'failed') this.app.say(`The training stopped: ${news.said}`);
     this.#draw();
     this.#curves();
+    this.#follow();
   }
 
   /** A mean of the losses that follows them, over about the last twentieth of an epoch. */
@@ -130,6 +150,11 @@ class Page {
     return answer;
   }
 
+  async #begun() {
+    const answer = await this.#start(false);
+    return answer && !Object.keys(answer.errors).length;
+  }
+
   #main() {
     const status = this.training?.status;
     if (status === 'running') this.#do('train.pause');
@@ -138,37 +163,40 @@ class Page {
   }
 
   async #step() {
-    if (this.training?.status === 'paused') this.#do('train.step');
-    else if (await this.#start(false)) this.#do('train.step');
+    const measured = Boolean(this.app.state.weights);
+    if (this.training?.status === 'paused' || await this.#begun()) this.#do('train.step', { measured });
   }
 
-  /** The fields as the URL has them, over those of the training, or of the subject. */
+  /** The fields: those of the URL, over those of the training, of the checkpoint, or of the recipe that was chosen. */
   #plan() {
-    const { recipes, begin } = this.known;
+    const { recipes } = this.known;
+    const { recipe, seed, fields: begin } = this.#before();
     const { state } = this.app;
-    const recipe = state.recipe in recipes ? state.recipe : begin.recipe;
-    const changes = {};
-    for (const [name, usual] of Object.entries(recipes[recipe])) {
-      const text = state[name];
-      if (text === undefined) continue;
-      const value = typeof usual === 'boolean' ? text === 'true' : typeof usual === 'string' ? text : asNumber(text);
-      if (value !== usual) changes[name] = value;
-    }
-    return { recipe, seed: state.seed ?? begin.seed, changes };
+    const fields = Object.fromEntries(Object.entries(begin).map(([name, value]) => {
+      const text = state[name] ?? String(value);
+      return [name, typeof value === 'boolean' ? text === 'true' : typeof value === 'string' ? text : asNumber(text)];
+    }));
+    const changed = Object.entries(fields).filter(([name, value]) => value !== recipes[recipe][name]);
+    return { recipe, seed: state.seed ?? seed, changes: Object.fromEntries(changed) };
+  }
+
+  /** What the fields are where the URL says nothing. */
+  #before() {
+    const { recipes, begin } = this.known;
+    const { recipe } = this.app.state;
+    return recipe in recipes && recipe !== begin.recipe ? { ...begin, recipe, fields: recipes[recipe] } : begin;
   }
 
   #change(name, text) {
-    const usual = this.known.recipes[this.#plan().recipe][name];
-    this.app.keep({ [name]: text === String(usual) ? undefined : text });
+    const { seed, fields } = this.#before();
+    this.app.keep({ [name]: text === String({ seed, ...fields }[name]) ? undefined : text });
     this.#draw();
     this.#check();
   }
 
   #choose(recipe) {
-    const none = Object.fromEntries(Object.keys(FIELDS).map((name) => [name, undefined]));
-    this.app.keep({ ...none, recipe });
-    this.#draw();
-    this.#check();
+    this.app.keep({ recipe: recipe === this.known.begin.recipe ? undefined : recipe });
+    for (const [name, value] of Object.entries(this.known.recipes[recipe])) this.#change(name, String(value));
   }
 
   async #check() {
@@ -182,10 +210,88 @@ class Page {
   async #save() {
     const saved = await this.#do('train.save');
     if (saved) {
-      this.saved = saved;
       this.app.say(`Saved as ${saved.path}`);
-      this.#draw();
+      this.#load();
     }
+  }
+
+  async #resume(epochs) {
+    this.starting = true;
+    this.#draw();
+    await this.#do('train.resume', epochs ? { epochs } : {});
+    this.starting = false;
+    this.#load();
+  }
+
+  async #changeRate(event) {
+    event.preventDefault();
+    const lr = asNumber(event.target.elements.rate.value.trim());
+    const answer = await this.#do('train.rate', { lr });
+    this.rateError = answer?.errors.lr ?? '';
+    if (answer && !this.rateError) {
+      this.app.say(`The learning rate is ${lr} from here on.`);
+      this.#load();
+    } else this.#draw();
+  }
+
+  // What is computed only while it is looked at.
+
+  /** Ask anew for what is open, if it may have changed. */
+  #follow() {
+    const { state } = this.app;
+    if (state.maps && !this.asking && performance.now() - (this.asked ?? 0) >= MAPS_EVERY) this.#askMaps();
+    const watched = state.weights && this.training;
+    if (watched && !this.later && this.weights?.step !== this.training.done) {
+      this.later = setTimeout(() => this.#askWeights(), this.training.status === 'running' ? WEIGHTS_EVERY : 0);
+    }
+  }
+
+  async #askMaps() {
+    const { image = 0, layer } = this.app.state;
+    this.asking = true;
+    this.asked = performance.now();
+    const at = this.training?.done;
+    try {
+      this.seen = await this.app.call('train.maps', { image: Number(image), ...(layer ? { layer } : {}) });
+      this.mapsError = '';
+    } catch (error) {
+      if (error instanceof Dropped) return;
+      this.mapsError = error.message;
+    } finally {
+      this.asking = false;
+    }
+    if (this.closed) return;
+    this.#draw();
+    if (this.seen) {
+      this.maps.label = `Maps of ${this.seen.layer.name}`;
+      this.maps.show(this.seen.layer.maps);
+      const canvas = this.root.querySelector('canvas.digit');
+      if (canvas) paintImage(canvas, { shape: this.seen.image.shape, data: this.seen.image.data });
+    }
+    if (this.training && this.training.done !== at) setTimeout(() => this.#follow(), MAPS_EVERY); // it went on meanwhile
+  }
+
+  async #askWeights() {
+    this.weights = await this.app.call('train.weights').finally(() => { this.later = null; });
+    if (this.closed) return;
+    this.#draw();
+    this.root.querySelectorAll('canvas.spread').forEach((canvas) => {
+      const { rows } = this.weights;
+      const found = rows.find(({ name }) => name === canvas.dataset.name)?.[canvas.dataset.what];
+      if (found) bars(canvas, found.counts.data);
+    });
+    this.#follow();
+  }
+
+  #toggle(name, open) {
+    if (Boolean(this.app.state[name]) === open) return;
+    this.app.keep({ [name]: open ? '1' : undefined });
+    this.#follow();
+  }
+
+  #pick(changes) {
+    this.app.keep(changes);
+    this.#askMaps();
   }
 
   // What is seen.
@@ -205,15 +311,20 @@ class Page {
         ${this.#recipe()}
         <div class="results">
           <section class="panel">
+            ${this.training || this.known.runs.length ? html`
             <h2>Loss of each step</h2>
-            <div class="curve loss" role="img" aria-label=${this.#lossInWords()}></div>
+            <div class="curve loss"></div>
             <h2>Test accuracy after each epoch</h2>
-            <div class="curve accuracy" role="img" aria-label=${this.#accuracyInWords()}></div>
+            <div class="curve accuracy"></div>` : html`
+            <p class="about">The loss of each step and the test accuracy after each epoch appear here.</p>`}
           </section>
           ${this.#epochs()}
+          ${this.#runs()}
+          ${this.#inside()}
+          ${this.#spreads()}
         </div>
       </div>` : nothing}`, this.root);
-    if (subject.trainable && !this.lossCurve) this.#plots();
+    if (!this.lossCurve && this.root.querySelector('.loss')) this.#plots();
   }
 
   #controls() {
@@ -225,18 +336,78 @@ class Page {
       <section class="panel controls" aria-label="Training">
         ${looks ? html`<p class="looks">Another tab has the studio: this one looks on.</p>` : nothing}
         <div class="row">
-          <button class="main" ?disabled=${looks || this.starting} @click=${() => this.#main()}>${
+          <button class=${status === 'finished' ? '' : 'main'} ?disabled=${looks || this.starting} @click=${() => this.#main()}>${
   this.starting ? 'Loading the images …' : labels[status]}</button>
           ${['none', 'paused'].includes(status) ? html`
             <button ?disabled=${looks || this.starting} @click=${() => this.#step()}>One step</button>` : nothing}
           ${status === 'paused' ? html`
             <button ?disabled=${looks || this.starting} @click=${() => this.#start()}>Train anew</button>` : nothing}
-          ${now ? html`<button ?disabled=${looks} @click=${() => this.#save()}>Save</button>` : nothing}
+          ${now ? html`<button ?disabled=${looks} @click=${() => this.#save()}>${
+  now.rates.length ? 'Save the weights' : 'Save a checkpoint'}</button>` : nothing}
         </div>
         ${this.trouble ? html`<p class="error trouble" role="alert">${this.trouble}</p>` : nothing}
-        ${now?.said ? html`<p class="error trouble" role="alert">${now.said}</p>` : nothing}
+        ${now?.said ? html`<p class="error trouble" role="alert">${now.said}</p>
+          <p class="about">The weights are those before that step. Set a lower learning rate in the recipe, then train
+            anew.</p>` : nothing}
+        ${now ? nothing : this.#file(looks)}
         ${now ? this.#progress(now) : nothing}
+        ${now?.status === 'finished' ? this.#after(now) : nothing}
+        ${now?.saved.length ? this.#saved(now.saved.at(-1)) : nothing}
+        ${now && ['running', 'paused'].includes(status) ? this.#rate(now, looks) : nothing}
+        ${now?.rates.length ? html`<p class="about">Changed by hand: ${now.rates.map((one, i) => html`${i ? ', then' : ''}
+          from ${number(one.from)} to ${number(one.to)} after step ${whole(one.step)}`)}. The recipe no longer describes
+          this training, so only its weights can be saved.</p>` : nothing}
       </section>`;
+  }
+
+  /** What can be done with the file that the model came from. */
+  #file(looks) {
+    const { checkpoint } = this.known;
+    if (!checkpoint) return nothing;
+    const { name, epoch, step, epochs, longer } = checkpoint;
+    const done = `${epoch} of ${epochs} epochs${step ? ` and ${whole(step)} steps` : ''}`;
+    const anew = 'Start training begins with new weights; the file stays as it is.';
+    if (epoch < epochs) {
+      return html`<p class="about">${name} is not finished: ${done} are done. ${anew}</p>
+        <button ?disabled=${looks || this.starting} @click=${() => this.#resume()}>Go on with ${name}</button>`;
+    }
+    if (!longer) return html`<p class="about">The training of ${name} is finished, ${done}. ${anew}</p>`;
+    return html`<p class="about">The training of ${name} is finished, ${done}. Its learning rate is constant, so it can be
+        made longer. ${anew}</p>
+      <form class="row" @submit=${(event) => {
+    event.preventDefault();
+    this.#resume(Number(event.target.elements.longer.value));
+  }}><label for="longer">Epochs in all</label>
+        <input id="longer" name="longer" type="number" min=${epochs + 1} .value=${String(epochs + 5)} required>
+        <button ?disabled=${looks || this.starting}>Go on</button></form>`;
+  }
+
+  #after(now) {
+    const { test_accuracy: share } = now.history.at(-1);
+    return html`<div class="row after">
+      <p><strong>${percent(share)}</strong> of the test images are right.</p>
+      <a class="button" href="#draw">Draw a digit for it</a>
+      <a class="button" href="#mistakes">See its mistakes</a></div>`;
+  }
+
+  #saved({ path, whole: resumable }) {
+    const use = resumable ? `tinyconv predict ${path} digit.png`
+      : `model.load_state_dict(tinyconv.train.load_weights("${path}"))`;
+    return html`<div class="saved"><p>Saved as <strong>${path}</strong>${resumable ? '' : ', the weights alone'}. Use it with</p>
+      <pre tabindex="0">${use}</pre></div>`;
+  }
+
+  #rate(now, looks) {
+    return html`<details class="rate"><summary>Change the learning rate</summary>
+      <form class="row" @submit=${(event) => this.#changeRate(event)}>
+        <label for="rate">${now.fields.schedule === 'constant' ? 'Learning rate' : 'Peak of the schedule'}</label>
+        <input id="rate" name="rate" inputmode="decimal" autocomplete="off" .value=${String(now.peak)}
+          aria-invalid=${this.rateError ? 'true' : 'false'} aria-describedby="rate-error">
+        <button ?disabled=${looks}>Change</button>
+        <span id="rate-error" class="error">${this.rateError}</span>
+      </form>
+      <p class="about">From the next step on. After that the recipe alone no longer gives these weights, so a checkpoint
+        cannot be saved, only the weights.</p></details>`;
   }
 
   #progress(now) {
@@ -309,34 +480,149 @@ class Page {
       <section class="panel">
         <h2>Epochs</h2>
         <div class="scroll" tabindex="0" role="region" aria-label="Epochs"><table class="epochs">
-          <thead><tr><th>Epoch</th><th>Training loss</th><th>Test accuracy</th><th>Seconds</th></tr></thead>
+          <thead><tr><th>Epoch</th><th>Loss</th><th>Test accuracy</th><th>Seconds</th></tr></thead>
           <tbody>${history.map((row) => html`<tr><td>${row.epoch}</td><td>${row.train_loss.toFixed(4)}</td>
             <td>${percent(row.test_accuracy)}</td><td>${row.seconds.toFixed(1)}</td></tr>`)}</tbody>
         </table></div>
       </section>`;
   }
 
+  /** The trainings since the studio opened, to compare them. */
+  #runs() {
+    const runs = this.#allRuns();
+    if (runs.length < 2) return nothing;
+    return html`
+      <section class="panel">
+        <h2>Trainings so far</h2>
+        <div class="scroll" tabindex="0" role="region" aria-label="Trainings so far"><table class="runs">
+          <thead><tr><th>Run</th><th>Model</th><th>Parameters</th><th>Test accuracy</th><th>Epochs</th><th>Seconds</th>
+            <th>Recipe</th></tr></thead>
+          <tbody>${runs.map((run, i) => html`<tr class=${i === runs.length - 1 && this.training ? 'now' : ''}>
+            <td>${i + 1}</td>
+            <td class="what">${run.cake ? html`<code>${run.cake}</code>` : run.title}</td>
+            <td>${whole(run.parameters)}</td>
+            <td>${run.history.length ? percent(run.history.at(-1).test_accuracy) : '–'}</td>
+            <td>${run.history.length}</td>
+            <td>${run.history.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(1)}</td>
+            <td class="what">${run.recipe}<span class="about">${run.changes.join(' ')}${
+  run.rates.length ? ' rates by hand' : ''}</span></td></tr>`)}</tbody>
+        </table></div>
+      </section>`;
+  }
+
+  #allRuns() {
+    const { runs } = this.known;
+    return runs.map((run) => (run.number === this.training?.number ? { ...run, history: this.training.history } : run));
+  }
+
+  #inside() {
+    const { state } = this.app;
+    const { seen } = this;
+    const classes = this.app.subject.classes;
+    const best = seen ? seen.probabilities.data.indexOf(Math.max(...seen.probabilities.data)) : 0;
+    return html`
+      <details class="panel" ?open=${Boolean(state.maps)} @toggle=${(event) => this.#toggle('maps', event.target.open)}>
+        <summary><h2>One image, as it learns</h2></summary>
+        <div class="row picks">
+          <p class="row"><label for="image">Test image</label>
+            <input id="image" type="number" min="0" .value=${state.image ?? '0'}
+              @change=${(event) => this.#pick({ image: event.target.value })}></p>
+          <p class="row"><label for="layer">Layer</label>
+            <select id="layer" @change=${(event) => this.#pick({ layer: event.target.value })}>
+              ${(seen?.names ?? []).map((name) => html`<option ?selected=${name === seen.layer.name}>${name}</option>`)}
+            </select></p>
+        </div>
+        ${this.mapsError ? html`<p class="error">${this.mapsError}</p>` : nothing}
+        ${seen ? html`<div class="inside">
+          <figure><canvas class="digit" role="img" aria-label=${`Test image ${state.image ?? 0}: ${classes[seen.label]}`}></canvas>
+            <figcaption>${classes[seen.label]}; the model says ${classes[best]}, ${percent(seen.probabilities.data[best], 1)}
+            </figcaption></figure>
+          <div><p class="about">${seen.layer.name}: ${sizeOf(seen.layer.shape)}</p>${this.maps.element}</div>
+        </div>` : nothing}
+      </details>`;
+  }
+
+  #spreads() {
+    const { state } = this.app;
+    const rows = this.weights?.rows ?? [];
+    const spread = (row, what) => (row[what] ? html`<td><canvas class="spread" data-name=${row.name} data-what=${what}
+      role="img" aria-label=${`${what === 'weight' ? 'Values' : 'Gradients'} of ${row.name}, from ${
+        number(row[what].least)} to ${number(row[what].most)}`}></canvas></td>
+      <td>${number(row[what].mean, 2)}</td><td>${number(row[what].sd, 2)}</td><td>${number(row[what].norm, 2)}</td>`
+      : html`<td>–</td><td>–</td><td>–</td><td>–</td>`);
+    return html`
+      <details class="panel" ?open=${Boolean(state.weights)}
+        @toggle=${(event) => this.#toggle('weights', event.target.open)}>
+        <summary><h2>Weights and gradients</h2></summary>
+        ${this.training ? html`
+        <p class="about">Update: how far a step moves the weights, as a share of their norm. About 1/1000 is usual; much more
+          may diverge, much less learns slowly. ${rows.some(({ gradient }) => gradient) || !rows.length ? ''
+    : 'Make one step to see gradients and updates.'}</p>
+        <div class="scroll" tabindex="0" role="region" aria-label="Weights and gradients"><table class="spreads">
+          <thead><tr><th rowspan="2" scope="col">Parameter</th><th colspan="4" scope="colgroup">Values</th>
+            <th colspan="4" scope="colgroup">Gradients</th><th rowspan="2" scope="col">Update</th></tr>
+            <tr>${[0, 1].map(() => html`<th scope="col">Histogram</th><th scope="col">Mean</th><th scope="col">SD</th>
+              <th scope="col">Norm</th>`)}</tr></thead>
+          <tbody>${rows.map((row) => html`<tr><td>${row.name}<span class="about">${row.shape.join('×')}</span></td>
+            ${spread(row, 'weight')}${spread(row, 'gradient')}
+            <td>${row.ratio === null ? '–' : number(row.ratio, 2)}</td></tr>`)}</tbody>
+        </table></div>` : html`<p class="about">They are measured while a training goes on. Start one.</p>`}
+      </details>`;
+  }
+
   // Curves.
 
   #plots() {
     this.lossCurve = new Curves(this.root.querySelector('.loss'), {
-      height: 220, log: true, format: (value) => number(value, 2),
-      series: [{ ink: 'line', width: 1 }, { ink: 'accent', width: 2 }],
-    });
-    this.accuracyCurve = new Curves(this.root.querySelector('.accuracy'), {
-      height: 160, format: (value) => percent(value, 0),
-      series: [{ ink: 'accent', width: 2, points: { show: true, size: 7 } }],
+      height: 220, log: true, format: (value) => number(value, 2), tell: (at) => this.#lossAt(at),
+      series: [{ ink: 'accent', width: 1, alpha: 0.35 }, { ink: 'accent', width: 2 }],
     });
     this.#curves();
   }
 
   #curves() {
     if (!this.lossCurve) return;
-    const { first = 0, steps = 1, total = 1, history = [] } = this.training ?? {};
+    const { first = 0, steps = 1, total = 1 } = this.training ?? {};
     const at = this.losses.map((_, i) => (first + i + 1) / steps);
     const seen = (values) => values.map((value) => Math.max(value, 1e-6)); // a logarithm of 0 is none
-    this.lossCurve.show([at, seen(this.losses), seen(this.smooth)], total / steps);
-    this.accuracyCurve.show([history.map(({ epoch }) => epoch), history.map((row) => row.test_accuracy)], total / steps);
+    this.lossCurve.show([at, seen(this.losses), seen(this.smooth)], total / steps, this.#lossInWords());
+    this.#accuracies(total / steps);
+  }
+
+  /** The accuracy of this training, and of those before it in grey, each with its number at its end. */
+  #accuracies(epochs) {
+    const runs = this.#allRuns();
+    if (this.accuracyCurve?.runs !== runs.length) {
+      this.accuracyCurve?.close();
+      const point = { show: true, size: 7 };
+      this.accuracyCurve = new Curves(this.root.querySelector('.accuracy'), {
+        height: 160, format: (value) => percent(value, 0), tell: (at) => this.#accuracyAt(at),
+        series: runs.map((_, i) => (i === runs.length - 1 && this.training
+          ? { ink: 'accent', width: 2, points: point, end: i ? `${i + 1}` : '' }
+          : { ink: 'soft', width: 1, points: { ...point, size: 5 }, end: `${i + 1}` })),
+      });
+      this.accuracyCurve.runs = runs.length;
+    }
+    const at = Array.from({ length: epochs }, (_, i) => i + 1);
+    const shares = ({ history }) => {
+      const known = new Map(history.map((row) => [row.epoch, row.test_accuracy]));
+      return at.map((epoch) => known.get(epoch) ?? null);
+    };
+    this.accuracyCurve.show([at, ...runs.map(shares)], epochs, this.#accuracyInWords());
+  }
+
+  #lossAt(i) {
+    const { first, steps } = this.training;
+    const step = first + i;
+    return `Epoch ${Math.floor(step / steps) + 1}, step ${(step % steps) + 1}: loss ${number(this.losses[i])}`;
+  }
+
+  #accuracyAt(i) {
+    const found = this.#allRuns().map(({ history }, run) => {
+      const row = history.find(({ epoch }) => epoch === i + 1);
+      return row && `${percent(row.test_accuracy)}${this.known.runs.length > 1 ? ` (${run + 1})` : ''}`;
+    });
+    return `Epoch ${i + 1}: ${found.filter(Boolean).join(', ') || 'not tested yet'}`;
   }
 
   #lossInWords() {
@@ -363,4 +649,18 @@ function duration(seconds) {
   if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Counts as bars, the highest as high as the canvas. */
+function bars(canvas, counts) {
+  const height = 32;
+  canvas.width = 4 * counts.length;
+  canvas.height = height;
+  const context = canvas.getContext('2d');
+  context.fillStyle = getComputedStyle(canvas).color;
+  const most = Math.max(...counts, 1);
+  counts.forEach((count, i) => {
+    const tall = count ? Math.max(1, Math.round((height * count) / most)) : 0;
+    context.fillRect(4 * i, height - tall, 3, tall);
+  });
 }
