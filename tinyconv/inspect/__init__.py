@@ -3,6 +3,7 @@
 from tinyconv.errors import suggest_names
 from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake
+from tinyconv.inspect.explain import Explanation, Term, explain
 from tinyconv.inspect.field import Field
 from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
 from tinyconv.inspect.profile import Event, Total, profile
@@ -14,6 +15,7 @@ from tinyconv.inspect.trace import Trace, trace
 __all__ = [
     "Cake",
     "Event",
+    "Explanation",
     "FeatureMaps",
     "Field",
     "Frame",
@@ -26,9 +28,11 @@ __all__ = [
     "Row",
     "Source",
     "Summary",
+    "Term",
     "Total",
     "Trace",
     "detect_anomaly",
+    "explain",
     "feature_maps",
     "profile",
     "record",

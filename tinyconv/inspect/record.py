@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from inspect import cleandoc, getsourcelines, signature
 from operator import setitem
@@ -22,9 +22,9 @@ from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.variants import READABLE, file_of, name_of, op_name, using
 from tinyconv.engine.wide import Wide
 from tinyconv.errors import GraphError, ShapeError, shortened
-from tinyconv.inspect.field import Fields
+from tinyconv.inspect.field import IMAGE, Fields
 from tinyconv.inspect.pictures import HostArray
-from tinyconv.inspect.tracer import LayerObserver
+from tinyconv.inspect.tracer import LayerObserver, fields_of
 from tinyconv.nn import DataParallel, Module
 from tinyconv.nn.stateless import functional_call
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor
@@ -46,7 +46,7 @@ class Source:
     ran: tuple[int, ...]  # counted as the file's lines are
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Operand:
     """An array that goes into an op or comes out of it, or the gradient of one.
 
@@ -64,7 +64,7 @@ class Operand:
     ran: tuple[int, ...] = ()  # of a gradient: the lines that run where it alone is wanted
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Frame:
     """One op, forwards or backwards.
 
@@ -86,7 +86,9 @@ class Frame:
     geometry: dict[str, Any]
     source: Source | None  # None for code that Python does not run
     fields: Fields | None = None  # of an output cell on the image, forwards
+    window: Fields | None = None  # of an output cell on the op's first input, forwards, where both are maps
     parts: tuple[int, ...] = ()  # the frames whose gradients meet in "dy"; the loss's own gradient, 1, has none
+    twin: Frame | None = None  # backwards, the same op's forward frame
 
     @property
     def name(self) -> str:
@@ -104,7 +106,7 @@ class Frame:
         return f"<{self.number} {self.direction} {self.name}{at}: {made}>"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Recording:
     """What `record` returns: one step of a model, as `frames`.
 
@@ -158,7 +160,8 @@ class Recording:
             * `geometry`: the keyword arguments of the op, in plain values;
             * `source`: `file`, `line`, `text`, `ran`, as in `Source`, or None;
             * `field`: for rows and for columns of a forward frame's output `size`, `jump` and `start` (see `Field`), or
-              None: cell (i, j) sees the rows from start + i * jump on, size of them.
+              None: cell (i, j) sees the rows of the image from start + i * jump on, size of them;
+            * `window`: the same for the rows and columns of the op's own first input.
         """
         known = self._arrays()
         places = {key: place for place, key in enumerate(known)}
@@ -194,9 +197,8 @@ class Recording:
                 "outputs": [operand(o) for o in frame.outputs],
                 "geometry": {name: _plain(value) for name, value in frame.geometry.items()},
                 "source": None if frame.source is None else {**vars(frame.source), "ran": list(frame.source.ran)},
-                "field": None
-                if frame.fields is None
-                else [{"size": axis.size, "jump": axis.jump, "start": axis.start} for axis in frame.fields],
+                "field": None if frame.fields is None else [axis._asdict() for axis in frame.fields],
+                "window": None if frame.window is None else [axis._asdict() for axis in frame.window],
             }
             for frame in self.frames
         ]
@@ -333,8 +335,11 @@ class _Recorder(LayerObserver):
         for copy in copies:
             self._origins.setdefault(id(copy), origin)
         outputs = tuple(Operand(f"y[{i}]" if i else "y", *origin, copy) for i, copy in enumerate(copies))
-        node, fields = outs[0]._node, self._fields.get(id(outs[0].array))
-        self._made.append(_Made(op, pair, context.get().layer, given, outputs, geometry, node, fields))
+        node, fields, window = outs[0]._node, self._fields.get(id(outs[0].array)), None
+        if isinstance(inputs[0], Tensor) and inputs[0].ndim == outs[0].ndim == 4:
+            window = fields_of({id(inputs[0].array): IMAGE}, op_name(op), inputs, geometry, outs[0])
+        layer = context.get().layer
+        self._made.append(_Made(op, pair, layer, given, outputs, geometry, node, fields, window))
         self._name_steps()
 
     def left(self, layer: Layer, output: Any) -> None:
@@ -382,7 +387,7 @@ class _Recorder(LayerObserver):
 
     def _operand(self, argument: str, value: Any) -> Operand:
         if not isinstance(value, Tensor):
-            return Operand(argument, "constant", value=value)
+            return Operand(argument, "constant", value=None if value is None else float(value))
         copy = self.kept(value)
         return Operand(argument, *self._origins.get(id(copy), ("constant", None)), copy)
 
@@ -391,37 +396,56 @@ class _Recorder(LayerObserver):
         numbers = {id(made.node): i for i, made in enumerate(self._made) if made.node is not None}
         walked = [pulled for pulled in self._pulled if id(pulled.node) in numbers]
         partners = {numbers[id(pulled.node)]: len(self._made) + i for i, pulled in enumerate(walked)}
-        senders: dict[int, list[int]] = {}  # for each forward frame the backward frames that send it a gradient
-        shared = []
+        forward = []
         for number, made in enumerate(self._made):
-            watched = made.pair.pair if isinstance(made.pair, Wide) else made.pair
-            pair = Wide(watched.pair) if isinstance(made.pair, Wide) else watched.pair
-            layer, layers = made.layer, self._paths
-            path = "" if layer is None else layers.get(id(layer.module), layer.path)
-            kind = "" if layer is None else type(layer.module).__name__
-            shared.append((made.op, pair, path, kind, self._steps[number] if number < len(self._steps) else ""))
-            yield Frame(
-                number, "forward", partners.get(number), *shared[number], made.given, made.outputs, made.geometry,
-                _source(watched.pair.forward, watched.ran["forward"]), made.fields,
-            )  # fmt: skip
-        for number, pulled in enumerate(walked, start=len(self._made)):
-            partner = numbers[id(pulled.node)]
-            made = self._made[partner]
-            watched = made.pair.pair if isinstance(made.pair, Wide) else made.pair
+            watched = _watched(made.pair)
+            frame = Frame(
+                number=number,
+                direction="forward",
+                partner=partners.get(number),
+                op=made.op,
+                pair=Wide(watched.pair) if isinstance(made.pair, Wide) else watched.pair,
+                layer="" if made.layer is None else self._path(made.layer),
+                kind="" if made.layer is None else type(made.layer.module).__name__,
+                step=self._steps[number] if number < len(self._steps) else "",
+                inputs=made.given,
+                outputs=made.outputs,
+                geometry=made.geometry,
+                source=_source(watched.pair.forward, watched.ran["forward"]),
+                fields=made.fields,
+                window=made.window,
+            )
+            forward.append(frame)
+            yield frame
+        senders: dict[int, list[int]] = {}  # for each forward frame the backward frames that send it a gradient
+        for number, pulled in enumerate(walked, start=len(forward)):
+            twin = forward[numbers[id(pulled.node)]]
             for parent, copy in zip(pulled.node.parents, pulled.grads, strict=True):
                 if copy is not None and id(parent) in numbers:
                     senders.setdefault(numbers[id(parent)], []).append(number)
-            parts = tuple(senders.get(partner, ()))
+            parts, watched = tuple(senders.get(twin.number, ())), _watched(self._made[twin.number].pair)
             name = " + ".join(f"frame {part}" for part in parts) or "loss"
-            arriving = Operand("dy", name, parts[0] if len(parts) == 1 else None, pulled.grad)
-            leaving = tuple(
-                Operand(f"d{of.argument}", of.name, number, copy, ran=watched.ran_for.get(i, ()))
-                for i, (of, copy) in enumerate(zip(made.given, pulled.grads, strict=True))
+            yield replace(
+                twin,
+                number=number,
+                direction="backward",
+                partner=twin.number,
+                inputs=(Operand("dy", name, parts[0] if len(parts) == 1 else None, pulled.grad),),
+                outputs=tuple(
+                    Operand(f"d{of.argument}", of.name, number, copy, ran=watched.ran_for.get(i, ()))
+                    for i, (of, copy) in enumerate(zip(twin.inputs, pulled.grads, strict=True))
+                ),
+                source=_source(watched.pair.backward, watched.ran["backward"]),
+                fields=None,
+                window=None,
+                parts=parts,
+                twin=twin,
             )
-            yield Frame(
-                number, "backward", partner, *shared[partner], (arriving,), leaving, made.geometry,
-                _source(watched.pair.backward, watched.ran["backward"]), parts=parts,
-            )  # fmt: skip
+
+
+def _watched(pair: Any) -> _Watched:
+    watched: _Watched = pair.pair if isinstance(pair, Wide) else pair
+    return watched
 
 
 class _Made(NamedTuple):
@@ -435,6 +459,7 @@ class _Made(NamedTuple):
     geometry: dict[str, Any]
     node: Any
     fields: Fields | None
+    window: Fields | None
 
 
 class _Pulled(NamedTuple):

@@ -120,7 +120,7 @@ class LayerObserver(Watcher):
         super().made(op, pair, inputs, geometry, outs)
         name, tensors = op_name(op), [t for t in inputs if isinstance(t, Tensor)]
         self._used |= {id(t): t for t in tensors if id(t) in self._parameters}
-        fields = self._field_of(name, inputs, geometry, outs[0])
+        fields = fields_of(self._fields, name, inputs, geometry, outs[0])
         for out in outs:
             self._alive.append(out.array)
             self._fields[id(out.array)] = fields
@@ -163,31 +163,28 @@ class LayerObserver(Watcher):
         self._macs = self._columns = 0
         self._used = {}
 
-    # Receptive fields.
 
-    def _field_of(self, name: str, inputs: Any, geometry: Any, out: Tensor) -> Fields | None:
-        """The fields of an op's output, from the inputs that depend on the image; None where no input does."""
-        tensors = [t for t in inputs if isinstance(t, Tensor)]
-        seen = [t for t in tensors if self._fields.get(id(t.array)) is not None]
-        if not seen:
-            return None
-        fields = [self._fields[id(t.array)] for t in seen]
-        cells = [t.shape[2:] if t.ndim == 4 else (1, 1) for t in seen]
-        rule = _RULES.get(name)
-        if rule is not None and seen[0].ndim == 4:
-            found: Fields | None = rule(fields[0], [t.shape for t in tensors], geometry)
-            if found is not None:
-                return found
-        by_cell = name in _CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)
-        if name == "BatchNorm" and inputs[3] is None:
-            by_cell = False  # it uses the mean over all cells
-        largest = max(n[0] for n in cells), max(n[1] for n in cells)
-        joint = union(
-            [f for f in fields if f is not None], cells, out.shape[2:] if by_cell and out.ndim == 4 else largest
-        )
-        if by_cell and out.ndim == 4:
-            return joint
-        return joint[0].whole(largest[0]), joint[1].whole(largest[1])
+def fields_of(known: Mapping[int, Fields | None], name: str, inputs: Any, geometry: Any, out: Tensor) -> Fields | None:
+    """The fields of an op's output, from those of its inputs, `known` by ids of arrays; None where no input has any."""
+    tensors = [t for t in inputs if isinstance(t, Tensor)]
+    seen = [t for t in tensors if known.get(id(t.array)) is not None]
+    if not seen:
+        return None
+    fields = [known[id(t.array)] for t in seen]
+    cells = [t.shape[2:] if t.ndim == 4 else (1, 1) for t in seen]
+    rule = _RULES.get(name)
+    if rule is not None and seen[0].ndim == 4:
+        found: Fields | None = rule(fields[0], [t.shape for t in tensors], geometry)
+        if found is not None:
+            return found
+    by_cell = name in CELL_BY_CELL or (name == "Cat" and geometry["axis"] == 1)
+    if name == "BatchNorm" and inputs[3] is None:
+        by_cell = False  # it uses the mean over all cells
+    largest = max(n[0] for n in cells), max(n[1] for n in cells)
+    joint = union([f for f in fields if f is not None], cells, out.shape[2:] if by_cell and out.ndim == 4 else largest)
+    if by_cell and out.ndim == 4:
+        return joint
+    return joint[0].whole(largest[0]), joint[1].whole(largest[1])
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -198,7 +195,7 @@ def first_tensor(output: Any) -> Tensor | None:
     return next((found for found in map(first_tensor, parts) if found is not None), None)
 
 
-_CELL_BY_CELL = {
+CELL_BY_CELL = {
     *("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "LogAddExp", "Where", "Clamp", "Neg", "Abs", "Exp"),
     *("Log", "Sqrt", "Cast", "Copy", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Silu", "Gelu", "GeluTanh", "Dropout"),
     *("BatchNorm", "Expand", "to"),
