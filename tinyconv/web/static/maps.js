@@ -29,20 +29,30 @@ export function scaleOf(data) {
  *   `scale` as black to white; else by sign. NaN and infinity are magenta.
  */
 export function paint(canvas, data, { rows, columns, offset = 0, scale = scaleOf(data), grey = false }) {
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext('2d');
+  if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
+  const context = canvas.getContext('2d', { willReadFrequently: true }); // many and small: a GPU would not help
   const image = context.createImageData(columns, rows);
-  const dark = isDark();
+  const pixels = new Uint32Array(image.data.buffer);
+  const colours = palette(grey, isDark());
   const cells = Math.min(rows * columns, data.length - offset); // a vector may end within the last row
   for (let i = 0; i < cells; i += 1) {
-    const value = data[offset + i];
-    const level = (255 * value) / scale;
-    const colour = !Number.isFinite(value) ? [255, 0, 200] : grey ? [level, level, level] : signed(value / scale, dark);
-    image.data.set(colour, 4 * i);
-    image.data[4 * i + 3] = 255;
+    const share = data[offset + i] / scale;
+    pixels[i] = colours[Number.isFinite(share) ? Math.round(LEVELS * Math.max(-1, Math.min(share, 1))) + LEVELS : AMISS];
   }
   context.putImageData(image, 0, 0);
+}
+
+const LEVELS = 500; // colours of each sign
+const AMISS = 2 * LEVELS + 1; // the place of the colour of what is not finite
+const palettes = {};
+
+/** The colours from -1 to 1 as pixels (red is the lowest byte), and the one of what is not finite. */
+function palette(grey, dark) {
+  const pixel = ([red, green, blue]) => 0xff000000 + (Math.round(blue) << 16) + (Math.round(green) << 8) + Math.round(red);
+  const colour = (t) => (grey ? Array(3).fill(255 * Math.max(t, 0)) : signed(t, dark));
+  palettes[[grey, dark]] ??= Uint32Array.from({ length: AMISS + 1 }, (_, i) => (
+    pixel(i === AMISS ? [255, 0, 200] : colour((i - LEVELS) / LEVELS))));
+  return palettes[[grey, dark]];
 }
 
 /** A number for people: `0.0123`, `-1.5`, `3.2e-7`. The minus is a minus sign. */
