@@ -16,6 +16,7 @@ from tinyconv.nn import Module
 from tinyconv.nn.stateless import functional_call
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.train import DOUBT
+from tinyconv.web.studio import Studio
 from tinyconv.web.subject import Subject
 
 MOST_CELLS = 1 << 18
@@ -81,7 +82,18 @@ def host(t: Tensor) -> NDArray[Any]:
     return np.array(t.detach().cpu().numpy())
 
 
-def moment(subject: Subject) -> int:
+def moment(studio: Studio) -> dict[str, Any]:
+    """Which weights a page is shown.
+
+    Returns:
+        training: Whether they are being trained, so that the next answer may be another.
+        after: The steps of that training so far, or of the one that was paused or ended; None where there is none.
+    """
+    training = studio.state.get("train")
+    return {"training": studio.busy, "after": None if training is None else training.done}
+
+
+def checksum_of(subject: Subject) -> int:
     """A checksum of the weights: it is another one after a step of training."""
     found = 0
     for t in subject.model.state_dict().values():

@@ -50,6 +50,13 @@ export function sizeOf(shape) {
   return `${shape[0]} ${shape[0] === 1 ? 'map' : 'maps'} of ${shape[1]}×${shape[2]}`;
 }
 
+/** How much of the image a cell sees, in words: `a cell sees 14×14 pixels`. */
+function reachOf({ field }, [, height, width]) {
+  if (!field) return '';
+  const [rows, columns] = [Math.min(field[0].size, height), Math.min(field[1].size, width)];
+  return rows === height && columns === width ? 'each sees the whole image' : `a cell sees ${rows}×${columns} pixels`;
+}
+
 /** `row 3, column 5` and its like for a cell of maps with this shape. */
 export function placeOf(shape, { map, row, column }) {
   return shape.length === 3 ? `map ${map}, row ${row}, column ${column}` : `number ${map}`;
@@ -182,12 +189,12 @@ export class Maps {
       if (event.pointerType === 'touch') return;
       const cell = this.#at(event);
       this.#mark(cell ?? this.picked);
-      this.onCell(cell ?? this.picked);
+      this.onCell(cell);
     });
     element.addEventListener('pointerleave', (event) => {
       if (event.pointerType === 'touch') return;
       this.#mark(this.picked);
-      this.onCell(this.picked);
+      this.onCell(null);
     });
     element.addEventListener('click', (event) => {
       const cell = this.#at(event);
@@ -257,10 +264,11 @@ export class Maps {
 /** All layers of a model, one under the other: for each a heading, and its maps. */
 export class Layers {
   /**
-   * @param {{onCell?: (layer: object, cell: Cell | null) => void, onPick?: (layer: object, cell: Cell) => void}} how
+   * @param {{shape: number[], onCell?: (layer: object, cell: Cell | null) => void,
+   *   onPick?: (layer: object, cell: Cell) => void}} how  `shape`: of the image, (channels, rows, columns).
    */
-  constructor({ onCell = () => {}, onPick = () => {} } = {}) {
-    Object.assign(this, { onCell, onPick });
+  constructor({ shape, onCell = () => {}, onPick = () => {} }) {
+    Object.assign(this, { shape, onCell, onPick });
     this.element = Object.assign(document.createElement('div'), { className: 'layers' });
     this.rows = new Map();
   }
@@ -288,7 +296,8 @@ export class Layers {
 
   #build(layers) {
     this.rows.clear();
-    this.element.replaceChildren(...layers.map(({ name, kind, shape, maps: { shape: [shown] } }) => {
+    this.element.replaceChildren(...layers.map((layer) => {
+      const { name, kind, shape, maps: { shape: [shown] } } = layer;
       const size = sizeOf(shape);
       const maps = new Maps({
         label: `${name}: ${size}`,
@@ -303,8 +312,9 @@ export class Layers {
       const section = document.createElement('section');
       const head = document.createElement('h3');
       const title = Object.assign(document.createElement('span'), { className: 'name', textContent: name });
-      const less = shape.length === 3 && shown < shape[0] ? `, the first ${shown} of them` : '';
-      head.append(title, ` ${kind === name ? '' : `${kind}, `}${size}${less}`);
+      const less = shown < shape[0] ? `, the first ${shown} are shown` : '';
+      const reach = reachOf(layer, this.shape);
+      head.append(title, ` ${kind === name ? '' : `${kind}: `}${size}${less}${reach && `; ${reach}`}`);
       section.append(head, maps.element);
       return section;
     }));

@@ -1,8 +1,12 @@
 /** The sheet to draw on: by mouse, pen, touch and keys. It knows nothing of models. */
 
 const UNDOS = 30;
+const [ERASER, ERASERS] = [5, 32]; // the other end of a pen, as `button` and as `buttons`
 
-/** A canvas that takes ink. It sends `change` when its pixels change, and `end` when a stroke has ended. */
+/**
+ * A canvas that takes ink. It sends `change` when its pixels change (`time`: when, `drawn`: by the brush), and `end`
+ * when a stroke, or another change, is complete.
+ */
 export class Pad extends EventTarget {
   #strokes = new Map(); // the pointers that are down, and where they were last
   #undos = [];
@@ -52,14 +56,19 @@ export class Pad extends EventTarget {
       picture.data[4 * i + 3] = 255;
     }
     this.context.putImageData(picture, 0, 0);
-    this.#changed(true);
+    this.#replaced();
   }
 
   /** Take all ink away. */
   clear() {
     this.#remember();
     this.#wipe();
-    this.#changed(true);
+    this.#replaced();
+  }
+
+  /** How wide the brush is, in pixels of the image. */
+  get width() {
+    return this.brush * (this.erases ? 2 : 1);
   }
 
   /** Whether there is a stroke to take back. */
@@ -71,7 +80,7 @@ export class Pad extends EventTarget {
   undo() {
     if (!this.canUndo) return;
     this.context.putImageData(this.#undos.pop(), 0, 0);
-    this.#changed(true);
+    this.#replaced();
   }
 
   /** Move the brush of the keys by so many pixels of the image; it leaves ink where its ink is down. */
@@ -106,20 +115,20 @@ export class Pad extends EventTarget {
     if (this.#undos.length > UNDOS) this.#undos.shift();
   }
 
-  #line(from, to, time = performance.now()) {
+  #line(from, to, { time = performance.now(), erases = this.erases } = {}) {
     const { context, fine } = this;
-    context.strokeStyle = this.erases ? '#000000' : this.colour;
-    context.lineWidth = this.brush * fine * (this.erases ? 2 : 1);
+    context.strokeStyle = erases ? '#000000' : this.colour;
+    context.lineWidth = this.width * fine;
     context.beginPath();
     context.moveTo(from.column * fine, from.row * fine);
     context.lineTo(to.column * fine + 0.01, to.row * fine); // a point is a line with some length
     context.stroke();
-    this.#changed(false, time);
+    this.dispatchEvent(new CustomEvent('change', { detail: { time, drawn: true } }));
   }
 
-  #changed(ends, time = performance.now()) {
-    this.dispatchEvent(new CustomEvent('change', { detail: { time } }));
-    if (ends) this.dispatchEvent(new CustomEvent('end'));
+  #replaced() {
+    this.dispatchEvent(new CustomEvent('change', { detail: { time: performance.now(), drawn: false } }));
+    this.dispatchEvent(new CustomEvent('end'));
   }
 
   #place({ clientX, clientY }) {
@@ -129,13 +138,14 @@ export class Pad extends EventTarget {
 
   #listen() {
     const { canvas } = this;
+    const how = ({ timeStamp, buttons }) => ({ time: timeStamp, erases: this.erases || buttons === ERASERS });
     canvas.addEventListener('pointerdown', (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 && event.button !== ERASER) return;
       canvas.setPointerCapture(event.pointerId);
       if (!this.#strokes.size) this.#remember();
       const place = this.#place(event);
       this.#strokes.set(event.pointerId, place);
-      this.#line(place, place, event.timeStamp);
+      this.#line(place, place, how(event));
     });
     canvas.addEventListener('pointermove', (event) => {
       for (const part of event.getCoalescedEvents?.() ?? [event]) {
@@ -143,7 +153,7 @@ export class Pad extends EventTarget {
         if (!last) return;
         const place = this.#place(part);
         this.#strokes.set(event.pointerId, place);
-        this.#line(last, place, event.timeStamp);
+        this.#line(last, place, how(event));
       }
     });
     for (const end of ['pointerup', 'pointercancel']) {

@@ -1,82 +1,114 @@
 import { inWords, showBars } from '../answer.js';
 import { Layers, Maps, placeOf, seenBy, showFrame, sightOf } from '../layers.js';
-import { number } from '../maps.js';
+import { number, whole } from '../maps.js';
 import { Pad } from '../pad.js';
 import { Dropped } from '../socket.js';
-import { html, render } from '../vendor/lit-html.js';
+import { html, nothing, render } from '../vendor/lit-html.js';
 
 const MOST = 900_000; // bytes of a file that is sent as it is
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+const HINT = 'Point at a cell of a map, or move to one with the arrow keys: its value stands here, and a frame shows '
+  + 'the pixels that it sees.';
 
 /** Draw, and see at once what the model makes of it: its answer, and every map of every layer. */
 export function mount(root, app) {
-  const { shape, classes } = app.subject;
-  return new Draw(root, app, shape, classes);
+  return new Draw(root, app);
 }
 
 class Draw {
-  constructor(root, app, shape, classes) {
-    Object.assign(this, { root, app, shape, classes, error: '', from: null });
+  #changed = false; // since the drawing was last sent
+  #asking = false;
+  #since; // when the first of the changes was made that are not on the screen yet
+  #toSay = false; // the answer to a stroke that has ended
+  #from = null; // the test image, or the file, that is on the sheet
+
+  constructor(root, app) {
+    const { shape, classes } = app.subject;
+    Object.assign(this, { root, app, shape, classes, error: '', looked: null, pointed: null });
     this.canPlace = shape[0] === 1 && shape[1] === shape[2];
-    this.place = this.canPlace;
     this.pad = new Pad(shape);
+    this.brush = span('brush');
+    this.frame = span('frame');
+    this.frame.hidden = true;
     this.seen = new Maps({
-      label: 'What the model sees', grey: true,
-      onCell: (cell) => this.#readPixel(cell), onPick: (cell) => this.#readPixel(cell, true),
+      label: 'What the model sees',
+      grey: true,
+      onCell: (cell) => this.#readPixel(cell),
+      onPick: () => app.say(this.reading),
     });
     this.layers = new Layers({
-      onCell: (layer, cell) => this.#read(layer, cell),
-      onPick: (layer, cell) => this.#pick(layer, cell),
+      shape,
+      onCell: (layer, cell) => {
+        this.pointed = cell && { layer: layer.name, cell };
+        this.#read();
+      },
+      onPick: (layer, cell) => this.#pick(layer.name, cell),
     });
-    this.frame = Object.assign(document.createElement('span'), { className: 'frame', hidden: true });
-    this.brush = Object.assign(document.createElement('span'), { className: 'brush' });
     this.#listen();
+    this.#restore();
     this.#render();
-    this.#ask();
     this.update(app.state);
+    this.#ask();
   }
 
-  /** The URL has changed: `image` is a test image to load, `layer`, `map`, `row` and `column` the cell looked at. */
-  update({ image }) {
-    if (image !== undefined && Number(image) !== this.from?.number) this.#example({ start: Number(image) });
+  /** The URL has changed: `image` is a test image, `layer`, `map`, `row` and `column` a cell, `placed` yes or no. */
+  update({ image, layer, map, row, column }) {
+    const cell = { map: Number(map), row: Number(row ?? 0), column: Number(column ?? 0) };
+    this.looked = layer !== undefined && map !== undefined ? { layer, cell } : null;
+    if (image !== undefined && Number(image) !== this.#from?.number) this.#example({ start: Number(image) });
+    else if (this.result) this.#mark();
   }
 
   close() {
     this.closed = true;
-    removeEventListener('paste', this.onPaste);
+    this.ends.forEach((end) => end());
+  }
+
+  /** Whether the drawing is scaled and centred first. */
+  get placed() {
+    return this.canPlace && this.app.state.placed !== 'no';
   }
 
   #listen() {
-    const { pad } = this;
+    const { pad, app } = this;
     pad.addEventListener('change', ({ detail }) => {
-      this.since ??= detail.time;
-      if (!this.loading) this.from = null;
+      this.#since ??= detail.time;
+      if (detail.drawn && this.#from) {
+        this.#from = null;
+        app.keep({ image: undefined });
+      }
       this.#ask();
     });
     pad.addEventListener('end', () => {
-      this.ended = true;
+      this.#toSay = true;
+      this.#store();
       this.#render();
     });
     pad.canvas.addEventListener('keydown', (event) => this.#key(event));
-    pad.canvas.addEventListener('blur', () => pad.press(false));
-    this.onPaste = (event) => {
-      const [file] = event.clipboardData?.files ?? [];
-      if (file) this.#file(file);
-    };
-    addEventListener('paste', this.onPaste);
+    pad.canvas.addEventListener('blur', () => {
+      pad.press(false);
+      this.#render();
+    });
+    const paste = (event) => this.#file(event.clipboardData?.files[0]);
+    addEventListener('paste', paste);
+    const bar = new ResizeObserver(([{ target }]) => this.root.style.setProperty('--bar', `${target.offsetHeight}px`));
+    bar.observe(document.querySelector('.bar')); // what sticks, sticks below it
+    this.ends = [() => removeEventListener('paste', paste), () => bar.disconnect(), app.on('train', () => this.#ask())];
   }
 
   #key(event) {
     const { pad } = this;
-    if (event.altKey || ((event.ctrlKey || event.metaKey) && event.key !== 'z')) return;
+    const undoes = event.key === 'z' && !event.altKey;
+    if ((event.ctrlKey || event.metaKey || event.altKey) && !undoes) return;
     const step = STEPS[event.key];
-    if (step) pad.move(...step.map((n) => n * (event.shiftKey ? 3 : 1)));
+    if (step) pad.move(...step.map((n) => n * (event.shiftKey ? 4 : 1)));
     else if (event.key === ' ') {
       pad.press(!pad.inkDown);
       this.app.say(pad.inkDown ? 'Ink down' : 'Ink up');
-    } else if (/^\d$/.test(event.key) && Number(event.key) < this.classes.length) this.#example({ label: Number(event.key) });
-    else if (event.key === 'z') pad.undo();
-    else if (event.key === 'e') pad.erases = !pad.erases;
+    } else if (/^\d$/.test(event.key) && Number(event.key) < this.classes.length) {
+      this.#example({ label: Number(event.key) });
+    } else if (undoes) pad.undo();
+    else if (event.key === 'e') this.#erase();
     else if (event.key === 'Delete' || event.key === 'Backspace') this.#clear();
     else if (event.key === 'Escape') pad.press(false);
     else return;
@@ -84,210 +116,289 @@ class Draw {
     this.#render();
   }
 
-  #clear() {
-    this.pad.press(false);
-    this.place = this.canPlace;
-    this.pad.clear();
-    this.app.keep({ image: undefined });
+  #erase() {
+    this.pad.erases = !this.pad.erases;
+    this.app.say(this.pad.erases ? 'The brush erases' : 'The brush draws');
     this.#render();
   }
 
-  /** Send the drawing, or as soon as the one that was sent is answered. */
+  #clear() {
+    this.pad.press(false);
+    this.#from = null;
+    this.#fail(null);
+    this.app.keep({ image: undefined, placed: undefined });
+    this.pad.clear();
+  }
+
+  /** Send the drawing; while one is under way, the newest is sent after it. */
   async #ask() {
-    this.changed = true;
-    if (this.asking) return;
-    this.asking = true;
-    while (this.changed && !this.closed) {
-      this.changed = false;
-      const { since } = this;
-      this.since = undefined;
-      try {
-        this.#show(await this.app.call('draw.maps', { pixels: this.pad.pixels(), place: this.place }));
+    this.#changed = true;
+    if (this.#asking) return;
+    this.#asking = true;
+    try {
+      while (this.#changed && !this.closed) {
+        this.#changed = false;
+        const since = this.#since;
+        this.#since = undefined;
+        const result = await this.app.call('draw.maps', { pixels: this.pad.pixels(), place: this.placed });
+        if (this.closed) return;
+        this.#show(result);
         this.root.dispatchEvent(new CustomEvent('painted', { detail: { since } }));
-      } catch (error) {
-        if (error instanceof Dropped) break;
-        this.#fail(error);
       }
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#asking = false;
     }
-    this.asking = false;
   }
 
   #show(result) {
+    const first = !this.result;
     this.result = result;
+    this.blank = result.image.data.every((value) => value === 0);
     this.seen.show(result.image);
     this.layers.show(result.layers);
-    showBars(this.root.querySelector('.shares'), result, this.classes);
-    this.#readAgain();
-    this.#head();
-    if (this.ended && !this.changed) {
-      this.ended = false;
+    if (first) this.#mark();
+    this.#answer();
+    this.#read();
+    if (this.#toSay && !this.#changed) {
+      this.#toSay = false;
       const { label, share, doubt } = inWords(result, this.classes);
-      this.app.say(this.#isBlank() ? 'Nothing is drawn' : `${label}, ${share}. ${doubt}`);
+      this.app.say(this.blank ? 'Nothing is drawn' : `${label}, ${share}. ${doubt}`);
     }
   }
 
-  #isBlank() {
-    return this.result.image.data.every((value) => value === 0);
-  }
-
   /** Load a test image: number `start`, or the next that shows `label`. */
-  async #example({ start = (this.from?.number ?? -1) + 1, label }) {
+  async #example({ start = (this.#from?.number ?? -1) + 1, label }) {
     try {
       const found = await this.app.call('draw.example', label === undefined ? { start } : { start, label });
       this.#load(found.pixels, found);
-      this.app.keep({ image: found.number });
-      this.app.say(`Test image ${found.number}, which shows ${this.classes[found.label]}`);
+      this.app.say(`Test image ${found.number}, which shows ${this.#name(found.label)}`);
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  /** Load a picture from a file. */
   async #file(file) {
-    this.#fail(null);
+    if (!file) return;
+    const name = file.name || 'the picture';
     try {
       const content = new Uint8Array(await (await smaller(file)).arrayBuffer());
-      const { pixels } = await this.app.call('draw.read', {
-        name: file.name || 'the picture', content: { shape: [content.length], data: content },
-      });
-      this.#load(pixels, { name: file.name || 'the picture' });
-      this.app.keep({ image: undefined });
+      const sent = { shape: [content.length], data: content };
+      const { pixels } = await this.app.call('draw.read', { name, content: sent });
+      this.#load(pixels, { name });
+      this.app.say(`${name} is on the sheet`);
     } catch (error) {
       this.#fail(error);
     }
   }
 
   #load(pixels, from) {
+    if (this.closed) return;
+    this.#from = from;
     this.#fail(null);
-    this.place = false; // it is placed already
-    this.loading = true;
+    this.app.keep({ image: from.number, placed: this.canPlace ? 'no' : undefined }); // it is placed already
     this.pad.load(pixels);
-    this.loading = false;
-    this.from = from;
-    this.#render();
   }
 
   #fail(error) {
-    if (error instanceof Dropped) return;
+    if (error instanceof Dropped || this.closed) return;
     this.error = error?.message ?? '';
     this.#render();
   }
 
+  #name(label) {
+    return this.classes[label] ?? String(label);
+  }
+
   #pick(layer, cell) {
-    this.at = { layer: layer.name, cell };
-    this.#read(layer, cell);
+    this.looked = { layer, cell };
+    this.app.keep({ layer, ...cell });
+    this.#read();
     this.app.say(this.reading);
   }
 
-  #read(layer, cell) {
-    this.looked = cell ? { layer: layer.name, cell } : null;
-    this.#readAgain();
+  /** Put the cursor where the URL says. */
+  #mark() {
+    this.layers.pick(this.looked?.layer, this.looked?.cell);
+    this.#read();
   }
 
   /** Say what the cell that is looked at holds and sees, with the numbers of now. */
-  #readAgain() {
-    const looked = this.looked ?? this.at;
+  #read() {
+    const looked = this.pointed ?? this.looked;
     const layer = looked && this.layers.layer(looked.layer);
-    const found = layer && seenBy(layer, looked.cell, this.shape);
-    this.reading = layer ? `${layer.name}, ${placeOf(layer.shape, looked.cell)}: ${
-      number(this.layers.rows.get(layer.name).value(looked.cell), 4)}. ${sightOf(found, this.shape)}` : '';
+    const maps = layer && this.layers.rows.get(layer.name);
+    if (!maps?.has(looked.cell)) {
+      showFrame(this.frame, null, this.shape);
+      this.#tell('', HINT);
+      return;
+    }
+    const found = seenBy(layer, looked.cell, this.shape);
     showFrame(this.frame, found, this.shape);
-    this.root.querySelector('.reading').textContent = this.reading
-      || 'Point at a cell of a map, or move to it with the arrow keys: its value stands here, and a frame on the '
-      + 'picture shows the pixels that it sees.';
+    this.#tell(number(maps.value(looked.cell), 4), `${layer.name}, ${placeOf(layer.shape, looked.cell)}. ${
+      sightOf(found, this.shape)}`);
   }
 
-  #readPixel(cell, say = false) {
-    if (!cell) return this.#readAgain();
-    const [, height, width] = this.shape;
-    const values = Array.from({ length: this.shape[0] }, (_, c) => this.result.image.data[
-      (c * height + cell.row) * width + cell.column]);
-    this.reading = `Row ${cell.row}, column ${cell.column} of the image: ${values.join(', ')} of 255.`;
-    this.root.querySelector('.reading').textContent = this.reading;
-    if (say) this.app.say(this.reading);
-    return undefined;
+  #readPixel(cell) {
+    if (!cell) {
+      this.#read();
+      return;
+    }
+    const [channels, height, width] = this.shape;
+    const values = Array.from({ length: channels }, (_, c) => (
+      this.result.image.data[(c * height + cell.row) * width + cell.column]));
+    this.#tell(values.join(', '), `Row ${cell.row}, column ${cell.column} of the image, from 0 to 255.`);
   }
 
-  #head() {
-    const { result } = this;
+  #tell(value, text) {
+    this.reading = `${value} ${text}`;
+    const [first, second] = this.root.querySelectorAll('.reading > *');
+    first.textContent = value;
+    second.textContent = text;
+  }
+
+  /** What the model says; many times a second, so nothing else is made anew. */
+  #answer() {
+    const { result, blank } = this;
     if (!result) return;
     const { label, share, doubt } = inWords(result, this.classes);
-    const blank = this.#isBlank();
+    const { trained } = this.app.subject;
+    const { after, training } = result;
     render(html`
-      <p class="says"><span class="label">${blank ? '–' : label}</span> <span class="share">${blank ? '' : share}</span></p>
-      <p class="doubt">${blank ? 'Nothing is drawn yet. The bars show what the model makes of an empty sheet.' : doubt}</p>`,
+      <p class="label">${blank ? '?' : label}</p>
+      <p class="share">${blank ? nothing : share}</p>
+      <p class="doubt">${blank ? 'Nothing is drawn yet. Bars and maps show what an empty sheet gives.' : doubt}</p>
+      ${trained ? nothing : html`<p class="about">The model is untrained: what it says is chance.
+        <a href="#train">Train it</a></p>`}
+      ${after === null ? nothing : html`<p class="about">${training ? 'In training: a' : 'A'}fter step ${whole(after)}.</p>`}`,
     this.root.querySelector('.answer'));
+    showBars(this.root.querySelector('.shares'), result, this.classes);
+    this.root.querySelector('.hint').hidden = !blank;
   }
 
   #render() {
-    const { pad, app } = this;
-    const colour = this.shape[0] === 3;
+    const { pad } = this;
+    const { brush } = this;
     pad.canvas.setAttribute('aria-label', `Sheet to draw on, ${pad.rows} by ${pad.columns} pixels. Arrow keys move the `
-      + `brush, Space puts ink down or lifts it, 0 to 9 load a test image. ${pad.inkDown ? 'Ink is down.' : ''}`);
-    this.brush.style.setProperty('--x', pad.at.column / pad.columns);
-    this.brush.style.setProperty('--y', pad.at.row / pad.rows);
-    this.brush.style.setProperty('--wide', (pad.brush * (pad.erases ? 2 : 1)) / pad.columns);
-    this.brush.classList.toggle('down', pad.inkDown);
+      + `brush, Space puts its ink down or lifts it, 0 to 9 load a test image.${pad.inkDown ? ' The ink is down.' : ''}`);
+    brush.style.setProperty('--x', pad.at.column / pad.columns);
+    brush.style.setProperty('--y', pad.at.row / pad.rows);
+    brush.style.setProperty('--wide', pad.width / pad.columns);
+    brush.classList.toggle('down', pad.inkDown);
     render(html`
       <div class="desk">
-        <h1>Draw</h1>
-        <p class="intro">${this.canPlace ? 'Draw a digit with mouse, finger or pen.'
-    : 'Draw, or take a picture from a file.'} Every map of the model follows.</p>
-        <div class="board" @dragover=${(event) => event.preventDefault()} @drop=${(event) => {
-  event.preventDefault();
-  const [file] = event.dataTransfer.files;
-  if (file) this.#file(file);
-}}>${pad.canvas}${this.brush}</div>
-        <div class="row tools" role="group" aria-label="Tools">
-          <label class="size">Brush <input type="range" min="1" max="6" step="0.5" .value=${String(pad.brush)}
-            @input=${(event) => { pad.brush = Number(event.target.value); this.#render(); }}></label>
-          ${colour ? html`<label>Colour <input type="color" .value=${pad.colour}
-            @input=${(event) => { pad.colour = event.target.value; }}></label>` : ''}
-          <button aria-pressed=${pad.erases} @click=${() => { pad.erases = !pad.erases; this.#render(); }}>Erase</button>
-          <button ?disabled=${!pad.canUndo} @click=${() => pad.undo()}>Undo</button>
-          <button @click=${() => this.#clear()}>Clear</button>
+        <div class="making">
+          <h1>Draw</h1>
+          ${this.#board()}
+          ${this.#tools()}
+          ${this.#sources()}
+          ${this.canPlace ? html`<label class="check"><input type="checkbox" .checked=${this.placed}
+            @change=${(event) => this.#place(event.target.checked)}> Scale and centre it, as MNIST’s digits are</label>` : nothing}
+          <p class="about from">${this.#origin()}</p>
+          <p class="error" role="alert">${this.error}</p>
         </div>
-        <div class="row tools">
-          <label class="file">Open a picture<input class="unseen" type="file" accept="image/*,.tif,.tiff"
-            @change=${(event) => {
-    const [file] = event.target.files;
-    if (file) this.#file(file);
-    event.target.value = '';
-  }}></label>
-          <button @click=${() => this.#example({})}>Next test image</button>
-        </div>
-        <p class="error" role="alert">${this.error}</p>
-        <p class="about">${this.#origin()}</p>
-        ${this.canPlace ? html`<label class="check"><input type="checkbox" .checked=${this.place}
-          @change=${(event) => { this.place = event.target.checked; this.#ask(); this.#render(); }}>
-          Scale and centre it, as the digits of MNIST were</label>` : ''}
+        <section class="sight panel" aria-label="What the model sees">
+          <div class="framed">${this.seen.element}${this.frame}</div>
+          <div><h2>What the model sees</h2><p class="reading"><strong></strong> <span></span></p></div>
+        </section>
       </div>
-      <div class="sight panel">
-        <h2>What the model sees</h2>
-        <div class="framed">${this.seen.element}${this.frame}</div>
-        <p class="reading"></p>
-      </div>
-      <div class="results">
-        <div class="answer"></div>
-        <div class="shares"></div>
+      <section class="says" aria-label="What the model says"><div class="answer"></div><div class="shares"></div></section>
+      <section class="every">
+        <h2 class="unseen">The maps of every layer</h2>
+        <p class="legend about"><span class="scale" aria-hidden="true"></span> Blue is below 0, orange above 0, and each
+          layer has a scale of its own.</p>
         ${this.layers.element}
-      </div>`, this.root);
-    this.#head();
-    this.#readAgain();
+      </section>`, this.root);
+    this.#answer();
+    this.#read();
+  }
+
+  #board() {
+    const drop = (event) => {
+      event.preventDefault();
+      this.#file(event.dataTransfer.files[0]);
+    };
+    return html`<div class="board" @dragover=${(event) => event.preventDefault()} @drop=${drop}>
+      ${this.pad.canvas}${this.brush}
+      <p class="hint" aria-hidden="true">${this.canPlace ? 'Draw a digit here' : 'Draw here, or drop a picture'}</p></div>`;
+  }
+
+  #tools() {
+    const { pad } = this;
+    return html`<div class="row tools" role="group" aria-label="Tools">
+      <button aria-pressed=${pad.erases} @click=${() => this.#erase()}>Erase</button>
+      <button ?disabled=${!pad.canUndo} @click=${() => pad.undo()}>Undo</button>
+      <button @click=${() => this.#clear()}>Clear</button>
+      ${this.shape[0] === 3 ? html`<input type="color" aria-label="Colour" .value=${pad.colour}
+        @input=${(event) => { pad.colour = event.target.value; }}>` : nothing}
+      <label class="size">Brush <input type="range" min="1" max="6" step="0.5" .value=${String(pad.brush)}
+        @input=${(event) => {
+    pad.brush = Number(event.target.value);
+    this.#render();
+  }}></label></div>`;
+  }
+
+  #sources() {
+    const choose = (event) => {
+      this.#file(event.target.files[0]);
+      event.target.value = ''; // the same file may be chosen again
+    };
+    const next = () => {
+      const { value } = this.root.querySelector('.which');
+      this.#example(value === '' ? {} : { label: Number(value) });
+    };
+    return html`<div class="row tools" role="group" aria-label="Pictures">
+      <label class="file">Open a picture<input class="unseen" type="file" accept="image/*,.tif,.tiff" @change=${choose}></label>
+      <select class="which" aria-label="Which test image" @change=${next}><option value="">Any image</option>
+        ${this.classes.map((name, i) => html`<option value=${i}>One of ${name}</option>`)}</select>
+      <button @click=${next} aria-label="Next test image">→</button></div>`;
+  }
+
+  #place(placed) {
+    this.app.keep({ placed: placed ? undefined : 'no' });
+    this.#ask();
+    this.#render();
   }
 
   #origin() {
-    if (!this.from) return '';
-    if (this.from.name) return `${this.from.name}, as \`tinyconv predict\` reads it.`;
-    return `Test image ${this.from.number}: ${this.classes[this.from.label]}.`;
+    const from = this.#from;
+    if (!from) return 'Or drop a picture on the sheet, or paste one.';
+    if (from.name) return html`<strong>${from.name}</strong>, read as <code>tinyconv predict</code> reads it.`;
+    return html`<strong>Test image ${from.number}</strong>, which shows ${this.#name(from.label)}.
+      <a href=${`#look?image=${from.number}`}>Look at it</a>`;
   }
+
+  /** Keep the drawing for when the page is shown again, in this tab. */
+  #store() {
+    const kept = { shape: String(this.shape), picture: this.pad.canvas.toDataURL(), from: this.#from };
+    sessionStorage.setItem('drawing', JSON.stringify({ ...kept, from: this.#from && { ...this.#from, pixels: undefined } }));
+  }
+
+  async #restore() {
+    const kept = JSON.parse(sessionStorage.getItem('drawing') ?? 'null');
+    if (kept?.shape !== String(this.shape) || this.app.state.image !== undefined) return;
+    const picture = new Image();
+    picture.src = kept.picture;
+    await picture.decode();
+    this.#from = kept.from;
+    this.pad.context.drawImage(picture, 0, 0);
+    this.#ask();
+    this.#render();
+  }
+}
+
+function span(name) {
+  return Object.assign(document.createElement('span'), { className: name });
 }
 
 /** A file that fits into a message: one that is too large is scaled down by the browser. */
 async function smaller(file) {
   if (file.size <= MOST) return file;
   const picture = await createImageBitmap(file).catch(() => {
-    throw new Error(`${file.name} has more than ${MOST / 1000} kB, and this browser cannot make it smaller: save it as a `
-      + 'PNG or JPEG with at most 800 pixels a side.');
+    throw new Error(`${file.name} has more than ${MOST / 1000} kB, and this browser cannot make it smaller: save it as `
+      + 'a PNG or JPEG file with at most 800 pixels a side.');
   });
   const scale = Math.min(1, 800 / Math.max(picture.width, picture.height));
   const canvas = new OffscreenCanvas(Math.max(1, picture.width * scale), Math.max(1, picture.height * scale));
