@@ -82,7 +82,7 @@ def host(t: Tensor) -> NDArray[Any]:
     return np.array(t.detach().cpu().numpy())
 
 
-def moment(studio: Studio) -> dict[str, Any]:
+def when(studio: Studio) -> dict[str, Any]:
     """Which weights a page is shown.
 
     Returns:
@@ -90,10 +90,12 @@ def moment(studio: Studio) -> dict[str, Any]:
         after: The steps of that training so far, or of the one that was paused or ended; None where there is none.
     """
     training = studio.state.get("train")
-    return {"training": studio.busy, "after": None if training is None else training.done}
+    if training is None:
+        return {"training": False, "after": None}
+    return {"training": training.status == "running", "after": training.done}
 
 
-def checksum_of(subject: Subject) -> int:
+def moment(subject: Subject) -> int:
     """A checksum of the weights: it is another one after a step of training."""
     found = 0
     for t in subject.model.state_dict().values():

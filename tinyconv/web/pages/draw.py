@@ -26,7 +26,7 @@ def maps(studio: Studio, pixels: NDArray[np.uint8], place: bool = False) -> dict
 
     Returns:
         image: uint8 (C, H, W): what the model was given.
-        training, after: See `layers.moment`.
+        training, after: See `layers.when`.
         scores, probabilities, doubt, layers: See `layers.seen`.
 
     Raises ShapeError for pixels that are no drawing for this model.
@@ -41,7 +41,7 @@ def maps(studio: Studio, pixels: NDArray[np.uint8], place: bool = False) -> dict
     image = place_ink(pixels[0], h) if place else _means(pixels, k)
     with no_grad():
         observer, scores = layers.run(subject.model, subject.input(image[None]))
-    return {"image": image, **layers.moment(studio), **layers.seen(observer, scores)}
+    return {"image": image, **layers.when(studio), **layers.seen(observer, scores)}
 
 
 @job("draw.example")

@@ -68,7 +68,7 @@ def layers(studio: Studio) -> dict[str, Any]:
     numbers = np.concatenate([np.flatnonzero(images.labels == k)[:EXAMPLES] for k in range(len(images.classes))])
     examples = {"numbers": numbers, "labels": images.labels[numbers], "images": images.images[numbers]}
     return {
-        "weights": web_layers.checksum_of(subject),
+        "weights": web_layers.moment(subject),
         "layers": found,
         "count": len(images),
         "examples": examples,
@@ -100,7 +100,7 @@ def image(studio: Studio, number: int, score: int | None = None) -> dict[str, An
         score: The class of the gradient.
         gradient: float32 (C, H, W): how the score grows with each pixel, as the model gets them (normalised).
         weights: As in `look.layers`.
-        training, after: See `layers.moment`.
+        training, after: See `layers.when`.
         scores, probabilities, doubt, layers: See `layers.seen`.
 
     Raises DataError for a number, and ShapeError for a class, that is not there.
@@ -121,8 +121,8 @@ def image(studio: Studio, number: int, score: int | None = None) -> dict[str, An
         "image": one.images[0],
         "score": score,
         "gradient": web_layers.host(gradient)[0],
-        "weights": web_layers.checksum_of(subject),
-        **web_layers.moment(studio),
+        "weights": web_layers.moment(subject),
+        **web_layers.when(studio),
         **web_layers.seen(observer, scores),
     }
 
@@ -147,7 +147,7 @@ def strongest(studio: Studio, layer: str, map: int) -> dict[str, Any]:
 
     Raises ShapeError for a layer or map that is not there, and DataError where the test images cannot be had.
     """
-    weights = web_layers.checksum_of(studio.subject)
+    weights = web_layers.moment(studio.subject)
     searches: dict[str, _Search] = studio.state.setdefault("look.strongest", {})
     search = searches.get(layer)
     if search is None or (search.weights != weights and search.ended):
