@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from inspect import getsourcelines
+from itertools import groupby
 from textwrap import dedent
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 from pygments.lexers import PythonLexer
 from pygments.token import Token
 
+from tinyconv import nn
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.variants import file_of, name_of, select
 from tinyconv.errors import DataError
-from tinyconv.inspect import Recording, record
+from tinyconv.inspect import Recording, explain, record
+from tinyconv.inspect.explain import Term
 from tinyconv.ops import loops as written
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
 
+KEPT = 8
+"""Recordings that are kept, for as many tabs."""
 LOOPS = {pair.name: pair for pair in (written.Conv2d, written.MaxPool2d, written.Linear)}
 LETTERS = {
     Token.Keyword: "k",
@@ -52,9 +57,9 @@ def step_record(
         target: The class to walk back from; unless given the label, or the class that the model sees in a drawing.
         training: Run the model as in training, with dropout and the statistics of this one image.
 
-    The answer holds `image` (None for a drawing), `images`, how many there are, `label` (None for a drawing), `target`,
-    `probabilities` of the classes, `modal`, whether training mode would make a difference, `pixels`, uint8 (C, H, W),
-    and
+    The answer holds `id`, by which `step.explain` knows the recording, `image` and `label`, both None for a drawing,
+    `images`, how many there are, `target`, `probabilities` of the classes, `pixels`, uint8 (C, H, W), `modal`, whether
+    training mode makes a difference, `trained`, the steps that the training under way had made or None, and
 
     * `recording`: `Recording.to_dict()`, whose frames hold, in place of the text of their `source`, the place `text` of
       it in `sources`, and `usual`, the name of the pair that training runs in place of the readable one;
@@ -87,8 +92,15 @@ def step_record(
         with no_grad():
             target = int(model(x).numpy()[0].argmax())
     recording = record(model, x, [target], training=training)
-    studio.state["step.recording"] = recording
+    kept: dict[int, Recording] = studio.state.setdefault("step.recordings", {})
+    number = max(kept, default=0) + 1
+    kept[number] = recording
+    kept.pop(number - KEPT, None)
+    under_way = studio.state.get("train")
     return {
+        "id": number,
+        "trained": None if under_way is None else under_way.done,
+        "modal": any(isinstance(module, nn.Dropout | nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()),
         "image": None if drawn else image,
         "images": None if drawn else len(subject.images),
         "label": label,
@@ -96,6 +108,46 @@ def step_record(
         "probabilities": _softmax(recording.output[0]),
         "pixels": np.asarray(pixels, np.uint8).reshape(subject.shape),
         **_readable(recording),
+    }
+
+
+@job("step.explain", newest=True)
+def step_explain(studio: Studio, recording: int, frame: int, which: str, cell: list[int]) -> dict[str, Any]:
+    """Why a cell of what leaves a frame is the number that it is: `tinyconv.inspect.explain`.
+
+    Args:
+        recording: The `id` of the recording.
+        frame: The number of its frame.
+        which: The argument, one of the frame's outputs: "y", "dx".
+        cell: The index of the cell.
+
+    The answer holds `frame`, `which`, `cell`, `total`, `count`, `sum`, `remainder`, `linear` and `windows` as in
+    `Explanation`, and its terms as `parts`, one for each `argument`: with the arrays `place` (terms, axes), `value`,
+    `coefficient` and `product` (terms,), and with `of`, and `at` (terms, axes), or None for both.
+
+    Raises JobError for a recording that is no longer kept, and what `explain` raises.
+    """
+    found: Recording | None = studio.state.get("step.recordings", {}).get(recording)
+    if found is None:
+        raise JobError("this recording is no longer kept; record again")
+    if not 0 <= frame < len(found.frames):
+        raise JobError(f"step.explain: frames are 0 to {len(found.frames) - 1}, got {frame}")
+    explanation = explain(found.frames[frame], which, cell)
+    parts = [_part(list(terms)) for _, terms in groupby(explanation.terms, lambda term: (term.argument, term.of))]
+    return {**vars(explanation), "terms": None, "parts": parts}
+
+
+def _part(terms: list[Term]) -> dict[str, Any]:
+    """Terms whose values are cells of one argument, as arrays."""
+    first = terms[0]
+    return {
+        "argument": first.argument,
+        "of": first.of,
+        "place": np.array([term.place for term in terms], np.int32).reshape(len(terms), len(first.place)),
+        "at": None if first.of is None else np.array([term.at for term in terms], np.int32),
+        "value": np.array([term.value for term in terms]),
+        "coefficient": np.array([term.coefficient for term in terms]),
+        "product": np.array([term.product for term in terms]),
     }
 
 

@@ -3,14 +3,18 @@
 import { html, nothing, render } from '../vendor/lit-html.js';
 import { number, paint, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
+import { explanationPanel, litBy } from './step/explain.js';
 import { formula } from './step/formula.js';
 import { FrameView, isCell, mostOf } from './step/frame.js';
 import { code } from './step/source.js';
+import { cellName } from './step/tensor.js';
 import { timeline } from './step/timeline.js';
+import { im2colPanel, loopsPanel } from './step/ways.js';
 import { geometryText, place, sentence } from './step/words.js';
 
 const SPEEDS = { '½×': 3200, '1×': 1600, '2×': 800, '4×': 400 }; // milliseconds a frame
 const FIELDS = 'input, select, textarea';
+const HINT = 'Keys: → next frame, b the same op backwards. Point at a cell, or Tab and arrows, for its sum.';
 
 /** The step page. */
 export function mount(root, app) {
@@ -113,7 +117,7 @@ class Step {
       frame: number || undefined, map: chosen?.map, cell: chosen?.cell.join('.'), zoom: undefined, view: this.app.state.view,
     });
     this.#show(number, chosen);
-    this.app.say(this.root.querySelector('.step-title').textContent);
+    this.app.say(this.root.querySelector('.step-title h2').textContent);
   }
 
   play() {
@@ -159,7 +163,29 @@ class Step {
   #choose(map, cell) {
     this.map = map;
     this.cell = cell;
-    this.view.mark(map, cell);
+    this.#look(map, cell);
+  }
+
+  /** Show why a cell is what it is: the chosen one, or the one under the mouse. */
+  async #look(map, cell, under = false) {
+    const { frame, result } = this;
+    this.view.mark(map, cell, this.looked?.map === map ? this.looked.lit : {}, under);
+    if (!frame.outputs.some(({ argument }) => argument === map) || map.startsWith('y[')) {
+      this.looked = { map, cell, lit: {} };
+    } else {
+      try {
+        const args = { recording: result.id, frame: frame.number, which: map, cell };
+        const explanation = await this.app.call('step.explain', args);
+        const shapeOf = (name) => this.view.views.get(name)?.array.shape;
+        if (frame !== this.frame || result !== this.result || this.closed) return;
+        this.looked = { map, cell, explanation, lit: litBy(explanation, shapeOf) };
+      } catch (error) {
+        if (error instanceof Dropped || this.closed) return;
+        this.looked = { map, cell, lit: {}, error };
+      }
+    }
+    this.view.mark(map, cell, this.looked.lit, under);
+    this.#renderWhy();
   }
 
   #pick(map, cell) {
@@ -179,25 +205,27 @@ class Step {
 
   #render() {
     const { frame, frames } = this;
+    const isShown = frame && !this.error;
     render(html`
-      <div class="step-top">
-        <h1>Step</h1>
-        ${this.#controls()}
-      </div>
+      ${isShown ? nothing : html`<h1>Step</h1>`}
+      <div class="step-top">${this.result || this.error ? this.#controls() : html`<p class="about">Recording …</p>`}
+        ${isShown ? this.#transport() : nothing}</div>
       ${this.error ? html`<div class="panel step-error" role="alert"><p class="error">${this.error.message}</p>
         ${(this.error.notes ?? []).map((note) => html`<p class="about">${note}</p>`)}</div>` : nothing}
-      ${frame && !this.error ? html`
+      ${isShown ? html`
         ${timeline(frames, frame, (at) => { this.stop(); this.go(at); })}
-        <div class="step-head">${this.#transport()}
-          <div class="step-title"><h2><span class="step-place">${place(frame, frames)}:</span>
-            <code>${frame.op}</code> ${sentence(frame, this.#forward())}</h2></div>
+        <div class="step-title">
+          <h1><span class="step-place">${place(frame, frames)}:</span> <code>${frame.op}</code> ${
+            sentence(frame, this.#forward())}</h1>
+          <div class="step-facts"><p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}` : 'Outside of layers'}${
+            geometryText(frame) ? html` · ${geometryText(frame)}` : ''}</p>
+          <p class="about">${HINT}</p></div>
         </div>
         <div class="step-body">
           <div class="step-data">
-            <p class="step-facts">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}. ` : ''}${
-              geometryText(frame)}</p>
             <div id="flow"></div>
           </div>
+          <section class="panel step-why" id="why" aria-label="Why this number"></section>
           <div class="step-code">
             <div class="formula">${formula(frame.formula, frame.direction === 'backward')}</div>
             ${frame.source ? code(this.result.sources[frame.source.text], {
@@ -214,16 +242,70 @@ class Step {
     if (flow && this.view?.element !== flow) this.view = new FrameView(flow, this.#calls());
   }
 
+  /** The panel beside the arrays: what makes the number of the cell. */
+  #renderWhy() {
+    const element = this.root.querySelector('#why');
+    const { looked, frame, arrays, result } = this;
+    const { map, cell, explanation, error } = looked;
+    const array = this.view.views.get(map).array;
+    const forward = this.#forward();
+    const width = element.clientWidth - 2 * 16;
+    const loops = explanation && forward.op === 'conv2d' && result.loops.conv2d;
+    const way = loops ? this.app.state.view ?? 'sum' : 'sum';
+    const again = () => this.#renderWhy();
+    const ways = {
+      sum: () => explanationPanel(explanation, {
+        frame, forward, arrays, width, group: this.group, choose: (group) => { this.group = group; again(); },
+      }),
+      loops: () => loopsPanel(explanation, {
+        source: result.sources[loops[frame.direction]], step: this.step, go: (step) => { this.step = step; again(); },
+      }),
+      im2col: () => im2colPanel({ ...explanation, array: this.#operand(map).array }, {
+        forward, gradient: frame.direction === 'backward' && arrays[frame.inputs[0].array], arrays, width,
+      }),
+    };
+    render(html`
+      <p class="cell-name"><code>${cellName(map, cell)}</code> <b>${number(this.view.views.get(map).value(cell), 5)}</b></p>
+      ${loops ? html`<div class="row ways" role="group" aria-label="How it is computed">${
+        Object.entries({ sum: 'The sum', loops: 'As loops', im2col: 'As im2col' }).map(([name, title]) => html`
+          <button class="small" aria-pressed=${name === way} @click=${() => { this.app.keep({ view: name === 'sum' ? undefined : name }); again(); }}>${
+            title}</button>`)}</div>` : nothing}
+      ${error ? html`<p class="error">${error.message}</p>` : nothing}
+      ${explanation ? ways[way]() : nothing}
+      ${!explanation && !error ? this.#originOf(map, cell, array) : nothing}`, element);
+  }
+
+  #operand(map) {
+    return [...this.frame.outputs, ...this.frame.inputs, ...this.#forward().inputs, ...this.#forward().outputs]
+      .find(({ argument }) => argument === map);
+  }
+
+  /** Where an array that only goes in was made. */
+  #originOf(map, cell) {
+    const operand = this.#operand(map);
+    const made = operand.frame === null ? null : this.frames[operand.frame];
+    if (!made) return html`<p class="why">${{ x: 'A number of the image, after normalisation.', loss: 'The walk begins with 1: the loss as a function of itself.' }[operand.name] ?? `A number of ${operand.name}.`}</p>`;
+    const there = made.direction === 'forward' ? 'y' : made.outputs.find(({ array }) => array === operand.array)?.argument;
+    return html`<p class="why">Made in another frame, by ${made.op}${made.layer ? ` in ${made.layer}` : ''}.</p>
+      <button @click=${() => this.go(made.number, { map: there, cell })}>See how</button>`;
+  }
+
   #calls() {
     return {
-      hover: (map, cell) => this.view.mark(...(cell ? [map, cell] : [this.map, this.cell])),
+      hover: (map, cell) => this.#look(...(cell ? [map, cell, true] : [this.map, this.cell])),
       pick: (map, cell) => this.#pick(map, cell),
       enlarge: (map) => {
         const zoom = this.view.zoomed === map ? undefined : map;
         this.app.keep({ zoom });
         this.view.resize(zoom);
       },
-      follow: () => {},
+      follow: (map, cell) => {
+        const operand = this.#operand(map);
+        if (operand.frame === null || operand.frame === this.frame.number) return;
+        const made = this.frames[operand.frame];
+        const there = made.outputs.find(({ array }) => array === operand.array)?.argument;
+        this.go(made.number, { map: there, cell });
+      },
     };
   }
 
@@ -255,17 +337,43 @@ class Step {
     const { classes } = this.app.subject;
     const { state } = this.app;
     const fresh = { target: undefined, map: undefined, cell: undefined, drawn: undefined };
-    const drawn = state.drawn === '1';
-    return html`<div class="row step-controls">
-      <canvas class="thumb" role="img" aria-label=${drawn ? 'The drawn image' : `Test image ${state.image ?? 0}`}></canvas>
-      <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${state.image ?? '0'}
-        @change=${(event) => this.#record({ ...fresh, image: event.target.value })}></label>
-      <button @click=${() => this.#record({ ...fresh, image: Number(state.image ?? 0) + 1 })}>Next image</button>
-      <label>of class <select @change=${(event) => this.#record(fresh, { among: Number(event.target.value) })}>
-        <option value="" selected disabled>…</option>
-        ${classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
-      ${result ? html`<span>label ${classes[result.label] ?? 'none'}, ${whole(100 * result.probabilities.data[result.target])} %</span>` : ''}
+    const at = Number(state.image ?? 0);
+    const of = (number) => this.#record({ ...fresh, image: number || undefined });
+    return html`<div class="step-controls">
+      <canvas class="thumb" role="img" aria-label=${result?.image === null ? 'The drawing' : `Test image ${at}`}></canvas>
+      <div>
+        <div class="row">
+          <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${String(at)}
+            @change=${(event) => of(Number(event.target.value))}></label>
+          <button aria-label="Image before" ?disabled=${at === 0} @click=${() => of(at - 1)}>‹</button>
+          <button aria-label="Image after" ?disabled=${at + 1 === result?.images} @click=${() => of(at + 1)}>›</button>
+          <label>Next of class <select .value=${''} @change=${(event) => this.#record(fresh, {
+            among: Number(event.target.value), image: at + 1,
+          })}><option value="" selected></option>${
+            classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
+          <label title="The class that the loss is computed for">Target <select @change=${(event) => this.#record({
+            target: Number(event.target.value) === result.label ? undefined : event.target.value,
+          })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
+            i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
+          ${result?.modal ? html`<label><input type="checkbox" .checked=${state.training === '1'}
+            @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}
+        </div>
+        ${result ? html`<p class="about">${this.#verdict()}
+          <button class="small" @click=${() => this.#record()}>Record again</button></p>` : nothing}
+      </div>
     </div>`;
+  }
+
+  /** What the model says of the image, and when it said so. */
+  #verdict() {
+    const { result, arrays } = this;
+    const { classes } = this.app.subject;
+    const { data } = result.probabilities;
+    const best = data.indexOf(Math.max(...data));
+    const loss = number(arrays[result.recording.loss].data[0]);
+    const when = result.trained === null ? '' : `, after ${whole(result.trained)} steps of this training`;
+    return html`${result.label === null ? 'Drawn' : `Label ${classes[result.label]}`}; the model says <b>${
+      classes[best]}</b> (${number(100 * data[best])} %). Loss <b>${loss}</b>${when}.`;
   }
 }
 

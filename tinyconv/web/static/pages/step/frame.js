@@ -2,9 +2,10 @@
 
 import { flat } from './grid.js';
 import { TensorView } from './tensor.js';
-import { origin } from './words.js';
+import { about } from './words.js';
 
 const NARROW = 620; // pixels, below which the arrays stand under each other
+const GAP = 20;
 
 /** What goes in and out of one op, as views that know each other. */
 export class FrameView {
@@ -22,53 +23,51 @@ export class FrameView {
     const { frames, arrays } = recording;
     const back = frame.direction === 'backward';
     const forward = back ? frames[frame.partner] : frame;
-    const view = (operand, gradient, about) => operand && operand.array !== null && this.#view({
-      argument: operand.argument, array: arrays[operand.array], about: about ?? origin(operand, frames, gradient),
+    const view = (operand) => operand && operand.array !== null && this.#view({
+      argument: operand.argument, array: arrays[operand.array],
+      about: about(operand, frames, frame.outputs.includes(operand) || forward.outputs.includes(operand)),
     });
-    const columns = forward.inputs.map((operand, i) => [view(operand, false), back && view(frame.outputs[i], true, '')]);
-    const outputs = back ? [[view(forward.outputs[0], false, ''), view(frame.inputs[0], true)]]
-      : forward.outputs.map((operand) => [view(operand, false, '')]);
+    const columns = forward.inputs.map((operand, i) => [view(operand), back && view(frame.outputs[i])]);
+    const outputs = back ? [[view(forward.outputs[0]), view(frame.inputs[0])]]
+      : forward.outputs.map((operand) => [view(operand), false]);
     const isShown = (pair) => pair.some(Boolean);
     this.columns = [...columns.filter(isShown), null, ...outputs.filter(isShown)];
     this.element.className = `flow ${frame.direction}`;
-    this.element.replaceChildren(...this.columns.map((pair) => (pair ? column(pair) : arrow(back))));
+    this.element.replaceChildren(...this.columns.flatMap((pair, i) => (pair ? column(pair, i) : arrows(back, i))));
     this.resize();
   }
 
-  /** Lay out anew, for the width that there is. `zoomed` names the array whose chosen map is shown large. */
+  /** Lay out anew, for the room that there is. `zoomed` names the array whose chosen map is shown large. */
   resize(zoomed = this.zoomed) {
     this.zoomed = zoomed;
     const width = this.element.clientWidth;
     const back = this.frame.direction === 'backward';
     const narrow = width < NARROW;
-    const tall = Math.max(260, Math.min(window.innerHeight - 440, 460));
-    const height = narrow ? 240 : back ? Math.max(170, tall * 0.56) : tall;
-    const pairs = this.columns.filter(Boolean);
-    const least = 84;
-    const wants = pairs.map(([value, gradient]) => Math.sqrt((value || gradient).array.data.length) + 4);
-    const sum = wants.reduce((all, want) => all + want, 0);
-    const room = width - 34 * (pairs.length - 1) - 60;
-    const spare = room - least * pairs.length;
+    const tall = Math.max(300, Math.min(window.innerHeight - 390, 620));
+    const height = narrow ? 220 : back ? (tall - 84) / 2 : tall;
     this.element.classList.toggle('narrow', narrow);
+    const pairs = this.columns.filter(Boolean).map((pair) => pair.filter(Boolean));
+    const room = narrow ? Infinity : width - GAP * (pairs.length + 1) - 24;
+    const widths = shared(pairs.map(([view]) => view), room, height);
     for (const [i, pair] of pairs.entries()) {
-      for (const view of pair.filter(Boolean)) {
+      for (const view of pair) {
         const single = view.argument === zoomed;
-        const own = narrow || single ? width - 4 : least + (spare * wants[i]) / sum;
-        view.resize(own, single ? Math.max(height, 520) : height, { single });
+        view.resize(narrow || single ? width - 4 : widths[i], single ? Math.max(height, 520) : height, single);
         view.element.classList.toggle('zoomed', single);
+        view.element.style.minWidth = `${least(view)}px`;
       }
     }
   }
 
-  /** Mark the chosen cell of the array `map`, and light what it comes from: {argument: flat indices}. */
-  mark(map, cell, lit = {}) {
+  /** Mark a cell of the array `map`, and light what it comes from: {argument: flat indices}. `under`: the mouse. */
+  mark(map, cell, lit = {}, under = false) {
     for (const [argument, view] of this.views) {
       const own = argument === map;
       view.lit = lit[argument] ?? [];
       if (own) view.choose(cell);
       else if (view.shown) view.choose(view.cell, false);
       else view.light(view.lit);
-      view.readout(own ? cell : null);
+      view.tell(own && under);
     }
   }
 
@@ -104,27 +103,49 @@ export function isCell(cell, shape) {
     && Number.isFinite(flat(shape, cell));
 }
 
-function column([value, gradient]) {
-  const element = document.createElement('div');
-  element.className = 'flow-column';
-  for (const [view, name] of [[value, 'flow-value'], [gradient, 'flow-gradient']]) {
-    const place = document.createElement('div');
-    place.className = name;
-    if (view) place.append(view.element);
-    element.append(place);
-  }
-  return element;
+/** Pixels that the caption of a view needs. */
+function least({ argument, array }) {
+  return Math.max(112, 9 * argument.length + 7 * array.shape.join(', ').length + 26);
 }
 
-function arrow(back) {
-  const element = document.createElement('div');
-  element.className = 'flow-arrow';
-  element.setAttribute('aria-hidden', 'true');
-  element.append(...[['flow-value', '→'], ['flow-gradient', back ? '←' : '']].map(([name, sign]) => {
-    const place = document.createElement('span');
-    place.className = name;
-    place.textContent = sign;
-    return place;
-  }));
-  return element;
+/**
+ * How many of `room` pixels each view gets. Pixels go where they make cells most larger, from the least on.
+ * @param {TensorView[]} views
+ */
+function shared(views, room, height) {
+  const widths = views.map(least);
+  if (room === Infinity) return widths;
+  const size = (view, width) => Math.log(Math.min(view.planned(width, height).cellWidth, 32));
+  for (;;) {
+    const spare = room - widths.reduce((all, width) => all + width, 0);
+    let best = null;
+    for (const [i, view] of views.entries()) {
+      const now = size(view, widths[i]);
+      for (let more = 8; more <= spare; more += 8) {
+        const gain = (size(view, widths[i] + more) - now) / more;
+        if (gain > (best?.gain ?? 0)) best = { i, more, gain };
+      }
+    }
+    if (!best) return widths;
+    widths[best.i] += best.more;
+  }
+}
+
+function column([value, gradient], i) {
+  return [[value, 'value'], [gradient, 'gradient']].filter(([view]) => view).map(([view, row]) => {
+    view.element.classList.add(row);
+    view.element.style.gridColumn = i + 1;
+    return view.element;
+  });
+}
+
+function arrows(back, i) {
+  return [['value', '→'], ['gradient', '←']].slice(0, back ? 2 : 1).map(([row, sign]) => {
+    const element = document.createElement('span');
+    element.className = `flow-arrow ${row}`;
+    element.setAttribute('aria-hidden', 'true');
+    element.textContent = sign;
+    element.style.gridColumn = i + 1;
+    return element;
+  });
 }

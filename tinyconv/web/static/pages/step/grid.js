@@ -24,7 +24,7 @@ export function split(shape, at, single) {
   if (single) return { rows, columns, first: place * rows * columns, count: 1, across: 0 };
   const inner = shape.at(-3) ?? 1; // maps of one first index
   if (count <= MOST) {
-    return { rows, columns, first: 0, count, across: shape.length === 4 && shape[0] > 1 ? inner : 0 };
+    return { rows, columns, first: 0, count, across: shape.length === 4 && shape[0] > 1 && inner > 1 ? inner : 0 };
   }
   const start = place - (place % inner);
   return { rows, columns, first: start * rows * columns, count: Math.min(inner, MOST), across: 0 };
@@ -38,13 +38,16 @@ export function arrange(parts, width, height, most = 34) {
   return parts.strip ? strip(parts.columns, width, height) : maps(parts, width, height, most);
 }
 
+const STRIP = [[48, 25], [42, 23], [22, 22], [16, 16], [12, 12], [9, 9], [7, 7], [5, 5], [3, 3], [2, 2]];
+
 function strip(count, width, height) {
+  if (count === 1) return { cellWidth: 72, cellHeight: 27, line: 1, perLine: 1, width: 72, height: 27 };
   let best = null;
-  for (const [cellWidth, cellHeight] of [[54, 26], [44, 24], [22, 22], [16, 16], [12, 12], [9, 9], [7, 7], [5, 5], [3, 3]]) {
+  for (const [cellWidth, cellHeight] of STRIP) {
     const line = Math.max(1, Math.min(count, Math.floor(width / cellWidth)));
     const lines = Math.ceil(count / line);
     best = { cellWidth, cellHeight, line: Math.ceil(count / lines), lines };
-    if (lines * cellHeight <= height) break;
+    if (line * cellWidth <= width && lines * cellHeight <= height) break;
   }
   const { cellWidth, cellHeight, line, lines } = best;
   return { cellWidth, cellHeight, line, perLine: 1, width: line * cellWidth, height: lines * cellHeight };

@@ -1,23 +1,19 @@
 /** An array on the page: its maps on a canvas with numbers, a scale, and a cell that the mouse or the keys choose. */
 
-import { isDark, number, paint, scaleOf } from '../../maps.js';
+import { number, paint, scaleOf } from '../../maps.js';
+import { fresh, holdsNumbers, powerOf, powerText, write } from './cells.js';
 import { Grid, flat, unflat } from './grid.js';
-
-const LEGIBLE = 28; // pixels of a cell that holds a number
 
 /** What is written of a cell: `dx[0, 2, 5, 7]`. */
 export function cellName(argument, cell) {
   return cell.length ? `${argument}[${cell.join(', ')}]` : argument;
 }
 
-/** The numbers of a shape with signs between: `6×24×24`; "one number" for that of a 0-d array. */
-export const shapeText = (shape) => (shape.length ? shape.join('×') : 'one number');
 
 /**
  * The view of one array.
  *
- * Options: `argument` ("dx"), `array` (see NDArray), `about` (a line on where it comes from), `names` (of the cells of a
- * vector), `grey` (the numbers are brightness), and what to call: `hover(cell or null)`, `pick(cell)`, `enlarge()`,
+ * Options: `argument` ("dx"), `array` (see NDArray), `about` (a line on where it comes from), and what to call: `hover(cell or null)`, `pick(cell)`, `enlarge()`,
  * `follow(cell)` on Enter.
  */
 export class TensorView {
@@ -29,10 +25,9 @@ export class TensorView {
     [this.low, this.high] = range(this.array.data);
     this.element = make('figure', 'tensor');
     const head = make('figcaption', 'tensor-head');
-    head.append(
-      make('span', 'tensor-name', this.argument), make('span', 'tensor-shape', shapeText(this.array.shape)),
-      make('span', 'tensor-about', this.about),
-    );
+    const { shape } = this.array;
+    head.append(make('b', '', this.argument), make('code', '', `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`),
+      make('span', '', this.about));
     this.frame = make('div', 'tensor-maps');
     this.frame.tabIndex = 0;
     this.frame.setAttribute('role', 'application');
@@ -43,17 +38,25 @@ export class TensorView {
     this.over.setAttribute('aria-hidden', 'true');
     this.frame.append(this.base, this.over);
     this.legend = make('div', 'tensor-legend');
-    this.read = make('p', 'tensor-read');
-    this.element.append(head, this.frame, this.legend, this.read);
+    this.note = make('span', 'tensor-note');
+    this.note.hidden = true;
+    this.frame.append(this.note);
+    const body = make('div', 'tensor-body');
+    body.append(this.frame, this.legend);
+    this.element.append(head, body);
     this.#describe();
     this.#listen();
   }
 
-  /** Lay it out anew in (width x height) pixels. `single` shows the map of the chosen cell alone. */
-  resize(width, height, { single = this.single ?? false } = {}) {
-    this.room = [width, height];
-    this.single = single;
-    this.grid = new Grid(this.array.shape, this.cell, width, height, { single, most: single ? 46 : 30 });
+  /** The layout that it would have in (width x height) pixels. */
+  planned(width, height, single = false) {
+    return new Grid(this.array.shape, this.cell, width, height, { single, most: single ? 46 : 30 });
+  }
+
+  /** Lay it out anew. `single` shows the map of the chosen cell alone. */
+  resize(width, height, single = false) {
+    this.room = [width, height, single];
+    this.grid = this.planned(width, height, single);
     this.#size();
     this.draw();
   }
@@ -82,20 +85,24 @@ export class TensorView {
     return this.array.data[flat(this.array.shape, cell)];
   }
 
-  /** Write the number of a cell below the maps; null takes it away. */
-  readout(cell) {
-    this.read.textContent = cell ? `${cellName(this.argument, cell)} = ${number(this.value(cell), 5)}` : '';
+  /** Write the number of the chosen cell beside it, or no longer. */
+  tell(shown) {
+    this.note.hidden = !shown;
+    if (!shown) return;
+    const { x, y, width } = this.grid.box(flat(this.array.shape, this.cell));
+    this.note.textContent = number(this.value(this.cell), 4);
+    this.note.style.left = `${x + width / 2}px`;
+    this.note.style.top = `${y - 6}px`;
   }
 
   /** Paint everything in the colours of the theme. */
   draw() {
-    const { grid, array, base, scale, grey } = this;
+    const { grid, array, base, scale } = this;
     const { rows, columns, first, count, strip } = grid.parts;
-    const context = fresh(base, grid);
+    const context = fresh(base, grid.width, grid.height);
     const dots = document.createElement('canvas');
     const lines = strip ? [1, columns] : [rows * count, columns];
-    paint(dots, array.data, { rows: lines[0], columns: lines[1], offset: first, scale, grey });
-    context.imageSmoothingEnabled = false;
+    paint(dots, array.data, { rows: lines[0], columns: lines[1], offset: first, scale });
     if (strip) {
       for (let start = 0; start < columns; start += grid.line) {
         const many = Math.min(grid.line, columns - start);
@@ -110,39 +117,39 @@ export class TensorView {
         );
       }
     }
-    if (grid.cellWidth >= LEGIBLE) this.#write(context);
+    if (holdsNumbers(grid.cellWidth)) this.#write(context);
     this.#drawLegend();
     this.#drawOver();
   }
 
   #write(context) {
-    const { grid, array, scale, grey } = this;
-    const { rows, columns, first, count } = grid.parts;
-    context.font = `${Math.min(12.5, grid.cellWidth / 3.7)}px ${getComputedStyle(this.frame).fontFamily}`;
-    context.textAlign = 'center';
-    context.textBaseline = 'middle';
+    const { rows, columns, first, count } = this.grid.parts;
     for (let index = first; index < first + rows * columns * count; index += 1) {
-      const { x, y, width, height } = grid.box(index);
-      const value = array.data[index];
-      context.fillStyle = inkOn(value / scale, grey);
-      context.fillText(number(value, 2), x + width / 2, y + height / 2 + 0.5);
+      write(context, this.array.data, index, this.scale, this.grid.box(index));
     }
   }
 
   #drawLegend() {
-    const { low, high, scale, grey } = this;
+    const { low, high, scale } = this;
     const canvas = make('canvas', 'ramp');
     const shades = Float32Array.from({ length: 48 }, (_, i) => low + ((high - low) * i) / 47);
-    paint(canvas, shades, { rows: 1, columns: 48, scale, grey });
+    paint(canvas, shades, { rows: 1, columns: 48, scale });
     canvas.setAttribute('aria-hidden', 'true');
-    const small = low === high;
-    this.legend.replaceChildren(...(small ? [make('span', '', `all ${number(low)}`)]
-      : [make('span', low < 0 ? 'minus' : '', number(low)), canvas, make('span', high > 0 ? 'plus' : '', number(high))]));
+    const power = powerOf(scale);
+    const { strip, count } = this.grid.parts;
+    const zoom = make('button', 'small', this.room[2] ? 'all maps' : 'zoom');
+    zoom.setAttribute('aria-label', this.room[2] ? `Show all of ${this.argument}` : `Enlarge ${this.argument}`);
+    zoom.addEventListener('click', () => this.enlarge());
+    const isSmall = strip || (!this.room[2] && count === 1 && holdsNumbers(this.grid.cellWidth));
+    const end = (value, name) => make('span', name, number(value / 10 ** power));
+    this.legend.replaceChildren(...(low === high ? [make('span', '', `all ${number(low)}`)]
+      : [end(low, low < 0 ? 'minus' : ''), canvas, end(high, high > 0 ? 'plus' : '')]),
+    ...(power && low !== high ? [make('span', '', powerText(power))] : []), ...(isSmall ? [] : [zoom]));
   }
 
   #drawOver() {
     const { grid, over, lit, cell } = this;
-    const context = fresh(over, grid);
+    const context = fresh(over, grid.width, grid.height);
     const style = getComputedStyle(this.element);
     const [ink, paper] = [style.getPropertyValue('--ink'), style.getPropertyValue('--paper')];
     const shown = lit.filter((index) => grid.has(index));
@@ -163,10 +170,6 @@ export class TensorView {
   }
 
   #size() {
-    for (const canvas of [this.base, this.over]) {
-      canvas.style.width = `${this.grid.width}px`;
-      canvas.style.height = `${this.grid.height}px`;
-    }
     this.frame.style.width = `${this.grid.width}px`;
     this.frame.style.height = `${this.grid.height}px`;
   }
@@ -174,7 +177,7 @@ export class TensorView {
   #describe() {
     const { argument, array, low, high } = this;
     const place = `${cellName(argument, this.cell)} is ${number(this.value(this.cell), 5)}`;
-    this.frame.setAttribute('aria-label', `${argument}, ${shapeText(array.shape)}. ${place}. Arrows move the cell`);
+    this.frame.setAttribute('aria-label', `${argument}, ${this.about}. ${place}. Arrows move the cell`);
     this.base.setAttribute(
       'aria-label', `${argument} as a picture: numbers from ${number(low)} to ${number(high)}`);
   }
@@ -217,13 +220,6 @@ export class TensorView {
   }
 }
 
-/** Ink that is legible on the colour of a number from -1 to 1. */
-export function inkOn(share, grey = false) {
-  if (grey) return share > 0.5 ? '#10131a' : '#f3f5f9';
-  const strong = Math.abs(share) ** 0.7 > 0.62;
-  return isDark() ? (strong ? '#0b0e14' : '#e6e9f0') : strong ? '#ffffff' : '#1b2130';
-}
-
 function range(data) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of data) {
@@ -263,16 +259,6 @@ function stroke(context, path, colour, width) {
   context.lineWidth = width;
   context.lineCap = 'square';
   context.stroke(path);
-}
-
-/** The context of a canvas that is made as large as the grid, in pixels of the screen. */
-function fresh(canvas, { width, height }) {
-  const density = window.devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * density));
-  canvas.height = Math.max(1, Math.round(height * density));
-  const context = canvas.getContext('2d');
-  context.scale(density, density);
-  return context;
 }
 
 function make(tag, name, text) {

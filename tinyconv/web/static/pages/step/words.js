@@ -10,10 +10,9 @@ const where = (frame) => frame.outputs[0].shape;
 /** For each op [forwards, backwards]: functions of the forward frame. */
 const SENTENCES = {
   conv2d: [
-    (f) => `slides ${count(input(f, 1).shape[0], 'filter')} of ${window(input(f, 1))} over the input: each number of y is `
-      + 'a window of x times a filter, added up.',
-    () => 'sends the gradient back through each window: to a cell of x from every window that saw it, and to a filter '
-      + 'from every place where it lay.',
+    (f) => `slides ${count(input(f, 1).shape[0], 'filter')} of ${window(input(f, 1))} over x. Each number of y is `
+      + 'a window times a filter, summed up.',
+    () => 'sends dy back to every cell of x that a window saw, and to every weight.',
   ],
   max_pool2d: [
     (f) => `keeps the largest number of each ${by(f.geometry.kernel)} window.`,
@@ -124,23 +123,107 @@ export function place(frame, frames) {
   return `${back ? 'Backward' : 'Forward'} ${own.indexOf(frame) + 1} of ${own.length}`;
 }
 
-/** Where an array comes from, in a few words. */
-export function origin(operand, frames, gradient) {
-  if (gradient) {
-    if (operand.name === 'loss') return 'the loss itself: 1';
-    return operand.frame === null ? `sum of what frames ${operand.name.replaceAll('frame ', '')} sent` : '';
-  }
-  const made = operand.frame === null ? null : frames[operand.frame];
-  if (made) return `from ${made.step || made.op}`;
-  return { x: 'the image', target: 'the target' }[operand.name] ?? operand.name;
+/** What an array is, in a few words: its axes by name, and where it comes from unless it is `made` here. */
+export function about(operand, frames, made) {
+  return made ? axes(operand.argument, operand.shape) : `${axes(operand.argument, operand.shape)}, ${origin(operand, frames)}`;
 }
 
-/** The geometry of an op as a line: "kernel 2×2, stride 2, padding 0". */
-export function geometryText(frame) {
-  const shown = Object.entries(frame.geometry).filter(([, value]) => value !== null && typeof value !== 'boolean');
-  return shown.map(([name, value]) => {
-    if (!Array.isArray(value)) return `${name.replaceAll('_', ' ')} ${value}`;
-    const same = name !== 'kernel' && name !== 'shape' && new Set(value).size === 1;
-    return `${name.replaceAll('_', ' ')} ${same ? value[0] : by(value)}`;
-  }).join(' · ');
+function axes(argument, sizes) {
+  const [first, second, ...map] = sizes;
+  if (!sizes.length) return 'one number';
+  if (/weight$/.test(argument) && sizes.length === 4) return `${count(first, 'filter')} of ${by([second, ...map])}`;
+  if (/weight$/.test(argument) && sizes.length === 2) return `${first} outputs × ${second} inputs`;
+  const images = first === 1 ? '' : `${first} × `;
+  if (sizes.length === 4) return `${images}${count(second, 'map')} of ${by(map)}`;
+  if (sizes.length === 2) return `${images}${count(second, 'number')}`;
+  return sizes.length === 1 ? count(first, 'number') : by(sizes);
 }
+
+function origin({ argument, name, frame }, frames) {
+  const gradient = argument === 'dy';
+  if (gradient && name === 'loss') return 'of the loss itself';
+  if (gradient && frame === null) return `sum from ${name.replaceAll('frame ', '')}`;
+  if (frame !== null) return `${gradient ? 'back ' : ''}from ${frames[frame].step || frames[frame].op}`;
+  return { x: 'the image', target: 'the target' }[name] ?? name;
+}
+
+const SAID = { kernel: null, stride: null, padding: null, dilation: 1, groups: 1, slope: null, eps: null, axis: null, p: null };
+
+/** The geometry of an op as a line: "kernel 2×2 · stride 2 · padding 0". What is as usual is left out. */
+export function geometryText({ geometry }) {
+  return Object.entries(geometry).map(([name, value]) => {
+    if (!(name in SAID) || value === null) return '';
+    const [first, ...others] = [value].flat();
+    if ([first, ...others].every((n) => n === SAID[name])) return '';
+    return `${name} ${name === 'kernel' || others.some((n) => n !== first) ? by([first, ...others]) : first}`;
+  }).filter(Boolean).join(' · ');
+}
+
+/** Why a cell is the number that it is, in a sentence; the sum itself stands beside it. */
+export function why({ which, cell, total, parts, count, linear }, frame, forward, arrays) {
+  const back = frame.direction === 'backward';
+  const known = REASONS[forward.op]?.[which];
+  if (known) return known({ cell, total, parts, count, x: arrays[forward.inputs[0].array], forward, arrays });
+  if (!count) return 'Nothing reaches this cell, so it is 0.';
+  if (!linear) {
+    return 'This number is no sum of its inputs. The slopes say how it changes with them, near these values.';
+  }
+  return back ? 'Cells of dy times the slopes of the op there, added up.' : 'Cells of its inputs times their slopes, added up.';
+}
+
+const one = (part) => part && part.coefficient.data[0];
+const times = (n) => `${n.toLocaleString('en')} product${n === 1 ? '' : 's'}`;
+const termsOf = (parts, argument) => parts.find((part) => part.argument === argument)?.value.data.length ?? 0;
+const passed = ({ parts }) => (one(parts[0])
+  ? 'y was above 0 here, so the gradient passes as it is.'
+  : 'y was 0 here: the gradient stops, and what lies before learns nothing from this cell.');
+const weighted = {
+  dx: ({ count }) => `Every output that used this cell sends its gradient times the weight in between: ${times(count)}.`,
+  dbias: () => 'The bias is added to every one of these cells, so its gradient is the sum of theirs.',
+};
+
+/** For an op and an array of it, the sentence about a cell. */
+const REASONS = {
+  conv2d: {
+    y: ({ cell, parts, forward }) => `The window of x, times filter ${cell[1]}, added up: ${times(termsOf(parts, 'x'))}${
+      forward.inputs[2].array === null ? '' : ', and the bias'}.`,
+    dx: ({ count }) => `Every window that saw this cell sends its gradient times the weight that lay on the cell: ${times(count)}.`,
+    dweight: ({ count }) => 'This weight was used once at every place of its filter. Its gradient is dy there times the '
+      + `x that it met: ${times(count)}.`,
+    dbias: weighted.dbias,
+  },
+  linear: {
+    y: ({ parts, forward }) => `All inputs times one row of weight, added up: ${times(termsOf(parts, 'x'))}${
+      forward.inputs[2].array === null ? '' : ', and the bias'}.`,
+    dx: weighted.dx,
+    dweight: () => 'The gradient of the output that it led to, times the input that it met.',
+    dbias: () => 'The bias is added to this output, so it has the same gradient.',
+  },
+  max_pool2d: {
+    y: ({ parts }) => `The largest number of its window, from x[${[...parts[0].place.data].join(', ')}].`,
+    dx: ({ count }) => (count ? 'This cell was the largest of its window, so the whole gradient of the window comes here.'
+      : 'Another cell was the largest of the window: no gradient comes here.'),
+  },
+  Relu: {
+    y: ({ total }) => (total > 0 ? 'x is above 0 here, so it passes as it is.' : 'x is not above 0 here, so y is 0.'),
+    dx: passed,
+  },
+  Reshape: {
+    y: () => 'The same number, at another place.',
+    dx: () => 'The same number, at another place.',
+  },
+  Add: {
+    y: () => 'The sum of the two.',
+    da: () => 'A sum passes its gradient on as it is.',
+    db: () => 'A sum passes its gradient on as it is.',
+  },
+  CrossEntropy: {
+    y: ({ arrays, forward }) => `−ln of the softmax of the target, class ${arrays[forward.inputs[1].array].data[0]}. It is no sum of `
+      + 'the scores; the slopes below, softmax minus target, say how it changes with them.',
+    dx: ({ cell, arrays, forward }) => {
+      const hot = arrays[forward.inputs[1].array].data[cell[0]] === cell[1];
+      return hot ? 'Softmax minus 1, since this is the target: a higher score here lowers the loss.'
+        : 'Softmax minus 0, since this is not the target: a higher score here raises the loss.';
+    },
+  },
+};
