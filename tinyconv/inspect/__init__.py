@@ -3,6 +3,7 @@
 from tinyconv.errors import suggest_names
 from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake
+from tinyconv.inspect.convolution import Columns, Loops, columns, loops
 from tinyconv.inspect.explain import Explanation, Term, explain
 from tinyconv.inspect.field import Field
 from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
@@ -14,6 +15,7 @@ from tinyconv.inspect.trace import Trace, trace
 
 __all__ = [
     "Cake",
+    "Columns",
     "Event",
     "Explanation",
     "FeatureMaps",
@@ -22,6 +24,7 @@ __all__ = [
     "LayerMaps",
     "LayerSummary",
     "LeafRow",
+    "Loops",
     "Operand",
     "Part",
     "Recording",
@@ -31,9 +34,11 @@ __all__ = [
     "Term",
     "Total",
     "Trace",
+    "columns",
     "detect_anomaly",
     "explain",
     "feature_maps",
+    "loops",
     "profile",
     "record",
     "summary",

@@ -111,8 +111,8 @@ def explain(frame: Frame, which: str | int = 0, cell: Sequence[int] = ()) -> Exp
     Raises ShapeError where there is no such operand or cell, and GraphError where it has no gradient, or a user's own
     op does what no tape can record.
     """
-    number, array = _operand(frame, which)
-    argument, place = frame.outputs[number].argument, _place(cell, array.shape)
+    number, array = operand_of(frame, which)
+    argument, place = frame.outputs[number].argument, place_in(cell, array.shape)
     study, total, dy = _study(frame.twin or frame), float(array[place]), frame.inputs[0].array
     if frame.twin is not None and dy is not None:
         parts, remainder, linear = [study.gradient(number, place, total, dy)], 0.0, True
@@ -137,22 +137,23 @@ def explain(frame: Frame, which: str | int = 0, cell: Sequence[int] = ()) -> Exp
     )
 
 
-def _operand(frame: Frame, which: str | int) -> tuple[int, HostArray]:
+def operand_of(frame: Frame, which: str | int) -> tuple[int, HostArray]:
     """The number of an output of the frame, and its array."""
     named = [operand.argument for operand in frame.outputs]
     number = named.index(which) if which in named else which
     if not isinstance(number, int) or not 0 <= number < len(named):
-        raise ShapeError(f"explain: {frame!r} has no {shortened(which)}; it has {', '.join(named)}")
+        raise ShapeError(f"{frame!r} has no {shortened(which)}; it has {', '.join(named)}")
     array = frame.outputs[number].array
     if array is None:
-        raise GraphError(f"explain: nothing needs {named[number]} of {frame!r}, so it was not computed")
+        raise GraphError(f"nothing needs {named[number]} of {frame!r}, so it was not computed")
     return number, array
 
 
-def _place(cell: Sequence[int], shape: Shape) -> Shape:
+def place_in(cell: Sequence[int], shape: Shape) -> Shape:
+    """The cell as an index of an array of this shape."""
     place = tuple(map(int, cell))
     if len(place) != len(shape) or not all(0 <= i < n for i, n in zip(place, shape, strict=True)):
-        raise ShapeError(f"explain: there is no cell {place} in an array of shape {shape}")
+        raise ShapeError(f"there is no cell {place} in an array of shape {shape}")
     return place
 
 

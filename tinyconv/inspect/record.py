@@ -411,7 +411,7 @@ class _Recorder(LayerObserver):
                 inputs=made.given,
                 outputs=made.outputs,
                 geometry=made.geometry,
-                source=_source(watched.pair.forward, watched.ran["forward"]),
+                source=source_of(watched.pair.forward, watched.ran["forward"]),
                 fields=made.fields,
                 window=made.window,
             )
@@ -435,7 +435,7 @@ class _Recorder(LayerObserver):
                     Operand(f"d{of.argument}", of.name, number, copy, ran=watched.ran_for.get(i, ()))
                     for i, (of, copy) in enumerate(zip(twin.inputs, pulled.grads, strict=True))
                 ),
-                source=_source(watched.pair.backward, watched.ran["backward"]),
+                source=source_of(watched.pair.backward, watched.ran["backward"]),
                 fields=None,
                 window=None,
                 parts=parts,
@@ -519,7 +519,8 @@ def traced(half: Any, *args: Any, **geometry: Any) -> tuple[Any, tuple[int, ...]
     return made, tuple(sorted(lines))
 
 
-def _source(half: Any, ran: tuple[int, ...]) -> Source | None:
+def source_of(half: Any, ran: tuple[int, ...]) -> Source | None:
+    """The source of a half of a pair, with these lines as those that ran; None for code that Python does not run."""
     found = _text(half.__code__) if hasattr(half, "__code__") else None
     return None if found is None else Source(*found, ran)
 
