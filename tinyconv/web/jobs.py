@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from tinyconv.errors import TinyconvError, listed, shortened
+import numpy as np
 
+from tinyconv.errors import TinyconvError, listed, printable, shortened
+
+WHOLE = 2**53
+"""Up to this the numbers of a page hold all whole numbers."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,11 +31,37 @@ class Job:
     newest: bool  # of several that wait from one tab, the last alone is done
 
     def check(self, arguments: dict[str, Any]) -> None:
-        """JobError unless these are arguments of the function."""
+        """JobError unless these are arguments of the function, each of the type that it is annotated with."""
         try:
             signature(self.function).bind(None, **arguments)
         except TypeError as error:
-            raise JobError(f"{self.name}: {error}") from None
+            raise JobError(f"{self.name}: {printable(str(error))}") from None
+        hints = get_type_hints(self.function)
+        for name, value in arguments.items():
+            if not _fits(value, hints[name]):
+                asked = signature(self.function).parameters[name].annotation
+                raise JobError(f"{self.name}: {name} must be of type {asked}, got {_told(value)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a page is of the type that a hint says: of those that JSON and arrays have."""
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if kind is np.ndarray:
+        return isinstance(value, np.ndarray) and value.dtype in (get_args(inner[1]) or (value.dtype,))
+    if kind in (list, dict):
+        parts = [*value.values()] if isinstance(value, dict) else value
+        return isinstance(value, kind) and (not inner or all(_fits(part, inner[-1]) for part in parts))
+    if kind is int:
+        return type(value) is int and abs(value) <= WHOLE
+    if kind is float:
+        return type(value) is float or _fits(value, int)
+    return kind is Any or isinstance(value, NoneType if kind is None else kind)
+
+
+def _told(value: Any) -> str:
+    return f"an array {value.dtype} {value.shape}" if isinstance(value, np.ndarray) else shortened(value)
 
 
 JOBS: dict[str, Job] = {}

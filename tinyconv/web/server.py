@@ -29,7 +29,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tinyconv.errors import TinyconvError, printable, shortened
 from tinyconv.web import wire
-from tinyconv.web.jobs import JobError
+from tinyconv.web.jobs import WHOLE, JobError
 from tinyconv.web.studio import Studio
 from tinyconv.web.wire import WireError
 
@@ -205,7 +205,7 @@ class _Tab:
         try:
             message = wire.unpack(received.get("bytes") or (received.get("text") or "").encode())
             number = message.get("id")
-            if isinstance(number, bool) or not isinstance(number, int) or abs(number) > 2**53:
+            if isinstance(number, bool) or not isinstance(number, int) or abs(number) > WHOLE:
                 number, given = None, number
                 raise WireError(f"a message has a number as its id, got {shortened(given)}")
             if message.get("job") == "studio.take":

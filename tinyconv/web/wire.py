@@ -11,27 +11,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinyconv.errors import TinyconvError
+from tinyconv.errors import TinyconvError, printable, shortened
+from tinyconv.train.fields import parsed
 
 DTYPES = ("float32", "float64", "int32", "uint8", "int8", "uint16", "int16", "uint32")
-"""What a page has typed arrays for. Others are sent as the first that holds them."""
-_SENT_AS = {"float16": "float32", "int64": "int32", "bool": "uint8", "uint64": "uint32"}
+"""What a page has typed arrays for. Others are sent as the first of `_SENT_AS` that holds their values."""
+_SENT_AS = {
+    "bool": ("uint8",),
+    "float16": ("float32",),
+    "int64": ("int32", "float64"),
+    "uint64": ("uint32", "float64"),
+}
+_NUMBERS = {"nan": nan, "inf": inf, "-inf": -inf}
 _ALIGNED = 8
 
 
 class WireError(TinyconvError, ValueError):
-    """A message cannot be read."""
+    """A message cannot be read, or an array cannot be sent."""
 
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """The message, whose arrays may stand anywhere in it, in one piece.
 
-    Raises TypeError for what is neither JSON nor an array.
+    Raises TypeError for what is neither JSON nor an array, and WireError for whole numbers of an array that no page
+    can hold.
     """
     arrays: list[bytes] = []
     size = 0
@@ -39,11 +48,9 @@ def pack(message: Mapping[str, Any]) -> bytes:
     def lifted(value: Any) -> Any:
         nonlocal size
         if isinstance(value, np.ndarray):
-            dtype = _SENT_AS.get(value.dtype.name, value.dtype.name)
-            if dtype not in DTYPES:
-                raise TypeError(f"pack: no page reads an array of {value.dtype}")
-            data = np.ascontiguousarray(value, dtype=np.dtype(dtype).newbyteorder("<")).tobytes()
-            place = [dtype, list(value.shape), size]
+            sent = _as_sent(value)
+            data = sent.tobytes()
+            place = [sent.dtype.name, list(value.shape), size]
             arrays.extend((data, bytes(-len(data) % _ALIGNED)))
             size += len(data) + -len(data) % _ALIGNED
             return {"$array": place}
@@ -59,6 +66,20 @@ def pack(message: Mapping[str, Any]) -> bytes:
 
     head = json.dumps(lifted(message), allow_nan=False, separators=(",", ":")).encode()
     return b"".join([len(head).to_bytes(4, "little"), head, bytes(-(4 + len(head)) % _ALIGNED), *arrays])
+
+
+def _as_sent(array: NDArray[Any]) -> NDArray[Any]:
+    """The array with the dtype, and the order of bytes, in which it is sent."""
+    name = array.dtype.name
+    for sent in _SENT_AS.get(name, (name,) if name in DTYPES else ()):
+        if array.dtype.kind in "iu" and array.size and sent != name:
+            most = 2**53 if sent == "float64" else np.iinfo(sent).max
+            if not -most <= int(array.min()) <= int(array.max()) <= most:
+                continue
+        return array.astype(np.dtype(sent).newbyteorder("<"), copy=False)
+    if name in _SENT_AS:
+        raise WireError(f"no page holds all whole numbers beyond 2^53, and there is one in an array of {name}")
+    raise TypeError(f"pack: no page reads an array of {array.dtype}")
 
 
 def unpack(data: bytes) -> dict[str, Any]:
@@ -79,24 +100,22 @@ def unpack(data: bytes) -> dict[str, Any]:
         if value.keys() == {"$array"}:
             return _array(data, start, value["$array"])
         if value.keys() == {"$number"}:
-            return float(value["$number"])
+            return _NUMBERS[value["$number"]]
         return {key: put_back(part) for key, part in value.items()}
 
     try:
-        message = put_back(json.loads(data[4 : 4 + length]))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise WireError(f"a message cannot be read: {error}") from None
+        message = put_back(parsed(data[4 : 4 + length].decode()))
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise WireError(f"a message cannot be read: {printable(str(error))}") from None
     if not isinstance(message, dict):
         raise WireError(f"a message is an object, got {type(message).__name__}")
     return message
 
 
-def _array(data: bytes, start: int, place: Any) -> Any:
+def _array(data: bytes, start: int, place: Any) -> NDArray[Any]:
     dtype, shape, offset = place
-    if dtype not in DTYPES or not all(isinstance(n, int) and n >= 0 for n in (*shape, offset)):
-        raise ValueError(f"no such array: {place!r:.80}")
-    count = 1
-    for n in shape:
-        count *= n
-    array = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"), count, start + offset)
-    return array.reshape(shape)
+    whole = all(type(n) is int and 0 <= n <= len(data) for n in (*shape, offset))
+    if dtype not in DTYPES or not whole or offset % _ALIGNED:
+        raise ValueError(f"no such array: {shortened(place)}")
+    array: NDArray[Any] = np.ndarray(tuple(shape), np.dtype(dtype).newbyteorder("<"), data, start + offset)
+    return array
