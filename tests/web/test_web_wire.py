@@ -4,6 +4,8 @@ import json
 import math
 import shutil
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,11 +56,7 @@ def same(a, b):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list):
         return len(a) == len(b) and all(map(same, a, b))
-    return (
-        type(a) is type(b) and (a == b or (a != a and b != b)) and math.copysign(1, a or 1) == math.copysign(1, b or 1)
-        if isinstance(a, float)
-        else type(a) is type(b) and a == b
-    )
+    return type(a) is type(b) and repr(a) == repr(b)  # of floats, with NaN and the sign of zero
 
 
 @given(messages)
@@ -156,10 +154,8 @@ def test_text_that_is_none_of_ours_is_refused(text):
 
 @given(st.binary(max_size=200) | st.builds(framed, st.binary(max_size=50), st.binary(max_size=16)))
 def test_any_bytes_are_read_or_refused(data):
-    try:
+    with suppress(WireError):
         assert isinstance(unpack(data), dict)
-    except WireError:
-        pass
 
 
 @given(messages, st.randoms(use_true_random=False))
@@ -167,18 +163,14 @@ def test_damaged_messages_are_read_or_refused(message, random):
     data = bytearray(pack(message))
     for _ in range(random.randint(1, 4)):
         data[random.randrange(len(data))] = random.randrange(256)
-    try:
+    with suppress(WireError):
         assert isinstance(unpack(bytes(data[: random.randint(0, len(data))])), dict)
-    except WireError:
-        pass
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine")
 def test_a_page_reads_and_writes_the_same():
     """socket.js in Node: what Python packs is read there, packed again, and read here."""
-    path = (wire.Path if hasattr(wire, "Path") else __import__("pathlib").Path)(
-        wire.__file__
-    ).parent / "static/socket.js"
+    path = Path(wire.__file__).parent / "static" / "socket.js"
     code = (
         f"import {{ pack, unpack }} from {json.dumps(path.as_uri())};"
         "const chunks = []; for await (const chunk of process.stdin) chunks.push(chunk);"
