@@ -137,6 +137,21 @@ def test_a_write_by_numpy_is_noticed_by_the_tape():
         loss.backward()
 
 
+def test_lending_again_after_a_step_is_no_write_by_numpy():
+    w = tc.ones(3, requires_grad=True)
+    w.detach().numpy()
+    (w * w).sum().backward()
+    tc.optim.SGD([w], lr=0.1).step()
+    loss = (w * w).sum()
+    lent = w.detach().numpy()
+    loss.backward()
+    loss = (w * w).sum()
+    w.detach().numpy()
+    lent[0] = 5
+    with pytest.raises(tc.GraphError, match="saved input"):
+        loss.backward()
+
+
 def test_shapes_are_known_without_the_elements():
     t = tc.zeros(2, 3, device="meta")
     assert (np.shape(t), np.ndim(t), np.size(t)) == ((2, 3), 2, 6)

@@ -38,8 +38,8 @@ class Storage:
     def lend(self, array: Array) -> None:
         """From now on NumPy may write to this memory, of which `array` is a part."""
         if self.recorded:
-            if self._lent is not None and checksum(self.memory) != self._lent[1]:
-                self.wrote(array)  # since it was lent before
+            if self._lent is not None and self.written < self._lent[0] and checksum(self.memory) != self._lent[1]:
+                self.wrote(array)  # since it was lent before, and no tensor did
             self.memory = base_of(array)
             self._lent = number(), checksum(self.memory)
 

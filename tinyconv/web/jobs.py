@@ -49,7 +49,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind in (Union, UnionType):
         return any(_fits(value, one) for one in inner)
     if kind is np.ndarray:
-        return isinstance(value, np.ndarray) and value.dtype in (get_args(inner[1]) or (value.dtype,))
+        return isinstance(value, np.ndarray) and (not inner or value.dtype in get_args(inner[1]))
     if kind in (list, dict):
         parts = [*value.values()] if isinstance(value, dict) else value
         return isinstance(value, kind) and (not inner or all(_fits(part, inner[-1]) for part in parts))

@@ -234,14 +234,14 @@ def _takes(model: nn.Module, kind: Dataset) -> bool:
 def double(model: nn.Module) -> nn.Module:
     """The same layers once more, on the same weights, with a mode and gradients of their own, in evaluation mode.
 
-    The thread of the studio looks into it while the user's program trains `model` in another. Attributes that are no
-    layers and no parameters are shared.
+    The thread of the studio looks into it while the user's program trains `model` in another, whose tape must not
+    notice: the two do not share their counts of writes. Attributes that are no layers and no parameters are shared.
     """
     doubles: dict[int, nn.Module] = {}
     memory: dict[Any, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         held = whole(tensor)
-        memory[id(held)], memory[id(tensor._storage)] = held, tensor._storage  # what `copy_leaf` would copy
+        memory[id(held)] = held  # which `copy_leaf` would copy
 
     def doubled(tensor: Tensor | None) -> Tensor | None:
         twin = deepcopy(tensor, memory)
