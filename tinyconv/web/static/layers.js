@@ -50,11 +50,13 @@ export function sizeOf(shape) {
   return `${shape[0]} ${shape[0] === 1 ? 'map' : 'maps'} of ${shape[1]}×${shape[2]}`;
 }
 
-/** How much of the image a cell sees, in words: `a cell sees 14×14 pixels`. */
-function reachOf({ field }, [, height, width]) {
-  if (!field) return '';
-  const [rows, columns] = [Math.min(field[0].size, height), Math.min(field[1].size, width)];
-  return rows === height && columns === width ? 'each sees the whole image' : `a cell sees ${rows}×${columns} pixels`;
+/** A layer in words: `Conv2d: 16 maps of 8×8; a cell sees 14×14 pixels`. The image has this `shape`. */
+export function describe({ name, kind, shape, maps, field }, [, height, width]) {
+  const [shown] = maps.shape;
+  const less = shown < shape[0] ? `, the first ${shown} are shown` : '';
+  const [rows, columns] = field ? [Math.min(field[0].size, height), Math.min(field[1].size, width)] : [0, 0];
+  const reach = rows === height && columns === width ? '; each sees the whole image' : `; a cell sees ${rows}×${columns} pixels`;
+  return `${kind === name ? '' : `${kind}: `}${sizeOf(shape)}${less}${field ? reach : ''}`;
 }
 
 /** `row 3, column 5` and its like for a cell of maps with this shape. */
@@ -297,10 +299,9 @@ export class Layers {
   #build(layers) {
     this.rows.clear();
     this.element.replaceChildren(...layers.map((layer) => {
-      const { name, kind, shape, maps: { shape: [shown] } } = layer;
-      const size = sizeOf(shape);
+      const { name } = layer;
       const maps = new Maps({
-        label: `${name}: ${size}`,
+        label: `${name}: ${sizeOf(layer.shape)}`,
         names: (i) => `${i}`,
         onCell: (cell) => this.onCell(this.layer(name), cell),
         onPick: (cell) => {
@@ -312,9 +313,7 @@ export class Layers {
       const section = document.createElement('section');
       const head = document.createElement('h3');
       const title = Object.assign(document.createElement('span'), { className: 'name', textContent: name });
-      const less = shown < shape[0] ? `, the first ${shown} are shown` : '';
-      const reach = reachOf(layer, this.shape);
-      head.append(title, ` ${kind === name ? '' : `${kind}: `}${size}${less}${reach && `; ${reach}`}`);
+      head.append(title, ` ${describe(layer, this.shape)}`);
       section.append(head, maps.element);
       return section;
     }));

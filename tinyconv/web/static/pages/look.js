@@ -1,8 +1,12 @@
-import { inWords, percent, showBars } from '../answer.js';
-import { Maps, paintImage, placeOf, seenBy, showFrame, sightOf, sizeOf, strongest } from '../layers.js';
+import { inWords, showBars } from '../answer.js';
+import { Maps, describe, paintImage, placeOf, seenBy, showFrame, sightOf, sizeOf, strongest } from '../layers.js';
 import { number, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
+
+const OFTEN = 500; // milliseconds between two looks at weights that are being trained
+const MOST_FILTERS = 512; // pictures of weights that are shown together
+const CHANNELS = ['red', 'green', 'blue'];
 
 /** Look at a layer: its filters, what it makes of a test image, and the images that its maps answer to most. */
 export function mount(root, app) {
@@ -10,18 +14,31 @@ export function mount(root, app) {
 }
 
 class Look {
+  #asked = 0; // how often the page asked for an image; an answer to an earlier one is late
+  #search = ''; // the map whose strongest images are looked for
+
   constructor(root, app) {
     const { shape, classes } = app.subject;
-    Object.assign(this, { root, app, shape, classes, error: '', found: null, reading: '', gradientReading: '' });
-    this.frame = span('frame');
-    this.image = new Maps({ label: 'The test image', grey: true, onCell: (cell) => this.#readPixel(cell), onPick: () => this.#said() });
-    this.gradient = new Maps({ label: 'The gradient', onCell: (cell) => this.#readGradient(cell), onPick: () => this.#said() });
-    this.maps = new Maps({
-      label: 'Maps', onCell: (cell) => this.#read(cell), onPick: (cell) => this.#pick(cell),
+    Object.assign(this, { root, app, shape, classes, error: '', net: null, found: null, best: null, group: null });
+    const said = () => app.say(this.reading);
+    const pixel = (cell) => this.#readPixel(cell);
+    const weight = (cell) => this.#readWeight(cell, this.cell.map, cell?.map);
+    const any = (cell) => cell && this.#readWeight(cell, ...this.#ofAll(cell));
+    this.image = new Maps({ label: 'The test image', grey: true, onCell: pixel, onPick: said });
+    this.gradient = new Maps({
+      label: 'The gradient', names: (i) => (shape[0] === 3 ? CHANNELS[i] : `${i}`), onCell: pixel, onPick: said,
     });
-    this.filters = new Maps({ label: 'Filter', onCell: (cell) => this.#readWeight(cell), onPick: () => this.#said() });
-    render(html`<h1>Look</h1><p class="waiting">Reading the test images …</p>`, root);
+    this.maps = new Maps({ label: 'Maps', onCell: (cell) => this.#read(cell), onPick: (cell) => this.#pick(cell) });
+    this.filter = new Maps({ label: 'Filter', onCell: weight, onPick: said });
+    this.filters = new Maps({
+      label: 'All filters',
+      onCell: (cell) => (cell ? any(cell) : this.#read()),
+      onPick: (cell) => this.#go({ map: this.#ofAll(cell)[0], row: undefined, column: undefined }).then(() => any(cell)),
+    });
+    this.frames = [span('frame'), span('frame')];
+    this.#note('Reading the test images …');
     this.#open();
+    this.ends = [app.on('train', () => this.#trained())];
   }
 
   /** The URL has changed: `layer`, `map`, `row`, `column`, `image`, `score`. */
@@ -32,142 +49,185 @@ class Look {
   close() {
     this.closed = true;
     clearTimeout(this.later);
+    this.ends.forEach((end) => end());
   }
 
-  /** What the URL asks for, with what stands in for what it leaves out. */
+  /** What the URL asks for, with what stands in for all that it leaves out. */
   get wanted() {
     const { layer, map, row, column, image, score } = this.app.state;
-    const layers = this.net.layers.filter((one) => one.shape.length === 3);
+    const { layers, examples } = this.net;
     return {
-      layer: this.net.layers.find(({ name }) => name === layer) ?? layers[0] ?? this.net.layers[0],
-      image: Number(image ?? 0),
+      layer: layers.find(({ name }) => name === layer) ?? layers.find((one) => one.shape.length === 3) ?? layers[0],
+      image: Number(image ?? examples.numbers.data[0] ?? 0),
       score: score === undefined ? undefined : Number(score),
-      map: map === undefined ? undefined : Number(map),
-      row: Number(row ?? NaN),
-      column: Number(column ?? NaN),
+      map: map === undefined ? null : Number(map),
+      cell: { map: Number(map), row: Number(row ?? 0), column: Number(column ?? 0) },
+      cellGiven: row !== undefined,
     };
   }
 
+  /** Change the URL, and show what it asks for. */
   #go(changes) {
     this.app.keep(changes);
-    this.#ask();
+    return this.#ask();
   }
 
   async #open() {
     try {
       this.net = await this.app.call('look.layers');
-      render(nothing, this.root);
       await this.#ask();
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  /** The weights have changed: look again, but not at once. */
+  #trained() {
+    this.later ??= setTimeout(() => {
+      this.later = null;
+      this.stale = true;
+      if (this.net && !document.hidden) this.#ask();
+    }, OFTEN);
+  }
+
+  #note(text) {
+    render(html`<div class="desk"><h1>Look</h1><p class="about" role="status">${text}</p></div>`, this.root);
+  }
+
   #fail(error) {
     if (error instanceof Dropped || this.closed) return;
     this.error = error.message;
-    if (this.net && this.found) this.#render();
-    else render(html`<h1>Look</h1><p class="error" role="alert">${this.error}</p>`, this.root);
+    if (this.found) {
+      this.#render();
+      return;
+    }
+    render(html`<div class="desk"><h1>Look</h1><p class="error" role="alert">${this.error}</p>
+      ${this.net ? html`<p><a href="#look">Look at another image</a></p>` : nothing}</div>`, this.root);
   }
 
   async #ask() {
-    clearTimeout(this.later);
     const { image, score } = this.wanted;
-    const known = this.found;
+    this.#asked += 1;
+    const turn = this.#asked;
     try {
-      if (!known || known.number !== image || known.asked !== score || known.training) {
-        const args = score === undefined ? { number: image } : { number: image, score };
-        const found = await this.app.call('look.image', args);
-        if (this.closed) return;
-        if (found.weights !== this.net.weights) this.net = await this.app.call('look.layers');
-        this.found = { ...found, asked: score };
-        this.error = '';
-        if (found.training) this.later = setTimeout(() => this.#ask(), 500);
+      if (this.stale || this.found?.number !== image || this.askedScore !== score) {
+        const found = await this.app.call('look.image', score === undefined ? { number: image } : { number: image, score });
+        const changed = found.weights !== this.net.weights;
+        const net = changed ? await this.app.call('look.layers') : this.net;
+        if (this.closed || turn !== this.#asked) return;
+        Object.assign(this, { found, net, askedScore: score, error: '', stale: false });
       }
-      if (!this.closed) this.#show();
+      this.#show();
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** The layer that is shown, as the image has it. */
+  /** The layer that is shown, with its maps of the image. */
   get layer() {
     return this.found.layers.find(({ name }) => name === this.wanted.layer.name);
   }
 
   #show() {
-    const { found, layer } = this;
-    const { map, row, column } = this.wanted;
-    const size = sizeOf(layer.shape);
-    this.cell = strongest(layer.maps, map !== undefined && map < layer.maps.shape[0] ? map : null);
-    const asked = { map: this.cell.map, row, column };
-    this.maps.label = `${layer.name}: ${size}`;
-    this.#render();
+    const { found, layer, wanted } = this;
+    const known = wanted.map !== null && wanted.map < layer.maps.shape[0];
     this.image.show(found.image);
+    this.gradient.label = `The gradient of the score of ${this.#name(found.score)}`;
     this.gradient.show(found.gradient);
-    this.gradient.label = `Gradient of the score of ${this.#name(found.score)}`;
+    this.maps.label = `${layer.name}: ${sizeOf(layer.shape)}`;
     this.maps.show(layer.maps);
-    if (this.maps.has(asked)) this.cell = asked;
+    this.cell = strongest(layer.maps, known ? wanted.map : null);
+    if (wanted.cellGiven && this.maps.has(wanted.cell)) this.cell = wanted.cell;
     this.maps.pick(this.cell);
-    this.#showFilter();
-    this.#read(null);
-    showBars(this.root.querySelector('.shares'), found, this.classes);
-    this.#search();
+    this.#showFilters();
+    this.#render();
+    this.#find();
   }
 
-  #showFilter() {
-    const { filters } = this.wanted.layer;
-    const { map } = this.cell;
-    if (!filters || map >= filters.shape[0]) return;
-    const [, channels, rows, columns] = filters.shape;
+  #showFilters() {
+    const { layer: { filters, name }, cell: { map } } = { layer: this.wanted.layer, cell: this.cell };
+    if (!filters) return;
+    const [count, channels, rows, columns] = filters.shape;
     const size = channels * rows * columns;
-    this.filters.label = `The filter of ${this.wanted.layer.name}, map ${map}`;
-    const shape = rows * channels === 1 ? [columns] : [channels, rows, columns];
-    this.filters.show({ shape, data: filters.data.subarray(map * size, (map + 1) * size) });
+    if (map < count) {
+      this.filter.label = `The filter of map ${map} of ${name}`;
+      const shape = channels * rows === 1 ? [columns] : [channels, rows, columns];
+      this.filter.show({ shape, data: filters.data.subarray(map * size, (map + 1) * size) });
+    }
+    const shown = Math.min(count, Math.max(1, Math.floor(MOST_FILTERS / channels)));
+    this.filters.label = `All filters of ${name}`;
+    this.filters.names = (i) => (channels === 1 ? `${i}` : `map ${Math.floor(i / channels)}, channel ${i % channels}`);
+    this.filters.element.classList.toggle('matrix', channels > 1);
+    this.filters.element.style.gridTemplateColumns = `repeat(${channels}, max-content)`;
+    this.filters.show({ shape: [shown * channels, rows, columns], data: filters.data.subarray(0, shown * size) });
+  }
+
+  /** The map and the channel of a picture among all filters. */
+  #ofAll({ map }) {
+    const [, channels] = this.wanted.layer.filters.shape;
+    return [Math.floor(map / channels), map % channels];
   }
 
   /** Ask for the strongest images of the map, again and again until all test images were looked at. */
-  async #search() {
-    const key = `${this.layer.name} ${this.cell.map}`;
-    if (this.searching === key) return;
-    this.searching = key;
+  async #find(anew = false) {
+    const search = `${this.layer.name} ${this.cell.map}`;
+    if (this.#search === search && !anew) {
+      this.#showStrongest();
+      return;
+    }
+    this.#search = search;
     this.best = null;
+    this.#showStrongest();
     try {
       do {
         const best = await this.app.call('look.strongest', { layer: this.layer.name, map: this.cell.map });
-        if (this.closed || this.searching !== key) return;
+        if (this.closed || this.#search !== search) return;
         this.best = best;
         this.#showStrongest();
       } while (this.best.done < this.best.count);
+      this.app.say('The strongest images are found');
     } catch (error) {
-      this.searching = null;
-      this.#fail(error);
+      if (error instanceof Dropped || this.closed || this.#search !== search) return;
+      this.#search = '';
+      render(html`<p class="about">${error.message}</p>`, this.root.querySelector('.best-of'));
     }
   }
 
   #showStrongest() {
+    const root = this.root.querySelector('.best-of');
+    if (!root) return;
     const { best, shape } = this;
+    if (!best) {
+      render(html`<p class="about">Looking at the test images …</p>`, root);
+      return;
+    }
     const { data } = best.images;
     const size = data.length / best.images.shape[0];
-    const stale = best.done === best.count && best.weights !== this.found.weights;
+    const top = best.values.data[0];
     render(html`
-      <p class="about" role="status">${best.done < best.count ? `Looked at ${whole(best.done)} of ${whole(best.count)} test images …`
-    : stale ? html`Found with weights of an earlier moment. <button class="small" @click=${() => {
-      this.searching = null;
-      this.#search();
-    }}>Look again</button>` : `The strongest of ${whole(best.count)} test images, and what that cell sees.`}</p>
-      <ol class="strongest">${Array.from(best.numbers.data, (image, i) => html`
-        <li><button @click=${() => this.#go({
+      <p class="about">${this.#progress()}${best.done === best.count && top <= 0 ? ` It is never above ${number(top)}.` : ''}</p>
+      <ol class="strongest">${Array.from(best.numbers.data, (image, i) => html`<li><button
+        aria-label=${`Test image ${image}, which shows ${this.#name(best.labels.data[i])}: ${number(best.values.data[i])}`}
+        @click=${() => this.#go({
     image, map: best.map, row: best.places.data[2 * i], column: best.places.data[2 * i + 1], score: undefined,
-  })} aria-label=${`Test image ${image}, which shows ${this.#name(best.labels.data[i])}: ${number(best.values.data[i])}`}>
-          <span class="framed"><canvas></canvas><span class="frame"></span></span>
-          <span>${number(best.values.data[i])}</span><span class="about">no. ${image}</span>
-        </button></li>`)}</ol>`, this.root.querySelector('.best-of'));
-    this.root.querySelectorAll('.strongest li').forEach((item, i) => {
+  })}><span class="framed"><canvas></canvas><span class="frame"></span></span>
+        <strong>${number(best.values.data[i])}</strong>
+        <span class="about">${this.#name(best.labels.data[i])}, no. ${image}</span></button></li>`)}</ol>`, root);
+    root.querySelectorAll('li').forEach((item, i) => {
       paintImage(item.querySelector('canvas'), { shape, data }, i * size);
       const [row, column] = best.places.data.subarray(2 * i, 2 * i + 2);
       showFrame(item.querySelector('.frame'), seenBy(best, { row, column }, shape), shape);
     });
+  }
+
+  #progress() {
+    const { done, count, weights } = this.best;
+    if (done < count) return `Looked at ${whole(done)} of ${whole(count)} test images …`;
+    if (weights === this.found.weights) {
+      return `Of ${whole(count)} test images, those with the largest value. The frame is what that cell sees.`;
+    }
+    return html`These were found with weights of an earlier moment.
+      <button class="small" @click=${() => this.#find(true)}>Look again</button>`;
   }
 
   #name(label) {
@@ -175,97 +235,190 @@ class Look {
   }
 
   #pick(cell) {
-    const moved = cell.map !== this.cell.map;
     this.cell = cell;
-    this.app.keep({ layer: this.layer.name, map: cell.map, row: cell.row, column: cell.column });
-    this.#read(null);
-    this.#said();
-    if (moved) {
-      this.#render();
-      this.#showFilter();
-      this.#search();
-    }
-  }
-
-  #said() {
+    this.app.keep({ layer: this.layer.name, ...cell });
+    this.#showFilters();
+    this.#render();
     this.app.say(this.reading);
+    this.#find();
   }
 
-  #read(cell) {
+  /** Say what a cell of the maps holds and sees: the one that is pointed at, or else the one that is picked. */
+  #read(pointed = null) {
     const { layer } = this;
-    const looked = cell ?? this.cell;
-    const found = seenBy(layer, looked, this.shape);
-    showFrame(this.frame, found, this.shape);
-    this.#tell(`${layer.name}, ${placeOf(layer.shape, looked)}: ${number(this.maps.value(looked), 4)}. ${
+    const cell = pointed ?? this.cell;
+    const found = seenBy(layer, cell, this.shape);
+    this.#frame(found);
+    this.#tell(number(this.maps.value(cell), 4), `${layer.name}, ${placeOf(layer.shape, cell)}. ${
       sightOf(found, this.shape)}`);
   }
 
   #readPixel(cell) {
-    if (!cell) return this.#read(null);
-    return this.#tell(`Row ${cell.row}, column ${cell.column} of the image: ${this.image.value(cell)} of 255.`);
+    if (!cell) {
+      this.#read();
+      return;
+    }
+    const { row, column } = cell;
+    const { found, shape: [channels, height, width] } = this;
+    const at = (data, c) => data[(c * height + row) * width + column];
+    const values = Array.from({ length: channels }, (_, c) => at(found.image.data, c));
+    const slope = at(found.gradient.data, channels === 3 ? cell.map : 0);
+    this.#frame({ rows: [row, row + 1], columns: [column, column + 1] });
+    this.#tell(`${values.join(', ')}; gradient ${signed(slope)}`, `Row ${row}, column ${column} of the image. A lighter pixel here ${
+      slope > 0 ? 'raises' : slope < 0 ? 'lowers' : 'does not change'} the score of ${this.#name(found.score)}.`);
   }
 
-  #readGradient(cell) {
-    if (!cell) return this.#read(null);
-    const value = this.gradient.value(cell);
-    return this.#tell(`Row ${cell.row}, column ${cell.column}: gradient ${number(value)}. A lighter pixel here ${
-      value > 0 ? 'raises' : value < 0 ? 'lowers' : 'does not change'} the score of ${this.#name(this.found.score)}.`);
+  #readWeight(cell, map, channel) {
+    if (!cell) {
+      this.#read();
+      return;
+    }
+    const { name, filters: { shape: [, channels, rows, columns], data } } = this.wanted.layer;
+    const flat = channels * rows === 1;
+    const [c, place] = flat ? [0, cell.map] : [channel, cell.row * columns + cell.column];
+    this.#tell(number(data[(map * channels + c) * rows * columns + place], 4), `A weight of ${name}: of map ${map}, for ${
+      flat ? `number ${place}` : `channel ${c}, row ${cell.row}, column ${cell.column} of its window`}.`);
   }
 
-  #readWeight(cell) {
-    if (!cell) return this.#read(null);
-    const { name } = this.wanted.layer;
-    const place = this.filters.shape.length === 3 ? `channel ${cell.map}, row ${cell.row}, column ${cell.column}`
-      : `input ${cell.map}`;
-    return this.#tell(`Weight of ${name}, map ${this.cell.map}, ${place}: ${number(this.filters.value(cell), 4)}.`);
+  #frame(found) {
+    this.frames.forEach((frame) => showFrame(frame, found, this.shape));
   }
 
-  #tell(text) {
-    this.reading = text;
-    this.root.querySelector('.reading').textContent = text;
+  #tell(value, text) {
+    this.reading = `${value} ${text}`;
+    const [first, second] = this.root.querySelectorAll('.reading > *');
+    first.textContent = value;
+    second.textContent = text;
   }
 
   #render() {
-    const { found, layer, net } = this;
-    const { label, share, doubt } = inWords(found, this.classes);
-    const right = label === this.#name(found.label);
-    const { layer: own } = this.wanted;
-    const step = (by) => this.#go({ image: (found.number + by + net.count) % net.count, score: undefined });
+    const { layer, net } = this;
+    const flat = layer.shape.length !== 3;
     render(html`
       <div class="desk">
         <h1>Look</h1>
-        <div class="pictures">
-          <figure><figcaption>Test image ${found.number}: ${this.#name(found.label)}</figcaption>
-            <div class="framed">${this.image.element}${this.frame}</div></figure>
-          <figure><figcaption><label>Gradient of the score of
-            <select @change=${(event) => this.#go({ score: event.target.value })}>${this.classes.map((name, i) => html`
-              <option value=${i} .selected=${i === found.score}>${name}</option>`)}</select></label></figcaption>
-            ${this.gradient.element}</figure>
-        </div>
-        <p class="reading"></p>
-        <p>The model says <strong>${label}</strong> (${share})${right ? '' : `, and it is ${this.#name(found.label)}`}. ${doubt}</p>
-        <div class="row tools" role="group" aria-label="Test image">
-          <button @click=${() => step(-1)} aria-label="Previous test image">←</button>
-          <label>No. <input class="number" type="number" min="0" max=${net.count - 1} .value=${String(found.number)}
-            @change=${(event) => this.#go({ image: event.target.value, score: undefined })}></label>
-          <button @click=${() => step(1)} aria-label="Next test image">→</button>
-          <button @click=${() => step(1 + Math.floor(Math.random() * (net.count - 1)))}>Random</button>
-        </div>
+        ${this.#pictures()}
+        <p class="reading"><strong></strong> <span></span></p>
+        ${this.#verdict()}
+        ${this.#chooser()}
         <p class="error" role="alert">${this.error}</p>
         <div class="shares"></div>
       </div>
       <div class="results">
-        <div class="row chips" role="group" aria-label="Layer">${net.layers.map(({ name }) => html`
+        <div class="chips" role="group" aria-label="Layer">${net.layers.map(({ name, shape }) => html`
           <button aria-pressed=${name === layer.name} @click=${() => this.#go({
     layer: name, map: undefined, row: undefined, column: undefined,
-  })}>${name}</button>`)}</div>
-        <section class="panel"><h2>${layer.name} makes ${sizeOf(layer.shape)} of this image</h2>${this.maps.element}</section>
-        <section class="panel"><h2>The filter of map ${this.cell.map}</h2>
-          ${own.filters ? this.filters.element : html`<p class="about">${layer.name} has no weights.</p>`}</section>
-        <section class="panel"><h2>The strongest images of map ${this.cell.map}</h2><div class="best-of"></div></section>
+  })}>${name}<span>${shape.join('×')}</span></button>`)}</div>
+        <section class="panel">
+          <div class="row head"><div><h2>${layer.name}</h2><p class="about">${describe(layer, this.shape)}</p></div>
+            <label>${flat ? 'Number' : 'Map'} <input class="number" type="number" min="0" max=${layer.maps.shape[0] - 1}
+              .value=${String(this.cell.map)} @change=${(event) => this.#go({
+    map: event.target.value, row: undefined, column: undefined,
+  })}></label>
+            <button @click=${() => this.#go({ map: undefined, row: undefined, column: undefined })}>Strongest cell</button></div>
+          ${this.maps.element}
+          <p class="legend about"><span class="scale" aria-hidden="true"></span> Blue is below 0, orange above.</p>
+        </section>
+        ${this.#weights(flat)}
+        <section class="panel"><h2>The strongest images of ${flat ? 'number' : 'map'} ${this.cell.map}</h2>
+          <div class="best-of"></div></section>
       </div>`, this.root);
+    showBars(this.root.querySelector('.shares'), this.found, this.classes);
+    this.#paintThumbs();
+    this.#read();
+  }
+
+  #pictures() {
+    const { found } = this;
+    return html`<div class="pictures ${this.shape[0] === 3 ? 'coloured' : ''}">
+      <figure><figcaption>Test image ${found.number}: <strong>${this.#name(found.label)}</strong></figcaption>
+        <div class="framed">${this.image.element}${this.frames[0]}</div></figure>
+      <figure><figcaption><label>Gradient of score <select @change=${(event) => this.#go({ score: event.target.value })}>
+          ${this.classes.map((name, i) => html`<option value=${i} .selected=${i === found.score}>${name}</option>`)}
+        </select></label></figcaption>
+        <div class="framed">${this.gradient.element}${this.shape[0] === 3 ? nothing : this.frames[1]}</div></figure></div>
+      <p class="about hangs">${this.#hangs()}</p>`;
+  }
+
+  /** The pixels on which the score hangs most. */
+  #hangs() {
+    const { found, shape: [, height, width] } = this;
+    const { data } = found.gradient;
+    const order = [...data.keys()].sort((a, b) => Math.abs(data[b]) - Math.abs(data[a])).slice(0, 3);
+    const words = order.map((i) => {
+      const place = i % (height * width);
+      return `row ${Math.floor(place / width)}, column ${place % width} (${signed(data[i])})`;
+    });
+    return `The score of ${this.#name(found.score)} hangs most on ${words.join('; ')}.`;
+  }
+
+  #verdict() {
+    const { found } = this;
+    const { label, share, doubt } = inWords(found, this.classes);
+    const right = label === this.#name(found.label);
+    return html`<p>The model says <strong>${label}</strong> (${share})${right ? '.' : html`, which is <strong>wrong</strong>.`}
+      <span class="about">${doubt}${found.after === null ? '' : ` After step ${whole(found.after)} of the training.`}</span>
+      <a href=${`#draw?image=${found.number}`}>Draw on it</a></p>`;
+  }
+
+  #chooser() {
+    const { found, net } = this;
+    const { numbers, labels } = net.examples;
+    const group = this.group ?? found.label;
+    const recorded = this.app.subject.recorded ? [...numbers.data] : null; // the others are not there
+    const step = (by) => {
+      const place = recorded ? recorded.indexOf(found.number) : found.number;
+      const count = recorded ? recorded.length : net.count;
+      const next = (place + by + count) % count;
+      this.#go({ image: recorded ? recorded[next] : next, score: undefined });
+    };
+    return html`<div class="row tools" role="group" aria-label="Test image">
+        <button @click=${() => step(-1)} aria-label="Previous test image">←</button>
+        <label>No. <input class="number" type="number" min="0" max=${net.count - 1} .value=${String(found.number)}
+          @change=${(event) => this.#go({ image: event.target.value, score: undefined })}></label>
+        <button @click=${() => step(1)} aria-label="Next test image">→</button>
+        ${recorded ? nothing : html`<button @click=${() => step(1 + Math.floor(Math.random() * (net.count - 1)))}>Random</button>`}
+        <label>Class <select class="class-of" @change=${(event) => {
+    this.group = Number(event.target.value);
+    this.#render();
+  }}>${this.classes.map((name, i) => html`<option value=${i} .selected=${i === group}>${name}</option>`)}</select></label>
+      </div>
+      <ol class="thumbs">${[...labels.data.keys()].filter((i) => labels.data[i] === group).map((i) => html`
+        <li><button data-example=${i} aria-pressed=${numbers.data[i] === found.number} aria-label=${`Test image ${numbers.data[i]}`}
+          @click=${() => this.#go({ image: numbers.data[i], score: undefined })}><canvas></canvas></button></li>`)}</ol>`;
+  }
+
+  #paintThumbs() {
+    const { images } = this.net.examples;
+    const size = images.data.length / images.shape[0];
+    for (const button of this.root.querySelectorAll('.thumbs button')) {
+      const picture = { shape: images.shape.slice(1), data: images.data };
+      paintImage(button.querySelector('canvas'), picture, Number(button.dataset.example) * size);
+    }
+  }
+
+  #weights(flat) {
+    const { filters, bias, name } = this.wanted.layer;
+    const { map } = this.cell;
+    if (!filters) {
+      return html`<section class="panel"><h2>Weights</h2><p class="about">${name} has none: it learns nothing.</p></section>`;
+    }
+    const [count, channels, rows, columns] = filters.shape;
+    const one = channels === 1 && rows > 1;
+    const many = channels > 1;
+    const size = many ? `${channels} pictures of ${rows}×${columns} weights, one for each map that it reads`
+      : one ? `${rows}×${columns} weights for each map` : `${columns} weights, one for each number that it reads`;
+    return html`<section class="panel weights"><h2>${one ? `The filters of ${name}`
+      : `The ${many && !flat ? 'filter' : 'weights'} of ${flat ? 'number' : 'map'} ${map}`}</h2>
+      <p class="about">${size}${bias && map < count ? `; the bias of ${map} is ${number(bias.data[map])}` : ''}.</p>
+      ${map >= count ? html`<p class="about">The first ${whole(count)} filters are here; this one is not.</p>`
+    : one ? this.filters.element : this.filter.element}
+      ${many ? html`<details><summary>All of them: a row for each ${flat ? 'number' : 'map'} of ${name}</summary>
+        ${this.filters.element}</details>` : nothing}</section>`;
   }
 }
+
+const signed = (value) => `${value > 0 ? '+' : ''}${number(value)}`;
 
 function span(name) {
   return Object.assign(document.createElement('span'), { className: name, hidden: true });
