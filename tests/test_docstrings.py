@@ -215,6 +215,23 @@ def test_the_example_runs_and_ends_with_its_value(name):
         assert repr(eval(line, namespace)) == value
 
 
+STEPS = ("record", "Recording", "explain", "loops", "columns")  # of one recorded step
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_example_of_a_recorded_step_runs_and_ends_with_its_value(name):
+    *lines, last = example(inspect.getdoc(getattr(tc.inspect, name))).splitlines()
+    namespace = {"tc": tc}
+    exec("\n".join(lines), namespace)
+    line, _, value = last.partition("  # ")
+    assert repr(eval(line, namespace)) == value
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name.islower()])
+def test_args_name_every_parameter_of_a_recorded_step(name):
+    assert named_wrongly(getattr(tc.inspect, name)) == set()
+
+
 @pytest.mark.parametrize("name", RAISING)
 def test_errors_are_named(name):
     assert unnamed_errors(RAISING[name]) == set()

@@ -308,6 +308,11 @@ def test_an_explanation_says_what_it_is(lenet):
     found = explain(lenet.frames[3], "y", (0, 2, 3, 4))
     assert repr(found).startswith("<y[0, 2, 3, 4] = ")
     assert repr(found).count("the sum of 151 terms, ") == 1
+    assert repr(explain(lenet.frames[1], "y", (0, 0, 0, 0))).count("the sum of 1 term,") == 1
+    first, *_, last = found.terms
+    assert str(first).startswith("x[0, 0, 3, 4] ")
+    assert " * weight[2, 0, 0, 0] " in str(first)
+    assert str(last) == f"bias[2] {last.value:.6g} * 1 = {last.value:.6g}"
     told = json.loads(json.dumps(found.to_dict()))
     keys = ("frame", "which", "cell", "total", "terms", "count", "sum", "remainder", "linear", "windows")
     assert tuple(told) == keys

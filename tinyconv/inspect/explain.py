@@ -56,6 +56,12 @@ class Term(NamedTuple):
         """The value times the coefficient."""
         return self.value * self.coefficient
 
+    def __str__(self) -> str:
+        coefficient = f"{self.coefficient:.6g}"
+        if self.of is not None and self.at is not None:
+            coefficient = f"{_cell(self.of, self.at)} {coefficient}"
+        return f"{_cell(self.argument, self.place)} {self.value:.6g} * {coefficient} = {self.product:.6g}"
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
@@ -89,9 +95,13 @@ class Explanation:
         return {**vars(self), "terms": terms}
 
     def __repr__(self) -> str:
-        cell = ", ".join(map(str, self.cell))
         rest = "" if not self.remainder else f" + {self.remainder:.6g}"
-        return f"<{self.which}[{cell}] = {self.total:.6g}: the sum of {self.count} terms, {self.sum:.6g}{rest}>"
+        terms = f"the sum of {self.count} term{'s' * (self.count != 1)}, {self.sum:.6g}"
+        return f"<{_cell(self.which, self.cell)} = {self.total:.6g}: {terms}{rest}>"
+
+
+def _cell(name: str, place: Shape) -> str:
+    return f"{name}[{', '.join(map(str, place))}]"
 
 
 @np.errstate(all="ignore")
