@@ -10,7 +10,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn
 from tinyconv.errors import GraphError, ShapeError
-from tinyconv.inspect import record
+from tinyconv.inspect import explain, record
 
 
 def dropping():
@@ -291,9 +291,97 @@ def test_what_is_written_in_place_is_recorded_as_it_was():
             return (y * (x + mask)).flatten(1)
 
     recording = record(Writing(), np.ones((1, 4, 4), "float32"))
-    first, writing, second = (frame.inputs for frame in recording.frames[:4] if frame.name == "Add")
-    assert (writing[1].array, writing[1].value) == (None, 1.0)
+    first, second = (frame.inputs for frame in recording.frames[:3] if frame.name == "Add")
     assert [inputs[1].array.max() for inputs in (first, second)] == [0, 1]
+
+
+def test_ops_that_the_loss_does_not_hang_on_have_no_frame():
+    recording = record(made("lenet_bn"), images("lenet_bn", 2), [7, 1])
+    forward = [frame for frame in recording.frames if frame.direction == "forward"]
+    assert [frame.name for frame in forward[:3]] == ["conv2d", "BatchNorm", "Relu"]
+    assert all(frame.partner is not None for frame in forward)
+    assert [frame.number for frame in recording.frames] == list(range(2 * len(forward)))
+    assert [frame.inputs[0].name for frame in forward[1:4]] == ["frame 0", "frame 1", "frame 2"]
+
+
+def test_a_number_among_the_inputs_is_kept():
+    recording = record(nn.Sequential(Times(3), nn.Flatten()), np.ones((1, 2, 2), "float32"))
+    two = recording.frames[0].inputs[1]
+    assert (two.array, two.value, two.name) == (None, 3.0, "constant")
+    assert recording.to_dict()["frames"][0]["inputs"][1]["value"] == 3
+
+
+def test_float16_is_recorded_as_it_is():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)).to(tc.float16)
+    recording = record(model, np.ones((1, 4, 4), "float16"), [1])
+    assert {o.array.dtype.name for frame in recording.frames for o in frame.outputs if o.array is not None} == {
+        "float16"
+    }
+    assert recording.to_dict()["frames"][0]["pair"] == "readable"
+    found = explain(recording.frames[0], "y", (0, 1, 1, 1))
+    assert found.linear
+    assert found.total == pytest.approx(found.sum, rel=2e-3)
+
+
+def test_what_watches_the_lines_is_gone_afterwards():
+    def watch(frame, event, argument):
+        return None
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(watch)
+        record(made("lenet5"), images("lenet5", 1), [7])
+        with pytest.raises(ShapeError):
+            record(made("lenet5"), np.ones((1, 3, 3), "float32"), [7])
+        assert sys.gettrace() is watch
+    finally:
+        sys.settrace(before)
+
+
+def test_an_op_of_the_users_own_is_recorded_with_its_lines():
+    class Double:
+        """y = 2 x;  dx = 2 dy."""
+
+        @classmethod
+        def forward(cls, xp, x):
+            return 2 * x, ()
+
+        @classmethod
+        def backward(cls, xp, saved, dy, needs):
+            return (2 * dy,)
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return tc.apply(Double, x).flatten(1)
+
+    recording = record(Net(), np.ones((1, 2, 2), "float32"))
+    frame, back = recording.frames[0], recording.frames[-1]
+    assert frame.source.file.endswith("test_inspect_record.py")
+    assert [frame.source.text.splitlines()[n - frame.source.line].strip() for n in frame.source.ran] == [
+        "return 2 * x, ()"
+    ]
+    assert back.source.ran == back.outputs[0].ran
+    assert (frame.name, frame.formula) == ("Double", "y = 2 x;  dx = 2 dy.")
+    assert explain(back, "dx", (0, 0, 1, 1)).terms[0].coefficient == 2
+
+
+def test_a_model_on_a_gpu_is_recorded(cuda):
+    model = made("lenet5")
+    here = record(model, images("lenet5", 1), [7])
+    there = record(model.to(cuda), images("lenet5", 1), [7])
+    assert all(type(array) is np.ndarray for array in there.to_dict()["arrays"])
+    for name, gradient in here.gradients.items():
+        np.testing.assert_allclose(there.gradients[name], gradient, rtol=1e-4, atol=1e-6)
+    assert explain(there.frames[0], "y", (0, 1, 2, 3)).linear
+
+
+class Times(nn.Module):
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def forward(self, x):
+        return x * self.number
 
 
 def test_a_recording_says_what_it_is():

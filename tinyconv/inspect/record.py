@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from inspect import cleandoc, getsourcelines, signature
+from inspect import cleandoc, getsourcelines, signature, unwrap
+from itertools import repeat
 from operator import setitem
 from textwrap import dedent
 from types import CodeType, FrameType
@@ -113,8 +114,9 @@ class Recording:
         recording = tc.inspect.record(tc.models.lenet5(), tc.zeros(1, 28, 28), 7)
         recording.frames[0].outputs[0].array.shape  # (1, 6, 24, 24)
 
-    The forward frames come first, in the order in which they ran, then the backward frames of the same ops. All arrays
-    are NumPy arrays of their own, and the same array is one object wherever it is used.
+    The forward frames come first, in the order in which they ran, then the backward frames of the same ops. What the
+    loss does not hang on, such as a batch norm's count of batches, is left out. All arrays are NumPy arrays of their
+    own, and the same array is one object wherever it is used.
     """
 
     model: str  # the class of the model: "LeNet5"
@@ -259,8 +261,8 @@ def record(
     recorder = _Recorder(
         model, batch, {"x": batch, **parameters, **buffers} | ({} if wanted is None else {"target": wanted})
     )
-    modules = [vars(module) for module in model.modules()]
-    modes, chance, now = [module["training"] for module in modules], get_rng_state(), context.get()
+    modules, chance, now = [vars(module) for module in model.modules()], get_rng_state(), context.get()
+    put_back = map(setitem, modules, repeat("training"), [module["training"] for module in modules])
     try:
         if training is not None:
             model.train(training)
@@ -273,8 +275,7 @@ def record(
             found = dict(zip(leaves, grad(number, list(leaves.values()), allow_unused=True), strict=True))
     finally:
         context.set(now)
-        for module, mode in zip(modules, modes, strict=True):
-            setitem(module, "training", mode)
+        list(put_back)  # one call: a Ctrl-C comes before it or after
         set_rng_state(chance)
     return Recording(
         model=type(model).__name__,
@@ -283,7 +284,7 @@ def record(
         target=None if wanted is None else recorder.kept(wanted),
         output=recorder.kept(output),
         loss=recorder.kept(number),
-        frames=tuple(recorder.frames()),
+        frames=tuple(recorder.frames(recorder.kept(number))),
         gradients={name: recorder.gradient(leaves.get(name), found.get(name)) for name in ("x", *parameters)},
     )
 
@@ -318,9 +319,9 @@ class _Recorder(LayerObserver):
         self._copies: dict[tuple[int, int], HostArray] = {}  # for each array, and each write to it
         self._held: list[Any] = []  # the arrays, so that no id is given twice
         self._size = 0
-        self._origins: dict[int, tuple[str, int | None]] = {}  # for each copy its name, and the frame that made it
+        self._called: dict[int, str] = {}  # of copies
         for name, t in named.items():
-            self._origins.setdefault(id(self.kept(t)), (name, None))
+            self._called.setdefault(id(self.kept(t)), name)
 
     # What `select`, `apply`, `Module` and the walk call.
 
@@ -328,18 +329,13 @@ class _Recorder(LayerObserver):
         return _Watched(pair)
 
     def made(self, op: Any, pair: Any, inputs: Any, geometry: Any, outs: tuple[Tensor, ...]) -> None:
-        given = tuple(map(self._operand, _arguments(op, len(inputs)), inputs))
+        given = tuple(self.kept(t) if isinstance(t, Tensor) else t for t in inputs)
         super().made(op, pair, inputs, geometry, outs)
-        origin = f"frame {len(self._made)}", len(self._made)
-        copies = [self.kept(t) for t in outs]
-        for copy in copies:
-            self._origins.setdefault(id(copy), origin)
-        outputs = tuple(Operand(f"y[{i}]" if i else "y", *origin, copy) for i, copy in enumerate(copies))
-        node, fields, window = outs[0]._node, self._fields.get(id(outs[0].array)), None
+        fields, window = self._fields.get(id(outs[0].array)), None
         if isinstance(inputs[0], Tensor) and inputs[0].ndim == outs[0].ndim == 4:
             window = fields_of({id(inputs[0].array): IMAGE}, op_name(op), inputs, geometry, outs[0])
-        layer = context.get().layer
-        self._made.append(_Made(op, pair, layer, given, outputs, geometry, node, fields, window))
+        outputs, layer = tuple(map(self.kept, outs)), context.get().layer
+        self._made.append(_Made(op, pair, layer, given, outputs, geometry, outs[0]._node, fields, window))
         self._name_steps()
 
     def left(self, layer: Layer, output: Any) -> None:
@@ -385,20 +381,32 @@ class _Recorder(LayerObserver):
             self._held.append(array)
         return self._copies[key]
 
-    def _operand(self, argument: str, value: Any) -> Operand:
-        if not isinstance(value, Tensor):
-            return Operand(argument, "constant", value=None if value is None else float(value))
-        copy = self.kept(value)
-        return Operand(argument, *self._origins.get(id(copy), ("constant", None)), copy)
-
-    def frames(self) -> Iterator[Frame]:
-        """All frames, in their order."""
-        numbers = {id(made.node): i for i, made in enumerate(self._made) if made.node is not None}
+    def frames(self, loss: HostArray) -> Iterator[Frame]:
+        """The frames of all ops that the loss hangs on, in their order."""
+        needed, nodes, used = {id(loss)}, {id(pulled.node) for pulled in self._pulled}, []
+        for i, made in reversed(list(enumerate(self._made))):
+            if id(made.node) in nodes or any(id(copy) in needed for copy in made.outputs):
+                needed.update(map(id, made.given))
+                used.append(i)
+        makers: dict[int, int] = {}  # for each copy the number of the frame that made it
+        numbers: dict[int, int] = {}  # and for each node
+        for number, i in enumerate(reversed(used)):
+            makers |= {id(copy): number for copy in self._made[i].outputs if id(copy) not in self._called}
+            numbers[id(self._made[i].node)] = number
         walked = [pulled for pulled in self._pulled if id(pulled.node) in numbers]
-        partners = {numbers[id(pulled.node)]: len(self._made) + i for i, pulled in enumerate(walked)}
-        forward = []
-        for number, made in enumerate(self._made):
-            watched = _watched(made.pair)
+        partners = {numbers[id(pulled.node)]: len(used) + i for i, pulled in enumerate(walked)}
+
+        def operand(argument: str, given: Any) -> Operand:
+            if not isinstance(given, np.ndarray):
+                return Operand(argument, "constant", value=None if given is None else float(given))
+            number = makers.get(id(given))
+            name = self._called.get(id(given), "constant") if number is None else f"frame {number}"
+            return Operand(argument, name, number, given)
+
+        forward, ran = [], []
+        for number, i in enumerate(reversed(used)):
+            made = self._made[i]
+            watched: _Watched = made.pair.pair if isinstance(made.pair, Wide) else made.pair
             frame = Frame(
                 number=number,
                 direction="forward",
@@ -407,29 +415,30 @@ class _Recorder(LayerObserver):
                 pair=Wide(watched.pair) if isinstance(made.pair, Wide) else watched.pair,
                 layer="" if made.layer is None else self._path(made.layer),
                 kind="" if made.layer is None else type(made.layer.module).__name__,
-                step=self._steps[number] if number < len(self._steps) else "",
-                inputs=made.given,
-                outputs=made.outputs,
+                step=self._steps[i] if i < len(self._steps) else "",
+                inputs=tuple(map(operand, _arguments(made.op, len(made.given)), made.given)),
+                outputs=tuple(operand(f"y[{k}]" if k else "y", copy) for k, copy in enumerate(made.outputs)),
                 geometry=made.geometry,
                 source=source_of(watched.pair.forward, watched.ran["forward"]),
                 fields=made.fields,
                 window=made.window,
             )
             forward.append(frame)
+            ran.append(watched)
             yield frame
         senders: dict[int, list[int]] = {}  # for each forward frame the backward frames that send it a gradient
         for number, pulled in enumerate(walked, start=len(forward)):
-            twin = forward[numbers[id(pulled.node)]]
+            at = numbers[id(pulled.node)]
+            twin, watched, parts = forward[at], ran[at], tuple(senders.get(at, ()))
             for parent, copy in zip(pulled.node.parents, pulled.grads, strict=True):
                 if copy is not None and id(parent) in numbers:
                     senders.setdefault(numbers[id(parent)], []).append(number)
-            parts, watched = tuple(senders.get(twin.number, ())), _watched(self._made[twin.number].pair)
             name = " + ".join(f"frame {part}" for part in parts) or "loss"
             yield replace(
                 twin,
                 number=number,
                 direction="backward",
-                partner=twin.number,
+                partner=at,
                 inputs=(Operand("dy", name, parts[0] if len(parts) == 1 else None, pulled.grad),),
                 outputs=tuple(
                     Operand(f"d{of.argument}", of.name, number, copy, ran=watched.ran_for.get(i, ()))
@@ -443,19 +452,14 @@ class _Recorder(LayerObserver):
             )
 
 
-def _watched(pair: Any) -> _Watched:
-    watched: _Watched = pair.pair if isinstance(pair, Wide) else pair
-    return watched
-
-
 class _Made(NamedTuple):
     """An op that ran."""
 
     op: Any
     pair: Any
     layer: Layer | None
-    given: tuple[Operand, ...]
-    outputs: tuple[Operand, ...]
+    given: tuple[Any, ...]  # copies, numbers and None
+    outputs: tuple[HostArray, ...]
     geometry: dict[str, Any]
     node: Any
     fields: Fields | None
@@ -496,7 +500,7 @@ class _Watched:
 
 def traced(half: Any, *args: Any, **geometry: Any) -> tuple[Any, tuple[int, ...]]:
     """What a half of a pair returns, and the numbers of its own lines that ran."""
-    code, lines = getattr(half, "__code__", None), set[int]()
+    code, lines = getattr(unwrap(half), "__code__", None), set[int]()
     if code is None:  # compiled
         return half(*args, **geometry), ()
     last = max(line for *_, line in code.co_lines() if line is not None)
@@ -521,7 +525,8 @@ def traced(half: Any, *args: Any, **geometry: Any) -> tuple[Any, tuple[int, ...]
 
 def source_of(half: Any, ran: tuple[int, ...]) -> Source | None:
     """The source of a half of a pair, with these lines as those that ran; None for code that Python does not run."""
-    found = _text(half.__code__) if hasattr(half, "__code__") else None
+    code = getattr(unwrap(half), "__code__", None)
+    found = None if code is None else _text(code)
     return None if found is None else Source(*found, ran)
 
 
