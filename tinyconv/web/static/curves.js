@@ -1,5 +1,7 @@
 /** Curves over the epochs: a uPlot in the colours of the theme, and the words for those who do not see it. */
 
+const PAUSE = 300; // milliseconds from one drawing to the next: it takes time from the cores that train
+
 let library; // uPlot is a classic script, which is fetched when the first curve is drawn
 
 function load() {
@@ -60,10 +62,10 @@ export class Curves {
     this.place.ariaValueNow ??= '0';
     if (this.#drawn) return;
     this.#drawn = true;
-    requestAnimationFrame(() => {
+    setTimeout(() => requestAnimationFrame(() => {
       this.#drawn = false;
       this.#plot?.setData(this.#data);
-    });
+    }), this.#plot ? PAUSE : 0);
   }
 
   close() {
