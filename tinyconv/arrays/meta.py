@@ -191,12 +191,19 @@ def _padded(x: Any, widths: Any, mode: str = "constant", **_: Any) -> MetaArray:
     return MetaArray([n + before + after for n, (before, after) in zip(x.shape, widths, strict=True)], x.dtype)
 
 
-def _joined(function: Any) -> Callable[..., MetaArray]:
-    def rule(parts: Any, axis: int = 0, out: Any = None) -> MetaArray:
-        shape = function([_nothing(part.shape) for part in parts], axis=axis).shape
-        return MetaArray(shape, np.result_type(*(part.dtype for part in parts))) if out is None else out
+def _joined(parts: Any, axis: int = 0, out: Any = None) -> MetaArray:
+    """Worked out, for NumPy walks through all elements of what it joins, though they have no bytes: hours for some."""
+    shapes = [part.shape for part in parts]
+    if len({(len(shape), *shape[:axis], *shape[axis:][1:]) for shape in shapes}) > 1:
+        np.concatenate([_nothing(shape) for shape in shapes], axis=axis)  # it raises, and says which sizes differ
+    if out is not None:
+        return out
+    shape = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis:][1:])
+    return MetaArray(shape, np.result_type(*(part.dtype for part in parts)))
 
-    return rule
+
+def _stacked(parts: Any, axis: int = 0) -> MetaArray:
+    return _joined([np.expand_dims(part, axis) for part in parts], axis)
 
 
 def _viewed(function: Any) -> Callable[..., MetaArray]:
@@ -219,8 +226,8 @@ _RULES: dict[Any, Callable[..., Any]] = {
     np.argmin: _of_dtype(np.int64),
     np.where: _chosen,
     np.pad: _padded,
-    np.concatenate: _joined(np.concatenate),
-    np.stack: _joined(np.stack),
+    np.concatenate: _joined,
+    np.stack: _stacked,
     np.expand_dims: _viewed(np.expand_dims),
     np.broadcast_to: _viewed(np.broadcast_to),
     np.flip: _viewed(np.flip),
