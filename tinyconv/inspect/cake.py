@@ -79,6 +79,11 @@ class Slice:
                 words.append(f"{argument.name}={_written(value)}")
         return " ".join(words)
 
+    def written(self) -> dict[str, str]:
+        """Its arguments by name, as they are written; "" for one that follows from the others."""
+        pairs = zip(_KINDS[self.kind].arguments, self.values, strict=True)
+        return {argument.name: "" if value is None else _written(value) for argument, value in pairs}
+
     def arguments(self, shape: Shape) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of its layer, positional and by keyword, for an input of this shape."""
         kind = _KINDS[self.kind]
@@ -111,7 +116,7 @@ class Cake:
         """
         if len(text) > limits.TEXT:
             raise CakeError(f"a cake of {len(text):,} characters; at most {limits.TEXT:,} are read", 1, 0, 0)
-        parts = list(_split(text))
+        parts = list(pieces(text))
         if len(parts) > limits.LAYERS:
             raise CakeError(f"a cake of {len(parts):,} slices; at most {limits.LAYERS:,} are read", 1, 0, 0)
         if not text.strip():
@@ -220,8 +225,22 @@ def _layer(s: Slice, shape: Shape) -> nn.Module:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _split(text: str) -> Iterator[tuple[str, int, int]]:
-    """The slices with their places. An empty line has none, and a semicolon may end a line."""
+def vocabulary() -> dict[str, list[dict[str, Any]]]:
+    """The slices that there are, by name: for each its arguments in their order, as {name, wanted, default}.
+
+    A default is as it is written; None says that the argument must be given, "" that it follows from the others.
+    """
+
+    def described(argument: _Argument) -> dict[str, Any]:
+        must, follows = argument.default is _REQUIRED, argument.default is None
+        default = None if must else "" if follows else _written(argument.default)
+        return {"name": argument.name, "wanted": argument.wanted, "default": default}
+
+    return {name: [described(argument) for argument in kind.arguments] for name, kind in _KINDS.items()}
+
+
+def pieces(text: str) -> Iterator[tuple[str, int, int]]:
+    """The texts of the slices and their places. An empty line has none, and a semicolon may end a line."""
     start = 0
     for line in text.split("\n"):
         parts = line.split(";")
