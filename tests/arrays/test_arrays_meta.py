@@ -494,6 +494,16 @@ def test_numpys_functions_of_an_outline(name, dtype):
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
 
 
+def test_joining_outlines_takes_no_time_and_refuses_what_does_not_fit():
+    """NumPy walks through every element that it joins, though it has no bytes: this would take a day."""
+    wide = MetaArray((1 << 20, 3, 1 << 20), "float32")
+    assert np.concatenate([wide, wide], axis=-2).shape == (1 << 20, 6, 1 << 20)
+    assert np.stack([wide, wide], axis=1).shape == (1 << 20, 2, 3, 1 << 20)
+    for join in (np.concatenate, np.stack):
+        with pytest.raises(ValueError, match="must match exactly|same"):
+            join([wide, MetaArray((1 << 20, 3, 5), "float32")])
+
+
 def test_what_has_no_rule_is_named():
     assert message(tc.DeviceError, np.median, MetaArray((2,), "float32")) == (
         "np.median has no rule for arrays on device 'meta'"

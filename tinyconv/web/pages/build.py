@@ -32,7 +32,8 @@ def start(studio: Studio) -> dict[str, Any]:
     return {
         "vocabulary": vocabulary(),
         "presets": _presets(),
-        "own": own and {"name": "own", "title": f"{subject.title}, the model here", "cake": own, "image": _by(subject.shape)},
+        "own": own
+        and {"name": "own", "title": f"{subject.title}, the model here", "cake": own, "image": _by(subject.shape)},
         "models": [name for name in models.MODELS if name != "cake" and _datasets(_image(name))],
     }
 
@@ -139,8 +140,9 @@ def _baked(text: str, image: str) -> dict[str, Any]:
     slices = []
     for i, (words, first, past) in enumerate(parts):
         row: dict[str, Any] = {"text": words, "start": place(first), "end": place(past)}
-        if i < len(good.slices):
-            row |= {"kind": good.slices[i].kind, "arguments": good.slices[i].written()}
+        read = good.slices[i] if i < len(good.slices) else _read(words)
+        if read is not None:
+            row |= {"kind": read.kind, "arguments": read.written()}
         if summary is not None and i < len(names):
             row |= {"name": names[i], **_figures(summary, names[i])}
         slices.append(row)
@@ -183,14 +185,22 @@ def _parsed(text: str, parts: list[Any]) -> tuple[Cake, dict[str, Any] | None]:
         return good, _described(refusal, refusal.slice if parts else 0)
 
 
+def _read(words: str) -> Slice | None:
+    """A slice by itself, if it can be read."""
+    try:
+        return Cake.parse(words).slices[0]
+    except CakeError:
+        return None
+
+
 def _fitting(cake: Cake, shape: Shape) -> tuple[Cake, dict[str, Any] | None]:
     """The slices in front of the first that does not fit on what is under it, and why that one does not."""
     cells = 0
     for i, s in enumerate(cake.slices):
         cells += _window(s)
         if cells > WINDOWS:
-            why = f"the windows of the poolings up to here have {cells:,} cells, and this page works out {WINDOWS:,} at most"
-            said = ShapeError(f"slice {i + 1}, {str(s)!r}: {why}; tinyconv summary takes it")
+            why = f"the windows of the poolings up to here have {cells:,} cells; the page works out {WINDOWS:,}"
+            said = ShapeError(f"slice {i + 1}, {str(s)!r}: {why}, and `tinyconv summary` more")
             shorter, refused = _fitting(Cake(cake.slices[:i], cake.text), shape)
             return shorter, refused or _described(said, i + 1)
     try:
@@ -209,7 +219,7 @@ def _window(s: Slice) -> int:
 
 
 def _described(error: ShapeError, number: int, where: str = "cake") -> dict[str, Any]:
-    """An error as the page shows it: `number` is that of its slice, from 1, or 0 for the cake, or the image, as a whole."""
+    """An error as the page shows it: `number` counts slices from 1, and is 0 for the cake, or the image, as a whole."""
     return {"text": str(error).partition("\n")[0], "slice": number, "where": where}
 
 
@@ -264,10 +274,14 @@ def _untrainable(summary: Summary | None, shape: Shape | None, datasets: list[st
     out, classes = summary.layers[-1].output_shape, len(data.describe(datasets[0]).classes)
     if out != (classes,):
         flat = "" if len(out) == 1 else "flatten; "
-        return f"The cake gives {_by(out)} numbers and {datasets[0]} has {classes} classes: end it in {flat}fc {classes}."
+        return (
+            f"The cake gives {_by(out)} numbers and {datasets[0]} has {classes} classes: end it in {flat}fc {classes}."
+        )
     if summary.activation_bytes > limits.ACTIVATIONS:
         most = limits.ACTIVATIONS >> 20
-        return f"The outputs for one image take {summary.activation_bytes >> 20:,} MiB; at most {most} are trained here."
+        return (
+            f"The outputs for one image take {summary.activation_bytes >> 20:,} MiB; at most {most} are trained here."
+        )
     return None
 
 
@@ -297,8 +311,8 @@ def _lesson(cake: Cake, summary: Summary) -> list[dict[str, str]]:
             "what": "Multiply-adds",
             "lesson": "2 million",
             "here": macs,
-            "why": "Each weight of a convolution counts once for each place of its output, each weight of a linear layer "
-            f"once. Two FLOPs for each make {flops}, which is not two million either.",
+            "why": "Each weight of a convolution counts once for each place of its output, each weight of a linear "
+            f"layer once. Two FLOPs for each make {flops}, which is not two million either.",
         },
         {
             "what": "Field of conv2",
