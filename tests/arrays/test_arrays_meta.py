@@ -500,7 +500,7 @@ def test_joining_outlines_takes_no_time_and_refuses_what_does_not_fit():
     assert np.concatenate([wide, wide], axis=-2).shape == (1 << 20, 6, 1 << 20)
     assert np.stack([wide, wide], axis=1).shape == (1 << 20, 2, 3, 1 << 20)
     for join in (np.concatenate, np.stack):
-        with pytest.raises(ValueError, match="must match exactly|same"):
+        with pytest.raises(ValueError, match=r"must match exactly|same"):
             join([wide, MetaArray((1 << 20, 3, 5), "float32")])
 
 

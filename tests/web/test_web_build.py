@@ -1,7 +1,6 @@
 """The jobs of the Build page: a cake worked out live, its errors, its Python, and the model that becomes of it."""
 
 import time
-from concurrent.futures import CancelledError
 
 import pytest
 
@@ -142,7 +141,7 @@ def test_nothing_takes_long(bake, cake, image):
 
 @pytest.mark.parametrize("arguments", [{"cake": 5}, {"cake": "relu", "image": [1, 2]}, {"cake": "relu", "before": 3}])
 def test_what_is_no_text_is_refused(studio, arguments):
-    with pytest.raises((JobError, CancelledError), match="text"):
+    with pytest.raises(JobError, match="must be of type"):
         studio.submit("build.bake", {"image": "1x28x28", **arguments}).result()
 
 
@@ -150,23 +149,6 @@ def test_a_cake_is_compared_with_one_before(bake):
     found = bake(LENET.replace("conv 6", "conv 12"), before={"cake": LENET, "image": "1x28x28"})
     assert found["before"]["params"] == 44_426
     assert found["totals"]["params"] == 44_426 + 156 + 2_400
-
-
-@pytest.mark.parametrize(
-    ("image", "params", "macs"), [("3x32x32", "62,006", "651,720"), ("1x28x28", "44,426", "281,640")]
-)
-def test_the_lessons_figures_stand_beside_the_true_ones(bake, image, params, macs):
-    rows = {row["what"]: row for row in bake(LENET, image)["lesson"]}
-    assert (rows["Parameters"]["lesson"], rows["Parameters"]["here"]) == ("61,706", params)
-    assert rows["Multiply-adds"]["here"] == macs
-    assert (rows["Field of conv2"]["lesson"], rows["Field of conv2"]["here"]) == ("10", "14")
-    assert (rows["Field of pool2"]["lesson"], rows["Field of pool2"]["here"]) == ("28", "16")
-    assert bake("flatten; fc 10", image)["lesson"] == []
-
-
-def test_the_lesson_is_right_about_1x32x32(bake):
-    parameters = bake(LENET, "1x32x32")["lesson"][0]
-    assert parameters["here"] == parameters["lesson"] == "61,706"
 
 
 def test_every_preset_can_be_baked(studio, bake):

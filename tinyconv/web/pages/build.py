@@ -48,19 +48,17 @@ def bake(studio: Studio, cake: str, image: str, before: dict[str, str] | None = 
         image: CxHxW.
         before: Another {cake, image} to be compared with: its totals are given too.
     """
-    found = _baked(_text(cake, "cake"), _text(image, "image"))
+    found = _baked(cake, image)
     own = studio.subject.dataset
     fitting = sorted(found["datasets"], key=lambda name: name != own)  # the data that is in use comes first
-    if before is not None and not (isinstance(before, dict) and before.keys() == {"cake", "image"}):
-        raise JobError("before is {cake, image}, two texts")
-    compared = _baked(*(_text(part, "before") for part in (before["cake"], before["image"]))) if before else None
+    compared = _baked(before.get("cake", ""), before.get("image", "")) if before else None
     return {**found, "datasets": fitting, "before": compared and compared["totals"]}
 
 
 @job("build.open", writes=True)
 def open_cake(studio: Studio, cake: str, image: str, dataset: str | None = None) -> None:
     """Make the cake the model of the studio, untrained, with a dataset that has such images."""
-    found = _baked(_text(cake, "cake"), _text(image, "image"))
+    found = _baked(cake, image)
     if found["untrainable"]:
         raise JobError(found["untrainable"])
     chosen = dataset or bake(studio, cake, image)["datasets"][0]
@@ -79,12 +77,6 @@ def open_model(studio: Studio, name: str) -> None:
     here = studio.subject
     dataset = here.dataset if here.dataset in fitting else fitting[0] if fitting else None
     studio.open(of_name(name, dataset, here.root, here.offline))
-
-
-def _text(given: Any, what: str) -> str:
-    if not isinstance(given, str):
-        raise JobError(f"{what} must be a text, got {type(given).__name__}")
-    return given
 
 
 def _image(name: str) -> Shape:
@@ -159,7 +151,6 @@ def _baked(text: str, image: str) -> dict[str, Any]:
         "python": good.to_python(shape) if whole and shape else None,
         "datasets": datasets,
         "untrainable": _untrainable(summary, shape, datasets) if whole else "Mend the cake first: see the error.",
-        "lesson": _lesson(good, summary) if whole and summary is not None else [],
     }
 
 
@@ -287,45 +278,3 @@ def _untrainable(summary: Summary | None, shape: Shape | None, datasets: list[st
 
 def _by(shape: Shape) -> str:
     return "x".join(map(str, shape))
-
-
-# --- the lesson -----------------------------------------------------------------------------------------------------
-
-
-def _lesson(cake: Cake, summary: Summary) -> list[dict[str, str]]:
-    """For the lesson's cake: what the lesson says of it, what is true for this image, and why (docs/errata.md)."""
-    shape = summary.input_shape
-    reasons = {
-        (1, 32, 32): "The lesson is right for this image.",
-        (3, 32, 32): "61,706 is this cake on 1x32x32. On three channels conv1 has 6 (75 + 1) = 456 parameters, "
-        "not 6 (25 + 1) = 156.",
-        (1, 28, 28): "61,706 is this cake on 1x32x32. On 28x28 fc1 reads 16x4x4 = 256 features and has 30,840 "
-        "parameters, not 400 and 48,120.",
-    }
-    if str(cake) != LENET or shape not in reasons:
-        return []
-    macs, flops = f"{summary.total_macs:,}", f"{summary.total_flops:,}"
-    return [
-        {"what": "Parameters", "lesson": "61,706", "here": f"{summary.total_params:,}", "why": reasons[shape]},
-        {
-            "what": "Multiply-adds",
-            "lesson": "2 million",
-            "here": macs,
-            "why": "Each weight of a convolution counts once for each place of its output, each weight of a linear "
-            f"layer once. Two FLOPs for each make {flops}, which is not two million either.",
-        },
-        {
-            "what": "Field of conv2",
-            "lesson": "10",
-            "here": str(summary["conv2"].receptive_field),
-            "why": "10 is 5 + 5, the two kernels. But conv2 reads pooled maps, where a step is 2 pixels of the image: "
-            "6 + 4 * 2 = 14.",
-        },
-        {
-            "what": "Field of pool2",
-            "lesson": "28",
-            "here": str(summary["pool2"].receptive_field),
-            "why": "14 + 1 * 2 = 16. No cell of the maps sees more; a neuron of fc1 reads them all, and the image with "
-            "them.",
-        },
-    ]

@@ -56,13 +56,13 @@ function tiers(baked) {
     const cells = output.length === 3 ? output[2] : 1;
     const sheet = i > 0 && by(output) === by(layers[i - 1].output);
     const width = Math.max(output.length === 3 ? (WIDEST * cells) / side : 0, 7);
-    return { ...layer, cells, sheet, width, tall: sheet ? 0 : Math.sqrt(output[0]) };
+    return { ...layer, cells, sheet, width, tall: sheet ? 0 : Math.log2(1 + output[0]) };
   });
   const sheets = found.filter(({ sheet }) => sheet).length;
   const solid = found.length - sheets;
   const room = Math.max(TALLEST - sheets * 5 - solid * LINE, 60);
   const most = Math.max(...found.map(({ tall }) => tall), 1);
-  const scale = Math.min(room / found.reduce((sum, { tall }) => sum + tall, 0), 84 / most);
+  const scale = Math.min(room / found.reduce((sum, { tall }) => sum + tall, 0), 52 / most);
   let y = 14;
   for (const tier of found) {
     tier.height = tier.sheet ? 4 : Math.max(tier.tall * scale, 6);
@@ -93,7 +93,7 @@ function cone(found, focus, column) {
 }
 
 /**
- * The descent: width is the map's, height the square root of the number of channels.
+ * The descent: width is the map's, height the logarithm of the number of channels.
  * @param {object} baked  The answer of `build.bake`.
  * @param {number} focus  The slice in the light; -1 for the image.
  * @param {number[]} cell  Its cell whose field is shown.

@@ -3,6 +3,7 @@
 import { html, render } from '../vendor/lit-html.js';
 import { Dropped } from '../socket.js';
 import { whole } from '../maps.js';
+import { figures } from '../lesson.js';
 import { by, cellsOf, centre, colour, descent, imagePicture, mapPicture, seen, shapeInto } from '../cake.js';
 
 const COLUMNS = [
@@ -10,7 +11,7 @@ const COLUMNS = [
   ['field', 'Field'], ['activations', 'Memory'],
 ];
 const TOTALS = [['params', 'Parameters', whole], ['macs', 'MACs', whole], ['flops', 'FLOPs', whole],
-  ['activations', 'Memory of the outputs', bytes], ['columns', 'Largest im2col', bytes]];
+  ['activations', 'Memory', bytes], ['columns', 'Largest im2col', bytes]];
 const SHORT = { conv: 'conv 16 3', pool: 'pool 2', avgpool: 'avgpool 2', adaptive: 'adaptive 4', fc: 'fc 10' };
 const MEANS = {
   conv: 'Convolution: filters slide over the maps', pool: 'Max-pooling: the largest of each window',
@@ -427,14 +428,14 @@ class Build {
           ${this.#controls()}
           ${this.#editor()}
           ${this.#palette()}
-          ${baked ? this.#table() : ''}
+          ${baked ? html`${this.#table()}${this.#totals()}` : ''}
         </section>
         <section class="view" aria-label="The cake as a picture">${baked?.slices.some(({ output }) => output)
           ? this.#pictures() : html`<p class="intro">The cake is drawn here once its first slice can be read.</p>`}
         </section>
       </div>
       ${baked ? html`<div class="after">
-        ${this.#totals()}${this.#lesson()}${this.#onwards()}${this.#code()}</div>` : ''}
+        ${this.#lesson()}${this.#onwards()}${this.#code()}</div>` : ''}
       ${this.drag ? html`<div class="ghost" aria-hidden="true">${
         this.drag.kind ?? baked.slices[this.drag.at].text}</div>` : ''}`;
   }
@@ -481,6 +482,7 @@ class Build {
       <div class="editor mono"><div class="behind" aria-hidden="true">${marks} </div>
         <textarea id="cake" class="mono" rows="1" spellcheck="false" autocomplete="off" autocapitalize="off"
           aria-invalid=${Boolean(error)} aria-describedby="wrong"
+          @scroll=${({ target }) => { target.previousElementSibling.scrollTop = target.scrollTop; }}
           @input=${({ target }) => this.change(target.value, this.image, 'typed')}></textarea></div>
       <p id="wrong" class="error" role="status">${this.baked?.error?.text ?? ''}</p>`;
   }
@@ -509,10 +511,22 @@ class Build {
             <td role="cell" class="none" colspan="6"></td></tr>
           ${baked.slices.map((slice, i) => this.#row(slice, i, i === at))}
         </tbody>
+        ${this.#foot()}
       </table></div>
       <p class="keys">Click a slice to change it; drag it, by its grip on a touch screen, to move it. Keys: <kbd>↑</kbd>
         <kbd>↓</kbd> choose, <kbd>Space</kbd> picks up, <kbd>Enter</kbd> edits, <kbd>Delete</kbd> removes,
         <kbd>+</kbd> adds, <kbd>Ctrl Z</kbd> undoes.</p>`;
+  }
+
+  #foot() {
+    const { totals, error } = this.baked;
+    if (!totals) return '';
+    const shown = { ...totals, output: null };
+    return html`<tfoot role="rowgroup"><tr role="row"><th role="rowheader" scope="row">${
+      error ? 'in all, up to the error' : 'in all'}</th>
+      ${COLUMNS.map(([name, title]) => html`<td role="cell" data-label=${title} data-column=${name}>${
+        name === 'activations' ? bytes(shown[name]) : shown[name] == null ? '' : whole(shown[name])}</td>`)}
+    </tr></tfoot>`;
   }
 
   #row(slice, i, lit) {
@@ -591,8 +605,8 @@ class Build {
     point: (i) => this.#point(i),
     choose: (i) => i >= 0 && this.#focus(i),
   })}
-      <figcaption class="about">Width is the map's, height the square root of the channels; a thin sheet keeps the
-        shape. The column of light is what the cell depends on.</figcaption></figure>
+      <figcaption class="about">Width is the map's, height the logarithm of its channels; a thin sheet keeps
+        the shape. The beam is what the cell below depends on.</figcaption></figure>
       ${at === null ? '' : this.#seen(at, output, cell)}`;
   }
 
@@ -623,7 +637,7 @@ class Build {
         <div><dt>Parameters</dt><dd>${whole(slice.params)}</dd></div>
         <div><dt>MACs</dt><dd>${whole(slice.macs)}</dd></div>
         <div><dt>Field</dt><dd>${fieldOf(slice)}</dd></div>
-        <div><dt>Jump</dt><dd>${slice.fields[0][1]}</dd></div>
+        <div><dt>Share of MACs</dt><dd>${cellText(slice, 'share') || '0 %'}</dd></div>
       </dl>
       <div class="row cell">${output.length === 3 ? html`<span>Cell</span>
         ${['row', 'column'].map((name, n) => html`<label>${name} <input type="number" min="0" class="small"
@@ -640,32 +654,31 @@ class Build {
 
   #totals() {
     const { totals, before, warnings } = this.baked;
-    return html`<section class="panel totals" aria-labelledby="in-all"><h2 id="in-all">In all</h2>
-      <dl>${totals ? TOTALS.map(([name, title, shown]) => html`<div><dt>${title}</dt>
-        <dd data-total=${name}>${before ? html`<span class="was">${shown(before[name])} → </span>` : ''}${
-  shown(totals[name])}${before && before[name] ? html` <span class="times">(×${
-  times(totals[name] / before[name])})</span>` : ''}</dd></div>`) : ''}</dl>
-      ${this.baked.error && totals ? html`<p class="about">Up to the slice in error.</p>` : ''}
-      ${warnings.map((text) => html`<p class="warning">${text}</p>`)}
-      <div class="row">
-        <button @click=${() => this.scale(2)}>Filters ×2</button>
-        <button @click=${() => this.scale(0.5)}>Filters ÷2</button>
-        <button @click=${() => this.pin()}>Compare with this</button>
-        ${this.before ? html`<button @click=${() => this.unpin()}>Stop comparing</button>` : ''}
-      </div>
+    const change = (name) => (before && before[name] ? html` <span class="times">(×${
+      times(totals[name] / before[name])})</span>` : '');
+    return html`${warnings.map((text) => html`<p class="warning">${text}</p>`)}
+      <section class="panel totals" aria-labelledby="in-all">
+      <div class="row"><h2 id="in-all">${before ? 'Before and now' : 'In all'}</h2>
+        <button class="small" @click=${() => this.scale(2)}>Filters ×2</button>
+        <button class="small" @click=${() => this.scale(0.5)}>Filters ÷2</button>
+        <button class="small" @click=${() => this.pin()}>Compare with this cake</button>
+        ${this.before ? html`<button class="small" @click=${() => this.unpin()}>Stop comparing</button>` : ''}</div>
+      <dl>${totals ? TOTALS.map(([name, title, shown]) => html`<div><dt>${title}</dt><dd data-total=${name}>${
+        before ? html`<span class="was">${shown(before[name])} → </span>` : ''}${
+        shown(totals[name])}${change(name)}</dd></div>`) : ''}</dl>
       ${this.before ? html`<p class="about">Before: <span class="mono">${this.before.cake}</span> on ${
         this.before.image.replaceAll('x', '×')}</p>` : ''}
     </section>`;
   }
 
   #lesson() {
-    const { lesson } = this.baked;
-    if (!lesson.length) return '';
-    return html`<section class="panel lesson" aria-labelledby="lesson"><h2 id="lesson">What the lesson says of it</h2>
-      <p class="about">The figures here are those of <code>tc.summary</code>; docs/errata.md has the arithmetic.</p>
-      <dl>${lesson.map(({ what, lesson: said, here, why }) => html`<div><dt>${what}</dt>
-        <dd>${said === here ? html`<strong>${here}</strong>`
-    : html`<strong>${here}</strong> <span class="was">the lesson says ${said}</span>`}
+    const found = figures(this.baked);
+    if (!found.length) return '';
+    return html`<section class="panel lesson" aria-labelledby="lesson"><h2 id="lesson">The lesson's figures</h2>
+      <p class="about">The figures in bold are those of <code>tc.summary</code>, and they are right;
+        <code>docs/errata.md</code> has the arithmetic.</p>
+      <dl>${found.map(({ what, lesson, here, why }) => html`<div><dt>${what}</dt>
+        <dd><strong>${here}</strong> <span class="was">the lesson says ${lesson}</span>
           <span class="reason">${why}</span></dd></div>`)}</dl></section>`;
   }
 
@@ -693,7 +706,7 @@ class Build {
     if (!python) return '';
     const command = untrainable ? `tinyconv summary "${cake}" --input ${image.join('x')}`
       : `tinyconv train "${cake}" --data ${this.dataset}`;
-    const kept = (text, what) => html`<div class="code"><pre tabindex="0" aria-label=${what}>${text}</pre>
+    const kept = (text, what) => html`<div class="kept"><pre tabindex="0" aria-label=${what}>${text}</pre>
       <button class="small" @click=${() => this.#copy(text, what)}>${
         this.copied === what ? 'Copied' : 'Copy'}</button></div>`;
     return html`<section class="panel codes" aria-labelledby="code"><h2 id="code">Take it along</h2>
@@ -703,7 +716,7 @@ class Build {
 }
 
 /** 2, 1.35, 0.5: how many times as large. */
-const times = (ratio) => (ratio >= 100 ? whole(ratio) : Number(ratio.toFixed(2)).toString().padEnd(3, '.0').slice(0, 6));
+const times = (ratio) => (ratio >= 100 ? whole(ratio) : ratio.toFixed(ratio < 0.1 ? 3 : 2));
 
 /** The answer to "what does this cell see", in words. */
 function sentence({ name }, output, [row, column], { rows, columns, padding }, [, height, width]) {
