@@ -9,7 +9,7 @@ import { FrameView, isCell, mostOf } from './step/frame.js';
 import { code } from './step/source.js';
 import { cellName } from './step/tensor.js';
 import { timeline } from './step/timeline.js';
-import { im2colPanel, loopsPanel } from './step/ways.js';
+import { im2colPanel, litByTerm, loopsPanel } from './step/ways.js';
 import { geometryText, place, sentence } from './step/words.js';
 
 const SPEEDS = { '½×': 3200, '1×': 1600, '2×': 800, '4×': 400 }; // milliseconds a frame
@@ -100,8 +100,8 @@ class Step {
       this.view.resize(this.app.state.zoom);
     }
     const view = chosen && this.view.views.get(chosen.map);
-    const isThere = view && isCell(chosen.cell, view.array.shape);
-    this.#choose(...(isThere ? [chosen.map, chosen.cell] : this.#first()));
+    if (!view) this.#choose(...this.#first());
+    else this.#choose(chosen.map, isCell(chosen.cell, view.array.shape) ? chosen.cell : mostOf(view.array));
     this.root.querySelector('.point[aria-current=step]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
@@ -161,8 +161,9 @@ class Step {
   // Which cell is shown.
 
   #choose(map, cell) {
-    this.map = map;
-    this.cell = cell;
+    const isNew = map !== this.map;
+    Object.assign(this, { map, cell, step: undefined });
+    if (isNew) this.#render();
     this.#look(map, cell);
   }
 
@@ -219,17 +220,18 @@ class Step {
             sentence(frame, this.#forward())}</h1>
           <div class="step-facts"><p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}` : 'Outside of layers'}${
             geometryText(frame) ? html` · ${geometryText(frame)}` : ''}</p>
-          <p class="about">${HINT}</p></div>
+          <p class="about by-key">${HINT}</p><p class="about by-touch">Tap a cell to see what makes its number.</p></div>
         </div>
         <div class="step-body">
           <div class="step-data">
             <div id="flow"></div>
           </div>
-          <section class="panel step-why" id="why" aria-label="Why this number"></section>
+          <section class="panel step-why" id="why" aria-label="Why this number"
+            tabindex=${matchMedia('(max-width: 1099px)').matches ? 0 : nothing}></section>
           <div class="step-code">
             <div class="formula">${formula(frame.formula, frame.direction === 'backward')}</div>
             ${frame.source ? code(this.result.sources[frame.source.text], {
-              ran: frame.source.ran, title: this.#ran(),
+              ran: frame.source.ran, now: this.#ownLines(), title: this.#ran(),
             }) : html`<p class="about">This op's code is compiled; it cannot be shown.</p>`}
           </div>
         </div>` : nothing}`, this.root);
@@ -258,7 +260,12 @@ class Step {
         frame, forward, arrays, width, group: this.group, choose: (group) => { this.group = group; again(); },
       }),
       loops: () => loopsPanel(explanation, {
-        source: result.sources[loops[frame.direction]], step: this.step, go: (step) => { this.step = step; again(); },
+        source: result.sources[loops[frame.direction]], step: this.step, go: (step) => {
+          this.step = step;
+          const shapeOf = (name) => this.view.views.get(name).array.shape;
+          this.view.mark(map, cell, litByTerm(explanation, step, shapeOf) ?? looked.lit);
+          again();
+        },
       }),
       im2col: () => im2colPanel({ ...explanation, array: this.#operand(map).array }, {
         forward, gradient: frame.direction === 'backward' && arrays[frame.inputs[0].array], arrays, width,
@@ -313,6 +320,15 @@ class Step {
     return this.frame.direction === 'forward' ? this.frame : this.frames[this.frame.partner];
   }
 
+  /** The lines that ran for the chosen gradient alone, and for no other. */
+  #ownLines() {
+    const own = this.frame.outputs.find(({ argument }) => argument === this.map);
+    const others = this.frame.outputs.filter((operand) => operand !== own && operand.ran.length);
+    if (!own || !others.length) return [];
+    const common = new Set(others.flatMap(({ ran }) => ran));
+    return own.ran.filter((line) => !common.has(line));
+  }
+
   #ran() {
     const { pair, usual } = this.frame;
     return usual && usual !== pair ? `ran: ${pair}; training uses ${usual}` : `ran: ${pair}, as in training`;
@@ -321,14 +337,17 @@ class Step {
   #transport() {
     const { frame, frames } = this;
     const last = frames.length - 1;
-    return html`<div class="row transport">
-      <button @click=${() => this.go(frame.number - 1)} ?disabled=${frame.number === 0}>← Previous</button>
-      <button class="main" @click=${() => this.go(frame.number + 1)} ?disabled=${frame.number === last}>Next →</button>
+    const other = frame.direction === 'forward' ? 'backward' : 'forward';
+    return html`<div class="row transport" role="group" aria-label="Go through the frames">
+      <button aria-label="Previous frame" @click=${() => this.go(frame.number - 1)} ?disabled=${frame.number === 0}>←<span
+        class="wide"> Previous</span></button>
+      <button class="main" aria-label="Next frame" @click=${() => this.go(frame.number + 1)} ?disabled=${
+        frame.number === last}>Next →</button>
       <button aria-pressed=${Boolean(this.timer)} @click=${() => this.play()}>${this.timer ? 'Pause' : 'Play'}</button>
       <select aria-label="Speed" @change=${(event) => { this.speed = event.target.value; }}>${
         Object.keys(SPEEDS).map((name) => html`<option ?selected=${name === this.speed}>${name}</option>`)}</select>
-      <button @click=${() => this.#cross()} ?disabled=${frame.partner === null}>${
-        frame.direction === 'forward' ? 'To its backward' : 'To its forward'}</button>
+      <button aria-label=${`To its ${other} frame`} @click=${() => this.#cross()} ?disabled=${frame.partner === null}><span
+        class="wide">To its </span>${other}</button>
     </div>`;
   }
 

@@ -162,12 +162,13 @@ function largest(part) {
   const { product, value, coefficient } = part;
   const order = [...product.data.keys()].sort((a, b) => Math.abs(product.data[b]) - Math.abs(product.data[a]));
   const [places, ats] = [rowsOf(part.place), part.of ? rowsOf(part.at) : null];
-  return html`<h3>Largest terms</h3><div class="scroll"><table class="terms"><tbody>
+  const name = (argument, place) => html`<code>${argument}[${place.join(',')}]</code>`;
+  return html`<h3>Largest terms</h3><table class="terms"><tbody>
     ${order.slice(0, LARGEST).map((i) => html`<tr>
-      <td><code>${cellName(part.argument, places[i])}</code> ${number(value.data[i])}</td>
-      <td>× ${ats ? html`<code>${cellName(part.of, ats[i])}</code> ` : ''}${number(coefficient.data[i])}</td>
-      <td>= <b class=${product.data[i] < 0 ? 'minus' : 'plus'}>${number(product.data[i])}</b></td></tr>`)}
-  </tbody></table></div>`;
+      <td class=${product.data[i] < 0 ? 'minus' : 'plus'}>${number(product.data[i])}</td>
+      <td>= ${number(value.data[i])} ${name(part.argument, places[i])}</td>
+      <td>× ${number(coefficient.data[i])} ${ats ? name(part.of, ats[i]) : ''}</td></tr>`)}
+  </tbody></table>`;
 }
 
 /** Softmax, and what is taken off for the target: the rows behind a cross-entropy and its gradient. */

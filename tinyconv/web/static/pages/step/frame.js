@@ -25,7 +25,7 @@ export class FrameView {
     const forward = back ? frames[frame.partner] : frame;
     const view = (operand) => operand && operand.array !== null && this.#view({
       argument: operand.argument, array: arrays[operand.array],
-      about: about(operand, frames, frame.outputs.includes(operand) || forward.outputs.includes(operand)),
+      about: about(operand, frames, frame.outputs.includes(operand) || forward.outputs.includes(operand) ? forward : null),
     });
     const columns = forward.inputs.map((operand, i) => [view(operand), back && view(frame.outputs[i])]);
     const outputs = back ? [[view(forward.outputs[0]), view(frame.inputs[0])]]
@@ -43,8 +43,8 @@ export class FrameView {
     const width = this.element.clientWidth;
     const back = this.frame.direction === 'backward';
     const narrow = width < NARROW;
-    const tall = Math.max(300, Math.min(window.innerHeight - 390, 620));
-    const height = narrow ? 220 : back ? (tall - 84) / 2 : tall;
+    const tall = Math.max(300, Math.min(window.innerHeight - 390, 500));
+    const height = narrow ? 190 : back ? (tall - 84) / 2 : tall;
     this.element.classList.toggle('narrow', narrow);
     const pairs = this.columns.filter(Boolean).map((pair) => pair.filter(Boolean));
     const room = narrow ? Infinity : width - GAP * (pairs.length + 1) - 24;
@@ -52,9 +52,9 @@ export class FrameView {
     for (const [i, pair] of pairs.entries()) {
       for (const view of pair) {
         const single = view.argument === zoomed;
-        view.resize(narrow || single ? width - 4 : widths[i], single ? Math.max(height, 520) : height, single);
+        view.resize(single ? width - 4 : narrow ? (width - GAP) / 2 : widths[i], single ? Math.max(height, 520) : height, single);
         view.element.classList.toggle('zoomed', single);
-        view.element.style.minWidth = `${least(view)}px`;
+        view.element.style.minWidth = narrow ? '' : `${least(view)}px`;
       }
     }
   }
@@ -113,7 +113,7 @@ function least({ argument, array }) {
  * @param {TensorView[]} views
  */
 function shared(views, room, height) {
-  const widths = views.map(least);
+  const widths = views.map((view) => Math.max(least(view), view.planned(least(view), height).width));
   if (room === Infinity) return widths;
   const size = (view, width) => Math.log(Math.min(view.planned(width, height).cellWidth, 32));
   for (;;) {

@@ -137,7 +137,9 @@ export class TensorView {
     canvas.setAttribute('aria-hidden', 'true');
     const power = powerOf(scale);
     const { strip, count } = this.grid.parts;
-    const zoom = make('button', 'small', this.room[2] ? 'all maps' : 'zoom');
+    const zoom = make('button', 'zoom');
+    zoom.append(lens(this.room[2]));
+    zoom.title = this.room[2] ? 'Show all maps (z)' : 'Enlarge (z, or a double click)';
     zoom.setAttribute('aria-label', this.room[2] ? `Show all of ${this.argument}` : `Enlarge ${this.argument}`);
     zoom.addEventListener('click', () => this.enlarge());
     const isSmall = strip || (!this.room[2] && count === 1 && holdsNumbers(this.grid.cellWidth));
@@ -259,6 +261,17 @@ function stroke(context, path, colour, width) {
   context.lineWidth = width;
   context.lineCap = 'square';
   context.stroke(path);
+}
+
+/** A magnifying glass with a plus, or with a minus. */
+function lens(minus) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('viewBox', '0 0 16 16');
+  svg.setAttribute('aria-hidden', 'true');
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  path.setAttribute('d', `M10.5 10.5 15 15M6.5 1.5a5 5 0 1 0 0 10a5 5 0 1 0 0-10M4.2 6.5h4.6${minus ? '' : 'M6.5 4.2v4.6'}`);
+  svg.append(path);
+  return svg;
 }
 
 function make(tag, name, text) {

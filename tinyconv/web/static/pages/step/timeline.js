@@ -22,7 +22,7 @@ export function timeline(frames, now, go) {
   return html`
     <div class="tape" role="group" aria-label="Frames" @pointerdown=${(event) => scrub(event, go)}
       @pointermove=${(event) => event.buttons === 1 && scrub(event, go)}>
-      <div class="tape-ends" aria-hidden="true"><span>image</span><span>its gradient</span></div>
+      <div class="tape-ends" aria-hidden="true"><span>image →</span><span>gradient ←</span></div>
       <ol class="tape-path">
         ${forward.map((frame) => html`<li class=${isHere(frame, now) ? 'here' : ''}>
           ${point(frame, false)}

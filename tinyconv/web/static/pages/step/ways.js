@@ -32,6 +32,15 @@ function loopTerms({ which, cell, parts }) {
   return terms.sort((a, b) => ORDER.reduce((found, _, axis) => found || (a.indices[axis] ?? 0) - (b.indices[axis] ?? 0), 0));
 }
 
+/** The cells that meet in a term of the loops: {argument: flat indices}; null before the first. */
+export function litByTerm(explanation, step, shapeOf) {
+  const term = loopTerms(explanation)[step - 1];
+  if (!term) return null;
+  const lit = { [term.argument]: [flat(shapeOf(term.argument), term.place)] };
+  if (term.of) lit[term.of] = [flat(shapeOf(term.of), term.at)];
+  return lit;
+}
+
 /**
  * The loops of loops.py, stopped after `step` of the terms of this cell: their variables, and the sum so far.
  * @param {(step: number) => void} go

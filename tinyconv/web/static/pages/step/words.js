@@ -109,12 +109,12 @@ function by1(sizes) {
 export function sentence(frame, forward) {
   const known = SENTENCES[frame.op];
   const back = frame.direction === 'backward';
+  if (back && frame.outputs.some(({ name, array }) => name === 'x' && array !== null)) {
+    return 'brings the gradient to the image: dx shows which pixels the loss hangs on.';
+  }
   if (known) return known[Number(back)](forward);
   return back ? 'sends the gradient of its output to its inputs.' : 'computes its output from its inputs, by the formula below.';
 }
-
-/** How an op is called in running text: by its own name. */
-export const opName = (frame) => frame.op;
 
 /** "Forward 3 of 13". */
 export function place(frame, frames) {
@@ -123,10 +123,18 @@ export function place(frame, frames) {
   return `${back ? 'Backward' : 'Forward'} ${own.indexOf(frame) + 1} of ${own.length}`;
 }
 
-/** What an array is, in a few words: its axes by name, and where it comes from unless it is `made` here. */
+/** What an array is, in a few words: its axes by name, and where it comes from, unless the op `made` it. */
 export function about(operand, frames, made) {
-  return made ? axes(operand.argument, operand.shape) : `${axes(operand.argument, operand.shape)}, ${origin(operand, frames)}`;
+  const said = made ? BESIDE[made.op]?.[operand.argument] : origin(operand, frames);
+  return [axes(operand.argument, operand.shape), said].filter(Boolean).join(', ');
 }
+
+/** What an op returns beside y. */
+const BESIDE = {
+  max_pool2d: { 'y[1]': 'which cell of the window was the largest, counted from 0' },
+  AdaptiveMaxPool2d: { 'y[1]': 'which cell was the largest, counted from 0' },
+  BatchNorm: { 'y[1]': 'the mean', 'y[2]': 'the variance' },
+};
 
 function axes(argument, sizes) {
   const [first, second, ...map] = sizes;
