@@ -58,7 +58,7 @@ def step_record(
         training: Run the model as in training, with dropout and the statistics of this one image.
 
     The answer holds `id`, by which `step.explain` knows the recording, `image` and `label`, both None for a drawing,
-    `images`, how many there are, `target`, `probabilities` of the classes, `pixels`, uint8 (C, H, W), `modal`, whether
+    `images`, how many there are, `drawing`, whether something is drawn, `target`, `probabilities` of the classes, `pixels`, uint8 (C, H, W), `modal`, whether
     training mode makes a difference, `trained`, the steps that the training under way had made or None, and
 
     * `recording`: `Recording.to_dict()`, whose frames hold, in place of the text of their `source`, the place `text` of
@@ -103,6 +103,7 @@ def step_record(
         "modal": any(isinstance(module, nn.Dropout | nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()),
         "image": None if drawn else image,
         "images": None if drawn else len(subject.images),
+        "drawing": "drawn" in studio.state,
         "label": label,
         "target": target,
         "probabilities": _softmax(recording.output[0]),

@@ -117,7 +117,7 @@ class Step {
       frame: number || undefined, map: chosen?.map, cell: chosen?.cell.join('.'), zoom: undefined, view: this.app.state.view,
     });
     this.#show(number, chosen);
-    this.app.say(this.root.querySelector('.step-title h2').textContent);
+    this.app.say(this.root.querySelector('.step-title h1').textContent);
   }
 
   play() {
@@ -374,6 +374,9 @@ class Step {
             target: Number(event.target.value) === result.label ? undefined : event.target.value,
           })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
             i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
+          ${result?.drawing ? html`<button aria-pressed=${state.drawn === '1'} @click=${() => this.#record({
+            ...fresh, drawn: state.drawn === '1' ? undefined : '1',
+          })}>The drawing</button>` : nothing}
           ${result?.modal ? html`<label><input type="checkbox" .checked=${state.training === '1'}
             @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}
         </div>

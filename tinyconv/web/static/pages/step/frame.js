@@ -29,7 +29,7 @@ export class FrameView {
     });
     const columns = forward.inputs.map((operand, i) => [view(operand), back && view(frame.outputs[i])]);
     const outputs = back ? [[view(forward.outputs[0]), view(frame.inputs[0])]]
-      : forward.outputs.map((operand) => [view(operand), false]);
+      : forward.outputs.filter((operand) => !isPassedOn(operand, forward, arrays)).map((operand) => [view(operand), false]);
     const isShown = (pair) => pair.some(Boolean);
     this.columns = [...columns.filter(isShown), null, ...outputs.filter(isShown)];
     this.element.className = `flow ${frame.direction}`;
@@ -105,7 +105,7 @@ export function isCell(cell, shape) {
 
 /** Pixels that the caption of a view needs. */
 function least({ argument, array }) {
-  return Math.max(112, 9 * argument.length + 7 * array.shape.join(', ').length + 26);
+  return Math.max(84, 9 * argument.length + 7 * array.shape.join(', ').length + 26);
 }
 
 /**
@@ -129,6 +129,13 @@ function shared(views, room, height) {
     if (!best) return widths;
     widths[best.i] += best.more;
   }
+}
+
+/** Whether an output is an input again, as the statistics of a batch norm are in evaluation. */
+function isPassedOn({ array }, { inputs }, arrays) {
+  const { data } = arrays[array];
+  return inputs.some((operand) => operand.array !== null && operand.argument !== 'x'
+    && arrays[operand.array].data.length === data.length && arrays[operand.array].data.every((n, i) => n === data[i]));
 }
 
 function column([value, gradient], i) {

@@ -54,7 +54,7 @@ function strip(count, width, height) {
 }
 
 function maps({ rows, columns, count, across }, width, height, most) {
-  for (let cell = most; cell >= 1; cell -= cell > 12 ? 2 : cell > 3 ? 1 : 0.5) {
+  for (let cell = most; cell > 0; cell -= cell > 12 ? 2 : cell > 3 ? 1 : cell > 1 ? 0.5 : 0.25) {
     const gap = count > 1 ? (cell < 3 ? 3 : GAP) : 0;
     const [stepX, stepY] = [columns * cell + gap, rows * cell + gap];
     const room = Math.floor((width + gap) / stepX);
@@ -69,7 +69,9 @@ function maps({ rows, columns, count, across }, width, height, most) {
       };
     }
   }
-  return maps({ rows, columns, count, across: 0 }, Math.max(width, columns + GAP), Infinity, 1);
+  if (height < Infinity) return maps({ rows, columns, count, across: 0 }, width, Infinity, 1);
+  const cell = width / columns;
+  return { cellWidth: cell, cellHeight: cell, gap: 1, perLine: 1, width, height: count * (rows * cell + 1) - 1 };
 }
 
 /** A laid out array: between cells (indices into the array) and places on the canvas. */
