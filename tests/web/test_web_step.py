@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyconv.web.jobs import JobError
-from tinyconv.web.pages.step import coloured, step_record
+from tinyconv.web.pages.step import KEPT, coloured, step_explain, step_record
 from tinyconv.web.studio import Studio
 from tinyconv.web.subject import of_name
 
@@ -64,3 +64,60 @@ def test_code_is_coloured_without_losing_a_sign():
     assert "\n".join("".join(part for _, part in line) for line in lines) == text.rstrip("\n")
     assert lines[0][:3] == [["k", "def"], ["", " "], ["f", "f"]]
     assert lines[3][-1] == ["c", "# one"]
+
+
+def test_the_terms_of_a_cell_add_up_to_what_the_frame_shows(studio):
+    result = step_record(studio, 3)
+    arrays = result["recording"]["arrays"]
+    for frame in result["recording"]["frames"]:
+        for operand in frame["outputs"]:
+            if operand["array"] is None or operand["argument"].startswith("y["):
+                continue
+            array = arrays[operand["array"]]
+            place = np.unravel_index(np.abs(array).argmax(), array.shape) if array.ndim else ()
+            cell = [int(i) for i in place]
+            found = step_explain(studio, result["id"], frame["number"], operand["argument"], cell)
+            shown = sum(float(part["product"].sum()) for part in found["parts"]) + found["remainder"]
+            assert found["total"] == array[tuple(cell)]
+            assert shown == pytest.approx(found["total"], rel=1e-4, abs=1e-9), (frame["number"], operand["argument"])
+            for part in found["parts"]:
+                assert np.allclose(part["product"], part["value"] * part["coefficient"])
+                assert part["place"].shape == (len(part["value"]), len(part["place"][0]))
+                assert (part["at"] is None) == (part["of"] is None)
+
+
+def test_a_recording_stays_as_it_was_while_the_weights_change(studio):
+    before = step_record(studio, 3)
+    weight = studio.subject.model.conv1.weight
+    kept = weight.numpy().copy()
+    try:
+        weight.array[...] = 0
+        after = step_explain(studio, before["id"], 0, "y", [0, 1, 5, 5])
+        first = before["recording"]["frames"][0]["outputs"][0]["array"]
+        assert after["total"] == before["recording"]["arrays"][first][0, 1, 5, 5] != 0
+    finally:
+        weight.array[...] = kept
+
+
+def test_recordings_of_several_tabs_are_told_apart_and_old_ones_forgotten(studio):
+    first, second = step_record(studio, 0), step_record(studio, 1)
+    totals = [step_explain(studio, r["id"], 12, "y", [])["total"] for r in (first, second)]
+    assert totals[0] != totals[1]
+    for _ in range(KEPT - 1):
+        step_record(studio, 0)
+    with pytest.raises(JobError, match="record again"):
+        step_explain(studio, first["id"], 12, "y", [])
+    assert step_explain(studio, second["id"], 12, "y", [])["total"] == totals[1]
+
+
+def test_training_mode_is_offered_where_it_makes_a_difference():
+    studio = Studio(of_name("lenet_bn", "synthetic"))
+    try:
+        plain = step_record(studio, 0)
+        assert plain["modal"]
+        assert not plain["recording"]["training"]
+        assert not studio.subject.model.training
+        with pytest.raises(ValueError, match="in layer '11'"):  # a batch norm of one number a channel
+            step_record(studio, 0, training=True)
+    finally:
+        studio.close()

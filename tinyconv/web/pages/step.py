@@ -58,8 +58,9 @@ def step_record(
         training: Run the model as in training, with dropout and the statistics of this one image.
 
     The answer holds `id`, by which `step.explain` knows the recording, `image` and `label`, both None for a drawing,
-    `images`, how many there are, `drawing`, whether something is drawn, `target`, `probabilities` of the classes, `pixels`, uint8 (C, H, W), `modal`, whether
-    training mode makes a difference, `trained`, the steps that the training under way had made or None, and
+    `images`, how many there are, `drawing`, whether something is drawn, `target`, `probabilities` of the classes,
+    `pixels`, uint8 (C, H, W), `modal`, whether training mode makes a difference, `trained`, the steps that the training
+    under way had made or None, and
 
     * `recording`: `Recording.to_dict()`, whose frames hold, in place of the text of their `source`, the place `text` of
       it in `sources`, and `usual`, the name of the pair that training runs in place of the readable one;

@@ -211,8 +211,7 @@ class Step {
       ${isShown ? nothing : html`<h1>Step</h1>`}
       <div class="step-top">${this.result || this.error ? this.#controls() : html`<p class="about">Recording …</p>`}
         ${isShown ? this.#transport() : nothing}</div>
-      ${this.error ? html`<div class="panel step-error" role="alert"><p class="error">${this.error.message}</p>
-        ${(this.error.notes ?? []).map((note) => html`<p class="about">${note}</p>`)}</div>` : nothing}
+      ${this.error ? html`<div class="panel step-error" role="alert"><p class="error">${this.error.message}</p></div>` : nothing}
       ${isShown ? html`
         ${timeline(frames, frame, (at) => { this.stop(); this.go(at); })}
         <div class="step-title">
@@ -272,7 +271,8 @@ class Step {
       }),
     };
     render(html`
-      <p class="cell-name"><code>${cellName(map, cell)}</code> <b>${number(this.view.views.get(map).value(cell), 5)}</b></p>
+      <h2 class="cell-name"><code>${cellName(map, cell)}</code> <b>${
+        number(this.view.views.get(map).value(cell), 5)}</b></h2>
       ${loops ? html`<div class="row ways" role="group" aria-label="How it is computed">${
         Object.entries({ sum: 'The sum', loops: 'As loops', im2col: 'As im2col' }).map(([name, title]) => html`
           <button class="small" aria-pressed=${name === way} @click=${() => { this.app.keep({ view: name === 'sum' ? undefined : name }); again(); }}>${

@@ -191,12 +191,18 @@ export class TensorView {
       const index = this.grid.cellAt(event.clientX - left, event.clientY - top);
       return index === null ? null : unflat(this.array.shape, index);
     };
+    let under = null; // a click has whole pixels, and would fall into the next cell now and then
     frame.addEventListener('pointermove', (event) => {
-      if (event.pointerType !== 'touch') this.hover(at(event));
+      if (event.pointerType === 'touch') return;
+      under = at(event);
+      this.hover(under);
     });
-    frame.addEventListener('pointerleave', () => this.hover(null));
+    frame.addEventListener('pointerleave', () => {
+      under = null;
+      this.hover(null);
+    });
     frame.addEventListener('click', (event) => {
-      const cell = at(event);
+      const cell = under ?? at(event);
       if (cell) this.pick(cell);
     });
     frame.addEventListener('dblclick', () => this.enlarge());

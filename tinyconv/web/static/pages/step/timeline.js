@@ -35,9 +35,9 @@ export function timeline(frames, now, go) {
 
 const isHere = (frame, now) => frame === now || frame.number === now.partner;
 
-/** What the timeline calls an op: its step, which for a loss is the op. */
-function name(frame) {
-  return { crossentropy: 'loss' }[frame.step] ?? (frame.step || frame.op);
+/** What the timeline calls an op: its step, unless that is a mere number, or the loss. */
+function name({ step, op }) {
+  return { crossentropy: 'loss' }[step] ?? (/(^|\.)\d+$/.test(step) ? op : step || op);
 }
 
 function scrub(event, go) {

@@ -1,0 +1,271 @@
+"""The Step page in a browser: by mouse, by keys alone, in both themes and sizes."""
+
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pytest
+from browser import SIZES, Visit, served
+
+from tinyconv import nn
+from tinyconv.inspect import record
+from tinyconv.web.subject import of_name
+
+pytestmark = pytest.mark.slow
+
+READ = """(map) => import('/static/app.js').then(({ app }) => {
+  const { array, cell } = app.shown.view.views.get(map);
+  return { shape: array.shape, data: Array.from(array.data), cell };
+})"""
+"""What the page holds of an array of the frame that is shown."""
+AT = "(n) => import('/static/app.js').then(({ app }) => app.shown.frame.number === n)"
+"""Whether the frame of that number is shown."""
+
+
+def ready(page):
+    page.wait_for_selector(".step-why .cell-name")
+    return page
+
+
+def settled(page, title):
+    """Wait for the frame of that title, and for the sum of its cell."""
+    page.wait_for_function(
+        """(title) => document.querySelector('h1').textContent.replace(/\\s+/g, ' ').startsWith(title)""", arg=title
+    )
+    return ready(page)
+
+
+def address(page):
+    """The state in the URL."""
+    return dict(parse_qsl(page.url.split("?")[-1]))
+
+
+def numbers(text):
+    """A number as the page writes it."""
+    return float(text.replace("−", "-").replace("∞", "inf"))
+
+
+def total(page):
+    """The number at the head of the panel, the one below its sum, and the sum of the lines between."""
+    head = numbers(page.inner_text(".cell-name b"))
+    lines = [numbers(text) for text in page.locator(".step-why .ledger tr td").all_inner_texts()]
+    return head, lines[-1], sum(lines[:-1])
+
+
+@pytest.fixture
+def open_step(visit):
+    def open_page(state="", **how):
+        opened = visit(f"step{state}", **how)
+        ready(opened.page)
+        return opened
+
+    return open_page
+
+
+def test_every_array_of_every_frame_is_that_of_the_recording(open_step, studio):
+    page = open_step("?image=3").page
+    subject = studio.studio.subject
+    recording = record(subject.model, subject.input(subject.image(3).images), subject.image(3).labels, training=False)
+    assert page.locator(".point").count() == len(recording.frames) == 26
+    for frame in recording.frames:
+        page.wait_for_function(AT, arg=frame.number)
+        for operand in (*frame.inputs, *frame.outputs):
+            if operand.array is None or operand.argument.startswith("y["):
+                continue
+            shown = page.evaluate(READ, operand.argument)
+            assert shown["shape"] == list(operand.array.shape)
+            assert np.array_equal(shown["data"], operand.array.reshape(-1).astype(float)), (frame, operand.argument)
+        page.keyboard.press("ArrowRight")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_and_nothing_overflows(open_step, size, dark):
+    width, height = SIZES[size]
+    for state in ("?frame=3&view=im2col", "?frame=13", "?frame=22&view=loops") if size == "desk" else ("?frame=22",):
+        opened = open_step(state, dark=dark, width=width, height=height)
+        assert opened.violations() == []
+        assert opened.overflows() == 0
+
+
+def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
+    page = open_step("?image=3").page
+    title = page.locator("h1")
+    assert "Forward 1 of 13" in title.inner_text()
+    for key, expected in [
+        ("ArrowRight", "Forward 2 of 13"),
+        ("End", "Backward 13 of 13"),
+        ("ArrowRight", "Backward 13 of 13"),
+        ("b", "Forward 1 of 13"),
+        ("b", "Backward 13 of 13"),
+        ("ArrowLeft", "Backward 12 of 13"),
+        ("Home", "Forward 1 of 13"),
+    ]:
+        page.keyboard.press(key)
+        settled(page, expected)
+    assert "Forward 1 of 13" in page.inner_text("#said")
+
+    page.keyboard.press("End")
+    settled(page, "Backward 13 of 13")
+    for _ in range(60):  # Tab until the map of dx has the focus
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.dataset.map") == "dx":
+            break
+    start = page.evaluate(READ, "dx")["cell"]
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    moved = [*start[:2], start[2] - 1, start[3] - 1]
+    named = f"dx[{', '.join(map(str, moved))}]"
+    page.wait_for_function("(text) => document.querySelector('.cell-name code').textContent === text", arg=named)
+    assert address(page) == {"image": "3", "frame": "25", "map": "dx", "cell": ".".join(map(str, moved))}
+    assert page.inner_text("#said").startswith(f"dx {', '.join(map(str, moved))}: ")
+    shown = page.evaluate(READ, "dx")
+    assert shown["cell"] == moved
+    value = np.array(shown["data"]).reshape(shown["shape"])[tuple(moved)]
+    head, below, summed = total(page)
+    assert head == below == pytest.approx(value, rel=1e-4)
+    assert summed == pytest.approx(value, rel=1e-3)
+
+
+def test_space_plays_and_pauses(open_step):
+    page = open_step("?image=3").page
+    page.select_option("[aria-label=Speed]", "4×")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press(" ")
+    settled(page, "Forward 3 of 13")
+    page.keyboard.press(" ")
+    stopped = page.inner_text("h1")
+    page.wait_for_timeout(900)
+    assert page.inner_text("h1") == stopped
+
+
+def test_the_mouse_shows_the_sum_of_the_cell_under_it(open_step):
+    page = open_step("?image=3&frame=22").page
+    box = page.locator("[data-map=dx]").bounding_box()
+    chosen = page.inner_text(".cell-name code")
+    page.mouse.move(box["x"] + 30, box["y"] + 40)
+    page.wait_for_function("(was) => document.querySelector('.cell-name code').textContent !== was", arg=chosen)
+    page.wait_for_selector("[data-map=dx] .tensor-note:not([hidden])")
+    head, below, summed = total(page)
+    assert head == below
+    assert summed == pytest.approx(head, rel=1e-3, abs=1e-9)
+    under = page.inner_text(".cell-name code")
+    assert "cell" not in address(page)  # not chosen, only looked at
+    page.mouse.move(2, 2)
+    page.wait_for_function("(was) => document.querySelector('.cell-name code').textContent === was", arg=chosen)
+    page.mouse.click(box["x"] + 30, box["y"] + 40)
+    page.wait_for_function("(was) => document.querySelector('.cell-name code').textContent === was", arg=under)
+    assert address(page)["cell"] == under[3:-1].replace(", ", ".")
+
+    page.click(".point[data-frame='2']")
+    settled(page, "Forward 3 of 13: max_pool2d keeps the largest number of each 2×2 window")
+    page.click("text=To its backward")
+    settled(page, "Backward 11 of 13")
+
+
+def test_a_convolution_is_the_same_as_loops_and_as_im2col(open_step):
+    page = open_step("?image=3&frame=22&map=dweight&cell=3.2.1.4").page
+    value = total(page)[0]
+    page.click("text=As loops")
+    assert numbers(page.inner_text(".step-why .total td")) == value
+    assert "dweight[f, c, u, v] +=" in page.inner_text(".step-why .line.now")
+    variables = page.inner_text(".variables").split()
+    assert variables[:14:2] == list("nfijuvc")
+    assert [variables[1 + 2 * i] for i in (1, 4, 5, 6)] == ["3", "1", "4", "2"]  # f, u, v and c of the cell
+    page.locator(".stepper input").fill("0")
+    assert numbers(page.inner_text(".step-why .total td")) == 0
+    page.click("text=As im2col")
+    assert numbers(page.inner_text(".step-why .total td")) == value
+    assert "row 3 of dy times row 59 of cols" in page.inner_text(".step-why")  # (2 * 5 + 1) * 5 + 4
+    assert address(page)["view"] == "im2col"
+
+
+def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):
+    page = open_step("?image=3&frame=3").page
+    made = page.evaluate(
+        """async () => {
+          const { app } = await import('/static/app.js');
+          const { im2col } = await import('/static/pages/step/ways.js');
+          const { view, frame } = app.shown;
+          const [x, weight, y] = ['x', 'weight', 'y'].map((name) => view.views.get(name).array);
+          const geometry = { stride: [2, 1], padding: [1, 2], dilation: [1, 2] };
+          const strided = im2col(x, weight, geometry, [5, 8], 0, 0);
+          const { data } = im2col(x, weight, frame.geometry, y.shape.slice(2), 0, 0);
+          return [x, weight, y, { data, shape: [150, 64] }, strided].map((a) => [a.shape, Array.from(a.data)]);
+        }"""
+    )
+    x, weight, y, cols, strided = (np.array(data).reshape(shape) for shape, data in made)
+    bias = np.array(page.evaluate(READ, "bias")["data"])
+    assert np.allclose(weight.reshape(16, 150) @ cols + bias[:, None], y.reshape(16, 64), rtol=1e-4, atol=1e-4)
+    from tinyconv.ops.conv import im2col
+
+    expected = im2col(np, x, (5, 5), (2, 1), (1, 2), (1, 2)).reshape(150, 40)
+    assert np.array_equal(strided, expected)
+
+
+def test_a_link_shows_the_same_again(open_step):
+    state = "?image=3&target=8&frame=22&map=dx&cell=0.4.6.7&view=loops&zoom=dx"
+    first, again = (open_step(state).page.inner_text(".page") for _ in range(2))
+    assert first == again
+    assert "Backward 10 of 13" in first
+    assert "dx[0, 4, 6, 7]" in first
+    page = open_step("?image=3&frame=1").page
+    page.evaluate("(state) => { location.hash = `#step${state}`; }", state)
+    page.wait_for_function("() => document.querySelector('.cell-name code').textContent === 'dx[0, 4, 6, 7]'")
+    assert page.get_attribute("button[aria-pressed=true].small", "class")
+
+
+def test_an_image_a_class_and_a_target_are_chosen(open_step, studio):
+    page = open_step().page
+    labels = studio.studio.subject.images.labels
+    page.select_option("label:has-text('Next of class') select", "4")
+    fourth = int(np.flatnonzero(labels[1:] == 4)[0]) + 1
+    page.wait_for_function("(n) => document.querySelector('input[type=number]').value === n", arg=str(fourth))
+    page.click("[aria-label='Image after']")
+    page.wait_for_function("(n) => document.querySelector('input[type=number]').value === n", arg=str(fourth + 1))
+    page.select_option("label:has-text('Target') select", "0")
+    page.wait_for_function("() => location.hash.includes('target=0')")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("End")
+    settled(page, "Backward 13 of 13")
+    assert "which pixels the loss hangs on" in page.inner_text("h1")
+
+
+def test_a_cell_is_followed_to_the_frame_that_made_it(open_step):
+    page = open_step("?image=3&frame=22&map=dy&cell=0.5.3.2").page
+    page.click("text=See how")
+    settled(page, "Backward 9 of 13")
+    assert page.inner_text(".cell-name code") == "dx[0, 5, 3, 2]"
+    page.locator("[data-map=dx]").focus()
+    page.locator("[data-map=x]").focus()
+    page.keyboard.press("Enter")  # x of the same frame was made by conv2
+    settled(page, "Forward 4 of 13")
+
+
+def test_a_model_that_fails_says_where(browser):
+    subject = of_name("lenet5", "synthetic")
+    subject.model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(10, 10)).eval()
+    with served(subject) as server:
+        opened = Visit(browser, server, "step")
+        opened.page.wait_for_selector(".step-error")
+        text = opened.page.inner_text(".step-error")
+        assert "expected 10 features" in text
+        assert "in layer '2'" in text
+        assert opened.violations() == []
+        opened.end()
+
+
+def test_other_models_show_every_frame(browser):
+    for name in ("resnet", "lenet_bn"):
+        with served(of_name(name, "synthetic")) as server:
+            opened = Visit(browser, server, "step")
+            page = ready(opened.page)
+            points = page.locator(".point").count()
+            for number in range(points):
+                page.wait_for_function(AT, arg=number)
+                assert page.locator(".tensor-maps").count() >= 2
+                assert opened.overflows() == 0
+                page.keyboard.press("ArrowRight")
+            assert "which pixels" in page.inner_text("h1")
+            opened.end()
