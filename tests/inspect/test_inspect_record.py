@@ -338,6 +338,29 @@ def test_what_watches_the_lines_is_gone_afterwards():
         sys.settrace(before)
 
 
+def test_a_gradient_that_an_op_makes_though_nothing_needs_it_is_not_shown():
+    class Both:
+        @staticmethod
+        def forward(xp, a, b):
+            return a * b, (a, b)
+
+        @staticmethod
+        def backward(xp, saved, dy, needs):
+            a, b = saved
+            return dy * b, dy * a
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return tc.apply(Both, x, x.detach() * 2).flatten(1)
+
+    recording = record(Net(), np.ones((1, 2, 2), "float32"))
+    assert [frame.name for frame in recording.frames[:3]] == ["Mul", "Both", "Reshape"]
+    back = recording.frames[-1]
+    assert (back.name, back.partner) == ("Both", 1)
+    assert [o.array is None for o in back.outputs] == [False, True]
+    assert recording.frames[0].partner is None
+
+
 def test_an_op_of_the_users_own_is_recorded_with_its_lines():
     class Double:
         """y = 2 x;  dx = 2 dy."""

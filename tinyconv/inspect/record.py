@@ -349,7 +349,8 @@ class _Recorder(LayerObserver):
 
     def pulled(self, node: OpNode, pair: Any, grad: Any, grads: Any) -> None:
         if self.walking:
-            copies = [None if g is None else self._kept(g) for g in grads]
+            sent = zip(node.parents, grads, strict=True)
+            copies = [None if parent is None or g is None else self._kept(g) for parent, g in sent]
             self._pulled.append(_Pulled(node, self._kept(grad), copies))
 
     # What it keeps.
