@@ -298,6 +298,30 @@ def test_the_constant_of_an_affine_op_is_its_remainder():
     assert found.remainder == pytest.approx(-3 / (1 + 1e-5) ** 0.5)
 
 
+class Sinh:
+    """y = sinh x;  dx = dy cosh x. No tape records what its backward does with dy."""
+
+    @staticmethod
+    def forward(xp, x):
+        return xp.sinh(x), (x,)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs):
+        (x,) = saved
+        return (xp.einsum("ij,ij->ij", dy, xp.cosh(x)),)
+
+
+def test_an_op_that_cannot_be_recorded_is_tried_cell_by_cell():
+    frames = recorded(lambda x: tc.apply(Sinh, x), X / 6).frames
+    (back,) = (frame for frame in frames if frame.name == "Sinh" and frame.direction == "backward")
+    (term,) = check(back, "dx", (2, 1)).terms
+    assert (term.place, term.coefficient) == ((2, 1), np.cosh(X / 6)[2, 1])
+    frames = recorded(lambda x: tc.apply(Sinh, x), np.ones((40, 40), "float32")).frames
+    (back,) = (frame for frame in frames if frame.name == "Sinh" and frame.direction == "backward")
+    with pytest.raises(GraphError, match=r"uses xp\.einsum, which cannot be recorded"):
+        explain(back, "dx", (2, 1))
+
+
 def test_a_long_sum_is_listed_in_part():
     x = np.ones((5000,), "float32")
     found = explain(recorded(lambda t: t.sum(), x).frames[0], "y")

@@ -485,21 +485,23 @@ class _Watched:
         self.ran_for: dict[int, tuple[int, ...]] = {}  # for the gradient of each input, where it alone is wanted
 
     def forward(self, xp: Any, *arrays: Any, **geometry: Any) -> Any:
-        made, self.ran["forward"] = traced(self.pair.forward, xp, *arrays, **geometry)
+        made, self.ran["forward"] = with_lines(self.pair.forward, xp, *arrays, **geometry)
         return made
 
     def backward(self, xp: Any, saved: Any, dy: Any, needs: tuple[bool, ...], **geometry: Any) -> Any:
-        grads, ran = traced(self.pair.backward, xp, saved, dy, needs, **geometry)
+        grads, ran = with_lines(self.pair.backward, xp, saved, dy, needs, **geometry)
         self.ran["backward"] = ran
         several = sum(needs) > 1
         for i in range(len(needs)):
             if needs[i]:
                 alone = tuple(i == k for k in range(len(needs)))
-                self.ran_for[i] = traced(self.pair.backward, xp, saved, dy, alone, **geometry)[1] if several else ran
+                self.ran_for[i] = (
+                    with_lines(self.pair.backward, xp, saved, dy, alone, **geometry)[1] if several else ran
+                )
         return grads
 
 
-def traced(half: Any, *args: Any, **geometry: Any) -> tuple[Any, tuple[int, ...]]:
+def with_lines(half: Any, *args: Any, **geometry: Any) -> tuple[Any, tuple[int, ...]]:
     """What a half of a pair returns, and the numbers of its own lines that ran."""
     code, lines = getattr(unwrap(half), "__code__", None), set[int]()
     if code is None:  # compiled
