@@ -106,3 +106,16 @@ def test_what_ends_a_with_block_of_ours_is_no_line_of_the_users(tmp_path):
     assert "test_what_ends_a_with_block" in note
     train = ("train", "mlp", "--data", "synthetic", "--out", tmp_path / "file" / "c")
     assert "  at " not in run_here(*train, code=1).stderr
+
+
+def test_no_line_of_the_studios_thread_is_the_users():
+    from tinyconv.web import pages
+    from tinyconv.web.studio import Studio
+    from tinyconv.web.subject import of_name
+
+    assert pages  # they enter their jobs
+    studio = Studio(of_name("lenet5", "synthetic"))
+    error = studio.submit("look.image", {"number": -1}).exception()
+    studio.close()
+    assert "there is no test image -1" in str(error)
+    assert not hasattr(error, "__notes__")

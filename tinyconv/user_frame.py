@@ -13,7 +13,8 @@ from types import FrameType
 LONGEST = 160  # characters of a line that are shown
 _OURS = str(Path(__file__).parent) + os.sep
 _WITH = contextlib.__file__  # calls what is ours at the end of a `with` block that is ours too
-_NOBODYS = (f"{_OURS}cli{os.sep}", f"{_OURS}host{os.sep}threads.py")  # called by libraries, in no user's name
+# Called by libraries, in no user's name.
+_NOBODYS = (f"{_OURS}cli{os.sep}", f"{_OURS}host{os.sep}threads.py", f"{_OURS}web{os.sep}studio.py")
 
 
 def user_line() -> str:

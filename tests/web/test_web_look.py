@@ -104,12 +104,13 @@ def test_strongest_images(ask, studio, layer, map):
 
 
 def test_a_search_gives_way_and_is_kept(studio, ask):
-    """Each call looks at a part; an ended search answers at once; another map of the layer needs none of its own."""
+    """Each call looks at a part; an ended search answers at once; other maps and layers need none of their own."""
     studio.state.clear()
     first = ask("look.strongest", layer="relu", map=0)
     assert first["done"] < first["count"] or first["count"] <= 2000
     searched(ask, "relu", 0)
     assert ask("look.strongest", layer="relu", map=5)["done"] == first["count"]
+    assert ask("look.strongest", layer="fc3", map=0)["done"] == first["count"]
 
 
 def test_a_search_keeps_the_weights_it_began_with(studio, ask, monkeypatch):

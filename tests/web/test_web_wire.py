@@ -152,6 +152,13 @@ def test_text_that_is_none_of_ours_is_refused(text):
         unpack(framed(text))
 
 
+def test_the_same_memory_is_sent_once():
+    a = np.arange(1000.0).reshape(20, 50)
+    message = {"a": a, "again": [a, a.reshape(50, 20)], "turned": a.T, "part": a[:10]}
+    assert same(message, unpack(pack(message)))
+    assert len(pack(message)) < 8000 + 8000 + 4000 + 500
+
+
 @given(st.binary(max_size=200) | st.builds(framed, st.binary(max_size=50), st.binary(max_size=16)))
 def test_any_bytes_are_read_or_refused(data):
     with suppress(WireError):

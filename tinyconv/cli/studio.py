@@ -47,6 +47,17 @@ def studio(
         str, typer.Option(help="Address to listen to; 0.0.0.0 lets other machines in. Whoever has the URL may train.")
     ] = "127.0.0.1",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the URL, and open no browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve nothing: write an HTML file that needs no server, in which Look and Step show --image and the "
+            "strongest images of each map."
+        ),
+    ] = None,
+    image: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="With --export, the number of a test image; may be repeated (default: 0)."),
+    ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     threads: Threads = None,
@@ -57,6 +68,15 @@ def studio(
     """
     from tinyconv.web.door import browse, check_installed  # here: other commands need not wait for the import
 
+    if image and export is None:
+        raise typer.BadParameter("--image names what --export writes; in the studio choose an image on the page")
+    if export is not None:
+        from tinyconv.web.export import write_page
+
+        with threads_of(threads):
+            subject, _ = _subject(what, data_name, data_dir, offline)
+            print(f"page: {export} ({write_page(subject, export, image or [0]) / 1e6:.2f} MB)")
+        return
     check_installed()
     with stop_signals(), threads_of(threads):
         from tinyconv.web.serving import Served, elsewhere

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from socket import getfqdn, gethostname
 from typing import Any
 
@@ -29,11 +28,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tinyconv.errors import TinyconvError, printable, shortened
 from tinyconv.web import wire
+from tinyconv.web.bundle import STATIC
 from tinyconv.web.jobs import WHOLE, JobError
 from tinyconv.web.studio import Studio
 from tinyconv.web.wire import WireError
 
-STATIC = Path(__file__).parent / "static"
 MOST = 1 << 20
 """Bytes of a message from a page: a drawing has some thousand."""
 TABS = 32

@@ -43,17 +43,21 @@ def pack(message: Mapping[str, Any]) -> bytes:
     can hold.
     """
     arrays: list[bytes] = []
+    offsets: dict[tuple[Any, ...], int] = {}  # of the memory that is in it: what stands in two places is sent once
     size = 0
 
     def lifted(value: Any) -> Any:
         nonlocal size
         if isinstance(value, np.ndarray):
+            order = None if value.flags.c_contiguous else (value.shape, value.strides)
+            memory = (value.__array_interface__["data"], value.dtype, value.size, order)
             sent = _as_sent(value)
-            data = sent.tobytes()
-            place = [sent.dtype.name, list(value.shape), size]
-            arrays.extend((data, bytes(-len(data) % _ALIGNED)))
-            size += len(data) + -len(data) % _ALIGNED
-            return {"$array": place}
+            if memory not in offsets:
+                offsets[memory] = size
+                data = sent.tobytes()
+                arrays.extend((data, bytes(-len(data) % _ALIGNED)))
+                size += len(data) + -len(data) % _ALIGNED
+            return {"$array": [sent.dtype.name, list(value.shape), offsets[memory]]}
         if isinstance(value, Mapping):
             return {str(key): lifted(part) for key, part in value.items()}
         if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinyconv.engine.context import no_grad
 from tinyconv.errors import ShapeError, listed, shortened
-from tinyconv.inspect.tracer import LayerObserver, run_on_outlines
+from tinyconv.inspect.tracer import LayerObserver, Step, run_on_outlines
 from tinyconv.nn import Conv2d, Linear, Module
 from tinyconv.shapes import product
 from tinyconv.tensor.gradients import grad
@@ -148,69 +148,60 @@ def strongest(studio: Studio, layer: str, map: int) -> dict[str, Any]:
     Raises ShapeError for a layer or map that is not there, and DataError where the test images cannot be had.
     """
     weights = web_layers.moment(studio.subject)
-    searches: dict[str, _Search] = studio.state.setdefault("look.strongest", {})
-    search = searches.get(layer)
+    search: _Search | None = studio.state.get("look.strongest")
     if search is None or (search.weights != weights and search.ended):
-        search = searches[layer] = _Search(studio.subject, layer, weights)
+        search = studio.state["look.strongest"] = _Search(studio.subject, weights)
+    search.check(layer, map)
     until = time.monotonic() + PATIENCE
     while not search.ended:
         search.go_on()
         if time.monotonic() > until:
             break
-    return search.found(map)
+    return search.found(layer, map)
 
 
 class _Search:
-    """The strongest images of each map of a layer, as far as the test images have been looked at.
+    """The strongest images of each map of each layer, as far as the test images have been looked at.
 
     It keeps the weights that it began with: those of a training have changed when the next images are looked at.
     """
 
-    def __init__(self, subject: Subject, layer: str, weights: int) -> None:
+    def __init__(self, subject: Subject, weights: int) -> None:
         outlines = LayerObserver(subject.model)
         run_on_outlines(subject.model, outlines, 1, subject.shape)
-        names = [step.name for step in outlines.steps]
-        if layer not in names:
-            raise ShapeError(f"look.strongest: there is no layer {shortened(layer)}; there are {listed(names)}")
-        self.subject, self.layer, self.weights, self.place = subject, layer, weights, names.index(layer)
-        self.field = web_layers.field(outlines.steps[self.place].fields)
+        self.subject, self.weights = subject, weights
         self.state = {name: t.detach().clone() for name, t in subject.model.state_dict().items()}
         self.done = 0
-        shape = outlines.steps[self.place].output_shape
-        self.columns = shape[2] if len(shape) == 3 else 1
-        maps = shape[0] if len(shape) == 3 else product(shape)
-        # Rows are ranks, columns maps.
-        self.values = np.empty((0, maps), np.float32)
-        self.cells = self.numbers = np.empty((0, maps), np.int64)
+        self.best = {step.name: _Best(step) for step in outlines.steps}
 
     @property
     def ended(self) -> bool:
         return self.done == len(self.subject.images)
+
+    def check(self, layer: str, map: int) -> None:
+        """ShapeError unless there is such a map."""
+        if layer not in self.best:
+            raise ShapeError(f"look.strongest: there is no layer {shortened(layer)}; there are {listed(self.best)}")
+        if not 0 <= map < self.best[layer].maps:
+            raise ShapeError(f"look.strongest: there is no map {map} in {layer}, which has {self.best[layer].maps}")
 
     def go_on(self) -> None:
         """Look at the next images."""
         images = self.subject.images.images[self.done : self.done + CHUNK]
         with no_grad():
             observer, _ = web_layers.run(self.subject.model, self.subject.input(images), self.state)
-        out = np.nan_to_num(web_layers.host(observer.outputs[self.place]), nan=-np.inf)
-        out = out.reshape(len(images), self.values.shape[1], -1)  # image, map, cell
-        numbers = np.broadcast_to(np.arange(self.done, self.done + len(images))[:, None], out.shape[:2])
-        values = np.concatenate([self.values, out.max(2)])
-        order = np.argsort(-values, axis=0, kind="stable")[:STRONGEST]
-        self.values = np.take_along_axis(values, order, 0)
-        self.cells = np.take_along_axis(np.concatenate([self.cells, out.argmax(2)]), order, 0)
-        self.numbers = np.take_along_axis(np.concatenate([self.numbers, numbers]), order, 0)
+        for best, output in zip(self.best.values(), observer.outputs, strict=True):
+            best.add(self.done, web_layers.host(output))
         self.done += len(images)
         if self.ended:
             self.state.clear()
 
-    def found(self, map: int) -> dict[str, Any]:
+    def found(self, layer: str, map: int) -> dict[str, Any]:
         """The result of the job for a map."""
-        if not 0 <= map < self.values.shape[1]:
-            raise ShapeError(f"look.strongest: there is no map {map} in {self.layer}, which has {self.values.shape[1]}")
-        images, numbers = self.subject.images, self.numbers[:, map]
+        images, best = self.subject.images, self.best[layer]
+        numbers = best.numbers[:, map]
         return {
-            "layer": self.layer,
+            "layer": layer,
             "map": map,
             "weights": self.weights,
             "done": self.done,
@@ -218,7 +209,29 @@ class _Search:
             "numbers": numbers,
             "labels": images.labels[numbers],
             "images": images.images[numbers],
-            "values": self.values[:, map],
-            "places": np.stack(np.divmod(self.cells[:, map], self.columns), 1),
-            "field": self.field,
+            "values": best.values[:, map],
+            "places": np.stack(np.divmod(best.cells[:, map], best.columns), 1),
+            "field": best.field,
         }
+
+
+class _Best:
+    """The strongest images of each map of a layer. Rows are ranks, columns maps."""
+
+    def __init__(self, step: Step) -> None:
+        shape = step.output_shape
+        self.columns = shape[2] if len(shape) == 3 else 1
+        self.maps = shape[0] if len(shape) == 3 else product(shape)
+        self.field = web_layers.field(step.fields)
+        self.values = np.empty((0, self.maps), np.float32)
+        self.cells = self.numbers = np.empty((0, self.maps), np.int64)
+
+    def add(self, first: int, output: NDArray[Any]) -> None:
+        """Look at what the layer made of the images from number `first` on."""
+        out = np.nan_to_num(output, nan=-np.inf).reshape(len(output), self.maps, -1)  # image, map, cell
+        numbers = np.broadcast_to(np.arange(first, first + len(out))[:, None], out.shape[:2])
+        values = np.concatenate([self.values, out.max(2)])
+        order = np.argsort(-values, axis=0, kind="stable")[:STRONGEST]
+        self.values = np.take_along_axis(values, order, 0)
+        self.cells = np.take_along_axis(np.concatenate([self.cells, out.argmax(2)]), order, 0)
+        self.numbers = np.take_along_axis(np.concatenate([self.numbers, numbers]), order, 0)

@@ -19,7 +19,7 @@ export class App {
     this.source = source;
     this.pages = pages;
     this.home = home;
-    this.subject = null; // see Subject.outline in subject.py
+    this.subject = null; // see Subject.outline in subject.py; `recorded`: the test images of an exported page
     this.role = { writes: true, tabs: 1 };
     this.page = null;
     this.state = {}; // what the URL says after `?` in the hash: texts by name
@@ -89,7 +89,7 @@ export class App {
     render(html`
       <span class="name">${subject.title}</span>
       <span class="about">${subject.shape.join('×')}${subject.data ? html`, ${subject.data}` : ''}${
-        subject.trained ? '' : ', untrained'}</span>
+        subject.trained ? '' : ', untrained'}${subject.recorded ? ', a recording' : ''}</span>
       ${role.writes ? '' : html`<span class="about">looks on</span>
         <button class="small" @click=${() => this.call('studio.take')}>Take over</button>`}`, byId('subject'));
   }

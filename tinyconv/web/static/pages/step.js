@@ -356,7 +356,12 @@ class Step {
     const { classes } = this.app.subject;
     const { state } = this.app;
     const fresh = { target: undefined, map: undefined, cell: undefined, drawn: undefined };
-    const at = Number(state.image ?? 0);
+    const at = result?.image ?? Number(state.image ?? 0);
+    const { recorded } = this.app.subject;
+    const near = (by) => {
+      const number = recorded ? recorded[recorded.indexOf(at) + by] : at + by;
+      return number >= 0 && number < result?.images ? number : null;
+    };
     const of = (number) => this.#record({ ...fresh, image: number || undefined });
     return html`<div class="step-controls">
       <canvas class="thumb" role="img" aria-label=${result?.image === null ? 'The drawing' : `Test image ${at}`}></canvas>
@@ -364,24 +369,24 @@ class Step {
         <div class="row">
           <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${String(at)}
             @change=${(event) => of(Number(event.target.value))}></label>
-          <button aria-label="Image before" ?disabled=${at === 0} @click=${() => of(at - 1)}>‹</button>
-          <button aria-label="Image after" ?disabled=${at + 1 === result?.images} @click=${() => of(at + 1)}>›</button>
+          <button aria-label="Image before" ?disabled=${near(-1) === null} @click=${() => of(near(-1))}>‹</button>
+          <button aria-label="Image after" ?disabled=${near(1) === null} @click=${() => of(near(1))}>›</button>
           <label>Next of class <select .value=${''} @change=${(event) => this.#record(fresh, {
             among: Number(event.target.value), image: at + 1,
           })}><option value="" selected></option>${
             classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
-          <label title="The class that the loss is computed for">Target <select @change=${(event) => this.#record({
+          <label title="The class that the loss is computed for">Target <select ?disabled=${Boolean(recorded)} @change=${(event) => this.#record({
             target: Number(event.target.value) === result.label ? undefined : event.target.value,
           })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
             i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
           ${result?.drawing ? html`<button aria-pressed=${state.drawn === '1'} @click=${() => this.#record({
             ...fresh, drawn: state.drawn === '1' ? undefined : '1',
           })}>The drawing</button>` : nothing}
-          ${result?.modal ? html`<label><input type="checkbox" .checked=${state.training === '1'}
+          ${result?.modal && !recorded ? html`<label><input type="checkbox" .checked=${state.training === '1'}
             @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}
         </div>
-        ${result ? html`<p class="about">${this.#verdict()}
-          <button class="small" @click=${() => this.#record()}>Record again</button></p>` : nothing}
+        ${result ? html`<p class="about">${this.#verdict()}${recorded ? nothing : html`
+          <button class="small" @click=${() => this.#record()}>Record again</button>`}</p>` : nothing}
       </div>
     </div>`;
   }

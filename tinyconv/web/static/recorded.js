@@ -1,0 +1,81 @@
+/** The studio as one file: the pages Look and Step on what export.py recorded for them, without a server. */
+
+import { App } from './frame.js';
+import { NoRule, explain } from './rules.js';
+import { JobFailed, unpack } from './socket.js';
+
+const PAGES = {
+  look: { title: 'Look', load: () => import('./pages/look.js') },
+  step: { title: 'Step', load: () => import('./pages/step.js') },
+};
+const HOME = 'step';
+
+/** Answers jobs as the studio does, from a recording: see `recorded` in export.py for what is in it. */
+class Recording extends EventTarget {
+  #answers = new Map();
+  #step = null; // the recording that was asked for last, whose cells are explained
+
+  /** Begin, once somebody listens. */
+  async open(text) {
+    Object.assign(this, unpack(await unzipped(text)));
+    for (const { job, args, result } of this.answers) this.#answers.set(key(job, args), result);
+    this.dispatchEvent(new CustomEvent('open'));
+    this.dispatchEvent(new CustomEvent('report:subject', { detail: { ...this.subject, recorded: this.images } }));
+  }
+
+  async call(job, args = {}) {
+    if (job === 'step.explain') return this.#explained(args);
+    const answer = this.#answers.get(key(job, job === 'step.record' ? this.#steps(args) : args));
+    if (!answer) throw this.#refusal(`it has the test images ${this.images.join(', ')}`);
+    if (job === 'step.record') this.#step = answer.recording;
+    return job === 'look.strongest' ? { ...answer, images: this.#pictured(answer.numbers) } : answer;
+  }
+
+  /** What `step.record` is asked for, with a number for the image. */
+  #steps({ image = this.images[0], among, ...args }) {
+    if (among === undefined) return { image, ...args };
+    const of = this.images.filter((number, i) => this.labels[i] === among);
+    return { image: of.find((number) => number >= image) ?? of[0] ?? NaN, ...args };
+  }
+
+  #explained(args) {
+    try {
+      return explain(this.#step, args);
+    } catch (error) {
+      throw error instanceof NoRule ? this.#refusal(`it cannot explain ${error.message}`) : error;
+    }
+  }
+
+  /** The images of these numbers. */
+  #pictured({ data: numbers, shape: [count] }) {
+    const { numbers: known, images } = this.pictures;
+    const size = images.data.length / images.shape[0];
+    const data = new images.data.constructor(count * size);
+    numbers.forEach((number, i) => {
+      const at = known.data.indexOf(number) * size;
+      data.set(images.data.subarray(at, at + size), i * size);
+    });
+    return { shape: [count, ...images.shape.slice(1)], data };
+  }
+
+  #refusal(why) {
+    const text = `This page is a recording; ${why}. For all else open the live studio: ${this.command}`;
+    return new JobFailed({ kind: 'JobError', text, notes: [], refused: true });
+  }
+}
+
+/** A job and its arguments as one text, in which the order of the arguments and those left out make no difference. */
+function key(job, args) {
+  const given = Object.entries(args).filter(([, value]) => value !== undefined && value !== null && value !== false);
+  return JSON.stringify([job, given.sort(([a], [b]) => (a < b ? -1 : 1))]);
+}
+
+/** The bytes in a text of base64, which gzip made smaller. */
+async function unzipped(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
+}
+
+const recording = new Recording();
+export const app = new App(recording, PAGES, HOME);
+recording.open(document.getElementById('recording').textContent);
