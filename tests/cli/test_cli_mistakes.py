@@ -88,7 +88,7 @@ CODES = [
     (1, "studio notes.txt", "cannot be read as a checkpoint"),
     (1, "studio lenet5 --data mnst", "did you mean 'mnist'?"),
     (1, "studio lenet5 --data synthetic --host nowhere.invalid", "127.0.0.1 is this machine"),
-    (1, "studio lenet5 --data synthetic --host 192.0.2.77", "192.0.2.77 is no address of this machine"),
+    (1, "studio lenet5 --data synthetic --host 192.0.2.77", "'192.0.2.77' is no address of this machine"),
     (2, "studio net.py:modle", "did you mean model?"),
     (2, "studio net.py:model"),
     (2, "studio --port 65536"),

@@ -38,9 +38,11 @@ MOST = 1 << 20
 TABS = 32
 """Pages that are open at a time."""
 WAITING = 64
-"""Jobs that a page may have asked for at a time; it is not listened to before one of them is answered."""
+"""Jobs that a page may wait for at a time."""
 QUEUED = 64
 """Reports that wait for a slow page before old ones are dropped."""
+BACKLOG = 256 << 20
+"""Bytes of answers that wait for a page before it is given up: it asks, and does not listen."""
 HEADERS = {
     # A page of another server on this machine may frame the studio: a notebook shows it so. It needs the token for it.
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
@@ -152,7 +154,6 @@ class _Tab:
         self.loop = asyncio.get_running_loop()
         self.outbox: deque[tuple[str | None, bytes]] = deque()  # reports, by the name of the event, and answers: None
         self.filled = asyncio.Event()
-        self.free = asyncio.Semaphore(WAITING)
         self.answering: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -161,11 +162,11 @@ class _Tab:
         self._report("subject", self.studio.subject.outline())
         try:
             while True:
-                await self.free.acquire()
                 message = await self.socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    break
-                task = asyncio.create_task(self._answer(message))
+                waiting = sum(len(data) for _, data in self.outbox)
+                if message["type"] == "websocket.disconnect" or waiting > BACKLOG:
+                    break  # with no word to a page that does not listen: it would wait, too
+                task = asyncio.create_task(self._answer(message, len(self.answering) < WAITING))
                 self.answering.add(task)
                 task.add_done_callback(self.answering.discard)
         finally:
@@ -178,11 +179,9 @@ class _Tab:
             await self.filled.wait()
             self.filled.clear()
             while self.outbox:
-                event, message = self.outbox.popleft()
+                _, message = self.outbox.popleft()
                 with suppress(WebSocketDisconnect):  # `serve` hears of it too
                     await self.socket.send_bytes(message)
-                if event is None:
-                    self.free.release()
 
     def _put(self, event: str | None, message: bytes) -> None:
         """Send this in its turn. A page that does not keep up loses reports that a newer one of their kind follows."""
@@ -199,7 +198,7 @@ class _Tab:
         message = wire.pack({"event": event, "data": data})
         self.loop.call_soon_threadsafe(self._put, event, message)
 
-    async def _answer(self, received: Mapping[str, Any]) -> None:
+    async def _answer(self, received: Mapping[str, Any], accepted: bool) -> None:
         number: Any = None
         try:
             message = wire.unpack(received.get("bytes") or (received.get("text") or "").encode())
@@ -207,6 +206,8 @@ class _Tab:
             if isinstance(number, bool) or not isinstance(number, int) or abs(number) > WHOLE:
                 number, given = None, number
                 raise WireError(f"a message has a number as its id, got {shortened(given)}")
+            if not accepted:
+                raise JobError(f"this page waits for {WAITING} answers already")
             if message.get("job") == "studio.take":
                 self.studio.take_over(self)
                 answer = wire.pack({"id": number, "result": None})

@@ -12,7 +12,7 @@ from types import TracebackType
 
 import uvicorn
 
-from tinyconv.errors import TinyconvError, printable
+from tinyconv.errors import TinyconvError, printable, shortened
 from tinyconv.web import pages
 from tinyconv.web.server import MOST, Server
 from tinyconv.web.studio import Studio
@@ -103,6 +103,8 @@ class Served:
 
 def _listening(host: str, port: int) -> socket.socket:
     """A socket that listens there. Raises ServingError, with what to do, where none can."""
+    if not 0 <= port <= 65535:
+        raise ServingError(f"a port is 0 to 65535, got {shortened(port)}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
@@ -110,12 +112,10 @@ def _listening(host: str, port: int) -> socket.socket:
         reasons = {
             errno.EADDRINUSE: f"port {port} is taken, perhaps by another studio: take another, or 0 for any free one",
             errno.EACCES: f"port {port} is for the system: take one from 1024 on, or 0 for any free one",
-            errno.EADDRNOTAVAIL: f"{printable(host, 80)} is no address of this machine; 127.0.0.1 is",
+            errno.EADDRNOTAVAIL: f"{shortened(host)} is no address of this machine; 127.0.0.1 is",
         }
         number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
-        unknown = (
-            f"cannot listen to {printable(host, 80)}, port {port}: {printable(str(error))}; 127.0.0.1 is this machine"
-        )
+        unknown = f"cannot listen to {shortened(host)}, port {port}: {printable(str(error))}; 127.0.0.1 is this machine"
         raise ServingError(reasons.get(number or 0, unknown)) from None
 
 
