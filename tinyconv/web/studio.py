@@ -75,12 +75,15 @@ class Studio:
             if self._closed:
                 raise JobError("the studio is closed")
             if job.newest:
-                for other in [o for o in self._orders if o.job is job and o.client is client]:
-                    self._orders.remove(other)
-                    other.result.cancel()
+                self._forget(lambda other: other.job is job and other.client is client)
             self._orders.append(order)
             self._changed.notify()
         return order.result
+
+    def _forget(self, which: Callable[[_Order], bool]) -> None:
+        for order in [order for order in self._orders if which(order)]:
+            self._orders.remove(order)
+            order.result.cancel()
 
     def join(self, client: object, listener: Listener) -> None:
         """A tab is there: `listener` gets the reports, in any thread. The first tab may change things."""
@@ -89,9 +92,10 @@ class Studio:
         self._say_who()
 
     def leave(self, client: object) -> None:
-        """A tab is gone. If it was the one that may change things, the next may now."""
+        """A tab is gone, and what it waits for is not done. The next may change things now, if this one did."""
         with self._changed:
             self._tabs = [tab for tab in self._tabs if tab[0] is not client]
+            self._forget(lambda order: order.client is client)
         self._say_who()
 
     def take_over(self, client: object) -> None:
