@@ -13,6 +13,7 @@ import { im2colPanel, litByTerm, loopsPanel } from './step/ways.js';
 import { geometryText, place, sentence } from './step/words.js';
 
 const SPEEDS = { '½×': 3200, '1×': 1600, '2×': 800, '4×': 400 }; // milliseconds a frame
+const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // whose sums fill the column beside the maps
 const FIELDS = 'input, select, textarea';
 const HINT = 'Keys: → next frame, b the same op backwards. Point at a cell, or Tab and arrows, for its sum.';
 
@@ -73,7 +74,7 @@ class Step {
       if (error instanceof Dropped || this.closed) return;
       this.error = error;
     }
-    if (!this.error) this.#show(Number(this.app.state.frame ?? 0), this.#chosen());
+    if (this.result) this.#show(Number(this.app.state.frame ?? 0), this.#chosen());
     else this.#render();
   }
 
@@ -94,6 +95,7 @@ class Step {
     this.#render();
     if (isNew) {
       this.shownArrays = this.arrays;
+      this.group = null;
       this.view.zoomed = this.app.state.zoom;
       this.view.show({ frames: this.frames, arrays: this.arrays }, frame);
     } else if (this.view.zoomed !== this.app.state.zoom) {
@@ -206,7 +208,7 @@ class Step {
 
   #render() {
     const { frame, frames } = this;
-    const isShown = frame && !this.error;
+    const isShown = Boolean(frame);
     render(html`
       ${isShown ? nothing : html`<h1>Step</h1>`}
       <div class="step-top">${this.result || this.error ? this.#controls() : html`<p class="about">Recording …</p>`}
@@ -221,7 +223,7 @@ class Step {
             geometryText(frame) ? html` · ${geometryText(frame)}` : ''}</p>
           <p class="about by-key">${HINT}</p><p class="about by-touch">Tap a cell to see what makes its number.</p></div>
         </div>
-        <div class="step-body">
+        <div class=${LONG.has(frame.op) ? 'step-body' : 'step-body brief'}>
           <div class="step-data">
             <div id="flow"></div>
           </div>
@@ -299,7 +301,11 @@ class Step {
 
   #calls() {
     return {
-      hover: (map, cell) => this.#look(...(cell ? [map, cell, true] : [this.map, this.cell])),
+      hover: (map, cell) => {
+        if (`${cell && [map, ...cell]}` === this.under) return;
+        this.under = `${cell && [map, ...cell]}`;
+        this.#look(...(cell ? [map, cell, true] : [this.map, this.cell]));
+      },
       pick: (map, cell) => this.#pick(map, cell),
       enlarge: (map) => {
         const zoom = this.view.zoomed === map ? undefined : map;
@@ -353,42 +359,46 @@ class Step {
 
   #controls() {
     const { result } = this;
-    const { classes } = this.app.subject;
+    return html`<div class="step-controls">
+      <canvas class="thumb" role="img" aria-label=${result?.image === null ? 'The drawing' : `Test image ${result?.image}`}></canvas>
+      <div>
+        <div class="row">${this.#choices()}</div>
+        ${result ? html`<p class="about">${this.#verdict()}${this.app.subject.recorded ? nothing : html`
+          <button class="small" @click=${() => this.#record()}>Record again</button>`}</p>` : nothing}
+      </div>
+    </div>`;
+  }
+
+  /** Which image, which class, which target. */
+  #choices() {
+    const { result } = this;
+    const { classes, recorded } = this.app.subject; // an exported page has some images, and nothing else
     const { state } = this.app;
-    const fresh = { target: undefined, map: undefined, cell: undefined, drawn: undefined };
     const at = result?.image ?? Number(state.image ?? 0);
-    const { recorded } = this.app.subject;
     const near = (by) => {
       const number = recorded ? recorded[recorded.indexOf(at) + by] : at + by;
       return number >= 0 && number < result?.images ? number : null;
     };
-    const of = (number) => this.#record({ ...fresh, image: number || undefined });
-    return html`<div class="step-controls">
-      <canvas class="thumb" role="img" aria-label=${result?.image === null ? 'The drawing' : `Test image ${at}`}></canvas>
-      <div>
-        <div class="row">
-          <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${String(at)}
-            @change=${(event) => of(Number(event.target.value))}></label>
-          <button aria-label="Image before" ?disabled=${near(-1) === null} @click=${() => of(near(-1))}>‹</button>
-          <button aria-label="Image after" ?disabled=${near(1) === null} @click=${() => of(near(1))}>›</button>
-          <label>Next of class <select .value=${''} @change=${(event) => this.#record(fresh, {
-            among: Number(event.target.value), image: at + 1,
-          })}><option value="" selected></option>${
-            classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
-          <label title="The class that the loss is computed for">Target <select ?disabled=${Boolean(recorded)} @change=${(event) => this.#record({
-            target: Number(event.target.value) === result.label ? undefined : event.target.value,
-          })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
-            i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
-          ${result?.drawing ? html`<button aria-pressed=${state.drawn === '1'} @click=${() => this.#record({
-            ...fresh, drawn: state.drawn === '1' ? undefined : '1',
-          })}>The drawing</button>` : nothing}
-          ${result?.modal && !recorded ? html`<label><input type="checkbox" .checked=${state.training === '1'}
-            @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}
-        </div>
-        ${result ? html`<p class="about">${this.#verdict()}${recorded ? nothing : html`
-          <button class="small" @click=${() => this.#record()}>Record again</button>`}</p>` : nothing}
-      </div>
-    </div>`;
+    const of = (image) => this.#record({ ...AFRESH, image: image || undefined });
+    return html`
+      <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${String(at)}
+        @change=${(event) => of(Number(event.target.value))}></label>
+      <button aria-label="Image before" ?disabled=${near(-1) === null} @click=${() => of(near(-1))}>‹</button>
+      <button aria-label="Image after" ?disabled=${near(1) === null} @click=${() => of(near(1))}>›</button>
+      <label>Next of class <select .value=${''} @change=${(event) => this.#record(AFRESH, {
+        among: Number(event.target.value), image: at + 1,
+      })}><option value="" selected></option>${
+        classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
+      <label title="The class that the loss is computed for">Target <select ?disabled=${Boolean(recorded)}
+        @change=${(event) => this.#record({
+          target: Number(event.target.value) === result.label ? undefined : event.target.value,
+        })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
+          i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
+      ${result?.drawing ? html`<button aria-pressed=${state.drawn === '1'} @click=${() => this.#record({
+        ...AFRESH, drawn: state.drawn === '1' ? undefined : '1',
+      })}>The drawing</button>` : nothing}
+      ${result?.modal && !recorded ? html`<label><input type="checkbox" .checked=${state.training === '1'}
+        @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}`;
   }
 
   /** What the model says of the image, and when it said so. */
@@ -403,6 +413,9 @@ class Step {
       classes[best]}</b> (${number(100 * data[best])} %). Loss <b>${loss}</b>${when}.`;
   }
 }
+
+/** What another image leaves of the URL's state: neither the target nor a cell. */
+const AFRESH = { target: undefined, map: undefined, cell: undefined, drawn: undefined };
 
 /** What of the URL decides on the recording. */
 const RECORDED = ['image', 'drawn', 'target', 'training'];

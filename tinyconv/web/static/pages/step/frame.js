@@ -46,14 +46,16 @@ export class FrameView {
     const tall = Math.max(300, Math.min(window.innerHeight - 390, 500));
     const height = narrow ? 190 : back ? (tall - 84) / 2 : tall;
     this.element.classList.toggle('narrow', narrow);
+    this.element.classList.toggle('has-zoom', this.views.has(zoomed));
     const pairs = this.columns.filter(Boolean).map((pair) => pair.filter(Boolean));
     const room = narrow ? Infinity : width - GAP * (pairs.length + 1) - 24;
     const widths = shared(pairs.map(([view]) => view), room, height);
     for (const [i, pair] of pairs.entries()) {
       for (const view of pair) {
         const single = view.argument === zoomed;
-        view.resize(single ? width - 4 : narrow ? (width - GAP) / 2 : widths[i], single ? Math.max(height, 520) : height, single);
+        view.resize(single ? width - 4 : narrow ? (width - GAP) / 2 : widths[i], height, single);
         view.element.classList.toggle('zoomed', single);
+        view.element.style.gridColumn = single ? `1 / span ${this.columns.length}` : view.column;
         view.element.style.minWidth = narrow ? '' : `${least(view)}px`;
       }
     }
@@ -141,7 +143,7 @@ function isPassedOn({ array }, { inputs }, arrays) {
 function column([value, gradient], i) {
   return [[value, 'value'], [gradient, 'gradient']].filter(([view]) => view).map(([view, row]) => {
     view.element.classList.add(row);
-    view.element.style.gridColumn = i + 1;
+    view.column = i + 1;
     return view.element;
   });
 }

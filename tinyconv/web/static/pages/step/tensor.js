@@ -4,6 +4,9 @@ import { number, paint, scaleOf } from '../../maps.js';
 import { fresh, holdsNumbers, powerOf, powerText, write } from './cells.js';
 import { Grid, flat, unflat } from './grid.js';
 
+const ROOMY = 34; // pixels of a cell whose number is easy to read
+const MOST_WITH_NUMBERS = 64; // columns of a map that is made as wide as its numbers ask for
+
 /** What is written of a cell: `dx[0, 2, 5, 7]`. */
 export function cellName(argument, cell) {
   return cell.length ? `${argument}[${cell.join(', ')}]` : argument;
@@ -48,9 +51,12 @@ export class TensorView {
     this.#listen();
   }
 
-  /** The layout that it would have in (width x height) pixels. */
+  /** The layout that it would have in (width x height) pixels. A single map is wider if its cells then hold numbers. */
   planned(width, height, single = false) {
-    return new Grid(this.array.shape, this.cell, width, height, { single, most: single ? 46 : 30 });
+    const { shape } = this.array;
+    const columns = shape.at(-1) <= MOST_WITH_NUMBERS ? shape.at(-1) : 0;
+    const room = single ? [Math.max(width, columns * ROOMY), Infinity] : [width, height];
+    return new Grid(shape, this.cell, ...room, { single, most: single ? 46 : 30 });
   }
 
   /** Lay it out anew. `single` shows the map of the chosen cell alone. */
@@ -85,14 +91,16 @@ export class TensorView {
     return this.array.data[flat(this.array.shape, cell)];
   }
 
-  /** Write the number of the chosen cell beside it, or no longer. */
-  tell(shown) {
-    this.note.hidden = !shown;
-    if (!shown) return;
+  /** Write the number of the chosen cell beside it while the mouse or the keys are there. */
+  tell(under) {
+    const byKeys = this.shown && this.frame.matches(':focus-visible');
+    this.note.hidden = !under && !byKeys;
+    if (this.note.hidden) return;
     const { x, y, width } = this.grid.box(flat(this.array.shape, this.cell));
     this.note.textContent = number(this.value(this.cell), 4);
     this.note.style.left = `${x + width / 2}px`;
     this.note.style.top = `${y - 6}px`;
+    if (byKeys && !under) this.note.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
   /** Paint everything in the colours of the theme. */

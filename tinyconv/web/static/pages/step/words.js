@@ -52,8 +52,7 @@ const SENTENCES = {
   ],
   linear: [
     (f) => `makes ${count(where(f).at(-1), 'number')}, each a weighted sum of all ${input(f).shape.at(-1)} inputs.`,
-    () => 'sends each gradient back along its weights: to an input from every output, and to a weight, gradient times '
-      + 'input.',
+    () => 'sends dy back along its weights, and gives each weight dy times the x that it met.',
   ],
   Matmul: [
     () => 'multiplies two matrices: rows of a with columns of b.',
@@ -131,8 +130,8 @@ export function about(operand, frames, made) {
 
 /** What an op returns beside y. */
 const BESIDE = {
-  max_pool2d: { 'y[1]': 'which cell of the window was the largest, counted from 0' },
-  AdaptiveMaxPool2d: { 'y[1]': 'which cell was the largest, counted from 0' },
+  max_pool2d: { 'y[1]': 'the place of each in its window, from 0' },
+  AdaptiveMaxPool2d: { 'y[1]': 'the place of each, from 0' },
   BatchNorm: { 'y[1]': 'the mean', 'y[2]': 'the variance' },
 };
 
