@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tinyconv.web.jobs import JobError
+from tinyconv.web.pages.draw import maps
 from tinyconv.web.pages.step import KEPT, coloured, step_explain, step_record
 from tinyconv.web.studio import Studio
 from tinyconv.web.subject import of_name
@@ -51,11 +52,13 @@ def test_what_cannot_be_recorded_is_refused(studio, arguments):
 
 
 def test_a_drawing_walks_back_from_the_class_that_the_model_sees(studio):
-    studio.state["drawn"] = np.full((1, 1, 28, 28), 200, np.uint8)
+    pixels = np.zeros((1, 56, 56), np.uint8)
+    pixels[0, 10:40, 20:28] = 250
+    seen = maps(studio, pixels)
     result = step_record(studio, drawn=True)
-    assert result["target"] == result["probabilities"].argmax()
-    assert (result["image"], result["label"]) == (None, None)
-    assert (result["pixels"] == 200).all()
+    assert np.array_equal(result["pixels"], seen["image"])
+    assert result["target"] == result["probabilities"].argmax() == np.argmax(seen["scores"])
+    assert (result["image"], result["label"], result["drawing"]) == (None, None, True)
 
 
 def test_code_is_coloured_without_losing_a_sign():

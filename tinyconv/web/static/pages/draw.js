@@ -353,7 +353,8 @@ class Draw {
       <label class="file">Open a picture<input class="unseen" type="file" accept="image/*,.tif,.tiff" @change=${choose}></label>
       <select class="which" aria-label="Which test image" @change=${next}><option value="">Any image</option>
         ${this.classes.map((name, i) => html`<option value=${i}>One of ${name}</option>`)}</select>
-      <button @click=${next} aria-label="Next test image">→</button></div>`;
+      <button @click=${next} aria-label="Next test image">→</button>
+      <a href="#step?drawn=1">Step through it</a></div>`;
   }
 
   #place(placed) {
