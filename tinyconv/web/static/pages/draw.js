@@ -64,6 +64,11 @@ class Draw {
     this.ends.forEach((end) => end());
   }
 
+  /** Whether what is shown is the answer to what is on the sheet. */
+  get settled() {
+    return Boolean(this.result) && !this.#asking;
+  }
+
   /** Whether the drawing is scaled and centred first. */
   get placed() {
     return this.canPlace && this.app.state.placed !== 'no';
