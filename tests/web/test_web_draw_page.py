@@ -155,7 +155,15 @@ def test_by_keys_alone(visit):
     while not page.evaluate("document.activeElement.matches('.sheet')"):
         page.keyboard.press("Tab")
     assert page.is_visible(".brush")
-    for key in ["Delete", *["ArrowUp"] * 6, *["ArrowLeft"] * 5, " ", *["ArrowRight"] * 10, *["Shift+ArrowDown"] * 3, " "]:
+    for key in [
+        "Delete",
+        *["ArrowUp"] * 6,
+        *["ArrowLeft"] * 5,
+        " ",
+        *["ArrowRight"] * 10,
+        *["Shift+ArrowDown"] * 3,
+        " ",
+    ]:
         page.keyboard.press(key)
     settled(page)
     ink = sheet(page)
@@ -201,7 +209,9 @@ def test_a_picture_from_a_file(visit, tmp_path):
     page.set_input_files("input[type=file]", tmp_path / "seven.png")
     page.wait_for_selector("text=read as tinyconv predict reads it")
     settled(page)
-    assert np.array_equal(has(page, "Array.from(shown.result.image.data)"), read_picture(tmp_path / "seven.png").ravel())
+    assert np.array_equal(
+        has(page, "Array.from(shown.result.image.data)"), read_picture(tmp_path / "seven.png").ravel()
+    )
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("input[type=file]", tmp_path / "notes.txt")
     page.wait_for_selector("text=notes.txt cannot be read as a picture")

@@ -143,7 +143,9 @@ def test_weights_under_the_pointer(visit, subject):
     wide = canvas.bounding_box()["width"]
     canvas.hover(position={"x": wide * 1.5 / 5, "y": wide * 3.5 / 5})
     assert "A weight of conv1: of map 4, for channel 0, row 3, column 1" in page.inner_text(".reading")
-    assert float(page.inner_text(".reading strong").replace("\u2212", "-")) == pytest.approx(weight[4, 0, 3, 1], rel=1e-3)
+    assert float(page.inner_text(".reading strong").replace("\u2212", "-")) == pytest.approx(
+        weight[4, 0, 3, 1], rel=1e-3
+    )
     # A row of fc1 is pictures of the maps that it reads.
     page.click(".chips >> text=fc1")
     page.wait_for_selector("text=16 pictures of 4×4 weights")

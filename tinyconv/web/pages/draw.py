@@ -33,9 +33,9 @@ def maps(studio: Studio, pixels: NDArray[np.uint8], place: bool = False) -> dict
     """
     subject = studio.subject
     channels, h, w = subject.shape
-    k = pixels.shape[-1] // w if isinstance(pixels, np.ndarray) and pixels.ndim == 3 else 0
-    if k < 1 or pixels.dtype != np.uint8 or pixels.shape != (channels, k * h, k * w):
-        raise ShapeError(f"draw.maps takes uint8 ({channels}, k * {h}, k * {w}), got {_described(pixels)}")
+    k = pixels.shape[-1] // w if pixels.ndim else 0
+    if k < 1 or pixels.shape != (channels, k * h, k * w):
+        raise ShapeError(f"draw.maps takes pixels of shape ({channels}, k * {h}, k * {w}), got {pixels.shape}")
     if place and (channels != 1 or h != w):
         raise ShapeError(f"draw.maps places grey and square images alone; this model takes {subject.shape}")
     image = place_ink(pixels[0], h) if place else _means(pixels, k)
@@ -90,7 +90,3 @@ def _means(pixels: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     c, h, w = pixels.shape
     means = pixels.reshape(c, h // k, k, w // k, k).mean((2, 4))
     return np.asarray(means.round(), np.uint8)
-
-
-def _described(pixels: Any) -> str:
-    return f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__

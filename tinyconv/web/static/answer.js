@@ -34,6 +34,7 @@ export function showBars(root, { probabilities }, classes) {
   const best = winner(probabilities);
   const shown = [...shares.keys()];
   if (shown.length > MOST) shown.sort((a, b) => shares[b] - shares[a]).splice(MOST);
+  root.style.setProperty('--class', `${Math.max(...shown.map((i) => String(classes[i] ?? i).length))}ch`);
   render(html`<ol class="bars">${shown.map((i) => html`
     <li class=${i === best ? 'best' : ''}><span class="class">${classes[i] ?? i}</span>
       <span class="length" aria-hidden="true"><span></span></span>

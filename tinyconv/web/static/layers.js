@@ -140,6 +140,11 @@ export class Maps {
     this.#mark(this.picked);
   }
 
+  /** Mark one of the maps as the one that is spoken of. */
+  choose(map) {
+    this.canvases.forEach((canvas, i) => canvas.closest('.map').classList.toggle('chosen', i === map));
+  }
+
   #build(shape) {
     this.shape = shape;
     const flat = shape.length !== 3;

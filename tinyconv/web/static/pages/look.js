@@ -160,6 +160,7 @@ class Look {
     this.filters.element.classList.toggle('matrix', channels > 1);
     this.filters.element.style.gridTemplateColumns = `repeat(${channels}, max-content)`;
     this.filters.show({ shape: [shown * channels, rows, columns], data: filters.data.subarray(0, shown * size) });
+    this.filters.choose(channels === 1 ? map : null);
   }
 
   /** The map and the channel of a picture among all filters. */
@@ -407,7 +408,7 @@ class Look {
     const one = channels === 1 && rows > 1;
     const many = channels > 1;
     const size = many ? `${channels} pictures of ${rows}×${columns} weights, one for each map that it reads`
-      : one ? `${rows}×${columns} weights for each map` : `${columns} weights, one for each number that it reads`;
+      : one ? `${rows}×${columns} weights for each ${flat ? 'number' : 'map'}` : `${columns} weights, one for each number that it reads`;
     return html`<section class="panel weights"><h2>${one ? `The filters of ${name}`
       : `The ${many && !flat ? 'filter' : 'weights'} of ${flat ? 'number' : 'map'} ${map}`}</h2>
       <p class="about">${size}${bias && map < count ? `; the bias of ${map} is ${number(bias.data[map])}` : ''}.</p>
