@@ -1,4 +1,4 @@
-"""The Draw page in a browser: drawn by mouse, by touch and by keys, and from files; what it shows is what Python has."""
+"""The Draw page in a browser: by mouse, by touch, by keys and from files; what it shows is what Python has."""
 
 import re
 from pathlib import Path
@@ -224,8 +224,8 @@ def test_a_picture_from_a_file(visit, tmp_path):
             """([kind, content]) => {
               const data = new DataTransfer();
               data.items.add(new File([new Uint8Array(content)], `${kind}.png`));
-              const event = kind === 'drop' ? new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })
-                : new ClipboardEvent('paste', { clipboardData: data, bubbles: true });
+              const event = kind === 'paste' ? new ClipboardEvent('paste', { clipboardData: data, bubbles: true })
+                : new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true });
               document.querySelector('.board').dispatchEvent(event);
             }""",
             [event, content],
