@@ -22,13 +22,19 @@ const MEANS = {
 const QUIET = 800; // milliseconds: typing without a longer pause is undone in one step
 const FAR = 5; // pixels that a press must move to be a drag
 
+/** With one digit after the point. A tie goes to the even digit, as in Python, so that the figures are the library's. */
+function tenths(n) {
+  const ten = 10 * n;
+  return ((ten % 1 === 0.5 ? 2 * Math.round(ten / 2) : Math.round(ten)) / 10).toFixed(1);
+}
+
 /** Memory for people, as `tc.summary` writes it: 13.5 KiB. */
 function bytes(count) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let n = count;
   let unit = 0;
   for (; n >= 1024 && unit < 4; unit += 1) n /= 1024;
-  return unit ? `${n.toFixed(1)} ${units[unit]}` : `${n} B`;
+  return unit ? `${tenths(n)} ${units[unit]}` : `${n} B`;
 }
 
 /** A slice's receptive field in pixels: 14, or 14×9 where rows and columns differ. */
@@ -42,7 +48,7 @@ function cellText(slice, name) {
   if (!slice.output) return '';
   if (name === 'output') return by(slice.output);
   if (name === 'field') return fieldOf(slice);
-  if (name === 'share') return slice.macs ? `${(100 * slice.share).toFixed(1)} %` : '';
+  if (name === 'share') return slice.macs ? `${tenths(100 * slice.share)} %` : '';
   if (name === 'activations') return bytes(slice.activations);
   return slice[name] ? whole(slice[name]) : '';
 }
@@ -135,6 +141,7 @@ class Build {
   // Changes. Each goes through `change`, which can be undone.
 
   change(text, image = this.image, how = 'step') {
+    if (text === this.text && image === this.image) return this.baking;
     const now = performance.now();
     const goesOn = how === 'typed' && this.typed && now - this.typed < QUIET;
     if (!goesOn) this.past.push([this.text, this.image]);
@@ -169,7 +176,7 @@ class Build {
     const pieces = await this.#pieces();
     const text = edit(pieces).join(this.text.includes('\n') ? '\n' : '; ');
     if (selected !== undefined) this.#select(selected);
-    if (text !== this.text) await this.change(text);
+    await this.change(text);
     await this.#pieces();
   }
 
@@ -202,10 +209,9 @@ class Build {
   }
 
   async replace(at, piece) {
-    const [slice] = [this.baked.slices[at]];
-    if (piece === slice.text) return;
     await this.#pieces();
-    const { start, end } = this.baked.slices[at];
+    const { start, end, text } = this.baked.slices[at];
+    if (piece === text) return;
     await this.change(this.text.slice(0, start) + piece + this.text.slice(end));
     this.app.say(`${piece}. ${this.#summed()}`);
   }
@@ -348,8 +354,9 @@ class Build {
       const { drag } = this;
       this.drag = null;
       if (!drag) return;
-      currentTarget.addEventListener('click', (click) => click.stopImmediatePropagation(), { capture: true, once: true });
-      setTimeout(() => currentTarget.dispatchEvent(new Event('dragged')));
+      const swallow = (click) => click.stopImmediatePropagation(); // the click that ends a drag is none
+      currentTarget.addEventListener('click', swallow, { capture: true });
+      setTimeout(() => currentTarget.removeEventListener('click', swallow, { capture: true }));
       if (e.type === 'pointerup') this.#dropped(drag);
       this.#draw();
     };
