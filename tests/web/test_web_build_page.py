@@ -212,6 +212,7 @@ def test_a_block_moves_under_a_finger(build):
         send("touchMove", (x, y + (goal - y) * i / 6))
     send("touchEnd")
     settled(page, "conv 6 5; pool 2; relu; flatten; fc 10")
+    page.locator("#said", has_text="pool 2 is slice 2 of 5").wait_for(state="attached")
     page.locator("[data-block='0']").tap()
     page.get_by_role("button", name="Move down").tap()
     settled(page, "pool 2; conv 6 5; relu; flatten; fc 10")

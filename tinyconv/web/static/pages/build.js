@@ -200,11 +200,14 @@ class Build {
   async move(from, to) {
     const last = this.baked.slices.length - 1;
     if (to < 0 || to > last || to === from) return;
+    const { carried } = this;
     await this.#rearrange((pieces) => {
       const moved = pieces.toSpliced(from, 1);
       return moved.toSpliced(to, 0, pieces[from]);
     }, to);
     this.#focus(to);
+    this.carried = carried; // the focus went from one button to another, which puts a slice down
+    this.#draw();
     this.app.say(`${this.baked.slices[to].text} is slice ${to + 1} of ${last + 1}. ${this.#summed()}`);
   }
 
@@ -313,6 +316,12 @@ class Build {
     this.#draw();
     const { text } = this.baked.slices[at];
     this.app.say(carried ? `${text} is picked up: arrows move it, Space puts it down` : `${text} is put down`);
+  }
+
+  #putDown() {
+    if (!this.carried) return;
+    this.carried = false;
+    this.#draw();
   }
 
   #toggle(at) {
@@ -551,7 +560,7 @@ class Build {
           tabindex=${i === this.selected ? 0 : -1}
           @pointerdown=${(event) => this.#press(event, { at: i })} @click=${() => this.#toggle(i)}
           @focus=${() => this.#took(i)} @keydown=${(event) => this.#blockKey(event, i)}
-          @blur=${() => { this.carried = false; }}>
+          @blur=${() => this.#putDown()}>
           <span class="grip" aria-hidden="true"></span><span class="words">${slice.text || '(empty)'}</span>
           <span class="name">${slice.name ?? ''}</span></button></td>
         ${slice.output ? COLUMNS.map(([name, title]) => html`
