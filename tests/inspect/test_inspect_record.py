@@ -463,6 +463,11 @@ def test_after_an_error_the_model_is_as_it_was(function, loss, error, said):
     assert not y.requires_grad
 
 
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match="record: model must be a Module, got function"):
+        record(dropping, np.ones((1, 4, 4), "float32"))
+
+
 def test_a_data_parallel_is_refused():
     model = nn.Sequential(nn.DataParallel(nn.Flatten()))
     with pytest.raises(GraphError, match=r"record the module in it \(model.module\)"):

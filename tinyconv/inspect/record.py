@@ -243,10 +243,12 @@ def record(
             unless given.
         training: The mode to run in, True for training; the one that the model is in unless given.
 
-    Raises GraphError for a model that holds a DataParallel, or whose output has no gradient; TypeError for a model that
-    returns no Tensor; ShapeError where the loss is not one number, or the arrays take more than `LIMIT` bytes; and what
-    the model and the loss raise.
+    Raises GraphError for a model that holds a DataParallel, or whose output has no gradient; TypeError for what is no
+    Module, and for a model that returns no Tensor; ShapeError where the loss is not one number, or the arrays take more
+    than `LIMIT` bytes; and what the model and the loss raise.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"record: model must be a Module, got {type(model).__name__}")
     if any(isinstance(module, DataParallel) for module in model.modules()):
         raise GraphError("record: a DataParallel keeps a tape for each tile; record the module in it (model.module)")
     parameters = {name: p.detach().requires_grad_(p.requires_grad) for name, p in model.named_parameters()}
