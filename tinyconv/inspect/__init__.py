@@ -3,7 +3,7 @@
 from tinyconv.errors import suggest_names
 from tinyconv.inspect.anomaly import detect_anomaly
 from tinyconv.inspect.cake import Cake
-from tinyconv.inspect.convolution import Columns, Loops, columns, loops
+from tinyconv.inspect.convolution import Columns, columns, loops
 from tinyconv.inspect.explain import Explanation, Term, explain
 from tinyconv.inspect.field import Field
 from tinyconv.inspect.maps import FeatureMaps, LayerMaps, feature_maps
@@ -24,7 +24,6 @@ __all__ = [
     "LayerMaps",
     "LayerSummary",
     "LeafRow",
-    "Loops",
     "Operand",
     "Part",
     "Recording",

@@ -172,35 +172,25 @@ class Recording:
             return None if array is None else places[id(array)]
 
         def operand(o: Operand) -> dict[str, Any]:
-            return {
-                "argument": o.argument,
-                "name": o.name,
-                "frame": o.frame,
-                "array": place(o.array),
-                "shape": None if o.array is None else list(o.array.shape),
-                "dtype": None if o.array is None else str(o.array.dtype),
-                "value": o.value,
-                "ran": list(o.ran),
-            }
+            shape, dtype = (None, None) if o.array is None else (list(o.array.shape), str(o.array.dtype))
+            return {**vars(o), "array": place(o.array), "shape": shape, "dtype": dtype, "ran": list(o.ran)}
 
+        def field(fields: Fields | None) -> list[dict[str, int]] | None:
+            return None if fields is None else [axis._asdict() for axis in fields]
+
+        as_they_are = ("number", "direction", "partner", "layer", "kind", "step", "formula")
         frames = [
-            {
-                "number": frame.number,
-                "direction": frame.direction,
-                "partner": frame.partner,
+            {name: getattr(frame, name) for name in as_they_are}
+            | {
                 "op": frame.name,
                 "pair": name_of(frame.op, frame.pair),
-                "layer": frame.layer,
-                "kind": frame.kind,
-                "step": frame.step,
-                "formula": frame.formula,
                 "parts": list(frame.parts),
                 "inputs": [operand(o) for o in frame.inputs],
                 "outputs": [operand(o) for o in frame.outputs],
                 "geometry": {name: _plain(value) for name, value in frame.geometry.items()},
                 "source": None if frame.source is None else {**vars(frame.source), "ran": list(frame.source.ran)},
-                "field": None if frame.fields is None else [axis._asdict() for axis in frame.fields],
-                "window": None if frame.window is None else [axis._asdict() for axis in frame.window],
+                "field": field(frame.fields),
+                "window": field(frame.window),
             }
             for frame in self.frames
         ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from inspect import getsourcelines
 from itertools import groupby
-from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -14,17 +12,15 @@ from pygments.token import Token
 
 from tinyconv import nn
 from tinyconv.engine.context import no_grad
-from tinyconv.engine.variants import file_of, name_of, select
+from tinyconv.engine.variants import name_of, select
 from tinyconv.errors import DataError
-from tinyconv.inspect import Recording, explain, record
+from tinyconv.inspect import Recording, explain, loops, record
 from tinyconv.inspect.explain import Term
-from tinyconv.ops import loops as written
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
 
 KEPT = 8
 """Recordings that are kept, for as many tabs."""
-LOOPS = {pair.name: pair for pair in (written.Conv2d, written.MaxPool2d, written.Linear)}
 LETTERS = {
     Token.Keyword: "k",
     Token.Name.Builtin: "b",
@@ -171,7 +167,7 @@ def _readable(recording: Recording) -> dict[str, Any]:
     plain = recording.to_dict()
     sources: list[dict[str, Any]] = []
     places: dict[tuple[str, int], int] = {}
-    loops: dict[str, dict[str, int]] = {}
+    looped: dict[str, dict[str, int]] = {}
 
     def place(file: str, line: int, text: str) -> int:
         if (file, line) not in places:
@@ -187,15 +183,9 @@ def _readable(recording: Recording) -> dict[str, Any]:
             given["usual"] = name_of(frame.op, select(frame.op, "numpy", arrays, frame.geometry))
         else:
             given["usual"] = plain["frames"][frame.partner]["usual"]
-        if frame.name in LOOPS:
-            halves = {half: getattr(LOOPS[frame.name], half) for half in ("forward", "backward")}
-            loops[frame.name] = {half: place(*_source(function)) for half, function in halves.items()}
-    return {"recording": plain, "sources": sources, "loops": loops}
-
-
-def _source(function: Any) -> tuple[str, int, str]:
-    lines, line = getsourcelines(function)
-    return file_of(function.__code__), line, dedent("".join(lines))
+        if (source := loops(frame)) is not None:
+            looped.setdefault(frame.name, {})[frame.direction] = place(source.file, source.line, source.text)
+    return {"recording": plain, "sources": sources, "loops": looped}
 
 
 @cache
