@@ -344,6 +344,15 @@ def test_an_explanation_says_what_it_is(lenet):
     assert tuple(told["terms"][0]) == ("argument", "place", "value", "coefficient", "of", "at", "product")
 
 
+def test_a_coefficient_of_1_is_no_weight_that_happens_to_be_1():
+    """The bias of a fresh BatchNorm has coefficients of 1, but for rounding, and its weights are 1."""
+    model = nn.Sequential(nn.BatchNorm2d(4), nn.Flatten()).eval()
+    model[0].running_mean.copy_(tc.tensor([0.3, -1.7, 0.9, 2.1]))
+    frame = record(model, np.random.default_rng(0).standard_normal((4, 5, 5)).astype("float32"), 3).frames[-1]
+    for channel in range(4):
+        assert {(t.of, t.coefficient) for t in explain(frame, "dbias", (channel,)).terms} == {(None, 1.0)}
+
+
 @pytest.mark.parametrize(
     ("number", "which", "cell", "error", "said"),
     [

@@ -282,7 +282,7 @@ class _Study:
             numbers, array = coefficients.reshape(-1)[part.cells], self.arrays[m].reshape(-1)
             cells = np.rint(numbers).astype(np.int64) - 1
             if (
-                not np.array_equal(numbers, part.coefficients)  # they do not depend on it
+                not np.allclose(numbers, part.coefficients, rtol=1e-9, atol=0)  # they do not depend on it
                 and np.allclose(numbers, cells + 1)
                 and ((cells >= 0) & (cells < array.size)).all()
                 and np.allclose(array[cells], part.coefficients, rtol=1e-6)

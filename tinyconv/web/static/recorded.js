@@ -13,12 +13,15 @@ const HOME = 'step';
 /** Answers jobs as the studio does, from a recording: see `recorded` in export.py for what is in it. */
 class Recording extends EventTarget {
   #answers = new Map();
-  #step = null; // the recording that was asked for last, whose cells are explained
+  #recordings = new Map(); // what step.explain explains, by number
 
   /** Begin, once somebody listens. */
   async open(text) {
     Object.assign(this, unpack(await unzipped(text)));
-    for (const { job, args, result } of this.answers) this.#answers.set(key(job, args), result);
+    for (const { job, args, result } of this.answers) {
+      this.#answers.set(key(job, args), result);
+      if (job === 'step.record') this.#recordings.set(result.id, result.recording);
+    }
     this.dispatchEvent(new CustomEvent('open'));
     this.dispatchEvent(new CustomEvent('report:subject', { detail: { ...this.subject, recorded: this.images } }));
   }
@@ -26,23 +29,22 @@ class Recording extends EventTarget {
   async call(job, args = {}) {
     if (job === 'step.explain') return this.#explained(args);
     const answer = this.#answers.get(key(job, job === 'step.record' ? this.#steps(args) : args));
-    if (!answer) throw this.#refusal(`it has the test images ${this.images.join(', ')}`);
-    if (job === 'step.record') this.#step = answer.recording;
+    if (!answer) throw this.#refusal(`This page is a recording of ${inWords(this.images)}. All else is in the studio`);
     return job === 'look.strongest' ? { ...answer, images: this.#pictured(answer.numbers) } : answer;
   }
 
   /** What `step.record` is asked for, with a number for the image. */
   #steps({ image = this.images[0], among, ...args }) {
-    if (among === undefined) return { image, ...args };
+    if ((among ?? null) === null) return { image, ...args };
     const of = this.images.filter((number, i) => this.labels[i] === among);
     return { image: of.find((number) => number >= image) ?? of[0] ?? NaN, ...args };
   }
 
-  #explained(args) {
+  #explained({ recording, ...args }) {
     try {
-      return explain(this.#step, args);
+      return explain(this.#recordings.get(recording), args);
     } catch (error) {
-      throw error instanceof NoRule ? this.#refusal(`it cannot explain ${error.message}`) : error;
+      throw error instanceof NoRule ? this.#refusal(`This page has no rule for ${error.message}; the studio has`) : error;
     }
   }
 
@@ -59,9 +61,14 @@ class Recording extends EventTarget {
   }
 
   #refusal(why) {
-    const text = `This page is a recording; ${why}. For all else open the live studio: ${this.command}`;
-    return new JobFailed({ kind: 'JobError', text, notes: [], refused: true });
+    return new JobFailed({ kind: 'JobError', text: `${why}: ${this.command}`, notes: [], refused: true });
   }
+}
+
+/** "the test image 3", "the test images 0, 3 and 7". */
+function inWords(numbers) {
+  const [last, ...others] = [...numbers].reverse();
+  return others.length ? `the test images ${others.reverse().join(', ')} and ${last}` : `the test image ${last}`;
 }
 
 /** A job and its arguments as one text, in which the order of the arguments and those left out make no difference. */

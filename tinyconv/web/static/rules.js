@@ -11,17 +11,16 @@ const FLOAT32 = 2 ** -23;
 export class NoRule extends Error {}
 
 /**
- * What the job `step.explain` answers: Explanation in explain.py tells what is in it.
+ * What the job `step.explain` answers, see step.py.
  * @param {Object} recording  See Recording.to_dict.
- * @param {{frame: number, which: string|number, cell: number[]}} asked
+ * @param {{frame: number, which: string, cell: number[]}} asked
  */
-export function explain(recording, { frame: number, which = 0, cell }) {
+export function explain(recording, { frame: number, which, cell }) {
   const frame = recording.frames[number];
   const back = frame.direction === 'backward';
   const op = opened(recording, back ? recording.frames[frame.partner] : frame);
-  const output = typeof which === 'number' ? which : frame.outputs.findIndex(({ argument }) => argument === which);
-  const { argument, array } = frame.outputs[output];
-  const { data, shape } = recording.arrays[array];
+  const output = frame.outputs.findIndex(({ argument }) => argument === which);
+  const { data, shape } = recording.arrays[frame.outputs[output].array];
   const rule = RULES[op.name]?.(op);
   if (!rule || (output && !back)) throw new NoRule(op.name);
   const own = numbered(cell, shape);
@@ -30,13 +29,18 @@ export function explain(recording, { frame: number, which = 0, cell }) {
     : rule.of.filter((name) => name in op.named).map((name) => value(rule, op, op.named[name], own));
   const total = data[own];
   const sum = added(parts.map((part) => part.sum));
-  const listed = parts.flatMap((part) => part.terms.slice(0, MOST).map((term) => told(op, part, term)));
+  let room = MOST;
+  const listed = parts.map((part) => {
+    const terms = part.terms.slice(0, room);
+    room -= terms.length;
+    return { ...part, terms };
+  });
   return {
     frame: number,
-    which: argument,
+    which,
     cell: [...cell],
     total,
-    terms: listed.slice(0, MOST),
+    parts: listed.filter(({ terms }) => terms.length).map((part) => told(op, part)),
     count: added(parts.map((part) => part.terms.length)),
     sum,
     remainder: back ? 0 : rule.linear ? rule.constant?.(own) ?? 0 : rest(total, sum, parts),
@@ -80,16 +84,22 @@ function part(argument, { data, shape }, found, all) {
   return { argument, data, shape, terms, sum: added(terms.map(({ cell, coefficient }) => data[cell] * coefficient)) };
 }
 
-/** A term as the page reads it. */
-function told({ named }, { argument, data, shape }, { cell, coefficient, of, at }) {
+/** A part as the page reads it. */
+function told({ named }, { argument, data, shape, terms }) {
+  const { of = null } = terms[0];
+  const places = (numbers, inside) => ({
+    shape: [terms.length, inside.length],
+    data: Int32Array.from(numbers.flatMap((number) => indexed(number, inside))),
+  });
+  const numbers = (of) => ({ shape: [terms.length], data: Float64Array.from(terms, of) });
   return {
     argument,
-    place: indexed(cell, shape),
-    value: data[cell],
-    coefficient,
-    of: of ?? null,
-    at: of ? indexed(at, named[of].shape) : null,
-    product: data[cell] * coefficient,
+    of,
+    place: places(terms.map((term) => term.cell), shape),
+    at: of && places(terms.map((term) => term.at), named[of].shape),
+    value: numbers((term) => data[term.cell]),
+    coefficient: numbers((term) => term.coefficient),
+    product: numbers((term) => data[term.cell] * term.coefficient),
   };
 }
 
