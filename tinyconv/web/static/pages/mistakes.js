@@ -3,6 +3,7 @@ import { whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
 
+const PAIRS = 8;
 const PAGEFUL = 36; // images that come at once
 const percent = (share, digits = 1) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');
 
@@ -39,12 +40,17 @@ class Page {
   async #load() {
     const { measured, stale, under_way: underWay, training } = await this.app.call('mistakes.state');
     if (!this.open) return;
-    this.result = measured;
-    this.stale = stale;
+    this.#take(measured, stale);
     if (underWay) this.#measure(underWay);
     else if (!measured || (stale && !training)) this.#measure();
     this.#draw();
     if (measured) this.#show();
+  }
+
+  #take(result, stale) {
+    this.result = result;
+    this.stale = stale;
+    if (result) this.#makeGrid();
   }
 
   #hear({ done, status }) {
@@ -79,8 +85,7 @@ class Page {
       return;
     }
     const { measured, stale } = await this.app.call('mistakes.state');
-    this.result = measured;
-    this.stale = stale;
+    this.#take(measured, stale);
     this.#draw();
     this.#show();
     this.app.say(`${percent(measured.right / measured.total, 2)} of ${whole(measured.total)} test images are right.`);
@@ -96,7 +101,8 @@ class Page {
 
   async #show(more = false) {
     if (!this.result) return;
-    const start = more ? this.images.numbers.length : 0;
+    this.#mark();
+    const start = more ? this.images.cards.length : 0;
     const found = await this.app.call('mistakes.cell', { ...this.chosen, start, count: PAGEFUL });
     const before = more ? this.images.cards : [];
     const [, ...shape] = found.images.shape;
@@ -105,14 +111,13 @@ class Page {
       number, label: found.labels.data[i], prediction: found.predictions.data[i], given: found.given.data[i],
       pixels: { shape, data: found.images.data.subarray(i * size, (i + 1) * size) },
     }));
-    this.images = { total: found.total, cards: [...before, ...cards], numbers: [...before, ...cards] };
+    this.images = { total: found.total, cards: [...before, ...cards] };
     this.#draw();
     this.#paint();
   }
 
   #choose(truth, prediction) {
     this.app.keep({ truth, prediction });
-    this.#draw();
     this.#show();
     const { classes, matrix } = this.result;
     const count = matrix.data[truth * classes.length + prediction];
@@ -145,39 +150,80 @@ class Page {
           ${this.stale ? html`<p class="stale">The weights have changed since.</p>` : nothing}
         </div>
         <div class="desk">
-          <div class="counts">${this.#matrix()}${this.#classes()}</div>
+          <div class="counts">${this.#matrix()}${this.#pairs()}${this.#classes()}</div>
           ${this.#cell()}
         </div>` : nothing}`, this.root);
   }
 
   #matrix() {
-    const { classes, matrix } = this.result;
-    const n = classes.length;
-    const worst = Math.max(1, ...matrix.data.filter((_, i) => i % (n + 1)));
-    const { truth, prediction } = this.chosen;
-    const focus = truth !== null && prediction !== null ? truth * n + prediction : 0;
-    const cell = (row, column) => {
-      const count = matrix.data[row * n + column];
-      const right = row === column;
-      const of = right ? count / Math.max(1, sum(matrix.data.subarray(row * n, (row + 1) * n))) : Math.sqrt(count / worst);
-      const here = row === truth && column === prediction;
-      return html`<td role="gridcell" data-at=${row * n + column} tabindex=${row * n + column === focus ? 0 : -1}
-        class=${`${right ? 'right' : 'wrong'} s${Math.ceil(of * 8)}`} aria-selected=${here ? 'true' : 'false'}
-        aria-label=${`${classes[row]} read as ${classes[column]}: ${counted(count)}`}>${count || '·'}</td>`;
-    };
     return html`
       <section class="panel matrix">
         <h2 id="matrix-title">Confusion matrix</h2>
         <p class="about">Row: what the image is. Column: what the model says. Choose a cell to see its images; arrow keys
           move, Enter opens.</p>
-        <div class="scroll"><table role="grid" aria-labelledby="matrix-title" class=${n > 20 ? 'many' : ''}
-          @click=${(event) => this.#press(event)} @keydown=${(event) => this.#key(event)}>
-          <thead><tr role="row"><td role="presentation"></td>${classes.map((name) => html`
-            <th scope="col" role="columnheader"><span>${name}</span></th>`)}</tr></thead>
-          <tbody>${classes.map((name, row) => html`<tr role="row"><th scope="row" role="rowheader">${name}</th>${
-  classes.map((_, column) => cell(row, column))}</tr>`)}</tbody>
-        </table></div>
+        <div class="scroll">${this.grid}</div>
       </section>`;
+  }
+
+  /** The matrix as a table, made once for a result: with 100 classes it has 10,000 cells. */
+  #makeGrid() {
+    const { classes, matrix: { data } } = this.result;
+    const n = classes.length;
+    const make = (tag, attributes, text = '') => {
+      const element = Object.assign(document.createElement(tag), { textContent: text });
+      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+      return element;
+    };
+    const worst = Math.max(1, ...data.filter((_, i) => i % (n + 1)));
+    const rows = classes.map((name, row) => {
+      const line = make('tr', { role: 'row' });
+      line.append(make('th', { scope: 'row', role: 'rowheader' }, name));
+      const all = Math.max(1, sum(data.subarray(row * n, (row + 1) * n)));
+      for (let column = 0; column < n; column += 1) {
+        const at = row * n + column;
+        const depth = row === column ? data[at] / all : Math.sqrt(data[at] / worst);
+        line.append(make('td', {
+          role: 'gridcell', 'data-at': at, tabindex: -1,
+          class: `${row === column ? 'right' : 'wrong'} s${Math.ceil(depth * 8)}`,
+        }, data[at] ? String(data[at]) : '·'));
+      }
+      return line;
+    });
+    const head = make('tr', { role: 'row' });
+    head.append(make('td', { role: 'presentation' }), ...classes.map((name) => {
+      const cell = make('th', { scope: 'col', role: 'columnheader' });
+      cell.append(make('span', {}, name));
+      return cell;
+    }));
+    const [thead, tbody] = [make('thead', {}), make('tbody', {})];
+    thead.append(head);
+    tbody.append(...rows);
+    const shape = [n > 20 ? 'many' : '', Math.max(...classes.map((name) => name.length)) > 3 ? 'upright' : ''];
+    const table = make('table', { role: 'grid', 'aria-labelledby': 'matrix-title', class: shape.join(' ').trim() });
+    table.append(thead, tbody);
+    table.addEventListener('click', (event) => this.#press(event));
+    table.addEventListener('keydown', (event) => this.#key(event));
+    table.addEventListener('focusin', ({ target }) => target.setAttribute('aria-label', this.#named(target)));
+    this.grid = table;
+    this.#mark();
+  }
+
+  /** Mark the chosen cell; it, or the first, is where Tab enters the grid. */
+  #mark() {
+    const n = this.result.classes.length;
+    const { truth, prediction } = this.chosen;
+    const at = truth === null || prediction === null ? null : truth * n + prediction;
+    this.grid.querySelector('[aria-selected]')?.removeAttribute('aria-selected');
+    this.grid.querySelector('[tabindex="0"]')?.setAttribute('tabindex', -1);
+    const cell = this.grid.querySelector(`[data-at="${at ?? 0}"]`);
+    cell.tabIndex = 0;
+    if (at !== null) cell.setAttribute('aria-selected', 'true');
+  }
+
+  #named({ dataset: { at } }) {
+    const { classes, matrix: { data } } = this.result;
+    const n = classes.length;
+    return `${classes[Math.floor(at / n)]} read as ${classes[at % n]}: ${counted(data[at])}`;
   }
 
   #press(event) {
@@ -201,10 +247,28 @@ class Page {
     }[event.key];
     if (!to) return;
     event.preventDefault();
-    const next = this.root.querySelector(`[data-at="${clamp(to[0], n) * n + clamp(to[1], n)}"]`);
+    const next = this.grid.querySelector(`[data-at="${clamp(to[0], n) * n + clamp(to[1], n)}"]`);
     event.target.tabIndex = -1;
     next.tabIndex = 0;
     next.focus();
+  }
+
+  /** The pairs of classes that are mistaken most. */
+  #pairs() {
+    const { classes, matrix: { data } } = this.result;
+    const n = classes.length;
+    const pairs = Array.from(data, (count, at) => [count, Math.floor(at / n), at % n])
+      .filter(([count, row, column]) => count && row !== column)
+      .sort(([one], [other]) => other - one)
+      .slice(0, PAIRS);
+    if (!pairs.length) return nothing;
+    return html`
+      <section class="panel">
+        <h2>Most frequent mistakes</h2>
+        <ul class="row pairs">${pairs.map(([count, row, column]) => html`<li><button class="small"
+          @click=${() => this.#choose(row, column)}>${classes[row]} → <b>${classes[column]}</b>
+          <span class="about">${counted(count)}</span></button></li>`)}</ul>
+      </section>`;
   }
 
   #cell() {
@@ -223,16 +287,16 @@ class Page {
             @click=${() => this.#order('unsure')}>Least sure first</button>
           ${all ? nothing : html`<button class="small" @click=${() => this.#all()}>All mistakes</button>`}
         </div>
+        <p class="about">The share is the probability that the model gives its answer. Choose an image to step through it.</p>
         <ul class="cards">${cards.map((card) => html`<li>
-          <a class="card" href=${`#step?image=${card.number}`}
+          <a href=${`#step?image=${card.number}`}
             aria-label=${`Image ${card.number}: ${classes[card.label]}, read as ${classes[card.prediction]}, ${
               percent(card.given)}. Step through it`}>
             <canvas class="thumb" aria-hidden="true"></canvas>
             <span>${card.label === card.prediction ? classes[card.label]
-    : html`${classes[card.label]} → <b>${classes[card.prediction]}</b>`}</span>
-            <span class="about">${percent(card.given)}</span>
-          </a>
-          <a class="look" href=${`#look?image=${card.number}`} aria-label=${`Look at image ${card.number}`}>Look</a>
+    : html`${classes[card.label]} → <b>${classes[card.prediction]}</b>`}</span></a>
+          <p class="about">${percent(card.given)}
+            <a href=${`#look?image=${card.number}`} aria-label=${`Look at image ${card.number}`}>Look</a></p>
         </li>`)}</ul>
         ${cards.length < total ? html`<button @click=${() => this.#show(true)}>Show more</button>` : nothing}
       </section>`;

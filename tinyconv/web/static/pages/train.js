@@ -156,6 +156,7 @@ class Page {
   }
 
   #main() {
+    if (this.starting) return; // the button is not disabled then, which would take the focus from it
     const status = this.training?.status;
     if (status === 'running') this.#do('train.pause');
     else if (status === 'paused') this.#do('train.go_on');
@@ -336,7 +337,8 @@ class Page {
       <section class="panel controls" aria-label="Training">
         ${looks ? html`<p class="looks">Another tab has the studio: this one looks on.</p>` : nothing}
         <div class="row">
-          <button class=${status === 'finished' ? '' : 'main'} ?disabled=${looks || this.starting} @click=${() => this.#main()}>${
+          <button class=${status === 'finished' ? '' : 'main'} ?disabled=${looks}
+            aria-disabled=${this.starting ? 'true' : 'false'} @click=${() => this.#main()}>${
   this.starting ? 'Loading the images …' : labels[status]}</button>
           ${['none', 'paused'].includes(status) ? html`
             <button ?disabled=${looks || this.starting} @click=${() => this.#step()}>One step</button>` : nothing}
