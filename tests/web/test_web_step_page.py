@@ -185,7 +185,7 @@ def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):
     made = page.evaluate(
         """async () => {
           const { app } = await import('/static/app.js');
-          const { im2col } = await import('/static/pages/step/ways.js');
+          const { im2col } = await import('/static/pages/step/im2col.js');
           const { view, frame } = app.shown;
           const [x, weight, y] = ['x', 'weight', 'y'].map((name) => view.views.get(name).array);
           const geometry = { stride: [2, 1], padding: [1, 2], dilation: [1, 2] };

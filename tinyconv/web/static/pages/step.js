@@ -6,10 +6,11 @@ import { Dropped } from '../socket.js';
 import { explanationPanel, litBy } from './step/explain.js';
 import { formula } from './step/formula.js';
 import { FrameView, isCell, mostOf } from './step/frame.js';
+import { im2colPanel } from './step/im2col.js';
+import { litByTerm, loopsPanel } from './step/loops.js';
 import { code } from './step/source.js';
 import { cellName } from './step/tensor.js';
 import { timeline } from './step/timeline.js';
-import { im2colPanel, litByTerm, loopsPanel } from './step/ways.js';
 import { geometryText, place, sentence } from './step/words.js';
 
 const SPEEDS = { '½×': 3200, '1×': 1600, '2×': 800, '4×': 400 }; // milliseconds a frame

@@ -13,8 +13,12 @@ export function powerOf(scale) {
 /** "×10⁻⁵", to stand beside a picture whose cells are given in that power. */
 export function powerText(power) {
   const digits = '⁰¹²³⁴⁵⁶⁷⁸⁹';
-  return `×10${power < 0 ? '⁻' : ''}${[...String(Math.abs(power))].map((digit) => digits[digit]).join('')}`;
+  const raised = [...String(Math.abs(power))].map((digit) => digits[digit]).join('');
+  return `×10${power < 0 ? '⁻' : ''}${raised}`;
 }
+
+/** The colour of the frame around the cell in question. */
+export const markColour = () => getComputedStyle(document.querySelector('.page.step')).getPropertyValue('--mark');
 
 /** Ink that is legible on the colour of a number from -1 to 1. */
 function inkOn(share) {
@@ -32,7 +36,8 @@ export function write(context, data, index, scale, { x, y, width, height }) {
   const size = scale / 10 ** power;
   const digits = !/^Float/.test(data.constructor.name) || size >= 100 ? 0 : size >= 10 ? 1 : 2;
   const plain = value === 0 || !Number.isFinite(value) || data.length === 1;
-  const text = plain ? number(value) : (value / 10 ** power).toFixed(digits).replace(/^-(?=[0.]+$)/, '').replace('-', '−');
+  const short = (value / 10 ** power).toFixed(digits);
+  const text = plain ? number(value) : short.replace(/^-(?=[0.]+$)/, '').replace('-', '−');
   context.font = `${Math.min(12.5, width / 3.5)}px ${getComputedStyle(document.body).fontFamily}`;
   context.textAlign = 'center';
   context.textBaseline = 'middle';
@@ -70,12 +75,13 @@ export function picture(data, { rows, columns, width, height = 190, label, scale
   paint(dots, data, { rows, columns, scale });
   context.drawImage(dots, 0, 0, columns, rows, 0, 0, columns * cellWidth, rows * cellHeight);
   for (let i = 0; i < rows * columns; i += 1) {
-    const box = { x: (i % columns) * cellWidth, y: Math.floor(i / columns) * cellHeight, width: cellWidth, height: cellHeight };
+    const [x, y] = [(i % columns) * cellWidth, Math.floor(i / columns) * cellHeight];
+    const box = { x, y, width: cellWidth, height: cellHeight };
     if (Number.isNaN(data[i])) context.clearRect(box.x, box.y, box.width, box.height);
     else if (holdsNumbers(cellWidth) && cellHeight > 14) write(context, data, i, scale, box);
     if (i === marked) {
       context.lineWidth = 2.5;
-      context.strokeStyle = getComputedStyle(document.querySelector('.page.step')).getPropertyValue('--mark');
+      context.strokeStyle = markColour();
       context.strokeRect(box.x + 1, box.y + 1, box.width - 2, box.height - 2);
     }
   }
