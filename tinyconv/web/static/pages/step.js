@@ -1,21 +1,22 @@
-/** The Step page: one step of the model on one image, op by op, forwards to the loss and back to the image. */
+/** The Step page: one step of the model on one image, op by op, to the loss and back to the image. */
 
 import { html, nothing, render } from '../vendor/lit-html.js';
-import { number, paint, whole } from '../maps.js';
+import { number } from '../maps.js';
 import { Dropped } from '../socket.js';
-import { explanationPanel, litBy } from './step/explain.js';
+import { litBy } from './step/explain.js';
 import { formula } from './step/formula.js';
 import { FrameView, isCell, mostOf } from './step/frame.js';
-import { im2colPanel } from './step/im2col.js';
-import { litByTerm, loopsPanel } from './step/loops.js';
+import { SPEEDS, controls, thumbnail, transport } from './step/head.js';
+import { litByTerm } from './step/loops.js';
 import { code } from './step/source.js';
-import { cellName } from './step/tensor.js';
 import { timeline } from './step/timeline.js';
+import { whyPanel } from './step/why.js';
 import { geometryText, place, sentence } from './step/words.js';
 
-const SPEEDS = { '½×': 3200, '1×': 1600, '2×': 800, '4×': 400 }; // milliseconds a frame
-const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // whose sums fill the column beside the maps
+const RECORDED = ['image', 'drawn', 'target', 'training']; // what of the URL decides on the recording
+const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // whose sums fill the column at the side
 const FIELDS = 'input, select, textarea';
+const SHEET = '(max-width: 1099px)'; // the panel scrolls by itself: it must have the focus for the keys
 const HINT = 'Keys: → next frame, b the same op backwards. Point at a cell, or Tab and arrows, for its sum.';
 
 /** The step page. */
@@ -58,10 +59,11 @@ class Step {
     this.app.keep(changes);
     const { state } = this.app;
     this.asked = Object.fromEntries(RECORDED.map((name) => [name, state[name]]));
-    const given = (name) => (state[name] === undefined ? {} : { [name]: Number(state[name]) });
-    const args = { ...given('image'), ...given('target'), drawn: state.drawn === '1', training: state.training === '1' };
+    const numbered = (name) => (state[name] === undefined ? {} : { [name]: Number(state[name]) });
+    const flag = (name) => ({ [name]: state[name] === '1' });
+    const args = { ...numbered('image'), ...numbered('target'), ...flag('drawn'), ...flag('training'), ...extra };
     try {
-      const result = await this.app.call('step.record', { ...args, ...extra });
+      const result = await this.app.call('step.record', args);
       if (this.closed) return;
       this.error = null;
       this.result = result;
@@ -105,21 +107,22 @@ class Step {
     const view = chosen && this.view.views.get(chosen.map);
     if (!view) this.#choose(...this.#first());
     else this.#choose(chosen.map, isCell(chosen.cell, view.array.shape) ? chosen.cell : mostOf(view.array));
-    this.root.querySelector('.point[aria-current=step]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    const point = this.root.querySelector('.point[aria-current=step]');
+    point?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
 
   /** The array and cell that a frame begins with. */
   #first() {
-    const { argument, array } = this.frame.outputs.find((operand) => operand.array !== null) ?? this.frame.inputs[0];
+    const { inputs, outputs } = this.frame;
+    const { argument, array } = outputs.find((operand) => operand.array !== null) ?? inputs[0];
     return [argument, mostOf(this.arrays[array])];
   }
 
+  /** Go to a frame, and in it to a cell. */
   go(at, chosen = null) {
-    const number = Math.max(0, Math.min(this.frames.length - 1, at));
-    this.app.keep({
-      frame: number || undefined, map: chosen?.map, cell: chosen?.cell.join('.'), zoom: undefined, view: this.app.state.view,
-    });
-    this.#show(number, chosen);
+    const to = Math.max(0, Math.min(this.frames.length - 1, at));
+    this.app.keep({ frame: to || undefined, map: chosen?.map, cell: chosen?.cell.join('.'), zoom: undefined });
+    this.#show(to, chosen);
     this.app.say(this.root.querySelector('.step-title h1').textContent);
   }
 
@@ -144,7 +147,8 @@ class Step {
   }
 
   #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(FIELDS) || !this.frames) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.frames || event.target.closest?.(FIELDS)) return;
     const at = this.frame.number;
     const moves = {
       ArrowRight: () => this.go(at + 1), ArrowLeft: () => this.go(at - 1), Home: () => this.go(0),
@@ -174,21 +178,20 @@ class Step {
   async #look(map, cell, under = false) {
     const { frame, result } = this;
     this.view.mark(map, cell, this.looked?.map === map ? this.looked.lit : {}, under);
-    if (!frame.outputs.some(({ argument }) => argument === map) || map.startsWith('y[')) {
-      this.looked = { map, cell, lit: {} };
-    } else {
+    const looked = { map, cell, value: this.view.views.get(map).value(cell), lit: {} };
+    if (frame.outputs.some(({ argument }) => argument === map) && !map.startsWith('y[')) {
       try {
         const args = { recording: result.id, frame: frame.number, which: map, cell };
-        const explanation = await this.app.call('step.explain', args);
-        const shapeOf = (name) => this.view.views.get(name)?.array.shape;
-        if (frame !== this.frame || result !== this.result || this.closed) return;
-        this.looked = { map, cell, explanation, lit: litBy(explanation, shapeOf) };
+        looked.explanation = await this.app.call('step.explain', args);
+        looked.lit = litBy(looked.explanation, (name) => this.view.views.get(name)?.array.shape);
       } catch (error) {
-        if (error instanceof Dropped || this.closed) return;
-        this.looked = { map, cell, lit: {}, error };
+        if (error instanceof Dropped) return;
+        looked.error = error;
       }
+      if (frame !== this.frame || result !== this.result || this.closed) return;
     }
-    this.view.mark(map, cell, this.looked.lit, under);
+    this.looked = looked;
+    this.view.mark(map, cell, looked.lit, under);
     this.#renderWhy();
   }
 
@@ -208,96 +211,104 @@ class Step {
   }
 
   #render() {
-    const { frame, frames } = this;
-    const isShown = Boolean(frame);
+    const { frame, frames, result, error, app } = this;
+    const head = result || error ? controls(result, app.subject, app.state, (...args) => this.#record(...args))
+      : html`<p class="about">Recording …</p>`;
     render(html`
-      ${isShown ? nothing : html`<h1>Step</h1>`}
-      <div class="step-top">${this.result || this.error ? this.#controls() : html`<p class="about">Recording …</p>`}
-        ${isShown ? this.#transport() : nothing}</div>
-      ${this.error ? html`<div class="panel step-error" role="alert"><p class="error">${this.error.message}</p></div>` : nothing}
-      ${isShown ? html`
-        ${timeline(frames, frame, (at) => { this.stop(); this.go(at); })}
-        <div class="step-title">
-          <h1><span class="step-place">${place(frame, frames)}:</span> <code>${frame.op}</code> ${
-            sentence(frame, this.#forward())}</h1>
-          <div class="step-facts"><p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}` : 'Outside of layers'}${
-            geometryText(frame) ? html` · ${geometryText(frame)}` : ''}</p>
-          <p class="about by-key">${HINT}</p><p class="about by-touch">Tap a cell to see what makes its number.</p></div>
-        </div>
+      ${frame ? nothing : html`<h1>Step</h1>`}
+      <div class="step-top">${head}${frame ? this.#transport() : nothing}</div>
+      ${error ? html`<div class="panel step-error" role="alert"><p class="error">${error.message}</p></div>` : nothing}
+      ${frame ? html`
+        ${timeline(frames, frame, (at) => {
+          this.stop();
+          this.go(at);
+        })}
+        ${this.#title()}
         <div class=${LONG.has(frame.op) ? 'step-body' : 'step-body brief'}>
-          <div class="step-data">
-            <div id="flow"></div>
-          </div>
+          <div class="step-data"><div id="flow"></div></div>
           <section class="panel step-why" id="why" aria-label="Why this number"
-            tabindex=${matchMedia('(max-width: 1099px)').matches ? 0 : nothing}></section>
-          <div class="step-code">
-            <div class="formula">${formula(frame.formula, frame.direction === 'backward')}</div>
-            ${frame.source ? code(this.result.sources[frame.source.text], {
-              ran: frame.source.ran, now: this.#ownLines(), title: this.#ran(),
-            }) : html`<p class="about">This op's code is compiled; it cannot be shown.</p>`}
-          </div>
+            tabindex=${matchMedia(SHEET).matches ? 0 : nothing}></section>
+          <div class="step-code">${this.#code()}</div>
         </div>` : nothing}`, this.root);
     const canvas = this.root.querySelector('.thumb');
-    if (canvas && this.result && this.drawnPixels !== this.result.pixels) {
-      this.drawnPixels = this.result.pixels;
-      thumbnail(canvas, this.result.pixels);
+    if (canvas && result && this.painted !== result.pixels) {
+      this.painted = result.pixels;
+      thumbnail(canvas, result.pixels);
     }
     const flow = this.root.querySelector('#flow');
     if (flow && this.view?.element !== flow) this.view = new FrameView(flow, this.#calls());
+  }
+
+  #title() {
+    const { frame } = this;
+    const geometry = geometryText(frame);
+    return html`<div class="step-title">
+      <h1><span class="step-place">${place(frame, this.frames)}:</span> <code>${frame.op}</code> ${
+        sentence(frame, this.#forward())}</h1>
+      <div class="step-facts">
+        <p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}` : 'Outside of layers'}${
+          geometry ? ` · ${geometry}` : ''}</p>
+        <p class="about by-key">${HINT}</p>
+        <p class="about by-touch">Tap a cell to see what makes its number.</p>
+      </div>
+    </div>`;
+  }
+
+  #code() {
+    const { source, formula: docstring, direction, pair, usual } = this.frame;
+    const title = usual && usual !== pair ? `ran: ${pair}; training uses ${usual}` : `ran: ${pair}, as in training`;
+    return html`
+      <div class="formula">${formula(docstring, direction === 'backward')}</div>
+      ${source ? code(this.result.sources[source.text], { ran: source.ran, now: this.#ownLines(), title })
+        : html`<p class="about">This op's code is compiled; it cannot be shown.</p>`}`;
   }
 
   /** The panel beside the arrays: what makes the number of the cell. */
   #renderWhy() {
     const element = this.root.querySelector('#why');
     const { looked, frame, arrays, result } = this;
-    const { map, cell, explanation, error } = looked;
-    const array = this.view.views.get(map).array;
-    const forward = this.#forward();
-    const width = element.clientWidth - 2 * 16;
-    const loops = explanation && forward.op === 'conv2d' && result.loops.conv2d;
-    const way = loops ? this.app.state.view ?? 'sum' : 'sum';
-    const again = () => this.#renderWhy();
-    const ways = {
-      sum: () => explanationPanel(explanation, {
-        frame, forward, arrays, width, group: this.group, choose: (group) => { this.group = group; again(); },
-      }),
-      loops: () => loopsPanel(explanation, {
-        source: result.sources[loops[frame.direction]], step: this.step, go: (step) => {
-          this.step = step;
-          const shapeOf = (name) => this.view.views.get(name).array.shape;
-          this.view.mark(map, cell, litByTerm(explanation, step, shapeOf) ?? looked.lit);
-          again();
-        },
-      }),
-      im2col: () => im2colPanel({ ...explanation, array: this.#operand(map).array }, {
-        forward, gradient: frame.direction === 'backward' && arrays[frame.inputs[0].array], arrays, width,
-      }),
+    const { map, cell, explanation, lit } = looked;
+    const again = (changes) => {
+      Object.assign(this, changes);
+      this.#renderWhy();
     };
-    render(html`
-      <h2 class="cell-name"><code>${cellName(map, cell)}</code> <b>${
-        number(this.view.views.get(map).value(cell), 5)}</b></h2>
-      ${loops ? html`<div class="row ways" role="group" aria-label="How it is computed">${
-        Object.entries({ sum: 'The sum', loops: 'As loops', im2col: 'As im2col' }).map(([name, title]) => html`
-          <button class="small" aria-pressed=${name === way} @click=${() => { this.app.keep({ view: name === 'sum' ? undefined : name }); again(); }}>${
-            title}</button>`)}</div>` : nothing}
-      ${error ? html`<p class="error">${error.message}</p>` : nothing}
-      ${explanation ? ways[way]() : nothing}
-      ${!explanation && !error ? this.#originOf(map, cell, array) : nothing}`, element);
+    const shapeOf = (name) => this.view.views.get(name).array.shape;
+    const about = {
+      frame, arrays, forward: this.#forward(), operand: this.#operand(map), made: this.#madeIn(map),
+      sources: result.sources, loops: result.loops, width: element.clientWidth - 32,
+    };
+    render(whyPanel(looked, about, { way: this.app.state.view ?? 'sum', group: this.group, step: this.step }, {
+      turn: (way) => {
+        this.app.keep({ view: way === 'sum' ? undefined : way });
+        again();
+      },
+      choose: (group) => again({ group }),
+      stepTo: (step) => {
+        this.view.mark(map, cell, litByTerm(explanation, step, shapeOf) ?? lit);
+        again({ step });
+      },
+      follow: () => this.#follow(map, cell),
+    }), element);
   }
 
   #operand(map) {
-    return [...this.frame.outputs, ...this.frame.inputs, ...this.#forward().inputs, ...this.#forward().outputs]
-      .find(({ argument }) => argument === map);
+    const { inputs, outputs } = this.#forward();
+    return [...this.frame.outputs, ...this.frame.inputs, ...inputs, ...outputs].find(({ argument }) => argument === map);
   }
 
-  /** Where an array that only goes in was made. */
-  #originOf(map, cell) {
-    const operand = this.#operand(map);
-    const made = operand.frame === null ? null : this.frames[operand.frame];
-    if (!made) return html`<p class="why">${{ x: 'A number of the image, after normalisation.', loss: 'The walk begins with 1: the loss as a function of itself.' }[operand.name] ?? `A number of ${operand.name}.`}</p>`;
-    const there = made.direction === 'forward' ? 'y' : made.outputs.find(({ array }) => array === operand.array)?.argument;
-    return html`<p class="why">Made in another frame, by ${made.op}${made.layer ? ` in ${made.layer}` : ''}.</p>
-      <button @click=${() => this.go(made.number, { map: there, cell })}>See how</button>`;
+  /** The other frame that made an array, and what the array is called there; null for what was given. */
+  #madeIn(map) {
+    const { frame: at, array: own } = this.#operand(map);
+    const frame = at === this.frame.number ? null : this.frames[at];
+    if (!frame) return null;
+    return { frame, map: frame.outputs.find(({ array }) => array === own)?.argument };
+  }
+
+  #follow(map, cell) {
+    const made = this.#madeIn(map);
+    if (!made) return;
+    this.go(made.frame.number, { map: made.map, cell });
+    this.view.views.get(this.map).frame.focus();
   }
 
   #calls() {
@@ -313,13 +324,7 @@ class Step {
         this.app.keep({ zoom });
         this.view.resize(zoom);
       },
-      follow: (map, cell) => {
-        const operand = this.#operand(map);
-        if (operand.frame === null || operand.frame === this.frame.number) return;
-        const made = this.frames[operand.frame];
-        const there = made.outputs.find(({ array }) => array === operand.array)?.argument;
-        this.go(made.number, { map: there, cell });
-      },
+      follow: (map, cell) => this.#follow(map, cell),
     };
   }
 
@@ -336,101 +341,13 @@ class Step {
     return own.ran.filter((line) => !common.has(line));
   }
 
-  #ran() {
-    const { pair, usual } = this.frame;
-    return usual && usual !== pair ? `ran: ${pair}; training uses ${usual}` : `ran: ${pair}, as in training`;
-  }
-
   #transport() {
-    const { frame, frames } = this;
-    const last = frames.length - 1;
-    const other = frame.direction === 'forward' ? 'backward' : 'forward';
-    return html`<div class="row transport" role="group" aria-label="Go through the frames">
-      <button aria-label="Previous frame" @click=${() => this.go(frame.number - 1)} ?disabled=${frame.number === 0}>←<span
-        class="wide"> Previous</span></button>
-      <button class="main" aria-label="Next frame" @click=${() => this.go(frame.number + 1)} ?disabled=${
-        frame.number === last}>Next →</button>
-      <button aria-pressed=${Boolean(this.timer)} @click=${() => this.play()}>${this.timer ? 'Pause' : 'Play'}</button>
-      <select aria-label="Speed" @change=${(event) => { this.speed = event.target.value; }}>${
-        Object.keys(SPEEDS).map((name) => html`<option ?selected=${name === this.speed}>${name}</option>`)}</select>
-      <button aria-label=${`To its ${other} frame`} @click=${() => this.#cross()} ?disabled=${frame.partner === null}><span
-        class="wide">To its </span>${other}</button>
-    </div>`;
+    const { frame, frames, timer, speed } = this;
+    return transport(frame, frames.length - 1, { playing: Boolean(timer), speed }, {
+      go: (at) => this.go(at),
+      play: () => this.play(),
+      cross: () => this.#cross(),
+      pace: (name) => { this.speed = name; },
+    });
   }
-
-  #controls() {
-    const { result } = this;
-    return html`<div class="step-controls">
-      <canvas class="thumb" role="img" aria-label=${result?.image === null ? 'The drawing' : `Test image ${result?.image}`}></canvas>
-      <div>
-        <div class="row">${this.#choices()}</div>
-        ${result ? html`<p class="about">${this.#verdict()}${this.app.subject.recorded ? nothing : html`
-          <button class="small" @click=${() => this.#record()}>Record again</button>`}</p>` : nothing}
-      </div>
-    </div>`;
-  }
-
-  /** Which image, which class, which target. */
-  #choices() {
-    const { result } = this;
-    const { classes, recorded } = this.app.subject; // an exported page has some images, and nothing else
-    const { state } = this.app;
-    const at = result?.image ?? Number(state.image ?? 0);
-    const near = (by) => {
-      const number = recorded ? recorded[recorded.indexOf(at) + by] : at + by;
-      return number >= 0 && number < result?.images ? number : null;
-    };
-    const of = (image) => this.#record({ ...AFRESH, image: image || undefined });
-    return html`
-      <label>Image <input type="number" min="0" max=${(result?.images ?? 1) - 1} .value=${String(at)}
-        @change=${(event) => of(Number(event.target.value))}></label>
-      <button aria-label="Image before" ?disabled=${near(-1) === null} @click=${() => of(near(-1))}>‹</button>
-      <button aria-label="Image after" ?disabled=${near(1) === null} @click=${() => of(near(1))}>›</button>
-      <label>Next of class <select .value=${''} @change=${(event) => this.#record(AFRESH, {
-        among: Number(event.target.value), image: at + 1,
-      })}><option value="" selected></option>${
-        classes.map((name, i) => html`<option value=${i}>${name}</option>`)}</select></label>
-      <label title="The class that the loss is computed for">Target <select ?disabled=${Boolean(recorded)}
-        @change=${(event) => this.#record({
-          target: Number(event.target.value) === result.label ? undefined : event.target.value,
-        })}>${classes.map((name, i) => html`<option value=${i} ?selected=${i === result?.target}>${name}${
-          i === result?.label ? ' (its label)' : ''}</option>`)}</select></label>
-      ${result?.drawing ? html`<button aria-pressed=${state.drawn === '1'} @click=${() => this.#record({
-        ...AFRESH, drawn: state.drawn === '1' ? undefined : '1',
-      })}>The drawing</button>` : nothing}
-      ${result?.modal && !recorded ? html`<label><input type="checkbox" .checked=${state.training === '1'}
-        @change=${(event) => this.#record({ training: event.target.checked ? '1' : undefined })}> as in training</label>` : nothing}`;
-  }
-
-  /** What the model says of the image, and when it said so. */
-  #verdict() {
-    const { result, arrays } = this;
-    const { classes } = this.app.subject;
-    const { data } = result.probabilities;
-    const best = data.indexOf(Math.max(...data));
-    const loss = number(arrays[result.recording.loss].data[0]);
-    const when = result.trained === null ? '' : `, after ${whole(result.trained)} steps of this training`;
-    return html`${result.label === null ? 'Drawn' : `Label ${classes[result.label]}`}; the model says <b>${
-      classes[best]}</b> (${number(100 * data[best])} %). Loss <b>${loss}</b>${when}.`;
-  }
-}
-
-/** What another image leaves of the URL's state: neither the target nor a cell. */
-const AFRESH = { target: undefined, map: undefined, cell: undefined, drawn: undefined };
-
-/** What of the URL decides on the recording. */
-const RECORDED = ['image', 'drawn', 'target', 'training'];
-
-function thumbnail(canvas, { shape: [channels, rows, columns], data }) {
-  if (channels === 1) {
-    paint(canvas, data, { rows, columns, scale: 255, grey: true });
-    return;
-  }
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext('2d');
-  const image = context.createImageData(columns, rows);
-  const size = rows * columns;
-  for (let i = 0; i < size; i += 1) image.data.set([data[i], data[size + i], data[2 * size + i], 255], 4 * i);
-  context.putImageData(image, 0, 0);
 }
