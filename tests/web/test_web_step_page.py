@@ -178,6 +178,11 @@ def test_a_convolution_is_the_same_as_loops_and_as_im2col(open_step):
     assert numbers(page.inner_text(".step-why .total td")) == value
     assert "row 3 of dy times row 59 of cols" in page.inner_text(".step-why")  # (2 * 5 + 1) * 5 + 4
     assert address(page)["view"] == "im2col"
+    page.evaluate("() => { location.hash = '#step?image=3&frame=22&map=dx&cell=0.2.5.6&view=im2col'; }")
+    page.wait_for_function("() => document.querySelector('.cell-name code').textContent === 'dx[0, 2, 5, 6]'")
+    met = [numbers(text) for text in page.locator(".meeting b").all_inner_texts()]
+    assert len(met) == 25
+    assert sum(met) == pytest.approx(total(page)[0], rel=1e-2)
 
 
 def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):

@@ -14,7 +14,7 @@ import { whyPanel } from './step/why.js';
 import { geometryText, place, sentence } from './step/words.js';
 
 const RECORDED = ['image', 'drawn', 'target', 'training']; // what of the URL decides on the recording
-const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // whose sums fill the column at the side
+const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // ops whose sums fill the column
 const FIELDS = 'input, select, textarea';
 const SHEET = '(max-width: 1099px)'; // the panel scrolls by itself: it must have the focus for the keys
 const HINT = 'Keys: → next frame, b the same op backwards. Point at a cell, or Tab and arrows, for its sum.';
@@ -61,7 +61,9 @@ class Step {
     this.asked = Object.fromEntries(RECORDED.map((name) => [name, state[name]]));
     const numbered = (name) => (state[name] === undefined ? {} : { [name]: Number(state[name]) });
     const flag = (name) => ({ [name]: state[name] === '1' });
-    const args = { ...numbered('image'), ...numbered('target'), ...flag('drawn'), ...flag('training'), ...extra };
+    const args = {
+      ...numbered('image'), ...numbered('target'), ...flag('drawn'), ...flag('training'), ...extra,
+    };
     try {
       const result = await this.app.call('step.record', args);
       if (this.closed) return;
@@ -121,7 +123,8 @@ class Step {
   /** Go to a frame, and in it to a cell. */
   go(at, chosen = null) {
     const to = Math.max(0, Math.min(this.frames.length - 1, at));
-    this.app.keep({ frame: to || undefined, map: chosen?.map, cell: chosen?.cell.join('.'), zoom: undefined });
+    const { map, cell } = chosen ?? {};
+    this.app.keep({ frame: to || undefined, map, cell: cell?.join('.'), zoom: undefined });
     this.#show(to, chosen);
     this.app.say(this.root.querySelector('.step-title h1').textContent);
   }
@@ -212,12 +215,13 @@ class Step {
 
   #render() {
     const { frame, frames, result, error, app } = this;
-    const head = result || error ? controls(result, app.subject, app.state, (...args) => this.#record(...args))
+    const again = (...args) => this.#record(...args);
+    const head = result || error ? controls(result, app.subject, app.state, again)
       : html`<p class="about">Recording …</p>`;
     render(html`
       ${frame ? nothing : html`<h1>Step</h1>`}
       <div class="step-top">${head}${frame ? this.#transport() : nothing}</div>
-      ${error ? html`<div class="panel step-error" role="alert"><p class="error">${error.message}</p></div>` : nothing}
+      ${error ? html`<p class="panel error step-error" role="alert">${error.message}</p>` : nothing}
       ${frame ? html`
         ${timeline(frames, frame, (at) => {
           this.stop();
@@ -246,8 +250,8 @@ class Step {
       <h1><span class="step-place">${place(frame, this.frames)}:</span> <code>${frame.op}</code> ${
         sentence(frame, this.#forward())}</h1>
       <div class="step-facts">
-        <p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}` : 'Outside of layers'}${
-          geometry ? ` · ${geometry}` : ''}</p>
+        <p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}`
+          : 'Outside of layers'}${geometry ? ` · ${geometry}` : ''}</p>
         <p class="about by-key">${HINT}</p>
         <p class="about by-touch">Tap a cell to see what makes its number.</p>
       </div>
@@ -256,7 +260,7 @@ class Step {
 
   #code() {
     const { source, formula: docstring, direction, pair, usual } = this.frame;
-    const title = usual && usual !== pair ? `ran: ${pair}; training uses ${usual}` : `ran: ${pair}, as in training`;
+    const title = `ran: ${pair}${usual === pair ? ', as in training' : `; training uses ${usual}`}`;
     return html`
       <div class="formula">${formula(docstring, direction === 'backward')}</div>
       ${source ? code(this.result.sources[source.text], { ran: source.ran, now: this.#ownLines(), title })
@@ -277,7 +281,8 @@ class Step {
       frame, arrays, forward: this.#forward(), operand: this.#operand(map), made: this.#madeIn(map),
       sources: result.sources, loops: result.loops, width: element.clientWidth - 32,
     };
-    render(whyPanel(looked, about, { way: this.app.state.view ?? 'sum', group: this.group, step: this.step }, {
+    const view = { way: this.app.state.view ?? 'sum', group: this.group, step: this.step };
+    render(whyPanel(looked, about, view, {
       turn: (way) => {
         this.app.keep({ view: way === 'sum' ? undefined : way });
         again();
@@ -292,8 +297,8 @@ class Step {
   }
 
   #operand(map) {
-    const { inputs, outputs } = this.#forward();
-    return [...this.frame.outputs, ...this.frame.inputs, ...inputs, ...outputs].find(({ argument }) => argument === map);
+    const all = [this.frame, this.#forward()].flatMap(({ inputs, outputs }) => [...outputs, ...inputs]);
+    return all.find(({ argument }) => argument === map);
   }
 
   /** The other frame that made an array, and what the array is called there; null for what was given. */

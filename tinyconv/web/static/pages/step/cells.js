@@ -18,7 +18,9 @@ export function powerText(power) {
 }
 
 /** The colour of the frame around the cell in question. */
-export const markColour = () => getComputedStyle(document.querySelector('.page.step')).getPropertyValue('--mark');
+export function markColour() {
+  return getComputedStyle(document.querySelector('.page.step')).getPropertyValue('--mark');
+}
 
 /** Ink that is legible on the colour of a number from -1 to 1. */
 function inkOn(share) {
@@ -63,7 +65,8 @@ export function fresh(canvas, width, height) {
  * @param {{rows: number, columns: number, width: number, label: string, scale?: number, marked?: number,
  *   height?: number}} how  `marked` is a cell to frame.
  */
-export function picture(data, { rows, columns, width, height = 190, label, scale = scaleOf(data), marked = -1 }) {
+export function picture(data, how) {
+  const { rows, columns, width, height = 190, label, scale = scaleOf(data), marked = -1 } = how;
   const canvas = document.createElement('canvas');
   canvas.className = 'picture';
   canvas.setAttribute('role', 'img');

@@ -11,8 +11,8 @@ const LARGEST = 5; // terms that are listed
 const GROUPS = 8; // channels that are listed
 
 /**
- * What `step.explain` returns, see step.py. A part has its terms as arrays: `place`, `at`, `value`, `coefficient`,
- * `product`.
+ * What `step.explain` returns, see step.py. A part has its terms as arrays: `place`, `at`, `value`,
+ * `coefficient`, `product`.
  * @typedef {{frame: number, which: string, cell: number[], total: number, count: number, sum: number,
  *   remainder: number, linear: boolean, windows: object, parts: object[]}} Explanation
  */
@@ -64,9 +64,9 @@ function windowPicture({ windows, parts }, x, width) {
   const values = Float32Array.from(cells, (cell) => x.data[flat(x.shape, cell)]);
   const [rows, columns] = windows.x.slice(-2).map(([first, past]) => past - first);
   const won = parts[0] ? cells.findIndex((cell) => cell.join() === rowsOf(parts[0].place)[0].join()) : -1;
-  return html`<div class="figure">${picture(values, {
-    rows, columns, width: Math.min(width, 46 * columns), marked: won, label: `The window of x: ${Array.from(values, (v) => number(v)).join(', ')}`,
-  })}<p class="about">its window of x</p></div>`;
+  const label = `The window of x: ${Array.from(values, (value) => number(value)).join(', ')}`;
+  const how = { rows, columns, width: Math.min(width, 46 * columns), marked: won, label };
+  return html`<div class="figure">${picture(values, how)}<p class="about">its window of x</p></div>`;
 }
 
 /** The terms of a part by channel, as grids that lie as the window does. */
@@ -130,11 +130,11 @@ function products(part, { width, group, choose, sum }) {
       ${sum}
     </div>
     ${groups.length > 1 ? html`<div class="groups" role="group" aria-label=${`Channels of ${part.argument}`}>
-      ${groups.slice(0, GROUPS).map(({ key, sum }) => html`<button class="small group" aria-pressed=${key === shown.key}
-        @click=${() => choose(key)}><span>${part.argument}[${key}]</span> <b class=${sum < 0 ? 'minus' : 'plus'}>${
-          number(sum)}</b></button>`)}
+      ${groups.slice(0, GROUPS).map(({ key, sum: own }) => html`
+        <button class="small" aria-pressed=${key === shown.key} @click=${() => choose(key)}>
+          ${part.argument}[${key}] <b class=${own < 0 ? 'minus' : 'plus'}>${number(own)}</b></button>`)}
       ${groups.length > GROUPS ? html`<span class="about">and ${groups.length - GROUPS} more, together ${
-        number(groups.slice(GROUPS).reduce((all, { sum }) => all + sum, 0))}</span>` : nothing}
+        number(groups.slice(GROUPS).reduce((all, group_) => all + group_.sum, 0))}</span>` : nothing}
     </div>` : nothing}`;
 }
 
@@ -143,7 +143,8 @@ function ledger({ parts, remainder, linear, total, which, cell }) {
   const lines = parts.map((part) => {
     const count = part.value.data.length;
     const sum = part.product.data.reduce((all, p) => all + p, 0);
-    if (count > 1) return [`sum of ${whole(count)} ${part.of || part.coefficient.data.some((c) => c !== 1) ? 'products' : 'numbers'}`, sum];
+    const weighs = part.of || part.coefficient.data.some((c) => c !== 1);
+    if (count > 1) return [`sum of ${whole(count)} ${weighs ? 'products' : 'numbers'}`, sum];
     const place = cellName(part.argument, rowsOf(part.place)[0]);
     const coefficient = part.coefficient.data[0];
     const by = part.of ? cellName(part.of, rowsOf(part.at)[0]) : 'slope';
@@ -160,7 +161,8 @@ function ledger({ parts, remainder, linear, total, which, cell }) {
 /** The products that are farthest from 0. */
 function largest(part) {
   const { product, value, coefficient } = part;
-  const order = [...product.data.keys()].sort((a, b) => Math.abs(product.data[b]) - Math.abs(product.data[a]));
+  const sizes = product.data.map(Math.abs);
+  const order = [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a]);
   const [places, ats] = [rowsOf(part.place), part.of ? rowsOf(part.at) : null];
   const name = (argument, place) => html`<code>${argument}[${place.join(',')}]</code>`;
   return html`<h3>Largest terms</h3><table class="terms"><tbody>

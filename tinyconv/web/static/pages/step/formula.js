@@ -3,8 +3,8 @@
 import { html } from '../../vendor/lit-html.js';
 
 const FORMULA = /^\s*[A-Za-z]\w*(\[[^\]]*\])? = /;
-const WORDS = new Set(['where', 'else', 'at', 'the', 'of', 'place', 'to', 'all', 'and', 'or', 'in', 'is', 'with', 'over',
-  'kink', 'maximum', 'window', 'inputs', 'end', 'along', 'each', 'its', 'own', 'shape', 'another', 'dtype']);
+const WORDS = new Set(('where else at the of place to all and or in is with over kink maximum window inputs '
+  + 'end along each its own shape another dtype').split(' '));
 
 /** Paragraphs of text and of formulas. Those of gradients, d..., are marked where `back`. */
 export function formula(docstring, back) {
@@ -12,8 +12,9 @@ export function formula(docstring, back) {
     const text = paragraph.trim().replace(/\s*\n\s*/g, '\n');
     if (!FORMULA.test(text)) return html`<p class="formula-text">${prose(text.replaceAll('\n', ' '))}</p>`;
     const pieces = text.split(/[;,]\s{2,}|;\n|,\n/);
-    return html`<div class="formula-lines">${pieces.map((piece) => html`
-      <p class=${/^d[a-z]+\b/.test(piece) === back ? 'formula-line now' : 'formula-line'}>${typeset(piece)}</p>`)}</div>`;
+    const name = (piece) => (/^d[a-z]+\b/.test(piece) === back ? 'formula-line now' : 'formula-line');
+    return html`<div class="formula-lines">${
+      pieces.map((piece) => html`<p class=${name(piece)}>${typeset(piece)}</p>`)}</div>`;
   });
 }
 
@@ -24,9 +25,10 @@ function prose(text) {
 /** One formula: sums with their indices below, indices as subscripts, powers as superscripts. */
 function typeset(text) {
   const rules = [
-    [/^(sum|max|min)_([a-z]+)/, ([, name, over]) => html`<span class="op">${name === 'sum' ? 'Σ' : name}</span><sub>${
+    [/^(sum|max|min)_([a-z]+)/, ([, name, over]) => html`<span>${name === 'sum' ? 'Σ' : name}</span><sub>${
       [...over].join(' ')}</sub>`],
-    [/^([A-Za-z]\w*)\[([^\]]*)\]/, ([, name, index]) => html`${variable(name)}<sub>${typeset(tight(index))}</sub>`],
+    [/^([A-Za-z]\w*)\[([^\]]*)\]/, ([, name, index]) => html`${variable(name)}<sub>${
+      typeset(tight(index))}</sub>`],
     [/^([A-Za-z]+)_([a-z])\b/, ([, name, index]) => html`${variable(name)}<sub><i>${index}</i></sub>`],
     [/^([a-z])\^(?=[\s).,;]|$)/, ([, name]) => html`<i>${name}\u0302</i>`],
     [/^\^(\(([^)]*)\)|-?\w+)/, ([, whole, inner]) => html`<sup>${typeset(inner ?? whole)}</sup>`],

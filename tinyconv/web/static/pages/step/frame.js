@@ -1,6 +1,6 @@
 /** The arrays of a frame: values in one row, gradients below them, each under what it is the gradient of. */
 
-import { flat } from './grid.js';
+import { unflat } from './grid.js';
 import { TensorView } from './tensor.js';
 import { about } from './words.js';
 
@@ -23,17 +23,21 @@ export class FrameView {
     const { frames, arrays } = recording;
     const back = frame.direction === 'backward';
     const forward = back ? frames[frame.partner] : frame;
+    const isMade = (operand) => frame.outputs.includes(operand) || forward.outputs.includes(operand);
     const view = (operand) => operand && operand.array !== null && this.#view({
-      argument: operand.argument, array: arrays[operand.array],
-      about: about(operand, frames, frame.outputs.includes(operand) || forward.outputs.includes(operand) ? forward : null),
+      argument: operand.argument,
+      array: arrays[operand.array],
+      about: about(operand, frames, isMade(operand) ? forward : null),
     });
     const columns = forward.inputs.map((operand, i) => [view(operand), back && view(frame.outputs[i])]);
-    const outputs = back ? [[view(forward.outputs[0]), view(frame.inputs[0])]]
-      : forward.outputs.filter((operand) => !isPassedOn(operand, forward, arrays)).map((operand) => [view(operand), false]);
+    const made = forward.outputs.filter((operand) => !isPassedOn(operand, forward, arrays));
+    const outputs = back ? [[view(made[0]), view(frame.inputs[0])]]
+      : made.map((operand) => [view(operand), false]);
     const isShown = (pair) => pair.some(Boolean);
     this.columns = [...columns.filter(isShown), null, ...outputs.filter(isShown)];
     this.element.className = `flow ${frame.direction}`;
-    this.element.replaceChildren(...this.columns.flatMap((pair, i) => (pair ? column(pair, i) : arrows(back, i))));
+    const cells = this.columns.flatMap((pair, i) => (pair ? column(pair, i) : arrows(back, i)));
+    this.element.replaceChildren(...cells);
     this.resize();
   }
 
@@ -61,7 +65,7 @@ export class FrameView {
     }
   }
 
-  /** Mark a cell of the array `map`, and light what it comes from: {argument: flat indices}. `under`: the mouse. */
+  /** Mark a cell, `under` the mouse or not, and light what it comes from: {argument: flat indices}. */
   mark(map, cell, lit = {}, under = false) {
     for (const [argument, view] of this.views) {
       const own = argument === map;
@@ -96,13 +100,13 @@ export class FrameView {
 export function mostOf({ shape, data }) {
   let best = 0;
   for (let i = 1; i < data.length; i += 1) if (Math.abs(data[i]) > Math.abs(data[best])) best = i;
-  return shape.map((size, axis) => Math.floor(best / shape.slice(axis + 1).reduce((all, n) => all * n, 1)) % size);
+  return unflat(shape, best);
 }
 
 /** Whether `cell` is a cell of an array of `shape`. */
 export function isCell(cell, shape) {
-  return cell.length === shape.length && cell.every((n, axis) => Number.isInteger(n) && n >= 0 && n < shape[axis])
-    && Number.isFinite(flat(shape, cell));
+  const isIn = (n, axis) => Number.isInteger(n) && n >= 0 && n < shape[axis];
+  return cell.length === shape.length && cell.every(isIn);
 }
 
 /** Pixels that the caption of a view needs. */
@@ -136,8 +140,10 @@ function shared(views, room, height) {
 /** Whether an output is an input again, as the statistics of a batch norm are in evaluation. */
 function isPassedOn({ array }, { inputs }, arrays) {
   const { data } = arrays[array];
-  return inputs.some((operand) => operand.array !== null && operand.argument !== 'x'
-    && arrays[operand.array].data.length === data.length && arrays[operand.array].data.every((n, i) => n === data[i]));
+  return inputs.slice(1).some((operand) => {
+    const given = operand.array === null ? [] : arrays[operand.array].data;
+    return given.length === data.length && given.every((n, i) => n === data[i]);
+  });
 }
 
 function column([value, gradient], i) {

@@ -6,8 +6,8 @@ const MOST = 640; // maps shown at once; of more, those of one first index are s
 const product = (numbers) => numbers.reduce((all, n) => all * n, 1);
 
 /**
- * An array of `shape` as maps: (rows x columns) cells each, `count` of them from cell `first` on. What has no two axes
- * worth the name is a strip: one map of one row.
+ * An array of `shape` as maps: (rows x columns) cells each, `count` of them from cell `first` on. What has no
+ * two axes worth the name is a strip: one map of one row.
  * @param {number[]} shape
  * @param {number[]} at  The cell that must be among them.
  * @param {boolean} single  Show its map alone.
@@ -23,16 +23,16 @@ export function split(shape, at, single) {
   const place = Math.floor(flat(shape, at) / (rows * columns));
   if (single) return { rows, columns, first: place * rows * columns, count: 1, across: 0 };
   const inner = shape.at(-3) ?? 1; // maps of one first index
-  if (count <= MOST) {
-    return { rows, columns, first: 0, count, across: shape.length === 4 && shape[0] > 1 && inner > 1 ? inner : 0 };
-  }
+  const isTable = shape.length === 4 && shape[0] > 1 && inner > 1;
+  if (count <= MOST) return { rows, columns, first: 0, count, across: isTable ? inner : 0 };
   const start = place - (place % inner);
   return { rows, columns, first: start * rows * columns, count: Math.min(inner, MOST), across: 0 };
 }
 
 /**
  * The largest cells with which maps fit into (width x height) pixels, and where each map is.
- * `across`, where not 0, asks for a table: maps of one first index in a line, or in a column if that is larger.
+ * `across`, where not 0, asks for a table: maps of one first index in a line, or in a column if cells
+ * are then larger.
  */
 export function arrange(parts, width, height, most = 34) {
   return parts.strip ? strip(parts.columns, width, height) : maps(parts, width, height, most);
@@ -63,15 +63,15 @@ function maps({ rows, columns, count, across }, width, height, most) {
       const lines = Math.ceil(count / Math.max(many, 1));
       if (many < 1 || many > room || (lines * stepY - gap > height && cell > 1.5)) continue;
       const perLine = across ? many : Math.ceil(count / lines);
-      return {
-        cellWidth: cell, cellHeight: cell, gap, perLine, turned: across > 0 && choice === 1 && across !== count / across,
-        width: perLine * stepX - gap, height: lines * stepY - gap,
-      };
+      const turned = across > 0 && choice === 1 && across !== count / across;
+      const size = { width: perLine * stepX - gap, height: lines * stepY - gap };
+      return { cellWidth: cell, cellHeight: cell, gap, perLine, turned, ...size };
     }
   }
   if (height < Infinity) return maps({ rows, columns, count, across: 0 }, width, Infinity, 1);
   const cell = width / columns;
-  return { cellWidth: cell, cellHeight: cell, gap: 1, perLine: 1, width, height: count * (rows * cell + 1) - 1 };
+  const tall = count * (rows * cell + 1) - 1;
+  return { cellWidth: cell, cellHeight: cell, gap: 1, perLine: 1, width, height: tall };
 }
 
 /** A laid out array: between cells (indices into the array) and places on the canvas. */
@@ -108,9 +108,8 @@ export class Grid {
     const { cellWidth, cellHeight, line } = this;
     const inside = index - first;
     if (isStrip) {
-      return {
-        x: (inside % line) * cellWidth, y: Math.floor(inside / line) * cellHeight, width: cellWidth, height: cellHeight,
-      };
+      const [x, y] = [(inside % line) * cellWidth, Math.floor(inside / line) * cellHeight];
+      return { x, y, width: cellWidth, height: cellHeight };
     }
     const { x, y } = this.corner(Math.floor(inside / (rows * columns)));
     const cell = inside % (rows * columns);
@@ -136,7 +135,7 @@ export class Grid {
     return m < count && i < rows && j < columns ? first + (m * rows + i) * columns + j : null;
   }
 
-  /** The cell next to one, in the direction of an arrow key, over the edge of a map too; itself at the end. */
+  /** The cell next to one in the direction of an arrow key, over the edge of a map too; itself at the end. */
   neighbour(index, right, down) {
     const { x, y, width, height } = this.box(index);
     const [middleX, middleY] = [x + width / 2, y + height / 2];

@@ -21,7 +21,8 @@ export function controls(result, subject, state, record) {
   return html`<div class="step-controls">
     <canvas class="thumb" role="img" aria-label=${label}></canvas>
     <div>
-      <div class="row">${images(result, subject, state, record)}${targets(result, subject, state, record)}</div>
+      <div class="row">
+        ${images(result, subject, state, record)}${targets(result, subject, state, record)}</div>
       ${result ? html`<p class="about">${verdict(result, subject)}${subject.recorded ? nothing : html`
         <button class="small" @click=${() => record({})}>Record again</button>`}</p>` : nothing}
     </div>
@@ -46,7 +47,8 @@ function images(result, { classes, recorded }, state, record) {
 }
 
 function targets(result, { classes, recorded }, state, record) {
-  const choose = ({ target: { value } }) => record({ target: Number(value) === result.label ? undefined : value });
+  const choose = ({ target: { value } }) => (
+    record({ target: Number(value) === result.label ? undefined : value }));
   const drawn = state.drawn === '1';
   const train = ({ target }) => record({ training: target.checked ? '1' : undefined });
   return html`
@@ -64,13 +66,13 @@ function targets(result, { classes, recorded }, state, record) {
 function verdict({ probabilities: { data }, label, recording, trained }, { classes }) {
   const best = data.indexOf(Math.max(...data));
   const loss = number(recording.arrays[recording.loss].data[0]);
-  return html`${label === null ? 'Drawn' : `Label ${classes[label]}`}; the model says <b>${classes[best]}</b> (${
-    number(100 * data[best])} %). Loss <b>${loss}</b>${
-    trained === null ? '' : `, after ${whole(trained)} steps of this training`}.`;
+  const given = label === null ? 'Drawn' : `Label ${classes[label]}`;
+  return html`${given}; the model says <b>${classes[best]}</b> (${number(100 * data[best])} %).
+    Loss <b>${loss}</b>${trained === null ? '' : `, after ${whole(trained)} steps of this training`}.`;
 }
 
 /**
- * The buttons: `go(number)`, `play()`, `cross()` to the same op in the other direction, `pace(name of a speed)`.
+ * The buttons: `go(number)`, `play()`, `cross()` to the op in the other direction, `pace(name of a speed)`.
  * @param {object} frame
  * @param {number} last  The number of the last frame.
  * @param {{playing: boolean, speed: string}} now
@@ -81,14 +83,17 @@ export function transport(frame, last, now, { go, play, cross, pace }) {
   return html`<div class="row transport" role="group" aria-label="Go through the frames">
     <button aria-label="Previous frame" ?disabled=${at === 0} @click=${() => go(at - 1)}>←<span
       class="wide"> Previous</span></button>
-    <button class="main" aria-label="Next frame" ?disabled=${at === last} @click=${() => go(at + 1)}>Next →</button>
+    <button class="main" aria-label="Next frame" ?disabled=${at === last} @click=${() => go(at + 1)}>Next
+      →</button>
     <button aria-pressed=${now.playing} @click=${play}>${now.playing ? 'Pause' : 'Play'}</button>
-    <select aria-label="Speed" @change=${(event) => pace(event.target.value)}>${
-      Object.keys(SPEEDS).map((name) => html`<option ?selected=${name === now.speed}>${name}</option>`)}</select>
+    <select aria-label="Speed" @change=${(event) => pace(event.target.value)}>${speeds(now.speed)}</select>
     <button aria-label=${`To its ${other} frame`} ?disabled=${partner === null} @click=${cross}><span
       class="wide">To its </span>${other}</button>
   </div>`;
 }
+
+const speeds = (chosen) => Object.keys(SPEEDS).map((name) => (
+  html`<option ?selected=${name === chosen}>${name}</option>`));
 
 /** Paint the image that was recorded, grey or in colours. */
 export function thumbnail(canvas, { shape: [channels, rows, columns], data }) {

@@ -34,10 +34,11 @@ export function im2col({ shape: [, channels, height, width], data }, weight, geo
 const rowOf = ({ shape: [, columns], data }, row) => data.subarray(row * columns, (row + 1) * columns);
 const columnOf = ({ shape: [rows, columns], data }, column) => (
   Float32Array.from({ length: rows }, (_, row) => data[row * columns + column]));
-const transposed = ({ shape: [rows, columns], data }) => ({
-  shape: [columns, rows],
-  data: Float32Array.from({ length: rows * columns }, (_, i) => data[(i % rows) * columns + Math.floor(i / rows)]),
-});
+const transposed = ({ shape: [rows, columns], data }) => {
+  const place = (i) => (i % rows) * columns + Math.floor(i / rows);
+  const turned = Float32Array.from({ length: rows * columns }, (_, i) => data[place(i)]);
+  return { shape: [columns, rows], data: turned };
+};
 
 function product({ shape: [rows, inner], data: a }, { shape: [, columns], data: b }) {
   const made = new Float32Array(rows * columns);
@@ -54,7 +55,7 @@ function product({ shape: [rows, inner], data: a }, { shape: [, columns], data: 
 
 /** The matrices of the group that a cell is in: weight (F / G, K), cols (K, P), y and dy (F / G, P). */
 function matrices({ which, cell, array }, forward, gradient, arrays) {
-  const [x, weight, bias] = forward.inputs.map((operand) => (operand.array === null ? null : arrays[operand.array]));
+  const [x, weight, bias] = forward.inputs.map((operand) => arrays[operand.array] ?? null);
   const [filters, each, kh, kw] = weight.shape;
   const y = arrays[forward.outputs[0].array];
   const out = y.shape.slice(2);
@@ -82,7 +83,7 @@ function matrices({ which, cell, array }, forward, gradient, arrays) {
   };
 }
 
-/** The panel of a cell: `gradient` is dy, backwards, and `explanation.array` the place of the cell's own array. */
+/** The panel of a cell. `gradient` is dy, backwards; `explanation.array` the place of the cell's array. */
 export function im2colPanel(explanation, { forward, gradient, arrays, width }) {
   const found = matrices(explanation, forward, gradient, arrays);
   return { y: ofOutput, dx: ofInput, dweight: ofWeight, dbias: ofBias }[explanation.which](
@@ -105,10 +106,11 @@ function ofWeight(explanation, { cols, dy, dweight, row, kernel }, width) {
   const [, c, u, v] = explanation.cell;
   const column = (c * kernel[0] + u) * kernel[1] + v;
   return html`
-    <p class="why"><code>dweight = dy @ cols^T</code>: this cell is row ${row} of dy times row ${column} of cols, which
-      holds what this weight met at each of the ${whole(dy.shape[1])} places.</p>
+    <p class="why"><code>dweight = dy @ cols^T</code>: this cell is row ${row} of dy times row ${column} of
+      cols, which holds what this weight met at each of the ${whole(dy.shape[1])} places.</p>
     ${picturedProduct(['dy', dy], ['cols^T', transposed(cols)], ['dweight', dweight], { row, column }, width)}
-    ${rowTimesColumn(rowOf(dy, row), rowOf(cols, column), [`row ${row} of dy`, `row ${column} of cols`], width)}
+    ${rowTimesColumn(rowOf(dy, row), rowOf(cols, column),
+    [`row ${row} of dy`, `row ${column} of cols`], width)}
     ${sum(explanation)}`;
 }
 
@@ -126,15 +128,16 @@ function ofInput(explanation, { weight, dy, first, kernel, out }, width, { strid
   const cells = [];
   for (let u = 0; u < kernel[0]; u += 1) {
     for (let v = 0; v < kernel[1]; v += 1) {
-      const [i, j] = [u, v].map((tap, axis) => (place[axis] + padding[axis] - tap * dilation[axis]) / stride[axis]);
+      const [i, j] = [u, v].map((tap, axis) => (
+        (place[axis] + padding[axis] - tap * dilation[axis]) / stride[axis]));
       const isThere = [i, j].every((at, axis) => Number.isInteger(at) && at >= 0 && at < out[axis]);
       if (isThere) cells.push([((channel - first) * kernel[0] + u) * kernel[1] + v, i * out[1] + j]);
     }
   }
   const met = cells.map(([row, column]) => [row, column, dcols.data[row * dcols.shape[1] + column]]);
   return html`
-    <p class="why"><code>dcols = weight^T @ dy</code> is the gradient of every column. The cell of x stood in ${
-      cells.length} of them, and <code>col2im</code> adds their gradients back where it came from.</p>
+    <p class="why"><code>dcols = weight^T @ dy</code> is the gradient of every column. The cell of x stood in
+      ${cells.length} of them, and <code>col2im</code> adds their gradients back where it came from.</p>
     ${picturedProduct(['weight^T', transposed(weight)], ['dy', dy], ['dcols', dcols], { cells }, width)}
     <h3>The ${cells.length} cells that meet here</h3>
     <ul class="meeting">${met.map(([row, column, value]) => html`<li><code>dcols[${row}, ${column}]</code>
@@ -143,10 +146,11 @@ function ofInput(explanation, { weight, dy, first, kernel, out }, width, { strid
 }
 
 /**
- * left @ right = made as pictures that lie as on paper: right above made, left beside it. What is used is framed: a row
- * and a column, or cells of what is made.
+ * left @ right = made as pictures that lie as on paper: right above made, left beside it. What is used is
+ * framed: a row and a column, or cells of what is made.
  */
-function picturedProduct([leftName, left], [rightName, right], [madeName, made], { row, column, cells }, width) {
+function picturedProduct([leftName, left], [rightName, right], [madeName, made], used, width) {
+  const { row, column, cells } = used;
   const [inner, [rows, columns]] = [left.shape[1], made.shape];
   const unit = Math.min(4, (width - GAP - 4) / (inner + columns));
   const w = Math.max(Math.min(inner * unit, width - GAP - LEAST), LEAST);
@@ -190,8 +194,8 @@ function drawMatrix(context, name, { shape: [rows, columns], data }, { x, y, wid
 }
 
 function frame(context, [x, width], [y, height], colour) {
-  const style = getComputedStyle(document.documentElement);
-  for (const [line, ink] of [[4, style.getPropertyValue('--sheet')], [2, colour ?? style.getPropertyValue('--ink')]]) {
+  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
+  for (const [line, ink] of [[4, token('--sheet')], [2, colour ?? token('--ink')]]) {
     context.lineWidth = line;
     context.strokeStyle = ink;
     context.strokeRect(x, y, width, height);
@@ -205,8 +209,9 @@ function rowTimesColumn(a, b, [aName, bName], width) {
   const strip = (data, label) => {
     const filled = new Float64Array(rows * columns).fill(Number.NaN);
     filled.set(data);
-    const how = { rows, columns, width, height: Math.min(60, rows * 12), label: `${label}, ${whole(data.length)} numbers` };
-    return html`<figure class="factor"><figcaption>${label}</figcaption>${picture(filled, how)}</figure>`;
+    const how = { rows, columns, width, height: Math.min(60, rows * 12) };
+    return html`<figure class="factor"><figcaption>${label}</figcaption>${
+      picture(filled, { ...how, label: `${label}, ${whole(data.length)} numbers` })}</figure>`;
   };
   return html`<div class="factors strips">
     ${strip(a, aName)}<span class="sign" aria-hidden="true">×</span>
@@ -216,7 +221,7 @@ function rowTimesColumn(a, b, [aName, bName], width) {
 
 /** What the products make, and with `others` the cell. */
 function sum({ which, cell, total, parts }, others = [], name = 'sum of the products') {
-  const own = parts.filter(({ argument }) => argument !== 'bias').flatMap(({ product: { data } }) => [...data]);
+  const own = parts.filter(({ argument }) => argument !== 'bias').flatMap((part_) => [...part_.product.data]);
   const lines = [[name, own.reduce((all, term) => all + term, 0)], ...others];
   return html`<table class="ledger"><tbody>
     ${lines.map(([label, value]) => html`<tr><th scope="row">${label}</th><td>${number(value, 5)}</td></tr>`)}

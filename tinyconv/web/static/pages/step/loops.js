@@ -1,4 +1,4 @@
-/** The same cell of a convolution as naked loops: the source of loops.py, its variables, and the sum so far. */
+/** The same cell of a convolution as naked loops: the source of loops.py, its variables, the sum so far. */
 
 import { html, nothing } from '../../vendor/lit-html.js';
 import { number, whole } from '../../maps.js';
@@ -9,7 +9,7 @@ import { cellName } from './tensor.js';
 
 const ORDER = ['n', 'f', 'i', 'j', 'u', 'v', 'c']; // of the loops, from outside in
 
-/** For the array of the cell, what the loops call the indices of a term: those of ORDER, then row and column. */
+/** For the array of the cell the indices of a term as the loops name them: ORDER, then row and column. */
 const INDICES = {
   y: (cell, place, [, c, u, v]) => [...cell, u, v, c, place[2], place[3]],
   dx: (cell, place, [, c, u, v]) => [...place, u, v, c, cell[2], cell[3]],
@@ -75,7 +75,8 @@ export function loopsPanel(explanation, { source, step, go }) {
     <table class="ledger"><tbody>
       <tr class="total"><th scope="row">${cellName(which, cell)}${at < terms.length ? ' so far' : ''}</th>
         <td>${number(sum, 5)}</td></tr>
-      ${at < terms.length ? html`<tr><th scope="row">at the end</th><td>${number(total, 5)}</td></tr>` : nothing}
+      ${at < terms.length ? html`
+        <tr><th scope="row">at the end</th><td>${number(total, 5)}</td></tr>` : nothing}
     </tbody></table>
     ${code(source, { now: addingLine(source, which), title: 'the same, as loops' })}`;
 }
@@ -84,7 +85,8 @@ export function loopsPanel(explanation, { source, step, go }) {
 function variables({ indices, argument, place, value, of, at, coefficient, product }) {
   const names = [...ORDER, 'row', 'column'].slice(0, indices.length);
   return html`
-    <dl class="variables">${names.map((name, axis) => html`<div><dt>${name}</dt><dd>${indices[axis]}</dd></div>`)}</dl>
+    <dl class="variables">${names.map((name, axis) => html`
+      <div><dt>${name}</dt><dd>${indices[axis]}</dd></div>`)}</dl>
     <p class="term"><code>${cellName(argument, place)}</code> ${number(value, 4)}
       ${of ? html`× <code>${cellName(of, at)}</code> ${number(coefficient, 4)} = <b>${number(product, 4)}</b>`
         : nothing}</p>`;

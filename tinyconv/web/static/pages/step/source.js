@@ -15,7 +15,11 @@ export function code(source, { ran = [], now = [], title = '' } = {}) {
         const line = source.line + i;
         const mark = strong.has(line) ? 'line now' : light.has(line) ? 'line ran' : 'line';
         return html`<div class=${mark}><span class="line-number">${line}</span><code>${
-          parts.map(([kind, text]) => (kind ? html`<span class=${`tok-${kind}`}>${text}</span>` : text))}</code></div>`;
+          parts.map(coloured)}</code></div>`;
       })}
     </div>`;
+}
+
+function coloured([kind, text]) {
+  return kind ? html`<span class=${`tok-${kind}`}>${text}</span>` : text;
 }

@@ -1,9 +1,10 @@
-/** An array on the page: its maps on a canvas with numbers, a scale, and a cell that the mouse or the keys choose. */
+/** An array on the page: its maps on a canvas, a scale, and a cell that the mouse or the keys choose. */
 
 import { number, paint, scaleOf } from '../../maps.js';
 import { fresh, holdsNumbers, powerOf, powerText, write } from './cells.js';
 import { Grid, flat, unflat } from './grid.js';
 
+const KEYS = 'Arrows move the cell, Page Up and Page Down the map; Enter goes to its origin, z enlarges';
 const ROOMY = 34; // pixels of a cell whose number is easy to read
 const MOST_WITH_NUMBERS = 64; // columns of a map that is made as wide as its numbers ask for
 
@@ -16,8 +17,8 @@ export function cellName(argument, cell) {
 /**
  * The view of one array.
  *
- * Options: `argument` ("dx"), `array` (see NDArray), `about` (a line on where it comes from), and what to call: `hover(cell or null)`, `pick(cell)`, `enlarge()`,
- * `follow(cell)` on Enter.
+ * Options: `argument` ("dx"), `array` (see NDArray), `about` (a line on what it is), and what to call:
+ * `hover(cell or null)`, `pick(cell)`, `enlarge()`, and `follow(cell)` on Enter.
  */
 export class TensorView {
   constructor(options) {
@@ -29,8 +30,8 @@ export class TensorView {
     this.element = make('figure', 'tensor');
     const head = make('figcaption', 'tensor-head');
     const { shape } = this.array;
-    head.append(make('b', '', this.argument), make('code', '', `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`),
-      make('span', '', this.about));
+    const sizes = `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`;
+    head.append(make('b', '', this.argument), make('code', '', sizes), make('span', '', this.about));
     this.frame = make('div', 'tensor-maps');
     this.frame.tabIndex = 0;
     this.frame.setAttribute('role', 'application');
@@ -51,7 +52,7 @@ export class TensorView {
     this.#listen();
   }
 
-  /** The layout that it would have in (width x height) pixels. A single map is wider if its cells then hold numbers. */
+  /** The layout that it would have in (width x height) pixels; a single map takes more to show numbers. */
   planned(width, height, single = false) {
     const { shape } = this.array;
     const columns = shape.at(-1) <= MOST_WITH_NUMBERS ? shape.at(-1) : 0;
@@ -148,7 +149,7 @@ export class TensorView {
     const zoom = make('button', 'zoom');
     zoom.append(lens(this.room[2]));
     zoom.title = this.room[2] ? 'Show all maps (z)' : 'Enlarge (z, or a double click)';
-    zoom.setAttribute('aria-label', this.room[2] ? `Show all of ${this.argument}` : `Enlarge ${this.argument}`);
+    zoom.setAttribute('aria-label', `${this.room[2] ? 'Show all of' : 'Enlarge'} ${this.argument}`);
     zoom.addEventListener('click', () => this.enlarge());
     const isSmall = strip || (!this.room[2] && count === 1 && holdsNumbers(this.grid.cellWidth));
     const end = (value, name) => make('span', name, number(value / 10 ** power));
@@ -187,7 +188,7 @@ export class TensorView {
   #describe() {
     const { argument, array, low, high } = this;
     const place = `${cellName(argument, this.cell)} is ${number(this.value(this.cell), 5)}`;
-    this.frame.setAttribute('aria-label', `${argument}, ${this.about}. ${place}. Arrows move the cell`);
+    this.frame.setAttribute('aria-label', `${argument}, ${this.about}. ${place}. ${KEYS}`);
     this.base.setAttribute(
       'aria-label', `${argument} as a picture: numbers from ${number(low)} to ${number(high)}`);
   }
@@ -283,7 +284,8 @@ function lens(minus) {
   svg.setAttribute('viewBox', '0 0 16 16');
   svg.setAttribute('aria-hidden', 'true');
   const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-  path.setAttribute('d', `M10.5 10.5 15 15M6.5 1.5a5 5 0 1 0 0 10a5 5 0 1 0 0-10M4.2 6.5h4.6${minus ? '' : 'M6.5 4.2v4.6'}`);
+  const glass = 'M10.5 10.5 15 15M6.5 1.5a5 5 0 1 0 0 10a5 5 0 1 0 0-10M4.2 6.5h4.6';
+  path.setAttribute('d', minus ? glass : `${glass}M6.5 4.2v4.6`);
   svg.append(path);
   return svg;
 }

@@ -16,8 +16,8 @@ export function timeline(frames, now, go) {
     const at = `${place(frame, frames)}: ${frame.op}${frame.layer ? ` in ${frame.layer}` : ''}`;
     const passed = frame.number < now.number ? 'passed' : '';
     return html`<button class=${`point ${back ? 'back' : ''} ${passed}`} title=${at} aria-label=${at}
-      data-frame=${frame.number} tabindex=${frame === now ? 0 : -1} aria-current=${frame === now ? 'step' : 'false'}
-      @click=${() => go(frame.number)}></button>`;
+      data-frame=${frame.number} tabindex=${frame === now ? 0 : -1}
+      aria-current=${frame === now ? 'step' : 'false'} @click=${() => go(frame.number)}></button>`;
   };
   return html`
     <div class="tape" role="group" aria-label="Frames" @pointerdown=${(event) => scrub(event, go)}

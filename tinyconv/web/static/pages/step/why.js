@@ -1,4 +1,4 @@
-/** The panel beside the arrays: what makes the number of a cell, in one of three ways, or where it was made. */
+/** The panel beside the arrays: what makes the number of a cell, in one of three ways, or its origin. */
 
 import { html, nothing } from '../../vendor/lit-html.js';
 import { number } from '../../maps.js';
@@ -17,10 +17,10 @@ const GIVEN = {
 /**
  * The panel of `looked`: {map, cell, value, explanation, error}.
  *
- * `about` holds the `frame`, its `forward` frame, the `arrays` of the recording, the operand of the map, the pair that is
- * `made` where it only goes in (frame and map, or null), the `sources` and `loops` of `step.record`, and the `width`.
- * `view` holds the `way`, the channel `group`, the `step` of the loops; `calls` what changes them: `turn(way)`,
- * `choose(group)`, `stepTo(step)`, and `follow()`.
+ * `about` holds the `frame`, its `forward` frame, the `arrays` of the recording, the `operand` of the map, where
+ * it was `made` if it only goes in ({frame, map} or null), `sources` and `loops` of `step.record`, and `width`.
+ * `view` holds the `way`, the channel `group` and the `step` of the loops; `calls` what changes them:
+ * `turn(way)`, `choose(group)`, `stepTo(step)`; and `follow()`.
  */
 export function whyPanel(looked, about, view, calls) {
   const { map, cell, value, explanation, error } = looked;

@@ -1,7 +1,7 @@
 /** What an op does, in plain words: a sentence for each direction. */
 
 const by = (size) => size.join('×');
-const shape = (operand) => by(operand.shape.length > 1 && operand.shape[0] === 1 ? operand.shape.slice(1) : operand.shape);
+const shape = ({ shape: sizes }) => by(sizes.length > 1 && sizes[0] === 1 ? sizes.slice(1) : sizes);
 const input = (frame, i = 0) => frame.inputs[i];
 const count = (n, one, many = `${one}s`) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 const window = (weight) => by(weight.shape.slice(2));
@@ -10,8 +10,8 @@ const where = (frame) => frame.outputs[0].shape;
 /** For each op [forwards, backwards]: functions of the forward frame. */
 const SENTENCES = {
   conv2d: [
-    (f) => `slides ${count(input(f, 1).shape[0], 'filter')} of ${window(input(f, 1))} over x. Each number of y is `
-      + 'a window times a filter, summed up.',
+    (f) => `slides ${count(input(f, 1).shape[0], 'filter')} of ${window(input(f, 1))} over x. `
+      + 'Each number of y is a window times a filter, summed up.',
     () => 'sends dy back to every cell of x that a window saw, and to every weight.',
   ],
   max_pool2d: [
@@ -51,7 +51,8 @@ const SENTENCES = {
     (f) => `lays the gradient out as ${shape(input(f))} again; no number changes.`,
   ],
   linear: [
-    (f) => `makes ${count(where(f).at(-1), 'number')}, each a weighted sum of all ${input(f).shape.at(-1)} inputs.`,
+    (f) => `makes ${count(where(f).at(-1), 'number')}, each a weighted sum of all ${
+      input(f).shape.at(-1)} inputs.`,
     () => 'sends dy back along its weights, and gives each weight dy times the x that it met.',
   ],
   Matmul: [
@@ -112,7 +113,8 @@ export function sentence(frame, forward) {
     return 'brings the gradient to the image: dx shows which pixels the loss hangs on.';
   }
   if (known) return known[Number(back)](forward);
-  return back ? 'sends the gradient of its output to its inputs.' : 'computes its output from its inputs, by the formula below.';
+  return back ? 'sends the gradient of its output to its inputs.'
+    : 'computes its output from its inputs, by its formula.';
 }
 
 /** "Forward 3 of 13". */
@@ -138,8 +140,9 @@ const BESIDE = {
 function axes(argument, sizes) {
   const [first, second, ...map] = sizes;
   if (!sizes.length) return 'one number';
-  if (/weight$/.test(argument) && sizes.length === 4) return `${count(first, 'filter')} of ${by([second, ...map])}`;
-  if (/weight$/.test(argument) && sizes.length === 2) return `${first} outputs × ${second} inputs`;
+  const isWeight = /weight$/.test(argument);
+  if (isWeight && sizes.length === 4) return `${count(first, 'filter')} of ${by([second, ...map])}`;
+  if (isWeight && sizes.length === 2) return `${first} outputs × ${second} inputs`;
   const images = first === 1 ? '' : `${first} × `;
   if (sizes.length === 4) return `${images}${count(second, 'map')} of ${by(map)}`;
   if (sizes.length === 2) return `${images}${count(second, 'number')}`;
@@ -154,7 +157,10 @@ function origin({ argument, name, frame }, frames) {
   return { x: 'the image', target: 'the target' }[name] ?? name;
 }
 
-const SAID = { kernel: null, stride: null, padding: null, dilation: 1, groups: 1, slope: null, eps: null, axis: null, p: null };
+/** The options that are named, each with the value that is not worth a word. */
+const SAID = {
+  kernel: null, stride: null, padding: null, dilation: 1, groups: 1, slope: null, eps: null, axis: null,
+};
 
 /** The geometry of an op as a line: "kernel 2×2 · stride 2 · padding 0". What is as usual is left out. */
 export function geometryText({ geometry }) {
@@ -175,7 +181,7 @@ export function why({ which, cell, total, parts, count, linear }, frame, forward
   if (!linear) {
     return 'This number is no sum of its inputs. The slopes say how it changes with them, near these values.';
   }
-  return back ? 'Cells of dy times the slopes of the op there, added up.' : 'Cells of its inputs times their slopes, added up.';
+  return `Cells of ${back ? 'dy' : 'the inputs'} times the slopes of the op there, added up.`;
 }
 
 const one = (part) => part && part.coefficient.data[0];
@@ -185,18 +191,20 @@ const passed = ({ parts }) => (one(parts[0])
   ? 'y was above 0 here, so the gradient passes as it is.'
   : 'y was 0 here: the gradient stops, and what lies before learns nothing from this cell.');
 const weighted = {
-  dx: ({ count }) => `Every output that used this cell sends its gradient times the weight in between: ${times(count)}.`,
+  dx: ({ count: n }) => 'Every output that used this cell sends its gradient times the weight in between: '
+    + `${times(n)}.`,
   dbias: () => 'The bias is added to every one of these cells, so its gradient is the sum of theirs.',
 };
 
 /** For an op and an array of it, the sentence about a cell. */
 const REASONS = {
   conv2d: {
-    y: ({ cell, parts, forward }) => `The window of x, times filter ${cell[1]}, added up: ${times(termsOf(parts, 'x'))}${
-      forward.inputs[2].array === null ? '' : ', and the bias'}.`,
-    dx: ({ count }) => `Every window that saw this cell sends its gradient times the weight that lay on the cell: ${times(count)}.`,
-    dweight: ({ count }) => 'This weight was used once at every place of its filter. Its gradient is dy there times the '
-      + `x that it met: ${times(count)}.`,
+    y: ({ cell, parts, forward }) => `The window of x, times filter ${cell[1]}, added up: ${
+      times(termsOf(parts, 'x'))}${forward.inputs[2].array === null ? '' : ', and the bias'}.`,
+    dx: ({ count: n }) => 'Every window that saw this cell sends its gradient times the weight that lay on '
+      + `it: ${times(n)}.`,
+    dweight: ({ count: n }) => 'This weight was used once at every place of its filter. Its gradient is dy '
+      + `there times the x that it met: ${times(n)}.`,
     dbias: weighted.dbias,
   },
   linear: {
@@ -208,11 +216,13 @@ const REASONS = {
   },
   max_pool2d: {
     y: ({ parts }) => `The largest number of its window, from x[${[...parts[0].place.data].join(', ')}].`,
-    dx: ({ count }) => (count ? 'This cell was the largest of its window, so the whole gradient of the window comes here.'
+    dx: ({ count: n }) => (n
+      ? 'This cell was the largest of its window, so the gradient of the window comes here.'
       : 'Another cell was the largest of the window: no gradient comes here.'),
   },
   Relu: {
-    y: ({ total }) => (total > 0 ? 'x is above 0 here, so it passes as it is.' : 'x is not above 0 here, so y is 0.'),
+    y: ({ total }) => (total > 0 ? 'x is above 0 here, so it passes as it is.'
+      : 'x is not above 0 here, so y is 0.'),
     dx: passed,
   },
   Reshape: {
@@ -225,8 +235,8 @@ const REASONS = {
     db: () => 'A sum passes its gradient on as it is.',
   },
   CrossEntropy: {
-    y: ({ arrays, forward }) => `−ln of the softmax of the target, class ${arrays[forward.inputs[1].array].data[0]}. It is no sum of `
-      + 'the scores; the slopes below, softmax minus target, say how it changes with them.',
+    y: () => '−ln of the softmax of the target. It is no sum of the scores; the slopes, softmax minus '
+      + 'target, say how it changes with them.',
     dx: ({ cell, arrays, forward }) => {
       const hot = arrays[forward.inputs[1].array].data[cell[0]] === cell[1];
       return hot ? 'Softmax minus 1, since this is the target: a higher score here lowers the loss.'
