@@ -22,6 +22,8 @@ export class App {
     this.subject = null; // see Subject.outline in subject.py; `recorded`: the test images of an exported page
     this.role = { writes: true, tabs: 1 };
     this.page = null;
+    this.root = null; // where the page that is shown draws
+    this.turn = 0; // how often a page was asked for
     this.state = {}; // what the URL says after `?` in the hash: texts by name
     this.#listen();
   }
@@ -103,18 +105,27 @@ export class App {
       this.shown.update?.(this.state);
       return;
     }
+    this.turn += 1;
+    const { turn } = this;
     this.shown?.close?.();
     this.shown = null;
+    this.root = null;
     this.page = page;
     this.#head();
     document.title = `${this.pages[page].title} · tinyconv studio`;
     const root = document.createElement('div');
     root.className = `page ${page}`;
     const { mount } = await this.pages[page].load();
-    if (this.page !== page) return; // another page was asked for meanwhile
+    if (this.turn !== turn) return; // another page, or this one anew, was asked for meanwhile
     byId('main').replaceChildren(root);
+    this.root = root;
     this.shownSubject = this.subject;
-    this.shown = mount(root, this) ?? {};
+    this.shown = mount(root, this.#for(root)) ?? {};
+  }
+
+  /** This, as a page has it: an answer that comes when another page is shown does not change the URL of that one. */
+  #for(root) {
+    return Object.create(this, { keep: { value: (changes) => this.root === root && this.keep(changes) } });
   }
 }
 
