@@ -109,7 +109,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 2200, "package": 33_500}  # 3,500 of them for the studio
+BUDGET = {"book": 2200, "package": 34_800}  # 4,800 of them for the studio and the recordings that it shows
 
 
 def lines_of(paths):
