@@ -37,7 +37,7 @@ def cake_of(page):
 def settled(page, cake):
     """Wait until the blocks are those of this cake."""
     page.wait_for_function(
-        """cake => document.querySelector('#cake').value === cake
+        """cake => document.querySelector('#cake')?.value === cake
           && [...document.querySelectorAll('.slices .words')].map(w => w.textContent).join('; ') === cake""",
         arg=cake,
     )
@@ -255,6 +255,16 @@ def test_the_url_has_the_state(build):
     page.wait_for_selector(".times")
     settled(page, "conv 7 5; relu; gap; flatten; fc 10")
     assert (page.inner_text(".totals dl"), page.inner_text(".sees")) == shown
+
+
+def test_the_cake_is_still_there_after_another_page(build):
+    page = build().page
+    page.fill("#cake", "conv 7 5; relu")
+    settled(page, "conv 7 5; relu")
+    page.get_by_role("link", name="Draw").click()
+    page.wait_for_selector(".page.draw h1")
+    page.get_by_role("link", name="Build").click()
+    settled(page, "conv 7 5; relu")
 
 
 def test_the_code_that_is_copied_runs(build):

@@ -118,13 +118,8 @@ def _baked(text: str, image: str) -> dict[str, Any]:
     good, error, summary, shape = Cake((), text), None, None, None
     try:
         shape = _shape(image)
-        good, error = _parsed(text, parts)
-        good, refused = _fitting(good, shape)
-        error = refused or error
-        if good.slices:
-            with device("meta"):
-                model = good.build(shape)
-            summary = tinyconv.inspect.summary(model, shape)
+        good, model, error = _built(text, parts, shape)
+        summary = tinyconv.inspect.summary(model, shape) if model else None
     except ShapeError as refusal:
         error = _described(refusal, 0, "image" if shape is None else "cake")
     names = good.names() if summary else []
@@ -166,14 +161,27 @@ def _shape(image: str) -> Shape:
     return tuple(int(n) for n in sizes)
 
 
-def _parsed(text: str, parts: list[Any]) -> tuple[Cake, dict[str, Any] | None]:
-    """The slices in front of the first that cannot be read, and why that one cannot. Without `parts` nothing can."""
+def _built(text: str, parts: list[Any], shape: Shape) -> tuple[Cake, Module | None, dict[str, Any] | None]:
+    """As much of the cake as can be built, from the image on, and what is wrong with the slice after it.
+
+    Without `parts` the text as a whole is wrong.
+    """
+    error = None
     try:
-        return Cake.parse(text), None
+        cake = Cake.parse(text)
     except CakeError as refusal:
+        error = _described(refusal, refusal.slice if parts else 0)
         front = text[: refusal.start] if parts else ""
-        good = Cake.parse(front) if front.strip() else Cake((), text)
-        return good, _described(refusal, refusal.slice if parts else 0)
+        cake = Cake.parse(front) if front.strip() else Cake((), text)
+    while cake.slices:
+        try:
+            _check_windows(cake)
+            with device("meta"):
+                return cake, cake.build(shape), error
+        except CakeError as refusal:
+            error = _described(refusal, refusal.slice)
+            cake = Cake(cake.slices[: refusal.slice - 1], cake.text)
+    return cake, None, error
 
 
 def _read(words: str) -> Slice | None:
@@ -184,29 +192,17 @@ def _read(words: str) -> Slice | None:
         return None
 
 
-def _fitting(cake: Cake, shape: Shape) -> tuple[Cake, dict[str, Any] | None]:
-    """The slices in front of the first that does not fit on what is under it, and why that one does not."""
+def _check_windows(cake: Cake) -> None:
+    """CakeError at the pooling with which the windows have too many cells to be worked out live."""
     cells = 0
     for i, s in enumerate(cake.slices):
-        cells += _window(s)
+        if s.kind in ("pool", "avgpool"):
+            size = s.values[0]
+            cells += product(size) if isinstance(size, tuple) else size * size
         if cells > WINDOWS:
             why = f"the windows of the poolings up to here have {cells:,} cells; the page works out {WINDOWS:,}"
-            said = ShapeError(f"slice {i + 1}, {str(s)!r}: {why}, and `tinyconv summary` more")
-            shorter, refused = _fitting(Cake(cake.slices[:i], cake.text), shape)
-            return shorter, refused or _described(said, i + 1)
-    try:
-        cake.shapes(shape)
-    except CakeError as refusal:
-        return Cake(cake.slices[: refusal.slice - 1], cake.text), _described(refusal, refusal.slice)
-    return cake, None
-
-
-def _window(s: Slice) -> int:
-    """Steps that a pooling takes for its window."""
-    if s.kind not in ("pool", "avgpool"):
-        return 0
-    size = s.values[0]
-    return product(size) if isinstance(size, tuple) else size * size
+            said = f"slice {i + 1}, {str(s)!r}: {why}, and `tinyconv summary` more"
+            raise CakeError(said, i + 1, s.start, s.end)
 
 
 def _described(error: ShapeError, number: int, where: str = "cake") -> dict[str, Any]:

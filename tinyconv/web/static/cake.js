@@ -46,7 +46,7 @@ const TALLEST = 460;
 const LINE = 17;
 const DEPTH = 0.16; // how far the side leans back, of the width
 
-/** Where each tier of the descent lies. The first is the image; a slice that keeps the shape is a thin sheet. */
+/** Where each tier of the descent lies. The first is the image. What keeps the shape and has no filters is a thin sheet. */
 function tiers(baked) {
   const layers = [{ name: 'image', output: baked.image, fields: [[1, 1, 0], [1, 1, 0]] },
     ...baked.slices.filter(({ output }) => output)];
@@ -54,7 +54,7 @@ function tiers(baked) {
   const found = layers.map((layer, i) => {
     const { output } = layer;
     const cells = output.length === 3 ? output[2] : 1;
-    const sheet = i > 0 && by(output) === by(layers[i - 1].output);
+    const sheet = i > 0 && by(output) === by(layers[i - 1].output) && !['conv', 'fc'].includes(layer.kind);
     const width = Math.max(output.length === 3 ? (WIDEST * cells) / side : 0, 7);
     return { ...layer, cells, sheet, width, tall: sheet ? 0 : Math.log2(1 + output[0]) };
   });

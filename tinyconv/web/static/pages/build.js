@@ -63,6 +63,8 @@ function written(kind, vocabulary, values) {
   }).filter(Boolean)].join(' ');
 }
 
+let left = null; // the state of the page when it was last left, and of which model
+
 /** The build page. */
 export function mount(root, app) {
   const page = new Build(root, app);
@@ -87,6 +89,7 @@ class Build {
   }
 
   close() {
+    left = { subject: this.app.subject, state: this.#state() };
     removeEventListener('keydown', this.onKey);
     clearTimeout(this.keeping);
   }
@@ -97,9 +100,11 @@ class Build {
     this.read(this.app.state);
   }
 
-  /** Take the state of the URL. */
-  read({ cake, image, before, beforeimage, slice, cell }) {
+  /** Take the state of the URL; where that says nothing, the one in which the page was left. */
+  read(given) {
     if (!this.shelf) return;
+    const again = left?.subject === this.app.subject && !Object.keys(given).length;
+    const { cake, image, before, beforeimage, slice, cell } = again ? left.state : given;
     const shape = by(this.app.subject.shape).replaceAll('×', 'x');
     const usual = this.presets.find((preset) => preset.image === shape) ?? this.presets[0];
     this.text = cake ?? usual.cake;
@@ -112,14 +117,18 @@ class Build {
 
   #keep() {
     clearTimeout(this.keeping);
-    this.keeping = setTimeout(() => this.app.keep({
+    this.keeping = setTimeout(() => this.root.isConnected && this.app.keep(this.#state()), 200);
+  }
+
+  #state() {
+    return {
       cake: this.text,
       image: this.image,
       before: this.before?.cake,
       beforeimage: this.before?.image,
       slice: this.selected || undefined,
       cell: this.cell?.join(','),
-    }), 200);
+    };
   }
 
   /** Ask for the numbers of the text as it is now. */
@@ -399,7 +408,7 @@ class Build {
 
   async #train() {
     clearTimeout(this.keeping);
-    this.app.keep({ cake: this.text, image: this.image });
+    this.app.keep(this.#state());
     await this.app.call('build.open', { cake: this.text, image: this.image, dataset: this.dataset });
     this.app.go('train');
   }
@@ -518,7 +527,7 @@ class Build {
     const { baked } = this;
     const { at } = this.focus;
     return html`<div class="scroll">
-      <table class="slices" role="table" aria-label="Slices, with what each gives and costs for one image">
+      <table class=${`slices ${baked.totals?.flops >= 1e9 ? 'crowded' : ''}`} role="table" aria-label="Slices, with what each gives and costs for one image">
         <thead role="rowgroup"><tr role="row"><th role="columnheader">Slice</th>
           ${COLUMNS.map(([, title]) => html`<th role="columnheader">${title}</th>`)}</tr></thead>
         <tbody role="rowgroup">
@@ -621,8 +630,8 @@ class Build {
     point: (i) => this.#point(i),
     choose: (i) => i >= 0 && this.#focus(i),
   })}
-      <figcaption class="about">Width is the map's, height the logarithm of its channels; a thin sheet keeps
-        the shape. The beam is what the cell below depends on.</figcaption></figure>
+      <figcaption class="about">Width is the map's, height the logarithm of its channels; a thin sheet leaves
+        both as they are. The beam is what the cell at its end depends on.</figcaption></figure>
       ${at === null ? '' : this.#seen(at, output, cell)}`;
   }
 
@@ -677,7 +686,7 @@ class Build {
       <div class="row"><h2 id="in-all">${before ? 'Before and now' : 'In all'}</h2>
         <button class="small" @click=${() => this.scale(2)}>Filters ×2</button>
         <button class="small" @click=${() => this.scale(0.5)}>Filters ÷2</button>
-        <button class="small" @click=${() => this.pin()}>Compare with this cake</button>
+        <button class="small" ?disabled=${Boolean(this.baked.error)} @click=${() => this.pin()}>Compare with this cake</button>
         ${this.before ? html`<button class="small" @click=${() => this.unpin()}>Stop comparing</button>` : ''}</div>
       <dl>${totals ? TOTALS.map(([name, title, shown]) => html`<div><dt>${title}</dt><dd data-total=${name}>${
         before ? html`<span class="was">${shown(before[name])} → </span>` : ''}${
@@ -709,7 +718,8 @@ class Build {
     this.#draw();
   }}>${datasets.map((name) => html`<option value=${name} ?selected=${name === this.dataset}>${name}</option>`)}</select>
           <button class="main" ?disabled=${!may} @click=${() => this.#train()}>Train this</button></div>
-        <p class="about">It becomes the model of the studio, with new weights, and the page Train opens.</p>`}
+        <p class="about">It becomes the model of the studio, with new weights, in place of ${
+          this.app.subject.title}. A training that goes on ends.</p>`}
       <div class="row"><label for="model">or a model by name</label>
         <select id="model">${this.shelf.models.map((name) => html`<option value=${name}>${name}</option>`)}</select>
         <button ?disabled=${!may} @click=${() => this.#openModel()}>Open</button></div>
