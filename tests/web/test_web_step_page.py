@@ -187,6 +187,8 @@ def test_a_convolution_is_the_same_as_loops_and_as_im2col(open_step):
 
 def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):
     page = open_step("?image=3&frame=3").page
+    head, below, summed = total(page)
+    assert head == below == pytest.approx(summed, rel=1e-3)  # of the products, and the bias
     made = page.evaluate(
         """async () => {
           const { app } = await import('/static/app.js');

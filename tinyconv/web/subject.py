@@ -82,6 +82,16 @@ class Subject:
             raise DataError(f"there is no test image {number}: there are {len(self.images):,}, numbered from 0")
         return self.images[number : number + 1]
 
+    def next_of(self, label: int, start: int) -> int:
+        """The number of the first test image from `start` on that shows this class, going round.
+
+        Raises DataError where none does.
+        """
+        of_it = np.flatnonzero(self.images.labels == label)
+        if not of_it.size:
+            raise DataError(f"no test image shows class {label}")
+        return int(of_it[np.searchsorted(of_it, start) % of_it.size])
+
     def input(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Images of bytes, (N, C, H, W), as the model takes them. Raises ShapeError for images of another shape."""
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != self.shape:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tinyconv.data.picture import place_ink, read_photograph, read_picture
 from tinyconv.engine.context import no_grad
-from tinyconv.errors import DataError, ShapeError
+from tinyconv.errors import ShapeError
 from tinyconv.web import layers
 from tinyconv.web.jobs import job
 from tinyconv.web.studio import Studio
@@ -55,12 +55,8 @@ def example(studio: Studio, start: int, label: int | None = None) -> dict[str, A
 
     Raises DataError where there is no such image.
     """
-    images = studio.subject.images
     if label is not None:
-        of_it = np.flatnonzero(images.labels == label)
-        if not of_it.size:
-            raise DataError(f"no test image shows class {label}")
-        start = int(of_it[np.searchsorted(of_it, start) % of_it.size])
+        start = studio.subject.next_of(label, start)
     one = studio.subject.image(start)
     return {"number": start, "label": int(one.labels[0]), "pixels": one.images[0]}
 

@@ -11,11 +11,11 @@ from pygments.lexers import PythonLexer
 from pygments.token import Token
 
 from tinyconv import nn
-from tinyconv.engine.context import no_grad
 from tinyconv.engine.variants import name_of, select
-from tinyconv.errors import DataError
 from tinyconv.inspect import Recording, explain, loops, record
 from tinyconv.inspect.explain import Term
+from tinyconv.tensor.creation import tensor
+from tinyconv.web import layers
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
 
@@ -55,15 +55,15 @@ def step_record(
 
     The answer holds `id`, by which `step.explain` knows the recording, `image` and `label`, both None for a drawing,
     `images`, how many there are, `drawing`, whether something is drawn, `target`, `probabilities` of the classes,
-    `pixels`, uint8 (C, H, W), `modal`, whether training mode makes a difference, `trained`, the steps that the training
-    under way had made or None, and
+    `pixels`, uint8 (C, H, W), `modal`, whether training mode makes a difference, `training` and `after` of
+    `layers.when`, and
 
     * `recording`: `Recording.to_dict()`, whose frames hold, in place of the text of their `source`, the place `text` of
       it in `sources`, and `usual`, the name of the pair that training runs in place of the readable one;
     * `sources`: a list of `file`, `line` and `lines`, each of these a list of [class, text] pairs;
     * `loops`: for "conv2d" and others that have a pair in loops.py, the places of its "forward" and "backward".
 
-    Raises JobError where there is no such image, class or drawing, and what `record` raises.
+    Raises JobError where there is no such class or drawing, DataError for no such image, and what `record` raises.
     """
     subject = studio.subject
     model, classes = subject.model, len(subject.classes)
@@ -76,35 +76,30 @@ def step_record(
         if pixels is None:
             raise JobError("nothing is drawn yet; draw a digit on the Draw page first")
     else:
-        try:
-            image = image if among is None else _next(subject.images.labels, image, among)
-            found = subject.image(image)
-        except DataError as error:
-            raise JobError(str(error)) from None
-        pixels, label = found.images, int(found.labels[0])
-    x = subject.input(np.asarray(pixels, np.uint8).reshape(1, *subject.shape))
+        image = image if among is None else subject.next_of(among, image)
+        found = subject.image(image)
+        pixels, label = found.images[0], int(found.labels[0])
+    x = subject.input(pixels[None])
     if target is None:
         target = label
     if target is None:
-        with no_grad():
-            target = int(model(x).numpy()[0].argmax())
+        target = int(record(model, x, [0], training=training).output[0].argmax())
     recording = record(model, x, [target], training=training)
     kept: dict[int, Recording] = studio.state.setdefault("step.recordings", {})
     number = max(kept, default=0) + 1
     kept[number] = recording
     kept.pop(number - KEPT, None)
-    under_way = studio.state.get("train")
     return {
         "id": number,
-        "trained": None if under_way is None else under_way.done,
+        **layers.when(studio),
         "modal": any(isinstance(module, nn.Dropout | nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()),
         "image": None if drawn else image,
         "images": None if drawn else len(subject.images),
         "drawing": "drawn" in studio.state,
         "label": label,
         "target": target,
-        "probabilities": _softmax(recording.output[0]),
-        "pixels": np.asarray(pixels, np.uint8).reshape(subject.shape),
+        "probabilities": tensor(recording.output).softmax(1).numpy()[0],
+        "pixels": pixels,
         **_readable(recording),
     }
 
@@ -147,19 +142,6 @@ def _part(terms: list[Term]) -> dict[str, Any]:
         "coefficient": np.array([term.coefficient for term in terms]),
         "product": np.array([term.product for term in terms]),
     }
-
-
-def _next(labels: Any, start: int, among: int) -> int:
-    """The first image of a class from number `start` on, or from 0 on."""
-    places = np.flatnonzero(labels == among)
-    if not len(places):
-        raise JobError(f"no test image is of class {among}")
-    return int(places[np.searchsorted(places, start) % len(places)])
-
-
-def _softmax(scores: Any) -> Any:
-    powers = np.exp(scores - scores.max())
-    return powers / powers.sum()
 
 
 def _readable(recording: Recording) -> dict[str, Any]:

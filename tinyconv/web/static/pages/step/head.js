@@ -63,12 +63,13 @@ function targets(result, { classes, recorded }, state, record) {
 }
 
 /** What the model says of the image, and when it said so. */
-function verdict({ probabilities: { data }, label, recording, trained }, { classes }) {
+function verdict({ probabilities: { data }, label, recording, after, training }, { classes }) {
   const best = data.indexOf(Math.max(...data));
   const loss = number(recording.arrays[recording.loss].data[0]);
   const given = label === null ? 'Drawn' : `Label ${classes[label]}`;
   return html`${given}; the model says <b>${classes[best]}</b> (${number(100 * data[best])} %).
-    Loss <b>${loss}</b>${trained === null ? '' : `, after ${whole(trained)} steps of this training`}.`;
+    Loss <b>${loss}</b>${after === null ? '' : `, after step ${whole(after)}`}.${
+      training ? ' The training goes on; this stays as recorded.' : ''}`;
 }
 
 /**

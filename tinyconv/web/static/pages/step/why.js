@@ -17,8 +17,8 @@ const GIVEN = {
 /**
  * The panel of `looked`: {map, cell, value, explanation, error}.
  *
- * `about` holds the `frame`, its `forward` frame, the `arrays` of the recording, the `operand` of the map, where
- * it was `made` if it only goes in ({frame, map} or null), `sources` and `loops` of `step.record`, and `width`.
+ * `about` holds the `frame`, its `forward` frame, the `arrays` of the recording, the `operand` of the map,
+ * where it was `made` if it only goes in ({frame, map} or null), `sources` and `loops` of `step.record`, `width`.
  * `view` holds the `way`, the channel `group` and the `step` of the loops; `calls` what changes them:
  * `turn(way)`, `choose(group)`, `stepTo(step)`; and `follow()`.
  */
