@@ -133,8 +133,9 @@ class Server:
         else:
             self._tabs += 1
             try:
-                await socket.accept()
-                await _Tab(self.studio, socket).serve()
+                with suppress(asyncio.CancelledError):  # the server ends, and cannot wait
+                    await socket.accept()
+                    await _Tab(self.studio, socket).serve()
             finally:
                 self._tabs -= 1
 

@@ -56,7 +56,7 @@ class Served:
             access_log=False,
             server_header=False,
             limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=5,
         )
         self._uvicorn = uvicorn.Server(config)
         self._thread = Thread(target=self._uvicorn.run, args=([self._listener],), name="tinyconv-server", daemon=True)
@@ -76,10 +76,10 @@ class Served:
 
     def close(self) -> None:
         """End the server and the thread of the studio, after the job or the step under way. Pages say that it ended."""
+        self.studio.close()  # first: a training would take the time that the server needs to end
         self._uvicorn.should_exit = True
         self._thread.join(10)
         self._listener.close()
-        self.studio.close()
 
     def __enter__(self) -> Served:
         return self
