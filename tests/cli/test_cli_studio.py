@@ -163,7 +163,7 @@ def test_images_that_cannot_be_had(opened, trained, tmp_path, monkeypatch):
     assert [subject.title for subject in opened] == ["lenet5"]
 
 
-@pytest.mark.parametrize("name", ["starlette", "uvicorn", "websockets"])
+@pytest.mark.parametrize("name", ["starlette", "uvicorn", "websockets", "pygments"])
 def test_a_missing_extra_is_named(trained, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     assert (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +28,11 @@ class MissingExtraError(TinyconvError, ImportError):
 
 def check_installed() -> None:
     """Raise MissingExtraError where the extra `studio` is not installed."""
-    try:
-        import starlette
-        import uvicorn
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(f"the studio needs {error.name}: pip install 'tinyconv[studio]'") from error
-    assert starlette
-    assert uvicorn
+    for name in ("starlette", "uvicorn", "websockets", "pygments"):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise MissingExtraError(f"the studio needs {name}: pip install 'tinyconv[studio]'") from error
 
 
 def studio(

@@ -3,6 +3,11 @@
 import { html, render } from './vendor/lit-html.js';
 import { Dropped } from './socket.js';
 
+const AWAY = {
+  close: 'The studio is not running. Start it again, and open the address that it prints.',
+  refused: 'The studio was started again and has another address: open the one that it printed.',
+  crowded: 'Too many pages of this studio are open. Close one, and this page goes on.',
+};
 const byId = (id) => document.getElementById(id);
 
 /**
@@ -58,8 +63,7 @@ export class App {
 
   #listen() {
     this.source.addEventListener('open', () => this.#opened());
-    this.source.addEventListener('close', () => notice('The studio is not running. Start `tinyconv studio` again; '
-      + 'this page waits for it.'));
+    for (const [event, text] of Object.entries(AWAY)) this.source.addEventListener(event, () => notice(text));
     this.on('role', (role) => {
       this.role = role;
       this.#head();

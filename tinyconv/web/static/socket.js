@@ -93,14 +93,25 @@ export class Socket extends EventTarget {
       this.dispatchEvent(new CustomEvent('open'));
     };
     ws.onmessage = ({ data }) => this.#take(unpack(data));
-    ws.onclose = () => {
+    ws.onclose = async () => {
+      const event = this.open ? 'close' : await this.#why();
       this.open = false;
       for (const { reject } of this.#waiting.values()) reject(new Dropped('the connection was lost'));
       this.#waiting.clear();
-      this.dispatchEvent(new CustomEvent('close'));
+      this.dispatchEvent(new CustomEvent(event));
       setTimeout(() => this.#connect(), this.#patience);
       this.#patience = Math.min(this.#patience * 2, 4000);
     };
+  }
+
+  /** Why no connection was made: nobody is there, another token is needed, or enough pages are open. */
+  async #why() {
+    try {
+      const { status } = await fetch(location.href, { method: 'HEAD' });
+      return status === 403 ? 'refused' : 'crowded';
+    } catch {
+      return 'close';
+    }
   }
 
   #take(message) {
