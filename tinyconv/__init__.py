@@ -122,7 +122,7 @@ if _TYPE_CHECKING:
         summary,
         trace,
     )
-    from tinyconv.web.door import studio
+    from tinyconv.web.door import studio, studio_page
 
 __version__ = "0.1.0"
 
@@ -140,8 +140,9 @@ __all__ = [  # noqa: RUF022
     "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
     "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
-    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "studio", "sub", "sum", "Summary",
-    "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "transpose",
+    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "studio", "studio_page", "sub",
+    "sum", "Summary", "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train",
+    "transpose",
     "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 # fmt: on
@@ -163,8 +164,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"tinyconv.{name}")
     if name in _OF_INSPECT:
         return getattr(_import_module("tinyconv.inspect"), name)
-    if name == "studio":
-        return _import_module("tinyconv.web.door").studio
+    if name in ("studio", "studio_page"):
+        return getattr(_import_module("tinyconv.web.door"), name)
     if name in ("save", "load"):
         raise AttributeError(f"module 'tinyconv' has no {name!r}: weights go through tinyconv.train.{name}_weights")
     raise _no_attribute(globals(), name)

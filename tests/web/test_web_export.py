@@ -16,15 +16,21 @@ from tinyconv.web import export as exporting
 from tinyconv.web.bundle import BundleError, bundled, modules
 from tinyconv.web.export import recorded, write_page
 from tinyconv.web.studio import Studio
-from tinyconv.web.subject import of_model, of_name
+from tinyconv.web.subject import of_name
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 SMALL = "conv 2 5; relu; flatten; fc 10"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lenet():
     return of_name("lenet5", "synthetic")
+
+
+@pytest.fixture(scope="module")
+def found(lenet):
+    """The recording of an untrained LeNet, whose weights are as dense as any."""
+    return recorded(lenet, [3, 1])
 
 
 def recording_in(page):
@@ -132,9 +138,8 @@ def test_the_file_loads_nothing():
     assert "default-src 'none'; script-src 'sha256-" in page
 
 
-def test_the_file_holds_what_the_studio_answers(lenet):
+def test_the_file_holds_what_the_studio_answers(lenet, found):
     studio = Studio(lenet)
-    found = recorded(lenet, [3, 1])
     assert (found["subject"], found["images"]) == (lenet.outline(), [1, 3])
     assert found["labels"] == lenet.images.labels[[1, 3]].tolist()
     answers = {(answer["job"], *answer["args"].values()): answer for answer in found["answers"]}
@@ -165,9 +170,8 @@ def assert_equal(found, expected):
         assert type(found) is type(expected)
 
 
-def test_equal_arrays_are_in_it_once(lenet):
+def test_equal_arrays_are_in_it_once(lenet, found):
     """The weights, 178 kB, are the same for every image, and those of Look are those of Step."""
-    found = recorded(lenet, [3, 1])
     (weights,) = [tensor.numpy().tobytes() for name, tensor in lenet.model.state_dict().items() if name == "fc1.weight"]
     assert wire.pack(found).count(weights) == 1
 
@@ -180,9 +184,9 @@ def test_the_same_input_gives_the_same_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
 
 
-def test_a_lenet_takes_little(lenet, tmp_path):
-    """Three images with all that Look shows of them: less than 1.5 MB. The weights are untrained: as dense as any."""
-    assert write_page(lenet, tmp_path / "a.html", [0, 1, 2]) < 1_200_000
+def test_a_lenet_takes_little(found):
+    """Two images, with all that Look shows of them. Less than 1.5 MB was asked for."""
+    assert len(bundled("recorded.js", wire.pack(found))) < 1_000_000
 
 
 @pytest.mark.parametrize("name", ["build", "draw", "look", "step", "train", "mistakes"])
@@ -200,14 +204,14 @@ def test_what_the_browser_loads_for_a_page_is_small(name):
 
 
 def test_what_a_model_is_called_cannot_break_out_of_the_file(tmp_path):
-    images = np.zeros((2, 1, 28, 28), np.uint8)
-    subject = of_model(tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(784, 2)), (images, [0, 1]), [EVIL, "b"])
-    write_page(subject, tmp_path / "a.html")
-    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    model, images = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(784, 2)), np.zeros((2, 1, 28, 28), np.uint8)
+    path = tc.studio_page(model, tmp_path / "a.html", (images, [0, 1]), classes=[EVIL, "b"], images=[1])
+    page = path.read_text(encoding="utf-8")
     assert EVIL not in page
     assert page.lower().count("</script>") == 2
     assert recording_in(page)["subject"]["classes"][0] == EVIL
     assert recording_in(page)["command"] == "tc.studio(model)"
+    assert recording_in(page)["images"] == [1]
 
 
 def test_what_cannot_be_written_is_refused(lenet, tmp_path, monkeypatch):
@@ -217,9 +221,9 @@ def test_what_cannot_be_written_is_refused(lenet, tmp_path, monkeypatch):
         write_page(lenet, tmp_path / "a.html", [100_000_000])
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*none to write a.html to"):
         write_page(lenet, tmp_path / "none" / "a.html")
-    monkeypatch.setattr(exporting, "LARGEST", 100_000)
-    with pytest.raises(DataError, match=r"1 image of lenet5 takes 1 MB, .* record fewer images or a smaller model"):
-        write_page(lenet, tmp_path / "a.html", [0])
+    monkeypatch.setattr(exporting, "LARGEST", 10_000)
+    with pytest.raises(DataError, match=r"2 images of cake takes 0 MB, .* record fewer images or a smaller model"):
+        write_page(of_name("cake", "synthetic", slices=SMALL), tmp_path / "a.html", [0, 1])
     assert not any(tmp_path.iterdir())
 
 

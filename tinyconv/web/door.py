@@ -80,6 +80,39 @@ def studio(
     return served
 
 
+def studio_page(
+    model: nn.Module | str | PathLike[str],
+    path: str | PathLike[str],
+    data: Dataset | str | tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    images: Sequence[int] = (0,),
+) -> Path:
+    """Write a page that needs no server: Look and Step of the studio, on a few test images, in one HTML file.
+
+        model = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(784, 10))
+        tc.studio_page(model, "page.html", "synthetic", images=[0, 3])
+
+    The same model and images give the same file.
+
+    Args:
+        model: See `studio`.
+        path: The file; one that is there is replaced.
+        data: See `studio`.
+        classes: See `studio`.
+        images: The numbers of the test images to record.
+
+    Returns the path.
+
+    Raises FileNotFoundError where its folder does not exist; DataError for an image that is not there, and where they
+    take more than a page may hold; ShapeError for a model that is too large to record; and what `studio` raises.
+    """
+    from tinyconv.web.export import write_page
+
+    write_page(subject_of(model, data, classes), path, images)
+    return Path(path)
+
+
 def subject_of(model: Any, data: Any = None, classes: Sequence[str] | None = None, **places: Any) -> Subject:
     """The Subject of what `studio` takes. `places` are `root` and `offline`, see Subject."""
     if isinstance(model, nn.Module):

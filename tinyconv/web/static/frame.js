@@ -24,7 +24,8 @@ export class App {
     this.source = source;
     this.pages = pages;
     this.home = home;
-    this.subject = null; // see Subject.outline in subject.py; `recorded`: the test images of an exported page
+    this.subject = null; // see Subject.outline in subject.py; of a page in a file also `recorded`, its
+    // test images, and `command`, which opens the studio
     this.role = { writes: true, tabs: 1 };
     this.page = null;
     this.root = null; // where the page that is shown draws
@@ -95,7 +96,8 @@ export class App {
     render(html`
       <span class="name">${subject.title}</span>
       <span class="about">${subject.shape.join('×')}${subject.data ? html`, ${subject.data}` : ''}${
-        subject.trained ? '' : ', untrained'}${subject.recorded ? ', a recording' : ''}</span>
+        subject.trained ? '' : ', untrained'}</span>
+      ${subject.recorded ? html`<span class="about">A recording; live with <code>${subject.command}</code></span>` : ''}
       ${role.writes ? '' : html`<span class="about">looks on</span>
         <button class="small" @click=${() => this.call('studio.take')}>Take over</button>`}`, byId('subject'));
   }

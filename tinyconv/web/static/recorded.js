@@ -23,13 +23,16 @@ class Recording extends EventTarget {
       if (job === 'step.record') this.#recordings.set(result.id, result.recording);
     }
     this.dispatchEvent(new CustomEvent('open'));
-    this.dispatchEvent(new CustomEvent('report:subject', { detail: { ...this.subject, recorded: this.images } }));
+    const detail = { ...this.subject, recorded: this.images, command: this.command };
+    this.dispatchEvent(new CustomEvent('report:subject', { detail }));
   }
 
   async call(job, args = {}) {
     if (job === 'step.explain') return this.#explained(args);
     const answer = this.#answers.get(key(job, job === 'step.record' ? this.#steps(args) : args));
-    if (!answer) throw this.#refusal(`This page is a recording of ${inWords(this.images)}. All else is in the studio`);
+    if (!answer) {
+      throw this.#refusal(`This page is a recording of ${inWords(this.images)}. All else is in the studio`);
+    }
     return job === 'look.strongest' ? { ...answer, images: this.#pictured(answer.numbers) } : answer;
   }
 
@@ -44,7 +47,8 @@ class Recording extends EventTarget {
     try {
       return explain(this.#recordings.get(recording), args);
     } catch (error) {
-      throw error instanceof NoRule ? this.#refusal(`This page has no rule for ${error.message}; the studio has`) : error;
+      if (!(error instanceof NoRule)) throw error;
+      throw this.#refusal(`This page has no rule for ${error.message}; the studio has`);
     }
   }
 
@@ -67,13 +71,13 @@ class Recording extends EventTarget {
 
 /** "the test image 3", "the test images 0, 3 and 7". */
 function inWords(numbers) {
-  const [last, ...others] = [...numbers].reverse();
-  return others.length ? `the test images ${others.reverse().join(', ')} and ${last}` : `the test image ${last}`;
+  const [others, last] = [numbers.slice(0, -1), numbers.at(-1)];
+  return others.length ? `the test images ${others.join(', ')} and ${last}` : `the test image ${last}`;
 }
 
-/** A job and its arguments as one text, in which the order of the arguments and those left out make no difference. */
+/** A job and its arguments as one text, whatever their order; null and false are as good as left out. */
 function key(job, args) {
-  const given = Object.entries(args).filter(([, value]) => value !== undefined && value !== null && value !== false);
+  const given = Object.entries(args).filter(([, value]) => (value ?? false) !== false);
   return JSON.stringify([job, given.sort(([a], [b]) => (a < b ? -1 : 1))]);
 }
 

@@ -1,7 +1,7 @@
 /**
- * Why a cell of a recording is the number that it is, from the products that make the cells of each op. The studio
- * finds that with the op itself and no word about any one op (explain.py); a file has no ops, only the arrays that
- * they made. The answers are the same.
+ * Why a cell of a recording is the number that it is, from the products that make the cells of each op. The
+ * studio finds that with the op itself and no word about any one op (explain.py); a file has no ops, only the
+ * arrays that they made. The answers are the same.
  */
 
 const MOST = 4096; // the most terms that an explanation lists; its sums are of all
@@ -49,10 +49,10 @@ export function explain(recording, { frame: number, which, cell }) {
   };
 }
 
-/** A forward frame with its arrays: its `inputs` in order, those that are arrays by name, its output `y`, and what is beside it. */
+/** A forward frame with its arrays: its `inputs`, those that are arrays by name, and `y` with what is beside it. */
 function opened({ arrays }, { op, geometry, window, inputs, outputs }) {
   const held = inputs.map((operand) => ({ ...operand, ...arrays[operand.array] }));
-  const named = Object.fromEntries(held.filter(({ data }) => data).map((operand) => [operand.argument, operand]));
+  const named = Object.fromEntries(held.filter(({ data }) => data).map((input) => [input.argument, input]));
   const [y, place] = outputs.map(({ array }) => arrays[array]);
   return { name: op, geometry, window, inputs: held, named, y, place };
 }
@@ -66,7 +66,7 @@ function value(rule, op, input, own) {
   return part(input.argument, input, terms, rule.byCell && same(input.shape, op.y.shape));
 }
 
-/** The terms of a cell of an input's gradient: cells of the gradient that arrived, wherever this cell had a part. */
+/** The terms of a cell of an input's gradient: cells of the gradient that arrived, where this cell had a part. */
 function gradient(rule, op, input, own, dy) {
   const alone = rule.byCell && same(input.shape, op.y.shape);
   const terms = [];
@@ -81,7 +81,8 @@ function gradient(rule, op, input, own, dy) {
 /** Terms in the order of their cells, without those of coefficient 0, and their sum. */
 function part(argument, { data, shape }, found, all) {
   const terms = found.filter(({ coefficient }) => all || coefficient !== 0).sort((a, b) => a.cell - b.cell);
-  return { argument, data, shape, terms, sum: added(terms.map(({ cell, coefficient }) => data[cell] * coefficient)) };
+  const sum = added(terms.map(({ cell, coefficient }) => data[cell] * coefficient));
+  return { argument, data, shape, terms, sum };
 }
 
 /** A part as the page reads it. */
@@ -105,11 +106,12 @@ function told({ named }, { argument, data, shape, terms }) {
 
 /** What slopes leave of the total: 0 where that is no more than rounding. */
 function rest(total, sum, parts) {
-  const size = added(parts.flatMap(({ data, terms }) => terms.map((t) => Math.abs(data[t.cell] * t.coefficient))));
+  const products = parts.flatMap(({ data, terms }) => terms.map((t) => data[t.cell] * t.coefficient));
+  const size = added(products.map(Math.abs));
   return Math.abs(total - sum) <= 8 * FLOAT32 * size ? 0 : total - sum;
 }
 
-/** For each argument and axis where its terms lie; of the first input all that a window covers, as a maximum does. */
+/** For each argument and axis where its terms lie; of the first input all that the window covers. */
 function windows({ window, inputs: [first] }, parts, cell) {
   const found = {};
   for (const { argument, shape, terms } of parts.filter((part) => part.terms.length)) {
@@ -133,10 +135,15 @@ const same = (a, b) => a.length === b.length && a.every((n, axis) => n === b[axi
 /** The number of a cell, row by row, and back. */
 const numbered = (place, shape) => shape.reduce((number, size, axis) => number * size + place[axis], 0);
 function indexed(number, shape) {
-  return shape.reduceRight(([place, left], size) => [[left % size, ...place], Math.floor(left / size)], [[], number])[0];
+  const place = new Array(shape.length);
+  for (let axis = shape.length - 1, left = number; axis >= 0; axis -= 1) {
+    place[axis] = left % shape[axis];
+    left = Math.floor(left / shape[axis]);
+  }
+  return place;
 }
 
-/** The numbers of the cells between these bounds, [first, past the last] for each axis or undefined for all of it. */
+/** The numbers of the cells between bounds: for each axis [first, past the last], or undefined for all of it. */
 function cellsIn(shape, bounds) {
   return shape.reduce((cells, size, axis) => {
     const [first, past] = bounds[axis] ?? [0, size];
@@ -146,12 +153,12 @@ function cellsIn(shape, bounds) {
 
 /**
  * The rules. A rule is
- * - products(cell, product): calls product(argument, its cell, coefficient) for everything that makes this cell of the
- *   output; where the coefficient is a cell of another input, product(argument, its cell, coefficient, of, at);
- * - of: the inputs that explain a cell of the output; the others' products are there for their gradients;
- * - linear: whether the op is, in all of these at once, but for constant(cell). Else the coefficients are slopes;
- * - reach(argument, cell): the bounds of the cells of the output that a cell of an input has a part in, or more;
- * - byCell: whether a cell of an output is made of one cell of each input, which is shown even if its slope is 0.
+ * - products(cell, product): calls product(argument, its cell, coefficient) for everything that makes this cell
+ *   of the output, or product(argument, its cell, coefficient, of, at) where that is a cell of another input;
+ * - of: the inputs that explain a cell of the output; the products of others are there for their gradients;
+ * - linear: whether the op is, in all of these at once, but for constant(cell). If not, coefficients are slopes;
+ * - reach(argument, cell): bounds of the cells of the output that a cell of an input has a part in;
+ * - byCell: whether a cell of the output is made of one cell of each input, shown even if its slope is 0.
  */
 const RULES = {
   conv2d({ named: { x, weight, bias }, y, geometry: { stride, padding, dilation, groups } }) {
@@ -290,7 +297,8 @@ const RULES = {
   CrossEntropy({ named: { x, target, weight }, geometry }) {
     const { ignore_index: ignored, reduction, label_smoothing: smoothing } = geometry;
     const classes = x.shape[1];
-    if (weight || x.shape.length !== 2 || reduction === 'none') throw new NoRule('CrossEntropy with weights or maps');
+    const isPlain = !weight && x.shape.length === 2 && reduction !== 'none';
+    if (!isPlain) throw new NoRule('CrossEntropy with weights or of maps');
     const kept = target.data.reduce((count, label) => count + (label !== ignored), 0);
     return {
       of: ['x'],
