@@ -72,6 +72,8 @@ def test_it_opens_from_a_file_without_a_request(visit, lenet, place, size, dark)
     page = opened.page
     page.wait_for_selector(".strongest canvas" if place == "look" else ".step-why .cell-name")
     assert page.locator("#pages a").all_inner_texts() == ["Look", "Step"]
+    links = page.locator("a").evaluate_all("(links) => links.map((link) => link.getAttribute('href').split('?')[0])")
+    assert set(links) <= {"#main", "#look", "#step"}
     assert "A recording; live with tinyconv studio lenet5" in page.inner_text("#subject")
     assert opened.violations() == []
     assert opened.overflows() == 0

@@ -359,7 +359,7 @@ class Look {
     const right = label === this.#name(found.label);
     return html`<p>The model says <strong>${label}</strong> (${share})${right ? '.' : html`, which is <strong>wrong</strong>.`}
       <span class="about">${doubt}${found.after === null ? '' : ` After step ${whole(found.after)} of the training.`}</span>
-      <a href=${`#draw?image=${found.number}`}>Draw on it</a></p>`;
+      ${this.app.pages.draw ? html`<a href=${`#draw?image=${found.number}`}>Draw on it</a>` : nothing}</p>`;
   }
 
   #chooser() {
