@@ -105,10 +105,10 @@ def test_pointing_at_a_cell_says_its_value_and_frames_what_it_sees(visit):
 
 def test_erase_undo_and_clear(visit):
     page = visit("draw").page
-    page.click("text=Clear")
+    page.click("button:text-is('Clear')")
     draw_seven(page)
     ink = sheet(page)
-    page.click("text=Erase")
+    page.click("button:text-is('Erase')")
     page.mouse.move(*at(page, 6, 8))
     page.mouse.down()
     page.mouse.move(*at(page, 6, 20), steps=4)
@@ -117,13 +117,13 @@ def test_erase_undo_and_clear(visit):
     less = sheet(page)
     assert less.sum() < ink.sum()
     assert not less[60, 80:200].any()
-    page.click("text=Undo")
+    page.click("button:text-is('Undo')")
     assert np.array_equal(sheet(page), ink)
-    page.click("text=Clear")
+    page.click("button:text-is('Clear')")
     settled(page)
     assert not sheet(page).any()
     assert page.inner_text(".doubt").startswith("Nothing is drawn yet")
-    page.click("text=Undo")
+    page.click("button:text-is('Undo')")
     assert np.array_equal(sheet(page), ink)
 
 
@@ -143,7 +143,7 @@ def test_a_finger_draws_and_the_page_stays(visit):
     assert page.evaluate("scrollY") == 0
     # A tap on a map picks the cell, and what it sees stays in view.
     maps_of(page, "conv2").nth(3).tap(position={"x": 3, "y": 3})
-    assert "conv2, map 3, row 0, column 0. It sees rows 0 to 13" in page.inner_text(".reading")
+    page.wait_for_selector("text=conv2, map 3, row 0, column 0. It sees rows 0 to 13")
     assert page.locator(".sight").bounding_box()["y"] > 0
     assert one.overflows() <= 0
 
@@ -175,7 +175,7 @@ def test_by_keys_alone(visit):
     page.keyboard.press("7")
     page.wait_for_function("location.hash.includes('image=')")
     settled(page)
-    assert "which shows 7" in page.inner_text(".from")
+    assert re.fullmatch(r"Test image \d+: 7. Look at it, or step through it", page.inner_text(".from"))
     first = page.evaluate("location.hash")
     page.keyboard.press("7")
     page.wait_for_function("(first) => location.hash !== first", arg=first)
@@ -207,7 +207,7 @@ def test_a_picture_from_a_file(visit, tmp_path):
     seven[20:30, 20:70] = seven[30:100, 60:70] = 10
     image.fromarray(seven).save(tmp_path / "seven.png")
     page.set_input_files("input[type=file]", tmp_path / "seven.png")
-    page.wait_for_selector("text=read as tinyconv predict reads it")
+    page.wait_for_selector("text=as tinyconv predict reads it")
     settled(page)
     assert np.array_equal(
         has(page, "Array.from(shown.result.image.data)"), read_picture(tmp_path / "seven.png").ravel()
@@ -218,7 +218,7 @@ def test_a_picture_from_a_file(visit, tmp_path):
     # Dropped and pasted.
     content = list(Path(tmp_path / "seven.png").read_bytes())
     for event in ("drop", "paste"):
-        page.click("text=Clear")
+        page.click("button:text-is('Clear')")
         settled(page)
         page.evaluate(
             """([kind, content]) => {
@@ -242,7 +242,7 @@ def test_a_file_too_large_for_a_message_is_made_smaller(visit, tmp_path):
     image.fromarray(noise).save(tmp_path / "photo.png")
     assert (tmp_path / "photo.png").stat().st_size > 1 << 20
     page.set_input_files("input[type=file]", tmp_path / "photo.png")
-    page.wait_for_selector("text=read as tinyconv predict reads it")
+    page.wait_for_selector("text=as tinyconv predict reads it")
     settled(page)
     found = np.array(has(page, "Array.from(shown.result.image.data)")).reshape(28, 28)
     whole = read_picture(tmp_path / "photo.png")[0].astype(int)
@@ -251,7 +251,7 @@ def test_a_file_too_large_for_a_message_is_made_smaller(visit, tmp_path):
 
 def test_the_drawing_is_there_again_after_another_page(visit):
     page = visit("draw").page
-    page.click("text=Clear")
+    page.click("button:text-is('Clear')")
     draw_seven(page)
     ink = sheet(page)
     page.click("nav >> text=Build")
@@ -276,10 +276,10 @@ def test_a_drawing_is_answered_while_the_model_trains(visit):
     settled(page)
     one.call("train.start", recipe="default", seed="0", changes={})
     try:
-        page.wait_for_selector("text=/In training: after step [\\d,]+/")
+        page.wait_for_selector("text=In training: after step")
         draw_seven(page)
         before = page.inner_text(".answer")
         page.wait_for_function("(before) => document.querySelector('.answer').innerText !== before", arg=before)
     finally:
         one.call("train.pause")
-    page.wait_for_selector("text=/After step [\\d,]+/")
+    page.wait_for_selector("text=After step")

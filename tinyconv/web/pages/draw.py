@@ -39,7 +39,8 @@ def maps(studio: Studio, pixels: NDArray[np.uint8], place: bool = False) -> dict
     if place and (channels != 1 or h != w):
         raise ShapeError(f"draw.maps places grey and square images alone; this model takes {subject.shape}")
     image = place_ink(pixels[0], h) if place else _means(pixels, k)
-    studio.state["drawn"] = image  # for the Step page
+    if image.any():
+        studio.state["drawn"] = image  # for the Step page
     with no_grad():
         observer, scores = layers.run(subject.model, subject.input(image[None]))
     return {"image": image, **layers.when(studio), **layers.seen(observer, scores)}

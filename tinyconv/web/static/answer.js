@@ -17,15 +17,16 @@ export const winner = ({ data }) => data.indexOf(Math.max(...data));
 export function inWords({ probabilities, doubt }, classes) {
   const best = winner(probabilities);
   const share = probabilities.data[best];
-  if (!(share >= 0)) return { label: 'no answer', share: '', doubt: 'The scores are not numbers: a weight is NaN or infinite.' };
-  const label = classes[best] ?? String(best);
-  const [, second] = [...probabilities.data.keys()].sort((a, b) => probabilities.data[b] - probabilities.data[a]);
-  const other = second === undefined ? '' : `; it may be ${classes[second] ?? second} (${percent(probabilities.data[second])})`;
-  return {
-    label,
-    share: percent(share),
-    doubt: share < doubt ? `In doubt: ${percent(share)} is under ${Math.round(100 * doubt)} %${other}.` : '',
-  };
+  const name = (i) => classes[i] ?? String(i);
+  if (!(share >= 0)) {
+    return { label: 'no answer', share: '', doubt: 'The scores are no numbers; a weight may be NaN.' };
+  }
+  if (share >= doubt) return { label: name(best), share: percent(share), doubt: '' };
+  const shares = [...probabilities.data];
+  const [, second] = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
+  const other = second === undefined ? '' : `; it may be ${name(second)} (${percent(shares[second])})`;
+  const said = `In doubt: ${percent(share)} is under ${Math.round(100 * doubt)} %${other}.`;
+  return { label: name(best), share: percent(share), doubt: said };
 }
 
 /** Fill `root` with the bars. */

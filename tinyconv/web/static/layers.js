@@ -10,7 +10,7 @@ const WIDEST = 64; // cells in a row of a vector's strip
  */
 
 /**
- * The pixels that a cell of a layer sees, along one axis: [first, past the last]. The same as Field.span in Python.
+ * The pixels that a cell sees along one axis, [first, past the last], as Field.span in Python has them.
  * @param {{size: number, jump: number, start: number}} field
  */
 export function span(field, cell, pixels) {
@@ -18,7 +18,7 @@ export function span(field, cell, pixels) {
   return [Math.max(first, 0), Math.max(Math.min(first + field.size, pixels), first, 0)];
 }
 
-/** The rows and columns of the image that a cell of this layer sees; null where it does not depend on the image. */
+/** The rows and columns of the image that a cell of this layer sees; null where it sees none of it. */
 export function seenBy(layer, cell, shape) {
   if (!layer.field) return null;
   const [, height, width] = shape;
@@ -33,7 +33,7 @@ export function sightOf(found, [, height, width]) {
   return `It sees rows ${top} to ${bottom - 1} and columns ${left} to ${right - 1} of the image.`;
 }
 
-/** Put a frame (an element over a picture of the image) around the pixels that a cell sees; null takes it away. */
+/** Put a frame, an element over a picture of the image, around what a cell sees; null takes it away. */
 export function showFrame(frame, found, [, height, width]) {
   frame.hidden = !found;
   if (!found) return;
@@ -55,7 +55,8 @@ export function describe({ name, kind, shape, maps, field }, [, height, width]) 
   const [shown] = maps.shape;
   const less = shown < shape[0] ? `, the first ${shown} are shown` : '';
   const [rows, columns] = field ? [Math.min(field[0].size, height), Math.min(field[1].size, width)] : [0, 0];
-  const reach = rows === height && columns === width ? '; each sees the whole image' : `; a cell sees ${rows}×${columns} pixels`;
+  const all = rows === height && columns === width;
+  const reach = all ? '; each sees the whole image' : `; a cell sees ${rows}×${columns} pixels`;
   return `${kind === name ? '' : `${kind}: `}${sizeOf(shape)}${less}${field ? reach : ''}`;
 }
 
@@ -79,8 +80,9 @@ export function strongest({ shape, data }, map = null) {
 export function paintImage(canvas, { shape: [channels, rows, columns], data }, offset = 0) {
   const picture = new ImageData(columns, rows);
   const cells = rows * columns;
+  const apart = channels === 3 ? cells : 0; // from one colour to the next; of grey, all three are the same
   for (let i = 0; i < cells; i += 1) {
-    for (let c = 0; c < 3; c += 1) picture.data[4 * i + c] = data[offset + (channels === 3 ? c * cells : 0) + i];
+    for (let c = 0; c < 3; c += 1) picture.data[4 * i + c] = data[offset + c * apart + i];
     picture.data[4 * i + 3] = 255;
   }
   canvas.width = columns;
@@ -89,14 +91,15 @@ export function paintImage(canvas, { shape: [channels, rows, columns], data }, o
 }
 
 /**
- * One array as a row of maps, or as a strip if it is a vector. `element` is what to put into the page: a group that
- * takes the focus, in which the arrows move from cell to cell and Page Up and Page Down from map to map.
+ * One array as a row of maps, or as a strip if it is a vector. `element` is what goes into the page: a group
+ * that takes the focus, in which the arrows move from cell to cell and Page Up and Page Down from map to map.
  */
 export class Maps {
   /**
-   * @param {{label: string, grey?: boolean, names?: (map: number) => string, onCell?: (cell: Cell | null) => void,
-   *   onPick?: (cell: Cell) => void}} how  `label`: what the maps are, in words. `onCell` hears of every cell that is
-   *   looked at, and of null when the pointer leaves; `onPick` of one that was clicked, or moved to by keys.
+   * @param {{label: string, grey?: boolean, names?: (map: number) => string,
+   *   onCell?: (cell: Cell | null) => void, onPick?: (cell: Cell) => void}} how  `label`: what the maps are,
+   *   in words. `grey`: they are an image of bytes. `onCell` hears of every cell that is pointed at, and of
+   *   null when the pointer leaves; `onPick` of one that was clicked, or moved to by keys.
    */
   constructor({ label, grey = false, names = String, onCell = () => {}, onPick = () => {} }) {
     Object.assign(this, { label, grey, names, onCell, onPick });
@@ -162,7 +165,8 @@ export class Maps {
       box.append(Object.assign(document.createElement('span'), { className: 'cells' }));
       box.firstChild.append(canvas);
       if (count > 1) {
-        const name = Object.assign(document.createElement('span'), { className: 'index', textContent: this.names(i) });
+        const name = Object.assign(document.createElement('span'), { className: 'index' });
+        name.textContent = this.names(i);
         name.setAttribute('aria-hidden', 'true');
         box.append(name);
       }

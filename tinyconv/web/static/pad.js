@@ -4,22 +4,23 @@ const UNDOS = 30;
 const [ERASER, ERASERS] = [5, 32]; // the other end of a pen, as `button` and as `buttons`
 
 /**
- * A canvas that takes ink. It sends `change` when its pixels change (`time`: when, `drawn`: by the brush), and `end`
- * when a stroke, or another change, is complete.
+ * A canvas that takes ink. It sends `change` when its pixels change (`time`: when, `drawn`: by the brush),
+ * and `end` when a stroke, or another change, is complete.
  */
 export class Pad extends EventTarget {
   #strokes = new Map(); // the pointers that are down, and where they were last
   #undos = [];
 
   /**
-   * @param {{channels: number, rows: number, columns: number}} shape  Of the image that is drawn. The sheet has
-   *   `fine` times as many pixels along each side.
+   * @param {number[]} shape  (channels, rows, columns) of the image that is drawn. The sheet has `fine` times
+   *   as many pixels along each side.
    */
   constructor([channels, rows, columns]) {
     super();
     this.fine = Math.max(1, Math.round(280 / Math.max(rows, columns)));
-    Object.assign(this, { channels, rows, columns, brush: 2, colour: '#ffffff', erases: false, inkDown: false });
-    this.at = { row: rows / 2, column: columns / 2 }; // of the brush that keys move
+    Object.assign(this, { channels, rows, columns, brush: 2, colour: '#ffffff' });
+    Object.assign(this, { erases: false, inkDown: false }); // inkDown: of the brush that keys move
+    this.at = { row: rows / 2, column: columns / 2 }; // where that brush is
     this.canvas = Object.assign(document.createElement('canvas'), {
       width: columns * this.fine, height: rows * this.fine, tabIndex: 0, className: 'sheet',
     });
@@ -48,11 +49,11 @@ export class Pad extends EventTarget {
     this.#remember();
     const { width, height } = this.canvas;
     const picture = this.context.createImageData(width, height);
-    const cells = this.rows * this.columns;
+    const apart = this.channels === 3 ? this.rows * this.columns : 0;
     for (let i = 0; i < width * height; i += 1) {
       const row = Math.floor(i / width / this.fine);
       const cell = row * this.columns + Math.floor((i % width) / this.fine);
-      for (let c = 0; c < 3; c += 1) picture.data[4 * i + c] = data[(this.channels === 3 ? c * cells : 0) + cell];
+      for (let c = 0; c < 3; c += 1) picture.data[4 * i + c] = data[c * apart + cell];
       picture.data[4 * i + 3] = 255;
     }
     this.context.putImageData(picture, 0, 0);

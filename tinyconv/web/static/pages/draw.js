@@ -7,13 +7,22 @@ import { html, nothing, render } from '../vendor/lit-html.js';
 
 const MOST = 900_000; // bytes of a file that is sent as it is
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-const HINT = 'Point at a cell of a map, or move to one with the arrow keys: its value stands here, and a frame shows '
-  + 'the pixels that it sees.';
+const OFTEN = 250; // milliseconds between two looks at weights that are being trained
+const HINT = 'Point at a cell of a map, or move to one with the arrow keys: its value stands here, and a '
+  + 'frame shows the pixels that it sees.';
 
 /** Draw, and see at once what the model makes of it: its answer, and every map of every layer. */
 export function mount(root, app) {
-  return new Draw(root, app);
+  const [channels] = app.subject.shape;
+  if (channels === 1 || channels === 3) return new Draw(root, app);
+  render(html`<h1>Draw</h1><p class="intro">This model takes images of ${channels} channels. A drawing is grey
+    or has three colours; <a href="#look">look</a> at its test images instead.</p>`, root);
+  return {};
 }
+
+const KEYS = 'Arrow keys move the brush, Space puts its ink down or lifts it, 0 to 9 load a test image, '
+  + 'E erases, Z takes back, Delete clears.';
+const EMPTY = 'Nothing is drawn yet. Bars and maps show what an empty sheet gives.';
 
 class Draw {
   #changed = false; // since the drawing was last sent
@@ -51,7 +60,7 @@ class Draw {
     this.#ask();
   }
 
-  /** The URL has changed: `image` is a test image, `layer`, `map`, `row` and `column` a cell, `placed` yes or no. */
+  /** The URL has changed: `image` is a test image, `layer`, `map`, `row` and `column` are a cell. */
   update({ image, layer, map, row, column }) {
     const cell = { map: Number(map), row: Number(row ?? 0), column: Number(column ?? 0) };
     this.looked = layer !== undefined && map !== undefined ? { layer, cell } : null;
@@ -96,9 +105,18 @@ class Draw {
     });
     const paste = (event) => this.#file(event.clipboardData?.files[0]);
     addEventListener('paste', paste);
-    const bar = new ResizeObserver(([{ target }]) => this.root.style.setProperty('--bar', `${target.offsetHeight}px`));
-    bar.observe(document.querySelector('.bar')); // what sticks, sticks below it
-    this.ends = [() => removeEventListener('paste', paste), () => bar.disconnect(), app.on('train', () => this.#ask())];
+    const bar = new ResizeObserver(([{ target }]) => {
+      this.root.style.setProperty('--bar', `${target.offsetHeight}px`); // what sticks, sticks below it
+    });
+    bar.observe(document.querySelector('.bar'));
+    const end = app.on('train', () => {
+      this.later ??= setTimeout(() => {
+        this.later = null;
+        if (!document.hidden) this.#ask();
+      }, OFTEN);
+    });
+    this.ends = [end, () => clearTimeout(this.later), () => bar.disconnect(),
+      () => removeEventListener('paste', paste)];
   }
 
   #key(event) {
@@ -274,10 +292,11 @@ class Draw {
     render(html`
       <p class="label">${blank ? '?' : label}</p>
       <p class="share">${blank ? nothing : share}</p>
-      <p class="doubt">${blank ? 'Nothing is drawn yet. Bars and maps show what an empty sheet gives.' : doubt}</p>
+      <p class="doubt">${blank ? EMPTY : doubt}</p>
       ${trained ? nothing : html`<p class="about">The model is untrained: what it says is chance.
         <a href="#train">Train it</a></p>`}
-      ${after === null ? nothing : html`<p class="about">${training ? 'In training: a' : 'A'}fter step ${whole(after)}.</p>`}`,
+      ${after === null ? nothing : html`<p class="about">${training ? 'In training: after' : 'After'} step
+        ${whole(after)}.</p>`}`,
     this.root.querySelector('.answer'));
     showBars(this.root.querySelector('.shares'), result, this.classes);
     this.root.querySelector('.hint').hidden = !blank;
@@ -286,8 +305,8 @@ class Draw {
   #render() {
     const { pad } = this;
     const { brush } = this;
-    pad.canvas.setAttribute('aria-label', `Sheet to draw on, ${pad.rows} by ${pad.columns} pixels. Arrow keys move the `
-      + `brush, Space puts its ink down or lifts it, 0 to 9 load a test image.${pad.inkDown ? ' The ink is down.' : ''}`);
+    pad.canvas.setAttribute('aria-label', `Sheet to draw on, ${pad.rows} by ${pad.columns} pixels. ${KEYS}${
+      pad.inkDown ? ' The ink is down.' : ''}`);
     brush.style.setProperty('--x', pad.at.column / pad.columns);
     brush.style.setProperty('--y', pad.at.row / pad.rows);
     brush.style.setProperty('--wide', pad.width / pad.columns);
@@ -300,7 +319,8 @@ class Draw {
           ${this.#tools()}
           ${this.#sources()}
           ${this.canPlace ? html`<label class="check"><input type="checkbox" .checked=${this.placed}
-            @change=${(event) => this.#place(event.target.checked)}> Scale and centre it, as MNIST’s digits are</label>` : nothing}
+            @change=${(event) => this.#place(event.target.checked)}>
+            Scale and centre it, as MNIST’s digits are</label>` : nothing}
           <p class="about from">${this.#origin()}</p>
           <p class="error" role="alert">${this.error}</p>
         </div>
@@ -309,11 +329,14 @@ class Draw {
           <div><h2>What the model sees</h2><p class="reading"><strong></strong> <span></span></p></div>
         </section>
       </div>
-      <section class="says" aria-label="What the model says"><div class="answer"></div><div class="shares"></div></section>
+      <section class="says" aria-label="What the model says">
+        <div class="answer"></div>
+        <div class="shares"></div>
+      </section>
       <section class="every">
         <h2 class="unseen">The maps of every layer</h2>
-        <p class="legend about"><span class="scale" aria-hidden="true"></span> Blue is below 0, orange above 0, and each
-          layer has a scale of its own.</p>
+        <p class="legend about"><span class="scale" aria-hidden="true"></span>
+          Blue is below 0, orange above, and each layer has a scale of its own.</p>
         ${this.layers.element}
       </section>`, this.root);
     this.#answer();
@@ -326,8 +349,10 @@ class Draw {
       this.#file(event.dataTransfer.files[0]);
     };
     return html`<div class="board" @dragover=${(event) => event.preventDefault()} @drop=${drop}>
-      ${this.pad.canvas}${this.brush}
-      <p class="hint" aria-hidden="true">${this.canPlace ? 'Draw a digit here' : 'Draw here, or drop a picture'}</p></div>`;
+      ${this.pad.canvas}${this.brush}<p class="keys" aria-hidden="true">${KEYS}</p>
+      <p class="hint" aria-hidden="true">${this.canPlace ? 'Draw a digit here'
+    : 'Draw here, or drop a picture'}</p>
+    </div>`;
   }
 
   #tools() {
@@ -355,11 +380,11 @@ class Draw {
       this.#example(value === '' ? {} : { label: Number(value) });
     };
     return html`<div class="row tools" role="group" aria-label="Pictures">
-      <label class="file">Open a picture<input class="unseen" type="file" accept="image/*,.tif,.tiff" @change=${choose}></label>
+      <label class="file">Open a picture
+        <input class="unseen" type="file" accept="image/*,.tif,.tiff" @change=${choose}></label>
       <select class="which" aria-label="Which test image" @change=${next}><option value="">Any image</option>
         ${this.classes.map((name, i) => html`<option value=${i}>One of ${name}</option>`)}</select>
-      <button @click=${next} aria-label="Next test image">→</button>
-      <a href="#step?drawn=1">Step through it</a></div>`;
+      <button @click=${next} aria-label="Next test image">→</button></div>`;
   }
 
   #place(placed) {
@@ -370,16 +395,22 @@ class Draw {
 
   #origin() {
     const from = this.#from;
-    if (!from) return 'Or drop a picture on the sheet, or paste one.';
-    if (from.name) return html`<strong>${from.name}</strong>, read as <code>tinyconv predict</code> reads it.`;
-    return html`<strong>Test image ${from.number}</strong>, which shows ${this.#name(from.label)}.
-      <a href=${`#look?image=${from.number}`}>Look at it</a>`;
+    if (!from && (this.blank ?? true)) return 'Or drop a picture on the sheet, or paste one.';
+    const which = from?.number === undefined ? 'drawn=1' : `image=${from.number}`;
+    const step = (text) => html`<a href=${`#step?${which}`}>${text}</a>`;
+    if (!from) return step('Step through it');
+    if (from.name) return html`<strong>${from.name}</strong>, as <code>tinyconv predict</code> reads it.
+      ${step('Step through it')}`;
+    return html`<strong>Test image ${from.number}</strong>: ${this.#name(from.label)}.
+      <a href=${`#look?image=${from.number}`}>Look at it</a>, or ${step('step through it')}`;
   }
 
   /** Keep the drawing for when the page is shown again, in this tab. */
   #store() {
-    const kept = { shape: String(this.shape), picture: this.pad.canvas.toDataURL(), from: this.#from };
-    sessionStorage.setItem('drawing', JSON.stringify({ ...kept, from: this.#from && { ...this.#from, pixels: undefined } }));
+    const { number: image, label, name } = this.#from ?? {};
+    const from = this.#from && { number: image, label, name };
+    const kept = { shape: String(this.shape), picture: this.pad.canvas.toDataURL(), from };
+    sessionStorage.setItem('drawing', JSON.stringify(kept));
   }
 
   async #restore() {
@@ -403,8 +434,8 @@ function span(name) {
 async function smaller(file) {
   if (file.size <= MOST) return file;
   const picture = await createImageBitmap(file).catch(() => {
-    throw new Error(`${file.name} has more than ${MOST / 1000} kB, and this browser cannot make it smaller: save it as `
-      + 'a PNG or JPEG file with at most 800 pixels a side.');
+    throw new Error(`${file.name} has more than ${MOST / 1000} kB, and this browser cannot make it smaller: `
+      + 'save it as a PNG or JPEG file with at most 800 pixels a side.');
   });
   const scale = Math.min(1, 800 / Math.max(picture.width, picture.height));
   const canvas = new OffscreenCanvas(Math.max(1, picture.width * scale), Math.max(1, picture.height * scale));

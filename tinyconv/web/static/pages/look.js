@@ -1,5 +1,7 @@
 import { inWords, showBars } from '../answer.js';
-import { Maps, describe, paintImage, placeOf, seenBy, showFrame, sightOf, sizeOf, strongest } from '../layers.js';
+import {
+  Maps, describe, paintImage, placeOf, seenBy, showFrame, sightOf, sizeOf, strongest,
+} from '../layers.js';
 import { number, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
@@ -7,8 +9,9 @@ import { html, nothing, render } from '../vendor/lit-html.js';
 const OFTEN = 500; // milliseconds between two looks at weights that are being trained
 const MOST_FILTERS = 512; // pictures of weights that are shown together
 const CHANNELS = ['red', 'green', 'blue'];
+const NO_CELL = { map: undefined, row: undefined, column: undefined }; // in the URL: show the strongest one
 
-/** Look at a layer: its filters, what it makes of a test image, and the images that its maps answer to most. */
+/** Look at a layer: its filters, what it makes of a test image, and the images that its maps answer to. */
 export function mount(root, app) {
   return new Look(root, app);
 }
@@ -19,21 +22,26 @@ class Look {
 
   constructor(root, app) {
     const { shape, classes } = app.subject;
-    Object.assign(this, { root, app, shape, classes, error: '', net: null, found: null, best: null, group: null });
+    Object.assign(this, { root, app, shape, classes, error: '' });
+    this.net = null; // what `look.layers` said
+    this.found = null; // what `look.image` said
+    this.best = null; // what `look.strongest` said last
+    this.group = null; // the class whose test images can be picked, where it is not that of the image
     const said = () => app.say(this.reading);
     const pixel = (cell) => this.#readPixel(cell);
     const weight = (cell) => this.#readWeight(cell, this.cell.map, cell?.map);
     const any = (cell) => cell && this.#readWeight(cell, ...this.#ofAll(cell));
     this.image = new Maps({ label: 'The test image', grey: true, onCell: pixel, onPick: said });
-    this.gradient = new Maps({
-      label: 'The gradient', names: (i) => (shape[0] === 3 ? CHANNELS[i] : `${i}`), onCell: pixel, onPick: said,
+    const names = (i) => (shape[0] === 3 ? CHANNELS[i] : `${i}`);
+    this.gradient = new Maps({ label: 'The gradient', names, onCell: pixel, onPick: said });
+    this.maps = new Maps({
+      label: 'Maps', onCell: (cell) => this.#read(cell), onPick: (cell) => this.#pick(cell),
     });
-    this.maps = new Maps({ label: 'Maps', onCell: (cell) => this.#read(cell), onPick: (cell) => this.#pick(cell) });
     this.filter = new Maps({ label: 'Filter', onCell: weight, onPick: said });
     this.filters = new Maps({
       label: 'All filters',
       onCell: (cell) => (cell ? any(cell) : this.#read()),
-      onPick: (cell) => this.#go({ map: this.#ofAll(cell)[0], row: undefined, column: undefined }).then(() => any(cell)),
+      onPick: (cell) => this.#go({ ...NO_CELL, map: this.#ofAll(cell)[0] }).then(() => any(cell)),
     });
     this.frames = [span('frame'), span('frame')];
     this.#note('Reading the test images …');
@@ -56,8 +64,9 @@ class Look {
   get wanted() {
     const { layer, map, row, column, image, score } = this.app.state;
     const { layers, examples } = this.net;
+    const first = layers.find((one) => one.shape.length === 3) ?? layers[0];
     return {
-      layer: layers.find(({ name }) => name === layer) ?? layers.find((one) => one.shape.length === 3) ?? layers[0],
+      layer: layers.find(({ name }) => name === layer) ?? first,
       image: Number(image ?? examples.numbers.data[0] ?? 0),
       score: score === undefined ? undefined : Number(score),
       map: map === undefined ? null : Number(map),
@@ -111,7 +120,8 @@ class Look {
     const turn = this.#asked;
     try {
       if (this.stale || this.found?.number !== image || this.askedScore !== score) {
-        const found = await this.app.call('look.image', score === undefined ? { number: image } : { number: image, score });
+        const args = score === undefined ? { number: image } : { number: image, score };
+        const found = await this.app.call('look.image', args);
         const changed = found.weights !== this.net.weights;
         const net = changed ? await this.app.call('look.layers') : this.net;
         if (this.closed || turn !== this.#asked) return;
@@ -145,7 +155,8 @@ class Look {
   }
 
   #showFilters() {
-    const { layer: { filters, name }, cell: { map } } = { layer: this.wanted.layer, cell: this.cell };
+    const { filters, name } = this.wanted.layer;
+    const { map } = this.cell;
     if (!filters) return;
     const [count, channels, rows, columns] = filters.shape;
     const size = channels * rows * columns;
@@ -156,10 +167,12 @@ class Look {
     }
     const shown = Math.min(count, Math.max(1, Math.floor(MOST_FILTERS / channels)));
     this.filters.label = `All filters of ${name}`;
-    this.filters.names = (i) => (channels === 1 ? `${i}` : `map ${Math.floor(i / channels)}, channel ${i % channels}`);
+    this.filters.names = (i) => (channels === 1 ? `${i}`
+      : `map ${Math.floor(i / channels)}, channel ${i % channels}`);
     this.filters.element.classList.toggle('matrix', channels > 1);
     this.filters.element.style.gridTemplateColumns = `repeat(${channels}, max-content)`;
-    this.filters.show({ shape: [shown * channels, rows, columns], data: filters.data.subarray(0, shown * size) });
+    const data = filters.data.subarray(0, shown * size);
+    this.filters.show({ shape: [shown * channels, rows, columns], data });
     this.filters.choose(channels === 1 ? map : null);
   }
 
@@ -204,28 +217,30 @@ class Look {
     }
     const { data } = best.images;
     const size = data.length / best.images.shape[0];
-    const top = best.values.data[0];
-    render(html`
-      <p class="about">${this.#progress()}${best.done === best.count && top <= 0 ? ` It is never above ${number(top)}.` : ''}</p>
-      <ol class="strongest">${Array.from(best.numbers.data, (image, i) => html`<li><button
-        aria-label=${`Test image ${image}, which shows ${this.#name(best.labels.data[i])}: ${number(best.values.data[i])}`}
-        @click=${() => this.#go({
-    image, map: best.map, row: best.places.data[2 * i], column: best.places.data[2 * i + 1], score: undefined,
-  })}><span class="framed"><canvas></canvas><span class="frame"></span></span>
-        <strong>${number(best.values.data[i])}</strong>
-        <span class="about">${this.#name(best.labels.data[i])}, no. ${image}</span></button></li>`)}</ol>`, root);
+    const items = Array.from(best.numbers.data, (image, i) => {
+      const [row, column] = best.places.data.subarray(2 * i, 2 * i + 2);
+      const [value, label] = [best.values.data[i], best.labels.data[i]];
+      return { image, row, column, value: number(value), name: this.#name(label) };
+    });
+    render(html`<p class="about">${this.#progress()}</p>
+      <ol class="strongest">${items.map(({ image, row, column, value, name }) => html`<li>
+        <button aria-label=${`Test image ${image}, which shows ${name}: ${value}`}
+          @click=${() => this.#go({ image, map: best.map, row, column, score: undefined })}>
+          <span class="framed"><canvas></canvas><span class="frame"></span></span>
+          <strong>${value}</strong><span class="about">${name}, no. ${image}</span></button></li>`)}</ol>`,
+    root);
     root.querySelectorAll('li').forEach((item, i) => {
       paintImage(item.querySelector('canvas'), { shape, data }, i * size);
-      const [row, column] = best.places.data.subarray(2 * i, 2 * i + 2);
-      showFrame(item.querySelector('.frame'), seenBy(best, { row, column }, shape), shape);
+      showFrame(item.querySelector('.frame'), seenBy(best, items[i], shape), shape);
     });
   }
 
   #progress() {
-    const { done, count, weights } = this.best;
+    const { done, count, weights, values: { data: [top] } } = this.best;
     if (done < count) return `Looked at ${whole(done)} of ${whole(count)} test images …`;
     if (weights === this.found.weights) {
-      return `Of ${whole(count)} test images, those with the largest value. The frame is what that cell sees.`;
+      const most = top > 0 ? '' : ` It is never above ${number(top)}.`;
+      return `Of ${whole(count)} images, those with the largest value, and what that cell sees.${most}`;
     }
     return html`These were found with weights of an earlier moment.
       <button class="small" @click=${() => this.#find(true)}>Look again</button>`;
@@ -244,7 +259,7 @@ class Look {
     this.#find();
   }
 
-  /** Say what a cell of the maps holds and sees: the one that is pointed at, or else the one that is picked. */
+  /** Say what a cell of the maps holds and sees: the one that is pointed at, or else the picked one. */
   #read(pointed = null) {
     const { layer } = this;
     const cell = pointed ?? this.cell;
@@ -265,8 +280,10 @@ class Look {
     const values = Array.from({ length: channels }, (_, c) => at(found.image.data, c));
     const slope = at(found.gradient.data, channels === 3 ? cell.map : 0);
     this.#frame({ rows: [row, row + 1], columns: [column, column + 1] });
-    this.#tell(`${values.join(', ')}; gradient ${signed(slope)}`, `Row ${row}, column ${column} of the image. A lighter pixel here ${
-      slope > 0 ? 'raises' : slope < 0 ? 'lowers' : 'does not change'} the score of ${this.#name(found.score)}.`);
+    const effect = slope > 0 ? 'raises' : slope < 0 ? 'lowers' : 'does not change';
+    const said = `A lighter pixel here ${effect} the score of ${this.#name(found.score)}.`;
+    const value = `${values.join(', ')}; gradient ${signed(slope)}`;
+    this.#tell(value, `Row ${row}, column ${column} of the image. ${said}`);
   }
 
   #readWeight(cell, map, channel) {
@@ -277,8 +294,10 @@ class Look {
     const { name, filters: { shape: [, channels, rows, columns], data } } = this.wanted.layer;
     const flat = channels * rows === 1;
     const [c, place] = flat ? [0, cell.map] : [channel, cell.row * columns + cell.column];
-    this.#tell(number(data[(map * channels + c) * rows * columns + place], 4), `A weight of ${name}: of map ${map}, for ${
-      flat ? `number ${place}` : `channel ${c}, row ${cell.row}, column ${cell.column} of its window`}.`);
+    const where = flat ? `number ${place}`
+      : `channel ${c}, row ${cell.row}, column ${cell.column} of its window`;
+    const value = data[(map * channels + c) * rows * columns + place];
+    this.#tell(number(value, 4), `A weight of ${name}: of map ${map}, for ${where}.`);
   }
 
   #frame(found) {
@@ -307,18 +326,18 @@ class Look {
       </div>
       <div class="results">
         <div class="chips" role="group" aria-label="Layer">${net.layers.map(({ name, shape }) => html`
-          <button aria-pressed=${name === layer.name} @click=${() => this.#go({
-    layer: name, map: undefined, row: undefined, column: undefined,
-  })}>${name}<span>${shape.join('×')}</span></button>`)}</div>
+          <button aria-pressed=${name === layer.name} @click=${() => this.#go({ ...NO_CELL, layer: name })}>
+            ${name}<span>${shape.join('×')}</span></button>`)}</div>
         <section class="panel">
-          <div class="row head"><div><h2>${layer.name}</h2><p class="about">${describe(layer, this.shape)}</p></div>
-            <label>${flat ? 'Number' : 'Map'} <input class="number" type="number" min="0" max=${layer.maps.shape[0] - 1}
-              .value=${String(this.cell.map)} @change=${(event) => this.#go({
-    map: event.target.value, row: undefined, column: undefined,
-  })}></label>
-            <button @click=${() => this.#go({ map: undefined, row: undefined, column: undefined })}>Strongest cell</button></div>
+          <div class="row head">
+            <div><h2>${layer.name}</h2><p class="about">${describe(layer, this.shape)}</p></div>
+            <label>${flat ? 'Number' : 'Map'} ${numberField(this.cell.map, layer.maps.shape[0], (map) => (
+    this.#go({ ...NO_CELL, map })))}</label>
+            <button @click=${() => this.#go(NO_CELL)}>Strongest cell</button>
+          </div>
           ${this.maps.element}
-          <p class="legend about"><span class="scale" aria-hidden="true"></span> Blue is below 0, orange above.</p>
+          <p class="legend about"><span class="scale" aria-hidden="true"></span>
+            Blue is below 0, orange above.</p>
         </section>
         ${this.#weights(flat)}
         <section class="panel"><h2>The strongest images of ${flat ? 'number' : 'map'} ${this.cell.map}</h2>
@@ -334,10 +353,10 @@ class Look {
     return html`<div class="pictures ${this.shape[0] === 3 ? 'coloured' : ''}">
       <figure><figcaption>Test image ${found.number}: <strong>${this.#name(found.label)}</strong></figcaption>
         <div class="framed">${this.image.element}${this.frames[0]}</div></figure>
-      <figure><figcaption><label>Gradient of score <select @change=${(event) => this.#go({ score: event.target.value })}>
-          ${this.classes.map((name, i) => html`<option value=${i} .selected=${i === found.score}>${name}</option>`)}
-        </select></label></figcaption>
-        <div class="framed">${this.gradient.element}${this.shape[0] === 3 ? nothing : this.frames[1]}</div></figure></div>
+      <figure><figcaption><label>Gradient of score
+          ${this.#classField('', found.score, (score) => this.#go({ score }))}</label></figcaption>
+        <div class="framed">${this.gradient.element}${this.shape[0] === 3 ? nothing : this.frames[1]}</div>
+      </figure></div>
       <p class="about hangs">${this.#hangs()}</p>`;
   }
 
@@ -357,9 +376,13 @@ class Look {
     const { found } = this;
     const { label, share, doubt } = inWords(found, this.classes);
     const right = label === this.#name(found.label);
-    return html`<p>The model says <strong>${label}</strong> (${share})${right ? '.' : html`, which is <strong>wrong</strong>.`}
-      <span class="about">${doubt}${found.after === null ? '' : ` After step ${whole(found.after)} of the training.`}</span>
-      ${this.app.pages.draw ? html`<a href=${`#draw?image=${found.number}`}>Draw on it</a>` : nothing}</p>`;
+    const when = found.after === null ? '' : ` After step ${whole(found.after)} of the training.`;
+    const { draw, step } = this.app.pages; // not all are in a recording
+    return html`<p>The model says <strong>${label}</strong> (${share})${right ? '.'
+      : html`, which is <strong>wrong</strong>.`} <span class="about">${doubt}${when}</span>
+      ${draw ? html`<a href=${`#draw?image=${found.number}`}>Draw on it</a>, or` : nothing}
+      ${step ? html`<a href=${`#step?image=${found.number}`}>${draw ? 's' : 'S'}tep through it</a>.`
+    : nothing}</p>`;
   }
 
   #chooser() {
@@ -375,18 +398,28 @@ class Look {
     };
     return html`<div class="row tools" role="group" aria-label="Test image">
         <button @click=${() => step(-1)} aria-label="Previous test image">←</button>
-        <label>No. <input class="number" type="number" min="0" max=${net.count - 1} .value=${String(found.number)}
-          @change=${(event) => this.#go({ image: event.target.value, score: undefined })}></label>
+        <label>No. ${numberField(found.number, net.count, (image) => (
+    this.#go({ image, score: undefined })))}</label>
         <button @click=${() => step(1)} aria-label="Next test image">→</button>
-        ${recorded ? nothing : html`<button @click=${() => step(1 + Math.floor(Math.random() * (net.count - 1)))}>Random</button>`}
-        <label>Class <select class="class-of" @change=${(event) => {
-    this.group = Number(event.target.value);
+        ${recorded ? nothing : html`
+          <button @click=${() => step(1 + Math.floor(Math.random() * (net.count - 1)))}>Random</button>`}
+        <label>Class ${this.#classField('class-of', group, (label) => {
+    this.group = label;
     this.#render();
-  }}>${this.classes.map((name, i) => html`<option value=${i} .selected=${i === group}>${name}</option>`)}</select></label>
+  })}</label>
       </div>
       <ol class="thumbs">${[...labels.data.keys()].filter((i) => labels.data[i] === group).map((i) => html`
-        <li><button data-example=${i} aria-pressed=${numbers.data[i] === found.number} aria-label=${`Test image ${numbers.data[i]}`}
-          @click=${() => this.#go({ image: numbers.data[i], score: undefined })}><canvas></canvas></button></li>`)}</ol>`;
+        <li>
+        <button data-example=${i} aria-pressed=${numbers.data[i] === found.number}
+          aria-label=${`Test image ${numbers.data[i]}`}
+          @click=${() => this.#go({ image: numbers.data[i], score: undefined })}><canvas></canvas></button>
+        </li>`)}</ol>`;
+  }
+
+  #classField(name, chosen, change) {
+    return html`<select class=${name} @change=${(event) => change(Number(event.target.value))}>
+      ${this.classes.map((title, i) => html`<option value=${i} .selected=${i === chosen}>${title}</option>`)}
+    </select>`;
   }
 
   #paintThumbs() {
@@ -402,21 +435,30 @@ class Look {
     const { filters, bias, name } = this.wanted.layer;
     const { map } = this.cell;
     if (!filters) {
-      return html`<section class="panel"><h2>Weights</h2><p class="about">${name} has none: it learns nothing.</p></section>`;
+      return html`<section class="panel"><h2>Weights</h2>
+        <p class="about">${name} has none: it learns nothing.</p></section>`;
     }
     const [count, channels, rows, columns] = filters.shape;
     const one = channels === 1 && rows > 1;
     const many = channels > 1;
     const size = many ? `${channels} pictures of ${rows}×${columns} weights, one for each map that it reads`
-      : one ? `${rows}×${columns} weights for each ${flat ? 'number' : 'map'}` : `${columns} weights, one for each number that it reads`;
+      : one ? `${rows}×${columns} weights for each ${flat ? 'number' : 'map'}`
+        : `${columns} weights, one for each number that it reads`;
     return html`<section class="panel weights"><h2>${one ? `The filters of ${name}`
       : `The ${many && !flat ? 'filter' : 'weights'} of ${flat ? 'number' : 'map'} ${map}`}</h2>
-      <p class="about">${size}${bias && map < count ? `; the bias of ${map} is ${number(bias.data[map])}` : ''}.</p>
+      <p class="about">${size}${bias && map < count ? `; the bias of ${map} is ${number(bias.data[map])}`
+    : ''}.</p>
       ${map >= count ? html`<p class="about">The first ${whole(count)} filters are here; this one is not.</p>`
     : one ? this.filters.element : this.filter.element}
-      ${many ? html`<details><summary>All of them: a row for each ${flat ? 'number' : 'map'} of ${name}</summary>
+      ${many ? html`<details>
+        <summary>All of them: a row for each ${flat ? 'number' : 'map'} of ${name}</summary>
         ${this.filters.element}</details>` : nothing}</section>`;
   }
+}
+
+function numberField(value, count, change) {
+  return html`<input class="number" type="number" min="0" max=${count - 1} .value=${String(value)}
+    @change=${(event) => change(event.target.value)}>`;
 }
 
 const signed = (value) => `${value > 0 ? '+' : ''}${number(value)}`;
