@@ -260,8 +260,9 @@ def test_without_data_it_says_how_to_get_them(tmp_path, monkeypatch):
     studio = Studio(of_name("lenet5", "mnist", root=tmp_path, offline=True))
     try:
         model = studio.subject.model
-        with pytest.raises(DataError, match="mnist cannot be had from any place"):
+        with pytest.raises(DataError, match="mnist cannot be had from any place") as caught:
             ask(studio, "train.start", recipe="default", seed="0", changes={})
+        assert caught.value.__notes__ == ["with a network, this gets it: tinyconv data fetch mnist"]
         assert studio.subject.model is model
         assert ask(studio, "train.state")["training"] is None
     finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,7 +75,8 @@ class Subject:
         """The test images. Raises DataError where the dataset cannot be had."""
         if self.dataset is None:
             return self.kind
-        return data.load(self.dataset, "test", self.root, self.offline)
+        with fetching(self.dataset):
+            return data.load(self.dataset, "test", self.root, self.offline)
 
     def image(self, number: int) -> Dataset:
         """The test image of that number, as a dataset of one. Raises DataError for one that is not there."""
@@ -113,6 +115,16 @@ class Subject:
             "trained": self.trained,
             "trainable": self.run is not None,
         }
+
+
+@contextmanager
+def fetching(dataset: str) -> Iterator[None]:
+    """Let a DataError of the block say which command gets the dataset."""
+    try:
+        yield
+    except DataError as error:
+        error.add_note(f"with a network, this gets it: tinyconv data fetch {dataset}")
+        raise
 
 
 def of_checkpoint(

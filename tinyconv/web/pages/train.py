@@ -12,6 +12,7 @@ from tinyconv.train.checkpoint import free_place, usual_places
 from tinyconv.web import layers
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
+from tinyconv.web.subject import fetching
 from tinyconv.web.training import Training, command
 
 
@@ -97,7 +98,8 @@ def start_training(
     if run is None:
         return {"errors": errors}
     subject = studio.subject
-    session = start(run, root=subject.root, offline=subject.offline)
+    with fetching(run.data):
+        session = start(run, root=subject.root, offline=subject.offline)
     if subject.checkpoint is not None:  # the weights are no longer those of the file
         subject.title, subject.checkpoint = run.model, None
     training = Training(session, subject.title, recipe)
@@ -113,7 +115,8 @@ def resume_training(studio: Studio, epochs: int | None = None) -> None:
     subject = studio.subject
     if subject.checkpoint is None or subject.run is None:
         raise JobError("this model was not read from a checkpoint: start a training")
-    session = resume(subject.checkpoint, epochs=epochs, root=subject.root, offline=subject.offline)
+    with fetching(subject.run.data):
+        session = resume(subject.checkpoint, epochs=epochs, root=subject.root, offline=subject.offline)
     training = Training(session, subject.title, _name_of(subject.run), resumed=True)
     _watch(studio, training)
     studio.go_on_with(training.activity(studio))

@@ -87,6 +87,7 @@ class Page {
     const { measured, stale } = await this.app.call('mistakes.state');
     this.#take(measured, stale);
     this.#draw();
+    if (!measured) return; // another model was opened meanwhile
     this.#show();
     this.app.say(`${percent(measured.right / measured.total, 2)} of ${whole(measured.total)} test images are right.`);
   }

@@ -112,9 +112,9 @@ class Page {
     this.#follow();
   }
 
-  /** A mean of the losses that follows them, over about the last twentieth of an epoch. */
+  /** A mean of the losses that follows them, over about the last fortieth of an epoch. */
   #smoothen() {
-    const keep = this.training ? 1 - 1 / Math.max(this.training.steps / 20, 4) : 0;
+    const keep = this.training ? 1 - 1 / Math.max(this.training.steps / 40, 4) : 0;
     for (let i = this.smooth.length; i < this.losses.length; i += 1) {
       const loss = this.losses[i];
       this.smooth.push(i === 0 ? loss : keep * this.smooth[i - 1] + (1 - keep) * loss);
@@ -386,9 +386,10 @@ class Page {
 
   #after(now) {
     const { test_accuracy: share } = now.history.at(-1);
+    const digits = this.app.subject.classes.every((name) => /^\d$/.test(name));
     return html`<div class="row after">
       <p><strong>${percent(share)}</strong> of the test images are right.</p>
-      <a class="button" href="#draw">Draw a digit for it</a>
+      <a class="button main" href="#draw">${digits ? 'Draw a digit for it' : 'Draw for it'}</a>
       <a class="button" href="#mistakes">See its mistakes</a></div>`;
   }
 
@@ -558,8 +559,8 @@ class Page {
         <summary><h2>Weights and gradients</h2></summary>
         ${this.training ? html`
         <p class="about">Update: how far a step moves the weights, as a share of their norm. About 1/1000 is usual; much more
-          may diverge, much less learns slowly. ${rows.some(({ gradient }) => gradient) || !rows.length ? ''
-    : 'Make one step to see gradients and updates.'}</p>
+          may diverge, much less learns slowly. ${rows.every(({ gradient }) => !gradient) && this.training.status === 'paused'
+    ? 'Make one step to see gradients and updates.' : ''}</p>
         <div class="scroll" tabindex="0" role="region" aria-label="Weights and gradients"><table class="spreads">
           <thead><tr><th rowspan="2" scope="col">Parameter</th><th colspan="4" scope="colgroup">Values</th>
             <th colspan="4" scope="colgroup">Gradients</th><th rowspan="2" scope="col">Update</th></tr>
