@@ -77,14 +77,31 @@ def test_every_array_of_every_frame_is_that_of_the_recording(open_step, studio):
         page.keyboard.press("ArrowRight")
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "state"), [("desk", "?frame=3&view=im2col"), ("desk", "?frame=22&view=loops"), ("phone", "?frame=13")]
+)
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_and_nothing_overflows(open_step, size, dark):
+def test_axe_finds_nothing_and_nothing_overflows(open_step, size, state, dark):
     width, height = SIZES[size]
-    for state in ("?frame=3&view=im2col", "?frame=13", "?frame=22&view=loops") if size == "desk" else ("?frame=22",):
-        opened = open_step(state, dark=dark, width=width, height=height)
-        assert opened.violations() == []
-        assert opened.overflows() == 0
+    opened = open_step(state, dark=dark, width=width, height=height)
+    assert opened.violations() == []
+    assert opened.overflows() == 0
+
+
+def test_a_tap_on_a_phone_shows_the_sum_over_the_maps(open_step):
+    width, height = SIZES["phone"]
+    opened = open_step("?image=3&frame=22", width=width, height=height)
+    page = opened.page
+    assert opened.overflows() == 0
+    page.evaluate("() => document.querySelector('[data-map=dx]').scrollIntoView({ block: 'start' })")
+    page.evaluate("() => scrollBy(0, -120)")
+    box = page.locator("[data-map=dx]").bounding_box()
+    page.touchscreen.tap(box["x"] + 22.5, box["y"] + 22.5)
+    page.wait_for_function("() => location.hash.includes('cell=')")
+    named = page.inner_text(".cell-name code")
+    assert address(page)["cell"] == named[3:-1].replace(", ", ".")
+    sheet = page.locator(".step-why").bounding_box()
+    assert box["y"] + 22.5 < sheet["y"] < height  # the panel is in sight, and the cell above it
 
 
 def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
@@ -210,6 +227,23 @@ def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):
     assert np.array_equal(strided, expected)
 
 
+def test_the_cells_that_a_number_comes_from_are_lit(open_step):
+    page = open_step("?image=3&frame=3&map=y&cell=0.9.2.5").page
+    lit = """(map) => import('/static/app.js').then(({ app }) => {
+      const { lit, array } = app.shown.view.views.get(map);
+      return [lit, array.shape];
+    })"""
+    cells, shape = page.evaluate(lit, "x")
+    _, c, rows, columns = np.unravel_index(cells, shape)
+    assert len(cells) == 150
+    assert (set(c), set(rows), set(columns)) == (set(range(6)), set(range(2, 7)), set(range(5, 10)))
+    cells, shape = page.evaluate(lit, "weight")
+    assert set(np.unravel_index(cells, shape)[0]) == {9}
+    assert len(cells) == 150
+    assert page.evaluate(lit, "bias")[0] == [9]
+    assert page.evaluate(lit, "y")[0] == []
+
+
 def test_a_link_shows_the_same_again(open_step):
     state = "?image=3&target=8&frame=22&map=dx&cell=0.4.6.7&view=loops&zoom=dx"
     first, again = (open_step(state).page.inner_text(".page") for _ in range(2))
@@ -243,6 +277,7 @@ def test_a_cell_is_followed_to_the_frame_that_made_it(open_step):
     page = open_step("?image=3&frame=22&map=dy&cell=0.5.3.2").page
     page.click("text=See how")
     settled(page, "Backward 9 of 13")
+    assert page.evaluate("document.activeElement.dataset.map") == "dx"
     assert page.inner_text(".cell-name code") == "dx[0, 5, 3, 2]"
     page.locator("[data-map=dx]").focus()
     page.locator("[data-map=x]").focus()
@@ -263,16 +298,17 @@ def test_a_model_that_fails_says_where(browser):
         opened.end()
 
 
-def test_other_models_show_every_frame(browser):
-    for name in ("resnet", "lenet_bn"):
-        with served(of_name(name, "synthetic")) as server:
-            opened = Visit(browser, server, "step")
-            page = ready(opened.page)
-            points = page.locator(".point").count()
-            for number in range(points):
-                page.wait_for_function(AT, arg=number)
-                assert page.locator(".tensor-maps").count() >= 2
-                assert opened.overflows() == 0
-                page.keyboard.press("ArrowRight")
-            assert "which pixels" in page.inner_text("h1")
-            opened.end()
+def test_every_frame_of_a_net_with_additions_and_batch_norm_is_shown(browser):
+    with served(of_name("resnet", "synthetic")) as server:
+        opened = Visit(browser, server, "step")
+        page = ready(opened.page)
+        ops = set()
+        for number in range(page.locator(".point").count()):
+            page.wait_for_function(AT, arg=number)
+            assert page.locator(".tensor-maps").count() >= 2
+            assert opened.overflows() == 0
+            ops.add(page.inner_text("h1 code"))
+            page.keyboard.press("ArrowRight")
+        assert {"BatchNorm", "Add", "AdaptiveAvgPool2d"} <= ops
+        assert "which pixels" in page.inner_text("h1")
+        opened.end()

@@ -260,10 +260,12 @@ class Step {
 
   #code() {
     const { source, formula: docstring, direction, pair, usual } = this.frame;
-    const title = `ran: ${pair}${usual === pair ? ', as in training' : `; training uses ${usual}`}`;
+    const now = this.#ownLines();
+    const ran = `ran: ${pair}${usual === pair ? ', as in training' : `; training uses ${usual}`}`;
+    const title = now.length ? `${ran}. In orange: for ${this.map} alone` : ran;
     return html`
       <div class="formula">${formula(docstring, direction === 'backward')}</div>
-      ${source ? code(this.result.sources[source.text], { ran: source.ran, now: this.#ownLines(), title })
+      ${source ? code(this.result.sources[source.text], { ran: source.ran, now, title })
         : html`<p class="about">This op's code is compiled; it cannot be shown.</p>`}`;
   }
 

@@ -47,8 +47,8 @@ export class FrameView {
     const width = this.element.clientWidth;
     const back = this.frame.direction === 'backward';
     const narrow = width < NARROW;
-    const tall = Math.max(300, Math.min(window.innerHeight - 390, 500));
-    const height = narrow ? 190 : back ? (tall - 84) / 2 : tall;
+    const tall = Math.max(300, window.innerHeight - 390);
+    const height = narrow ? 190 : back ? Math.min((tall - 84) / 2, 320) : Math.min(tall, 500);
     this.element.classList.toggle('narrow', narrow);
     this.element.classList.toggle('has-zoom', this.views.has(zoomed));
     const pairs = this.columns.filter(Boolean).map((pair) => pair.filter(Boolean));
