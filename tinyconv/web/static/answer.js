@@ -5,13 +5,13 @@ import { html, render } from './vendor/lit-html.js';
 const MOST = 10; // bars: of more classes, the likeliest
 
 /** A probability in percent: `99.9 %`. What is not certain is never 100 %. */
-export function percent(share) {
+function percent(share) {
   if (share > 0.9995 && share < 1) return '>99.9 %';
   return `${(100 * share).toFixed(1)} %`;
 }
 
 /** The number of the largest score. */
-export const winner = ({ data }) => data.indexOf(Math.max(...data));
+const winner = ({ data }) => data.indexOf(Math.max(...data));
 
 /** The answer in words: `7 (99.9 %)`, and the doubt if there is one. */
 export function inWords({ probabilities, doubt }, classes) {
