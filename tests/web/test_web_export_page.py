@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 
+import embedded
 import numpy as np
 import pytest
 from browser import SIZES, Visit
@@ -12,6 +13,7 @@ from browser import SIZES, Visit
 import tinyconv as tc
 from tinyconv import nn
 from tinyconv.web import wire
+from tinyconv.web.bundle import bundled
 from tinyconv.web.export import write_page
 from tinyconv.web.studio import Studio
 from tinyconv.web.subject import of_model, of_name
@@ -117,6 +119,14 @@ def test_names_are_shown_as_they_are(visit, tmp_path):
         assert page.locator("main img, main b:text-is('one'), header img").count() == 0
         assert page.title() != "broken"
     has(page, ".step-facts", "<b>one</b>")
+
+
+def test_the_page_in_the_docs_is_what_is_written_today(visit):
+    """`python tests/web/embedded.py` writes it anew."""
+    page = embedded.PAGE.read_text(encoding="utf-8")
+    assert embedded.DATA.sub(r"\1", page) == embedded.DATA.sub(r"\1", bundled("recorded.js", b""))
+    assert embedded.stale(page) == ""
+    has(visit(embedded.PAGE).page, "main", "Label 9; the model says 5")
 
 
 # --- what the pages do in it ----------------------------------------------------------------------------------------
