@@ -91,7 +91,7 @@ def image(studio: Studio, number: int, score: int | None = None) -> dict[str, An
     """What the model makes of a test image, and the gradient of a score with respect to its pixels.
 
     Args:
-        number: Of the test image.
+        number: That of the test image.
         score: The class whose score it is; the largest score unless given.
 
     Returns:
