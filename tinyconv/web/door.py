@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,8 @@ class MissingExtraError(TinyconvError, ImportError):
 def check_installed() -> None:
     """Raise MissingExtraError where the extra `studio` is not installed."""
     for name in ("starlette", "uvicorn", "websockets", "pygments"):
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise MissingExtraError(f"the studio needs {name}: pip install 'tinyconv[studio]'") from error
+        if find_spec(name) is None:
+            raise MissingExtraError(f"the studio needs {name}: pip install 'tinyconv[studio]'")
 
 
 def studio(

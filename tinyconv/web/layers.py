@@ -48,7 +48,7 @@ def seen(observer: LayerObserver, scores: Tensor) -> dict[str, Any]:
         doubt: A largest probability under this is a doubt.
         layers: A list, in the order in which they ran, with for each
             name, kind: As in the rows of `tc.summary`: "pool#2", "MaxPool2d".
-            shape: Of all its maps, [16, 4, 4], or of its vector, [120].
+            shape: That of all its maps, [16, 4, 4], or of its vector, [120].
             maps: float32 (M, H, W), or (M,) for a vector; M is fewer than the layer has where these are too many.
             field: For rows and for columns {size, jump, start}: cell i of a map depends on the pixels from
                 start + i * jump on, size of them. None where it does not depend on the image.

@@ -36,8 +36,8 @@ def layers(studio: Studio) -> dict[str, Any]:
             name, kind, shape, field: See `layers.seen`.
             parameters: How many numbers it learns.
             filters: float32 (F, C, KH, KW): a convolution's weight, or a linear layer's with each row as pictures of
-                the maps that it reads, (F, 1, 1, I) where it reads no maps. None for a layer without. Of a large layer
-                the first filters that fit into `layers.MOST_CELLS` numbers.
+                the maps that it reads, (F, 1, 1, I) where it reads no maps. None for a layer without. A large layer has
+                only the first filters that fit into `layers.MOST_CELLS` numbers.
             bias: float32 (F,), or None.
         count: How many test images there are.
         examples: `numbers`, `labels` int32 (N,) and `images` uint8 (N, C, H, W): the first ten of each class.
