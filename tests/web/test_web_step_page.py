@@ -143,6 +143,31 @@ def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
     assert summed == pytest.approx(value, rel=1e-3)
 
 
+def test_the_page_stays_where_it_is_while_frames_go_by(open_step):
+    width, height = SIZES["phone"]
+    page = open_step("?image=3", width=width, height=height).page
+    page.evaluate("() => scrollTo(0, 500)")
+    page.keyboard.press("b")
+    settled(page, "Backward 13 of 13")
+    page.keyboard.press("Home")
+    for number in range(1, 13):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(AT, arg=number)
+    assert page.evaluate("scrollY") > 300
+    point = page.locator(".point[aria-current=step]").bounding_box()
+    assert 0 <= point["x"] <= width - point["width"]  # its place in the tape came into sight
+
+
+def test_colours_follow_the_theme(open_step):
+    page = open_step("?image=3&frame=3").page
+    corner = """() => ['.tensor-base', '.step-why canvas'].map((name) => document.querySelector(name).toDataURL())"""
+    light = page.evaluate(corner)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(100)
+    dark = page.evaluate(corner)
+    assert all(before != after for before, after in zip(light, dark, strict=True))
+
+
 def test_space_plays_and_pauses(open_step):
     page = open_step("?image=3").page
     page.select_option("[aria-label=Speed]", "4×")

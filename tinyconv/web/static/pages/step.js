@@ -28,7 +28,10 @@ class Step {
   constructor(root, app) {
     Object.assign(this, { root, app, speed: '1×' });
     this.onKey = (event) => this.#key(event);
-    this.onResize = () => this.view?.resize();
+    this.onResize = () => {
+      this.view?.resize();
+      if (this.looked) this.#renderWhy();
+    };
     this.dark = matchMedia('(prefers-color-scheme: dark)');
     this.onTheme = () => this.#paint();
     addEventListener('keydown', this.onKey);
@@ -109,8 +112,7 @@ class Step {
     const view = chosen && this.view.views.get(chosen.map);
     if (!view) this.#choose(...this.#first());
     else this.#choose(chosen.map, isCell(chosen.cell, view.array.shape) ? chosen.cell : mostOf(view.array));
-    const point = this.root.querySelector('.point[aria-current=step]');
-    point?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    keepInSight(this.root.querySelector('.tape'), this.root.querySelector('.here'));
   }
 
   /** The array and cell that a frame begins with. */
@@ -206,8 +208,10 @@ class Step {
 
   // What is drawn.
 
+  /** Paint all canvases in the colours of the theme. */
   #paint() {
     this.view?.draw();
+    if (this.looked) this.#renderWhy();
     const { pixels } = this.result ?? {};
     const canvas = this.root.querySelector('.thumb');
     if (pixels && canvas) thumbnail(canvas, pixels);
@@ -357,4 +361,12 @@ class Step {
       pace: (name) => { this.speed = name; },
     });
   }
+}
+
+/** Scroll a row sideways until one of its parts is seen; the page itself stays where it is. */
+function keepInSight(row, part) {
+  const { offsetLeft: left, offsetWidth: width } = part;
+  const [from, to] = [row.scrollLeft, row.scrollLeft + row.clientWidth];
+  const at = left - row.offsetLeft;
+  if (at < from || at + width > to) row.scrollLeft = at - (row.clientWidth - width) / 2;
 }
