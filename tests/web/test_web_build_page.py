@@ -197,8 +197,12 @@ def test_everything_by_keys(build):
 
 
 def test_a_block_moves_under_a_finger(build):
-    visit = build("conv 6 5; relu; pool 2; flatten; fc 10", width=390, height=844)
+    visit = build("pool 2; conv 6 5; relu; flatten; fc 10", width=390, height=844)
     page = visit.page
+    page.locator("[data-block='0']").tap()
+    page.get_by_role("button", name="Move down").tap()
+    settled(page, "conv 6 5; pool 2; relu; flatten; fc 10")
+    page.locator("#said", has_text="pool 2 is slice 2 of 5").wait_for(state="attached")
     page.locator("[data-block='3']").scroll_into_view_if_needed()
     x, y = middle(page, "[data-block='2'] .grip")
     goal = page.locator("[data-block='1']").bounding_box()["y"] - 8
@@ -211,11 +215,7 @@ def test_a_block_moves_under_a_finger(build):
     for i in range(1, 7):
         send("touchMove", (x, y + (goal - y) * i / 6))
     send("touchEnd")
-    settled(page, "conv 6 5; pool 2; relu; flatten; fc 10")
-    page.locator("#said", has_text="pool 2 is slice 2 of 5").wait_for(state="attached")
-    page.locator("[data-block='0']").tap()
-    page.get_by_role("button", name="Move down").tap()
-    settled(page, "pool 2; conv 6 5; relu; flatten; fc 10")
+    settled(page, "conv 6 5; relu; pool 2; flatten; fc 10")
 
 
 def test_pointing_lights_the_block_its_text_and_the_picture(build):
@@ -300,6 +300,23 @@ def test_hostile_text_is_answered_in_words(build):
         page.wait_for_function("() => document.querySelector('#wrong').textContent.length > 10")
         page.fill("#cake", "tanh")
         settled(page, "tanh")
+
+
+def test_a_lost_connection_stops_nothing(build):
+    visit = build("conv 6 5; relu")
+    page = visit.page
+    page.evaluate("""() => import('/static/app.js').then(({ app }) => {
+      app.source.ws.close();
+      const cake = document.querySelector('#cake');
+      cake.value = 'conv 6 5; tanh';
+      cake.dispatchEvent(new Event('input'));
+      document.querySelector('[data-block="0"]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Delete' }));
+    })""")
+    settled(page, "conv 6 5; tanh")  # typed while it was away
+    page.locator("[data-block='0']").press("Delete")
+    settled(page, "tanh")
+    assert all("CLOSING" in text for text in visit.problems)  # the browser tells of what was sent meanwhile
+    visit.problems.clear()
 
 
 def test_the_warnings_of_summary_are_shown(build):

@@ -65,6 +65,8 @@ function written(kind, vocabulary, values) {
 
 let left = null; // the state of the page when it was last left, and of which model
 
+const modelOf = ({ subject: { title, cake, shape } }) => [title, cake, ...shape].join();
+
 /** The build page. */
 export function mount(root, app) {
   const page = new Build(root, app);
@@ -86,12 +88,15 @@ class Build {
     this.future = [];
     this.onKey = (event) => this.#shortcut(event);
     addEventListener('keydown', this.onKey);
+    this.unhear = app.on('role', () => this.#draw()); // another tab may have taken the studio
   }
 
   close() {
-    left = { subject: this.app.subject, state: this.#state() };
+    if (this.shelf && location.hash.startsWith('#build')) this.app.keep(this.#state()); // it is mounted anew
+    if (this.shelf) left = { model: modelOf(this.app), state: this.#state() };
     removeEventListener('keydown', this.onKey);
     clearTimeout(this.keeping);
+    this.unhear();
   }
 
   async start() {
@@ -103,7 +108,11 @@ class Build {
   /** Take the state of the URL; where that says nothing, the one in which the page was left. */
   read(given) {
     if (!this.shelf) return;
-    const again = left?.subject === this.app.subject && !Object.keys(given).length;
+    if (this.text && !Object.keys(given).length) {
+      this.#keep();
+      return;
+    }
+    const again = left?.model === modelOf(this.app) && !Object.keys(given).length;
     const { cake, image, before, beforeimage, slice, cell } = again ? left.state : given;
     const shape = by(this.app.subject.shape).replaceAll('×', 'x');
     const usual = this.presets.find((preset) => preset.image === shape) ?? this.presets[0];
@@ -176,13 +185,22 @@ class Build {
 
   /** The texts of the slices, once they are those of the text as it is. */
   async #pieces() {
-    while (this.baked?.text !== this.text) await this.baking;
+    while (this.baked?.text !== this.text) {
+      const { baking } = this;
+      await baking;
+      const unanswered = baking === this.baking && this.baked?.text !== this.text;
+      if (unanswered) throw new Dropped('the connection was lost; the page opens anew with it');
+    }
     return this.baked.slices.map(({ text }) => text);
   }
 
   /** Change the list of slices: `edit` is given their texts, and what it returns becomes the cake. */
   async #rearrange(edit, selected) {
     const pieces = await this.#pieces();
+    if (!pieces.length && this.text.trim()) {
+      this.app.say('The text is too long for blocks: shorten it first');
+      return;
+    }
     const text = edit(pieces).join(this.text.includes('\n') ? '\n' : '; ');
     if (selected !== undefined) this.#select(selected);
     await this.change(text);
