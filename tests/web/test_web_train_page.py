@@ -12,7 +12,7 @@ from tinyconv.web.subject import of_name
 pytestmark = pytest.mark.slow
 
 DIGITS = {"train": synthetic_digits(1000), "test": synthetic_digits(300, seed=1)}
-CAKE = "conv 4 5 2; relu; pool 2; flatten; fc 10"
+CAKE = "conv 4 5 stride=2; relu; pool 2; flatten; fc 10"
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +252,29 @@ def test_runs_are_compared(train, studio):
             f"{run['history'][-1]['test_accuracy']:.2%}".replace("%", " %"),
         ]
     assert "--lr 0.02" in cells[1][6]
+
+
+def test_from_build_to_draw_with_twice_the_filters(train, studio):
+    """The question that Build and Train answer together: what twice the filters do to the accuracy."""
+    page = train("epochs=1").page
+    for again in (False, True):
+        page.click("nav a:text-is('Build')")
+        page.wait_for_selector(".page.build")
+        page.wait_for_selector("text=Train this")
+        if again:
+            page.click("text=Filters ×2")
+            page.wait_for_function("() => location.hash.includes('conv+8+5')")
+        page.click("text=Train this")
+        page.wait_for_selector("text=Start training")
+        page.fill("#field-epochs", "1")
+        page.press("#field-epochs", "Tab")
+        page.click("text=Start training")
+        page.wait_for_selector("text=See its mistakes")
+    rows = [row.inner_text().split("\t") for row in page.query_selector_all(".runs tbody tr")]
+    runs = studio.studio.submit("train.state", {}).result(60)["runs"]
+    assert [row[1] for row in rows] == [CAKE, CAKE.replace("conv 4", "conv 8")]
+    assert [row[2] for row in rows] == ["1,554", "3,098"]
+    assert [row[3] for row in rows] == [f"{run['history'][-1]['test_accuracy']:.2%}".replace("%", " %") for run in runs]
+    page.click("text=Draw a digit for it")
+    page.wait_for_selector(".page.draw")
+    assert page.evaluate("window.same")

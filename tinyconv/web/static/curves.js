@@ -9,7 +9,8 @@ function load() {
     const style = document.createElement('link');
     Object.assign(style, { rel: 'stylesheet', href: '/static/vendor/uPlot.css' });
     const script = document.createElement('script');
-    Object.assign(script, { src: '/static/vendor/uPlot.js', onload: () => resolve(window.uPlot), onerror: reject });
+    script.src = '/static/vendor/uPlot.js';
+    Object.assign(script, { onload: () => resolve(window.uPlot), onerror: reject });
     document.head.append(style, script);
   });
   return library;
@@ -19,12 +20,13 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 const narrow = () => matchMedia('(max-width: 640px)').matches;
 
 /**
- * A plot in an element, which it fills; `height` in pixels. A pointer, or the arrow keys, move along x, and what is
- * there is told.
+ * A plot in an element, which it fills; `height` in pixels. A pointer, or the arrow keys, move along x, and
+ * what is there is told.
  * @param {HTMLElement} place
  * @param {{height: number, log?: boolean, format: function(number): string, tell: function(number): string,
- *   series: object[]}} how  `format`: a number of the y axis. `tell`: what is at the point of this number. Of a series:
- *   `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a text at its last point.
+ *   series: object[]}} how  `format`: a number of the y axis. `tell`: what is at the point of this number.
+ *   Of a series: `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a text at
+ *   its last point.
  */
 export class Curves {
   #plot = null;
@@ -94,12 +96,19 @@ export class Curves {
       },
       axes: [
         { ...axis, size: 26, values: (_, ticks) => ticks.map((t) => (Number.isInteger(t) ? t : '')) },
-        { ...axis, size: narrow() ? 46 : 54, values: (_, ticks) => ticks.map((t) => (t === null ? '' : format(t))) },
+        {
+          ...axis,
+          size: narrow() ? 46 : 54,
+          values: (_, ticks) => ticks.map((t) => (t === null ? '' : format(t))),
+        },
       ],
       series: [{}, ...series.map(({ ink, width, points, alpha = 1 }) => ({
         width, alpha, spanGaps: true, stroke: () => colour(ink), points: points ?? { show: false },
       }))],
-      hooks: { setCursor: [(plot) => this.#tell(plot.cursor.idx ?? null)], draw: [(plot) => series.forEach(({ end, ink }, i) => end && mark(plot, i + 1, end, colour(ink)))] },
+      hooks: {
+        setCursor: [(plot) => this.#tell(plot.cursor.idx ?? null)],
+        draw: [(plot) => series.forEach(({ end, ink }, i) => end && mark(plot, i + 1, end, colour(ink)))],
+      },
     }, this.#data ?? [[], ...series.map(() => [])], this.place);
   }
 

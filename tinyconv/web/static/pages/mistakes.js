@@ -5,7 +5,8 @@ import { html, nothing, render } from '../vendor/lit-html.js';
 
 const PAIRS = 8;
 const PAGEFUL = 36; // images that come at once
-const percent = (share, digits = 1) => (Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');
+const percent = (share, digits = 1) => (
+  Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');
 
 /** The mistakes page. */
 export function mount(root, app) {
@@ -89,14 +90,16 @@ class Page {
     this.#draw();
     if (!measured) return; // another model was opened meanwhile
     this.#show();
-    this.app.say(`${percent(measured.right / measured.total, 2)} of ${whole(measured.total)} test images are right.`);
+    const { right, total } = measured;
+    this.app.say(`${percent(right / total, 2)} of ${whole(total)} test images are right.`);
   }
 
   // The chosen cell.
 
   get chosen() {
     const { truth, prediction } = this.app.state;
-    const at = (text) => (/^\d+$/.test(text ?? '') && Number(text) < this.result.classes.length ? Number(text) : null);
+    const n = this.result.classes.length;
+    const at = (text) => (/^\d+$/.test(text ?? '') && Number(text) < n ? Number(text) : null);
     return { truth: at(truth), prediction: at(prediction), sure: this.app.state.order !== 'unsure' };
   }
 
@@ -126,7 +129,9 @@ class Page {
   }
 
   #paint() {
-    this.root.querySelectorAll('canvas.thumb').forEach((canvas, i) => paintImage(canvas, this.images.cards[i].pixels));
+    this.root.querySelectorAll('canvas.thumb').forEach((canvas, i) => {
+      paintImage(canvas, this.images.cards[i].pixels);
+    });
   }
 
   // What is seen.
@@ -136,13 +141,15 @@ class Page {
     const { result } = this;
     render(html`
       <h1>Mistakes</h1>
-      <p class="intro">Which test images <strong>${subject.title}</strong> gets wrong, and what it takes them for.</p>
-      ${subject.trained ? nothing : html`<p class="panel plain">This model has not been trained: its answers are chance.
-        <a href="#train">Train it</a>, and measure again.</p>`}
+      <p class="intro">Which test images <strong>${subject.title}</strong> gets wrong, and what it takes them
+        for.</p>
+      ${subject.trained ? nothing : html`<p class="panel plain">This model has not been trained: its answers
+        are chance. <a href="#train">Train it</a>, and measure again.</p>`}
       ${this.trouble ? html`<p class="error trouble" role="alert">${this.trouble}</p>` : nothing}
       ${this.progress ? html`<p class="panel plain measuring"><label for="measuring">Reading the test images:
         ${whole(this.progress.done)} of ${whole(this.progress.total)}</label>
-        <progress id="measuring" max=${this.progress.total} .value=${this.progress.done}></progress></p>` : nothing}
+        <progress id="measuring" max=${this.progress.total} .value=${this.progress.done}></progress></p>`
+    : nothing}
       ${result ? html`
         <div class="row summary">
           <p><strong class="big">${percent(result.right / result.total, 2)}</strong> right:
@@ -160,8 +167,8 @@ class Page {
     return html`
       <section class="panel matrix">
         <h2 id="matrix-title">Confusion matrix</h2>
-        <p class="about">Row: what the image is. Column: what the model says. Choose a cell to see its images; arrow keys
-          move, Enter opens.</p>
+        <p class="about">Row: what the image is. Column: what the model says. Choose a cell to see its images;
+          arrow keys move, Enter opens.</p>
         <div class="scroll">${this.grid}</div>
       </section>`;
   }
@@ -199,8 +206,9 @@ class Page {
     const [thead, tbody] = [make('thead', {}), make('tbody', {})];
     thead.append(head);
     tbody.append(...rows);
-    const shape = [n > 20 ? 'many' : '', Math.max(...classes.map((name) => name.length)) > 3 ? 'upright' : ''];
-    const table = make('table', { role: 'grid', 'aria-labelledby': 'matrix-title', class: shape.join(' ').trim() });
+    const table = make('table', { role: 'grid', 'aria-labelledby': 'matrix-title' });
+    table.classList.toggle('many', n > 20);
+    table.classList.toggle('upright', classes.some((name) => name.length > 3));
     table.append(thead, tbody);
     table.addEventListener('click', (event) => this.#press(event));
     table.addEventListener('keydown', (event) => this.#key(event));
@@ -243,8 +251,9 @@ class Page {
       return;
     }
     const to = {
-      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column], ArrowLeft: [row, column - 1],
-      ArrowRight: [row, column + 1], Home: [event.ctrlKey ? 0 : row, 0], End: [event.ctrlKey ? n - 1 : row, n - 1],
+      ArrowUp: [row - 1, column], ArrowDown: [row + 1, column],
+      ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
+      Home: [event.ctrlKey ? 0 : row, 0], End: [event.ctrlKey ? n - 1 : row, n - 1],
     }[event.key];
     if (!to) return;
     event.preventDefault();
@@ -280,7 +289,8 @@ class Page {
     return html`
       <section class="panel images">
         <h2>${all ? 'All mistakes' : truth === prediction ? html`${classes[truth]}, read right`
-    : html`${classes[truth]} read as ${classes[prediction]}`} <span class="about">${counted(total)}</span></h2>
+    : html`${classes[truth]} read as ${classes[prediction]}`}
+          <span class="about">${counted(total)}</span></h2>
         <div class="row">
           <button class="small" aria-pressed=${sure ? 'true' : 'false'}
             @click=${() => this.#order(undefined)}>Most sure first</button>
@@ -288,11 +298,12 @@ class Page {
             @click=${() => this.#order('unsure')}>Least sure first</button>
           ${all ? nothing : html`<button class="small" @click=${() => this.#all()}>All mistakes</button>`}
         </div>
-        <p class="about">The share is the probability that the model gives its answer. Choose an image to step through it.</p>
+        <p class="about">The share is the probability that the model gives its answer. Choose an image to step
+          through it.</p>
         <ul class="cards">${cards.map((card) => html`<li>
           <a href=${`#step?image=${card.number}`}
-            aria-label=${`Image ${card.number}: ${classes[card.label]}, read as ${classes[card.prediction]}, ${
-              percent(card.given)}. Step through it`}>
+            aria-label=${`Image ${card.number}: ${classes[card.label]}, read as ${
+              classes[card.prediction]}, ${percent(card.given)}. Step through it`}>
             <canvas class="thumb" aria-hidden="true"></canvas>
             <span>${card.label === card.prediction ? classes[card.label]
     : html`${classes[card.label]} → <b>${classes[card.prediction]}</b>`}</span></a>
@@ -325,7 +336,8 @@ class Page {
             <td>${whole(sum(matrix.data.subarray(i * n, (i + 1) * n)))}</td>
             <td>${percent(recall.data[i])}</td><td>${percent(precision.data[i])}</td></tr>`)}</tbody>
         </table></div>
-        <p class="about">Recall: the share of a class that is found. Precision: the share of what is called so that is.</p>
+        <p class="about">Recall: the share of a class that is found. Precision: the share of what is called so
+          that is.</p>
       </section>`;
   }
 }

@@ -9,16 +9,17 @@ const FIELDS = {
   epochs: ['Epochs', 'How often the training goes through all training images.'],
   batch_size: ['Batch size', 'Images in a step: the weights move once for each batch.'],
   lr: ['Learning rate', 'How far a step goes: the peak of the schedule. Too high, and it diverges.'],
-  schedule: ['Schedule', 'How the learning rate changes: onecycle and triangle rise and fall, constant stays.',
+  schedule: ['Schedule', 'How the learning rate changes: onecycle, triangle rise and fall, constant stays.',
     ['onecycle', 'triangle', 'constant']],
-  optimizer: ['Optimiser', 'What makes a step of a gradient: Adam, or SGD with Nesterov momentum 0.9.', ['adam', 'sgd']],
+  optimizer: ['Optimiser', 'What makes a step of a gradient: Adam, or SGD with Nesterov momentum 0.9.',
+    ['adam', 'sgd']],
   weight_decay: ['Weight decay', 'Draws the weights towards 0 in each step, against learning by heart.'],
-  label_smoothing: ['Label smoothing', 'The share of each label that is spread evenly over all classes, 0 to 1.'],
+  label_smoothing: ['Label smoothing', 'The share of each label that is spread over all classes, 0 to 1.'],
   shift: ['Shift', 'Move each training image at random by up to this many pixels.'],
   crop: ['Crop', 'Pad each training image by this many mirrored pixels, then crop it at random.'],
   cutout: ['Cutout', 'Cover part of each training image with a grey square of this many pixels a side.'],
   flip: ['Flip', 'Mirror each training image left to right with probability 1/2. Not for digits.'],
-  layer_rates: ['Rates by layer', 'With SGD: learning rates of their own for normalisations and the last layer.'],
+  layer_rates: ['Rates by layer', 'With SGD: rates of their own for normalisations and the last layer.'],
 };
 const SEED = ['Seed', 'Decides the first weights, the order of the images and how they are changed.'];
 const MAPS_EVERY = 200; // milliseconds from one picture of the maps to the next, at least
@@ -98,13 +99,14 @@ class Page {
       this.#load(); // another training, or some reports were lost
       return;
     }
-    for (const loss of news.losses.data.subarray(this.losses.length - news.lossesFrom)) this.losses.push(loss);
+    this.losses.push(...news.losses.data.subarray(this.losses.length - news.lossesFrom));
     this.#smoothen();
     const epochs = news.history.slice(now.history.length - news.epochsFrom);
     const history = [...now.history, ...epochs];
     this.training = { ...now, ...news, history, speed: news.speed ?? now.speed };
     for (const { epoch, test_accuracy: share } of epochs) {
-      this.app.say(`Epoch ${epoch} of ${news.total / news.steps}: ${percent(share)} of the test images are right.`);
+      const of = news.total / news.steps;
+      this.app.say(`Epoch ${epoch} of ${of}: ${percent(share)} of the test images are right.`);
     }
     if (news.status === 'failed') this.app.say(`The training stopped: ${news.said}`);
     this.#draw();
@@ -168,14 +170,15 @@ class Page {
     if (this.training?.status === 'paused' || await this.#begun()) this.#do('train.step', { measured });
   }
 
-  /** The fields: those of the URL, over those of the training, of the checkpoint, or of the recipe that was chosen. */
+  /** The fields: those of the URL, over those of the training, the checkpoint or the chosen recipe. */
   #plan() {
     const { recipes } = this.known;
     const { recipe, seed, fields: begin } = this.#before();
     const { state } = this.app;
     const fields = Object.fromEntries(Object.entries(begin).map(([name, value]) => {
       const text = state[name] ?? String(value);
-      return [name, typeof value === 'boolean' ? text === 'true' : typeof value === 'string' ? text : asNumber(text)];
+      const read = { boolean: text === 'true', string: text, number: asNumber(text) };
+      return [name, read[typeof value]];
     }));
     const changed = Object.entries(fields).filter(([name, value]) => value !== recipes[recipe][name]);
     return { recipe, seed: state.seed ?? seed, changes: Object.fromEntries(changed) };
@@ -185,7 +188,8 @@ class Page {
   #before() {
     const { recipes, begin } = this.known;
     const { recipe } = this.app.state;
-    return recipe in recipes && recipe !== begin.recipe ? { ...begin, recipe, fields: recipes[recipe] } : begin;
+    if (!(recipe in recipes) || recipe === begin.recipe) return begin;
+    return { ...begin, recipe, fields: recipes[recipe] };
   }
 
   #change(name, text) {
@@ -243,7 +247,8 @@ class Page {
     if (state.maps && !this.asking && performance.now() - (this.asked ?? 0) >= MAPS_EVERY) this.#askMaps();
     const watched = state.weights && this.training;
     if (watched && !this.later && this.weights?.step !== this.training.done) {
-      this.later = setTimeout(() => this.#askWeights(), this.training.status === 'running' ? WEIGHTS_EVERY : 0);
+      const pause = this.training.status === 'running' ? WEIGHTS_EVERY : 0;
+      this.later = setTimeout(() => this.#askWeights(), pause);
     }
   }
 
@@ -269,7 +274,7 @@ class Page {
       const canvas = this.root.querySelector('canvas.digit');
       if (canvas) paintImage(canvas, { shape: this.seen.image.shape, data: this.seen.image.data });
     }
-    if (this.training && this.training.done !== at) setTimeout(() => this.#follow(), MAPS_EVERY); // it went on meanwhile
+    if (this.training?.done !== at) setTimeout(() => this.#follow(), MAPS_EVERY); // it went on meanwhile
   }
 
   async #askWeights() {
@@ -302,10 +307,10 @@ class Page {
     const { subject } = this.app;
     render(html`
       <h1>Train</h1>
-      <p class="intro">${subject.trainable ? html`Each step shows <strong>${subject.title}</strong> a batch of images and
-        moves its weights a little, so that its loss falls. All other pages see the weights as they are now.`
-    : html`<strong>${subject.title}</strong> came from Python, without a recipe. Train it there; these pages show its
-        weights as they are.`}</p>
+      <p class="intro">${subject.trainable ? html`Each step shows <strong>${subject.title}</strong> a batch of
+        images and moves its weights a little, so that its loss falls. All other pages see the weights as they
+        are now.` : html`<strong>${subject.title}</strong> came from Python, without a recipe. Train it there;
+        these pages show its weights as they are.`}</p>
       ${subject.trainable ? html`
       <div class="desk">
         ${this.#controls()}
@@ -332,7 +337,10 @@ class Page {
     const now = this.training;
     const status = now?.status ?? 'none';
     const looks = !this.app.role.writes;
-    const labels = { none: 'Start training', running: 'Pause', paused: 'Go on', finished: 'Train anew', failed: 'Train anew' };
+    const waits = looks || this.starting;
+    const labels = {
+      none: 'Start training', running: 'Pause', paused: 'Go on', finished: 'Train anew', failed: 'Train anew',
+    };
     return html`
       <section class="panel controls" aria-label="Training">
         ${looks ? html`<p class="looks">Another tab has the studio: this one looks on.</p>` : nothing}
@@ -341,24 +349,24 @@ class Page {
             aria-disabled=${this.starting ? 'true' : 'false'} @click=${() => this.#main()}>${
   this.starting ? 'Loading the images …' : labels[status]}</button>
           ${['none', 'paused'].includes(status) ? html`
-            <button ?disabled=${looks || this.starting} @click=${() => this.#step()}>One step</button>` : nothing}
+            <button ?disabled=${waits} @click=${() => this.#step()}>One step</button>` : nothing}
           ${status === 'paused' ? html`
-            <button ?disabled=${looks || this.starting} @click=${() => this.#start()}>Train anew</button>` : nothing}
+            <button ?disabled=${waits} @click=${() => this.#start()}>Train anew</button>` : nothing}
           ${now ? html`<button ?disabled=${looks} @click=${() => this.#save()}>${
   now.rates.length ? 'Save the weights' : 'Save a checkpoint'}</button>` : nothing}
         </div>
         ${this.trouble ? html`<p class="error trouble" role="alert">${this.trouble}</p>` : nothing}
         ${now?.said ? html`<p class="error trouble" role="alert">${now.said}</p>
-          <p class="about">The weights are those before that step. Set a lower learning rate in the recipe, then train
-            anew.</p>` : nothing}
+          <p class="about">The weights are those before that step. Set a lower learning rate in the recipe,
+            then train anew.</p>` : nothing}
         ${now ? nothing : this.#file(looks)}
         ${now ? this.#progress(now) : nothing}
         ${now?.status === 'finished' ? this.#after(now) : nothing}
         ${now?.saved.length ? this.#saved(now.saved.at(-1)) : nothing}
         ${now && ['running', 'paused'].includes(status) ? this.#rate(now, looks) : nothing}
-        ${now?.rates.length ? html`<p class="about">Changed by hand: ${now.rates.map((one, i) => html`${i ? ', then' : ''}
-          from ${number(one.from)} to ${number(one.to)} after step ${whole(one.step)}`)}. The recipe no longer describes
-          this training, so only its weights can be saved.</p>` : nothing}
+        ${now?.rates.length ? html`<p class="about">Changed by hand: ${now.rates.map((one, i) => html`${
+    i ? ', then' : ''} from ${number(one.from)} to ${number(one.to)} after step ${whole(one.step)}`)}. The
+          recipe no longer describes this training, so only its weights can be saved.</p>` : nothing}
       </section>`;
   }
 
@@ -371,16 +379,18 @@ class Page {
     const anew = 'Start training begins with new weights; the file stays as it is.';
     if (epoch < epochs) {
       return html`<p class="about">${name} is not finished: ${done} are done. ${anew}</p>
-        <button ?disabled=${looks || this.starting} @click=${() => this.#resume()}>Go on with ${name}</button>`;
+        <button ?disabled=${looks || this.starting} @click=${() => this.#resume()}>
+          Go on with ${name}</button>`;
     }
     if (!longer) return html`<p class="about">The training of ${name} is finished, ${done}. ${anew}</p>`;
-    return html`<p class="about">The training of ${name} is finished, ${done}. Its learning rate is constant, so it can be
-        made longer. ${anew}</p>
+    return html`<p class="about">The training of ${name} is finished, ${done}. Its learning rate is constant,
+        so it can be made longer. ${anew}</p>
       <form class="row" @submit=${(event) => {
     event.preventDefault();
     this.#resume(Number(event.target.elements.longer.value));
   }}><label for="longer">Epochs in all</label>
-        <input id="longer" name="longer" type="number" min=${epochs + 1} .value=${String(epochs + 5)} required>
+        <input id="longer" name="longer" type="number" min=${epochs + 1} .value=${String(epochs + 5)}
+          required>
         <button ?disabled=${looks || this.starting}>Go on</button></form>`;
   }
 
@@ -396,21 +406,23 @@ class Page {
   #saved({ path, whole: resumable }) {
     const use = resumable ? `tinyconv predict ${path} digit.png`
       : `model.load_state_dict(tinyconv.train.load_weights("${path}"))`;
-    return html`<div class="saved"><p>Saved as <strong>${path}</strong>${resumable ? '' : ', the weights alone'}. Use it with</p>
+    return html`<div class="saved"><p>Saved as <strong>${path}</strong>${
+  resumable ? '' : ', the weights alone'}. Use it with</p>
       <pre tabindex="0">${use}</pre></div>`;
   }
 
   #rate(now, looks) {
     return html`<details class="rate"><summary>Change the learning rate</summary>
       <form class="row" @submit=${(event) => this.#changeRate(event)}>
-        <label for="rate">${now.fields.schedule === 'constant' ? 'Learning rate' : 'Peak of the schedule'}</label>
+        <label for="rate">${
+  now.fields.schedule === 'constant' ? 'Learning rate' : 'Peak of the schedule'}</label>
         <input id="rate" name="rate" inputmode="decimal" autocomplete="off" .value=${String(now.peak)}
           aria-invalid=${this.rateError ? 'true' : 'false'} aria-describedby="rate-error">
         <button ?disabled=${looks}>Change</button>
         <span id="rate-error" class="error">${this.rateError}</span>
       </form>
-      <p class="about">From the next step on. After that the recipe alone no longer gives these weights, so a checkpoint
-        cannot be saved, only the weights.</p></details>`;
+      <p class="about">From the next step on. After that the recipe alone no longer gives these weights, so a
+        checkpoint cannot be saved, only the weights.</p></details>`;
   }
 
   #progress(now) {
@@ -442,11 +454,12 @@ class Page {
         <fieldset ?disabled=${off}>
           <p class="field wide"><label for="recipe">Recipe</label>
             <select id="recipe" @change=${(event) => this.#choose(event.target.value)}>
-              ${Object.keys(recipes).map((name) => html`<option value=${name} ?selected=${name === plan.recipe}>${name}${
+              ${Object.keys(recipes).map((name) => html`
+                <option value=${name} ?selected=${name === plan.recipe}>${name}${
   name === usual ? ' (usual)' : ''}</option>`)}
             </select></p>
-          ${Object.entries(FIELDS).map(([name, [label, , choices]]) => this.#field(name, label, fields[name], choices,
-    name in plan.changes))}
+          ${Object.entries(FIELDS).map(([name, [label, , choices]]) => (
+    this.#field(name, label, fields[name], choices, name in plan.changes)))}
           ${this.#field('seed', SEED[0], plan.seed, null, false)}
         </fieldset>
         ${this.command ? html`<details class="command"><summary>The same in a terminal</summary>
@@ -462,7 +475,8 @@ class Page {
     const about = `about-${name}`;
     let input;
     if (choices) {
-      input = html`<select id=${shared.id} aria-invalid=${shared.invalid} aria-describedby=${about} @change=${change}>
+      input = html`<select id=${shared.id} aria-invalid=${shared.invalid} aria-describedby=${about}
+        @change=${change}>
         ${choices.map((choice) => html`<option ?selected=${choice === value}>${choice}</option>`)}</select>`;
     } else if (typeof value === 'boolean') {
       input = html`<input id=${shared.id} type="checkbox" .checked=${value} aria-invalid=${shared.invalid}
@@ -498,8 +512,8 @@ class Page {
       <section class="panel">
         <h2>Trainings so far</h2>
         <div class="scroll" tabindex="0" role="region" aria-label="Trainings so far"><table class="runs">
-          <thead><tr><th>Run</th><th>Model</th><th>Parameters</th><th>Test accuracy</th><th>Epochs</th><th>Seconds</th>
-            <th>Recipe</th></tr></thead>
+          <thead><tr><th>Run</th><th>Model</th><th>Parameters</th><th>Test accuracy</th><th>Epochs</th>
+            <th>Seconds</th><th>Recipe</th></tr></thead>
           <tbody>${runs.map((run, i) => html`<tr class=${i === runs.length - 1 && this.training ? 'now' : ''}>
             <td>${i + 1}</td>
             <td class="what">${run.cake ? html`<code>${run.cake}</code>` : run.title}</td>
@@ -514,8 +528,8 @@ class Page {
   }
 
   #allRuns() {
-    const { runs } = this.known;
-    return runs.map((run) => (run.number === this.training?.number ? { ...run, history: this.training.history } : run));
+    const { number: own, history } = this.training ?? {};
+    return this.known.runs.map((run) => (run.number === own ? { ...run, history } : run));
   }
 
   #inside() {
@@ -524,7 +538,8 @@ class Page {
     const classes = this.app.subject.classes;
     const best = seen ? seen.probabilities.data.indexOf(Math.max(...seen.probabilities.data)) : 0;
     return html`
-      <details class="panel" ?open=${Boolean(state.maps)} @toggle=${(event) => this.#toggle('maps', event.target.open)}>
+      <details class="panel" ?open=${Boolean(state.maps)}
+        @toggle=${(event) => this.#toggle('maps', event.target.open)}>
         <summary><h2>One image, as it learns</h2></summary>
         <div class="row picks">
           <p class="row"><label for="image">Test image</label>
@@ -532,14 +547,16 @@ class Page {
               @change=${(event) => this.#pick({ image: event.target.value })}></p>
           <p class="row"><label for="layer">Layer</label>
             <select id="layer" @change=${(event) => this.#pick({ layer: event.target.value })}>
-              ${(seen?.names ?? []).map((name) => html`<option ?selected=${name === seen.layer.name}>${name}</option>`)}
+              ${(seen?.names ?? []).map((name) => html`
+                <option ?selected=${name === seen.layer.name}>${name}</option>`)}
             </select></p>
         </div>
         ${this.mapsError ? html`<p class="error">${this.mapsError}</p>` : nothing}
         ${seen ? html`<div class="inside">
-          <figure><canvas class="digit" role="img" aria-label=${`Test image ${state.image ?? 0}: ${classes[seen.label]}`}></canvas>
-            <figcaption>${classes[seen.label]}; the model says ${classes[best]}, ${percent(seen.probabilities.data[best], 1)}
-            </figcaption></figure>
+          <figure><canvas class="digit" role="img" aria-label=${`Test image ${state.image ?? 0}: ${
+            classes[seen.label]}`}></canvas>
+            <figcaption>${classes[seen.label]}; the model says ${classes[best]},
+              ${percent(seen.probabilities.data[best], 1)}</figcaption></figure>
           <div><p class="about">${seen.layer.name}: ${sizeOf(seen.layer.shape)}</p>${this.maps.element}</div>
         </div>` : nothing}
       </details>`;
@@ -548,25 +565,28 @@ class Page {
   #spreads() {
     const { state } = this.app;
     const rows = this.weights?.rows ?? [];
-    const spread = (row, what) => (row[what] ? html`<td><canvas class="spread" data-name=${row.name} data-what=${what}
-      role="img" aria-label=${`${what === 'weight' ? 'Values' : 'Gradients'} of ${row.name}, from ${
-        number(row[what].least)} to ${number(row[what].most)}`}></canvas></td>
-      <td>${number(row[what].mean, 2)}</td><td>${number(row[what].sd, 2)}</td><td>${number(row[what].norm, 2)}</td>`
+    const spread = (row, what) => (row[what] ? html`<td><canvas class="spread" data-name=${row.name}
+      data-what=${what} role="img" aria-label=${`${what === 'weight' ? 'Values' : 'Gradients'} of ${
+        row.name}, from ${number(row[what].least)} to ${number(row[what].most)}`}></canvas></td>
+      ${['mean', 'sd', 'norm'].map((name) => html`<td>${number(row[what][name], 2)}</td>`)}`
       : html`<td>–</td><td>–</td><td>–</td><td>–</td>`);
     return html`
       <details class="panel" ?open=${Boolean(state.weights)}
         @toggle=${(event) => this.#toggle('weights', event.target.open)}>
         <summary><h2>Weights and gradients</h2></summary>
         ${this.training ? html`
-        <p class="about">Update: how far a step moves the weights, as a share of their norm. About 1/1000 is usual; much more
-          may diverge, much less learns slowly. ${rows.every(({ gradient }) => !gradient) && this.training.status === 'paused'
+        <p class="about">Update: how far a step moves the weights, as a share of their norm. About 1/1000 is
+          usual; much more may diverge, much less learns slowly. ${
+  this.training.status === 'paused' && rows.every(({ gradient }) => !gradient)
     ? 'Make one step to see gradients and updates.' : ''}</p>
-        <div class="scroll" tabindex="0" role="region" aria-label="Weights and gradients"><table class="spreads">
+        <div class="scroll" tabindex="0" role="region" aria-label="Weights and gradients">
+          <table class="spreads">
           <thead><tr><th rowspan="2" scope="col">Parameter</th><th colspan="4" scope="colgroup">Values</th>
             <th colspan="4" scope="colgroup">Gradients</th><th rowspan="2" scope="col">Update</th></tr>
-            <tr>${[0, 1].map(() => html`<th scope="col">Histogram</th><th scope="col">Mean</th><th scope="col">SD</th>
-              <th scope="col">Norm</th>`)}</tr></thead>
-          <tbody>${rows.map((row) => html`<tr><td>${row.name}<span class="about">${row.shape.join('×')}</span></td>
+            <tr>${['Histogram', 'Mean', 'SD', 'Norm', 'Histogram', 'Mean', 'SD', 'Norm'].map((name) => html`
+              <th scope="col">${name}</th>`)}</tr></thead>
+          <tbody>${rows.map((row) => html`<tr>
+            <td>${row.name}<span class="about">${row.shape.join('×')}</span></td>
             ${spread(row, 'weight')}${spread(row, 'gradient')}
             <td>${row.ratio === null ? '–' : number(row.ratio, 2)}</td></tr>`)}</tbody>
         </table></div>` : html`<p class="about">They are measured while a training goes on. Start one.</p>`}
@@ -617,7 +637,8 @@ class Page {
   #lossAt(i) {
     const { first, steps } = this.training;
     const step = first + i;
-    return `Epoch ${Math.floor(step / steps) + 1}, step ${(step % steps) + 1}: loss ${number(this.losses[i])}`;
+    const [epoch, within] = [Math.floor(step / steps) + 1, (step % steps) + 1];
+    return `Epoch ${epoch}, step ${within}: loss ${number(this.losses[i])}`;
   }
 
   #accuracyAt(i) {
