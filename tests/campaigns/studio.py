@@ -26,7 +26,7 @@ PROMISE = (
     "Whatever arrives at the studio's socket is answered, or closes that page's connection; no error of it is one that "
     "nobody thought of; the studio goes on, takes no more memory, and the next page gets right answers."
 )
-COUNT = 10_000
+COUNT = 3000
 DOSE = 400
 PATIENCE = 60  # seconds to wait for an answer, on a machine that others use too
 MEMORY = 400  # MiB that all of it may take, of which training and maps take most

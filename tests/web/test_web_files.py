@@ -1,6 +1,7 @@
 """The files of the pages: each is in the wheel, and each that a page names is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,15 @@ def test_what_a_file_loads_is_there_and_ours(name):
 def test_a_page_has_nothing_that_its_policy_forbids(name):
     text = (STATIC / name).read_text(encoding="utf-8")
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", text)
+
+
+def test_no_page_is_ignored_by_git():
+    """What git ignores is not in the wheel: `build/` and `dist/` are."""
+    if shutil.which("git") is None or not (STATIC.parents[2] / ".git").exists():
+        pytest.skip("this is no checkout")
+    done = subprocess.run(["git", "check-ignore", "--no-index", *FILES], cwd=STATIC, capture_output=True, text=True)
+    assert done.stdout == ""
+    assert subprocess.run(["git", "check-ignore", "--no-index", "build/x.js"], cwd=STATIC).returncode == 0
 
 
 @pytest.mark.slow
