@@ -25,8 +25,8 @@ const narrow = () => matchMedia('(max-width: 640px)').matches;
  * @param {HTMLElement} place
  * @param {{height: number, log?: boolean, format: function(number): string, tell: function(number): string,
  *   series: object[]}} how  `format`: a number of the y axis. `tell`: what is at the point of this number.
- *   Of a series: `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a text at
- *   its last point.
+ *   Of a series: `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a
+ *   text at its last point.
  */
 export class Curves {
   #plot = null;
