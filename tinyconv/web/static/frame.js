@@ -97,7 +97,8 @@ export class App {
       <span class="name">${subject.title}</span>
       <span class="about">${subject.shape.join('×')}${subject.data ? html`, ${subject.data}` : ''}${
         subject.trained ? '' : ', untrained'}</span>
-      ${subject.recorded ? html`<span class="about">A recording; live with <code>${subject.command}</code></span>` : ''}
+      ${subject.recorded ? html`<span class="about">A recording; live with
+        <code>${subject.command}</code></span>` : ''}
       ${role.writes ? '' : html`<span class="about">looks on</span>
         <button class="small" @click=${() => this.call('studio.take')}>Take over</button>`}`, byId('subject'));
   }

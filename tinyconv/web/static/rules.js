@@ -49,7 +49,7 @@ export function explain(recording, { frame: number, which, cell }) {
   };
 }
 
-/** A forward frame with its arrays: its `inputs`, those that are arrays by name, and `y` with what is beside it. */
+/** A forward frame with its arrays: `inputs`, those that are arrays by name, `y`, and what is beside it. */
 function opened({ arrays }, { op, geometry, window, inputs, outputs }) {
   const held = inputs.map((operand) => ({ ...operand, ...arrays[operand.array] }));
   const named = Object.fromEntries(held.filter(({ data }) => data).map((input) => [input.argument, input]));
@@ -66,7 +66,7 @@ function value(rule, op, input, own) {
   return part(input.argument, input, terms, rule.byCell && same(input.shape, op.y.shape));
 }
 
-/** The terms of a cell of an input's gradient: cells of the gradient that arrived, where this cell had a part. */
+/** The terms of a cell of an input's gradient: cells of the gradient that arrived, where it had a part. */
 function gradient(rule, op, input, own, dy) {
   const alone = rule.byCell && same(input.shape, op.y.shape);
   const terms = [];
@@ -143,7 +143,7 @@ function indexed(number, shape) {
   return place;
 }
 
-/** The numbers of the cells between bounds: for each axis [first, past the last], or undefined for all of it. */
+/** The numbers of the cells between bounds, for each axis [first, past the last] or undefined for all. */
 function cellsIn(shape, bounds) {
   return shape.reduce((cells, size, axis) => {
     const [first, past] = bounds[axis] ?? [0, size];
@@ -153,16 +153,17 @@ function cellsIn(shape, bounds) {
 
 /**
  * The rules. A rule is
- * - products(cell, product): calls product(argument, its cell, coefficient) for everything that makes this cell
- *   of the output, or product(argument, its cell, coefficient, of, at) where that is a cell of another input;
+ * - products(cell, product): calls product(argument, its cell, coefficient) for everything that makes this
+ *   cell of the output, or product(argument, its cell, coefficient, of, at) where that is a cell of an input;
  * - of: the inputs that explain a cell of the output; the products of others are there for their gradients;
- * - linear: whether the op is, in all of these at once, but for constant(cell). If not, coefficients are slopes;
+ * - linear: whether the op is, in these at once, but for constant(cell). If not, coefficients are slopes;
  * - reach(argument, cell): bounds of the cells of the output that a cell of an input has a part in;
  * - byCell: whether a cell of the output is made of one cell of each input, shown even if its slope is 0.
  */
 const RULES = {
   conv2d({ named: { x, weight, bias }, y, geometry: { stride, padding, dilation, groups } }) {
-    const [[, channels, h, w], [filters, each, kh, kw], [, , oh, ow]] = [x.shape, weight.shape, y.shape];
+    const [[h, w], [oh, ow]] = [x.shape.slice(2), y.shape.slice(2)];
+    const [filters, each, kh, kw] = weight.shape;
     /** The windows over a row (axis 0) or a column. */
     const over = (axis, place, kernel, size) => [
       Math.max(Math.ceil((place + padding[axis] - dilation[axis] * (kernel - 1)) / stride[axis]), 0),
