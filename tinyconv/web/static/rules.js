@@ -162,7 +162,7 @@ function cellsIn(shape, bounds) {
  */
 const RULES = {
   conv2d({ named: { x, weight, bias }, y, geometry: { stride, padding, dilation, groups } }) {
-    const [[h, w], [oh, ow]] = [x.shape.slice(2), y.shape.slice(2)];
+    const [[, channels, h, w], [, , oh, ow]] = [x.shape, y.shape];
     const [filters, each, kh, kw] = weight.shape;
     /** The windows over a row (axis 0) or a column. */
     const over = (axis, place, kernel, size) => [
