@@ -11,7 +11,7 @@ from messages import message
 from test_docstrings import ROOMS, called, public
 
 import tinyconv as tc
-from tinyconv import check, data, models, nn, optim, train
+from tinyconv import check, data, inspect, models, nn, optim, train
 from tinyconv.optim import lr_scheduler
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -224,6 +224,15 @@ def digits():
     return [train.Session(run, model, trainer), trainer, model, stored]
 
 
+def recorded():
+    """A recording of a convolution, and one of each thing that it has or that is asked of it."""
+    recording = inspect.record(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()), tc.ones(1, 1, 4, 4), 1)
+    frame = recording.frames[0]
+    explanation = inspect.explain(frame, "y", (0, 1, 1, 1))
+    columns = inspect.columns(frame, "y", (0, 1, 1, 1))
+    return recording, frame, frame.outputs[0], frame.source, explanation, explanation.terms[0], columns
+
+
 def samples():
     """An object of each public class, and of each model."""
     summary, maps = tc.summary(LENET, (1, 28, 28)), tc.feature_maps(LENET, np.zeros((1, 28, 28), np.float32))
@@ -262,6 +271,7 @@ def samples():
         *(nn.Tanh(), nn.BCEWithLogitsLoss(tc.ones(2)), nn.CrossEntropyLoss(tc.ones(2)), nn.L1Loss(), nn.MSELoss()),
         *(nn.NLLLoss(), nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()})),
         *(nn.Module(), nn.DataParallel(nn.Linear(1, 1))),
+        *recorded(),
         *(models.create(name) for name in models.MODELS if name not in ("alexnet", "resnet50", "vgg16", "cake")),
     ]
 
