@@ -8,12 +8,14 @@ Needs Chromium and playwright, MNIST, and nothing else running.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +26,8 @@ from tinyconv import train
 from tinyconv.host.environment import stamp
 
 COMMAND = [sys.executable, "-m", "tinyconv"]
+COMPILED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""An environment in which Python keeps what it has compiled, as it does unless told otherwise."""
 WINDOW = {"width": 1280, "height": 800}
 OPENINGS, STROKES, TURNS, EPOCHS = 7, 120, 3, 3
 
@@ -50,7 +54,7 @@ def studio(checkpoint, *options):
     """The command in a process of its own: the moment it was started, and the URL that it printed."""
     started = time.perf_counter()
     process = subprocess.Popen(
-        [*COMMAND, "studio", str(checkpoint), "--no-browser", *options], stdout=subprocess.PIPE, text=True
+        [*COMMAND, "studio", str(checkpoint), "--no-browser", *options], stdout=subprocess.PIPE, text=True, env=COMPILED
     )
     try:
         yield started, next(line.strip() for line in process.stdout if "token=" in line).split()[-1]
@@ -101,7 +105,7 @@ def commanded(folder):
     process = subprocess.Popen([*command, "--overwrite"], stdout=subprocess.PIPE, text=True)
     ends = [time.perf_counter() for line in process.stdout if "test_accuracy" in json.loads(line) and "seconds" in line]
     process.wait()
-    return [after - before for before, after in zip(ends, ends[1:], strict=False)][: EPOCHS - 1]
+    return [after - before for before, after in pairwise(ends)][: EPOCHS - 1]
 
 
 def in_the_page(browser):
@@ -123,7 +127,7 @@ def in_the_page(browser):
             )
             ends.append(time.perf_counter())
         page.close()
-    return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def share(values, part):

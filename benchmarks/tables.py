@@ -21,7 +21,7 @@ import tinyconv as tc
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = (
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability", "studio")),
     *(folder / "README.md" for folder in (ROOT, HERE)),
 )
 NOT_YET = "*Not measured yet.*"
@@ -663,6 +663,27 @@ def own_pictures():
     return "\n".join([*lines, "", f"{machine(found)}; commit {found['commit']}, {found['date']}."])
 
 
+def studio():
+    """How soon the studio is there and answers, and what training in it costs."""
+    if not (HERE / "records" / "studio.json").exists():
+        return NOT_YET
+    found = record("studio")
+    r = found["results"]
+    of_page = r["epoch in the page against the command"]
+    lines = [
+        "| | |",
+        "| --- | ---: |",
+        f"| from the command to its URL | {r['url, s']:.2f} s |",
+        f"| from the command to a page that shows every map | {r['ready, s']:.2f} s "
+        f"(at most {r['ready at most, s']:.2f}) |",
+        f"| from a movement of the pen to all 66 maps of LeNet, median | {r['maps p50, ms']:.0f} ms |",
+        f"| the same, 95 of 100 | {r['maps p95, ms']:.0f} ms |",
+        f"| an epoch of LeNet in the page, of the time of `tinyconv train` | {of_page:.2f} "
+        f"({r['of these from']:.2f} to {r['of these to']:.2f}) |",
+    ]
+    return "\n".join([*lines, "", f"{machine(found)}; commit {found['commit']}, {found['date']}."])
+
+
 def ops_by_file():
     """Each file of ops with the ops in it, in the order in which they stand there."""
     lines = ["| file | ops |", "| --- | --- |"]
@@ -704,6 +725,7 @@ TABLES = {
     "cuda": cuda,
     "campaign": campaign,
     "own_pictures": own_pictures,
+    "studio": studio,
     "op": source_of,
     "lines": size_of_the_package,
 }
