@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import http.client
 import json
 import socket
@@ -50,8 +51,12 @@ def request(one, path=None, method="GET", headers=None):
     parts = urlsplit(one.url)
     connection = http.client.HTTPConnection(*place(one), timeout=DONE)
     try:
-        connection.putrequest(method, path or f"{parts.path}?{parts.query}", skip_host="Host" in (headers or {}))
-        for name, value in (headers or {}).items():
+        given = headers or {}
+        target = path or f"{parts.path}?{parts.query}"
+        connection.putrequest(
+            method, target, "Host" in given, "Accept-Encoding" in given
+        )  # what is not added by itself
+        for name, value in given.items():
             for each in value if isinstance(value, list) else [value]:
                 connection.putheader(name, each)
         connection.endheaders()
@@ -386,6 +391,21 @@ def test_a_page_that_does_not_read_costs_no_memory_and_loses_old_reports_alone(s
         assert seen == sorted(seen)
         assert seen[-1] == 1999
         assert len(seen) < 2000
+
+
+def test_all_six_pages_weigh_less_than_250_kilobytes(served):
+    """As they are sent, with every module, style and licence; a file that is there already is not sent again."""
+    paths = [path for path in server.STATIC.rglob("*") if path.is_file()]
+    sent = 0
+    for path in paths:
+        at = f"/static/{path.relative_to(server.STATIC).as_posix()}"
+        status, headers, body = request(served, at, headers={"Accept-Encoding": "gzip"})
+        assert status == 200
+        assert (gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body) == path.read_bytes()
+        sent += len(body)
+        again, _, nothing = request(served, at, headers={"If-None-Match": headers["etag"]})
+        assert (again, nothing) == (304, b"")
+    assert 50_000 < sent < 250_000, sent
 
 
 def tabs_of(one):

@@ -20,6 +20,7 @@ from socket import getfqdn, gethostname
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -84,7 +85,7 @@ class Server:
             routes=[
                 Route("/", self._page),
                 WebSocketRoute("/socket", self._socket),
-                Mount("/static", StaticFiles(directory=STATIC)),
+                Mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1000)),
             ]
         )
 
