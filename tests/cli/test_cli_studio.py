@@ -222,13 +222,16 @@ def test_a_signal_ends_it_cleanly(sign, code, busy, tmp_path):
 def test_a_script_waits_for_ctrl_c_and_goes_on(tmp_path):
     script = (
         "import tinyconv as tc\nnet = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(784, 10))\n"
-        "studio = tc.studio(net, 'synthetic', open_browser=False)\nprint(studio.url, flush=True)\nstudio.wait()\n"
-        "print('after')\n"
+        "studio = tc.studio(net, 'synthetic', open_browser=False)\nprint(studio.url, flush=True)\n"
+        "join = studio._thread.join\n"  # says that it waits: a Ctrl-C before that is the script's own
+        "studio._thread.join = lambda seconds: (print('waits', flush=True), join(seconds))\n"
+        "studio.wait()\nprint('after')\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert process.stdout.readline() == "waits\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[0] == "after\n"
+        assert process.communicate(timeout=60)[0].replace("waits\n", "") == "after\n"
     assert process.returncode == 0
 
 
