@@ -89,6 +89,14 @@ def test_classes_are_those_of_the_scores_unless_they_are_named():
     assert subject_of(net(3, 3), (PIXELS, LABELS), ["cat", "dog", "ox"]).classes == ("cat", "dog", "ox")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_images_come_in_the_dtype_of_the_model(dtype):
+    found = subject_of(net().to(np.dtype(dtype)), "synthetic")
+    x = found.input(found.images[:2].images)
+    assert x.dtype == dtype
+    assert found.model(x).shape == (2, 10)
+
+
 def test_images_without_a_name_are_those_that_the_model_takes():
     assert subject_of(net()).dataset == "mnist"
     assert subject_of(net(channels=3)).dataset == "cifar10"

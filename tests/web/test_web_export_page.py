@@ -195,7 +195,7 @@ class Mixed(nn.Module):
         x = self.norm(self.stem(x)).relu()
         x = self.plain(self.grouped(x)) + x
         x = tc.functional.leaky_relu(self.overlapping(x), 0.1) - self.shift
-        x = self.edged(x.tanh())
+        x = 1 - self.edged(x.tanh() + 2)
         x = -(nn.AdaptiveAvgPool2d((2, 3))(x) + nn.AdaptiveMaxPool2d((2, 3))(x))
         return self.head(x.flatten(1).sigmoid())
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
+from tinyconv import nn
 from tinyconv.errors import DataError, ShapeError
 from tinyconv.web import pages
 from tinyconv.web.studio import Studio
-from tinyconv.web.subject import of_name
+from tinyconv.web.subject import of_model, of_name
 
 assert pages
 
@@ -134,3 +135,45 @@ def test_a_search_keeps_the_weights_it_began_with(studio, ask, monkeypatch):
         with tc.no_grad():
             weight.mul_(0.5)
         studio.state.clear()
+
+
+def test_a_search_begins_anew_where_a_user_has_rebuilt_the_model(monkeypatch):
+    monkeypatch.setattr("tinyconv.web.pages.look.PATIENCE", 0.0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    studio = Studio(of_model(model, "synthetic"))
+    try:
+        found = studio.submit("look.strongest", {"layer": "1", "map": 0}).result(30)
+        assert found["done"] < found["count"]
+        model[1] = nn.Sequential(nn.Linear(784, 12), nn.ReLU(), nn.Linear(12, 10))
+        assert len(studio.submit("look.strongest", {"layer": "1.0", "map": 11}).result(30)["numbers"]) == 9
+    finally:
+        studio.close()
+
+
+def test_a_large_model_looks_at_fewer_images_at_a_time(studio, ask, monkeypatch):
+    monkeypatch.setattr("tinyconv.web.pages.look.PATIENCE", 0.0)
+    monkeypatch.setattr("tinyconv.web.pages.look.CELLS", 40_000)  # LeNet makes some 11,000 numbers of an image
+    studio.state.clear()
+    assert ask("look.strongest", layer="conv1", map=0)["done"] == 3
+    studio.state.clear()
+
+
+class Sums(nn.Module):
+    """An op whose output is one number for the whole batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1)) * x.mean()
+
+
+def test_an_op_may_give_one_number_for_the_whole_batch():
+    studio = Studio(of_model(Sums(), "synthetic"))
+    try:
+        found = studio.submit("look.image", {"number": 0}).result(30)
+        (one,) = (layer for layer in found["layers"] if layer["shape"] == [1])
+        assert one["maps"].shape == (1,)
+    finally:
+        studio.close()

@@ -32,7 +32,7 @@ def shown(page, image):
 def all_found(page):
     """Wait until all test images were looked at."""
     page.wait_for_function(PAGE % "shown.best && shown.best.done === shown.best.count")
-    page.wait_for_selector("text=those with the largest value")
+    page.wait_for_selector("text=with the largest value")
 
 
 @pytest.fixture

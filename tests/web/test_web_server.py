@@ -304,6 +304,15 @@ def test_a_frame_that_is_too_large_closes_the_connection(served, data):
         assert "result" in tab.answer(tab.send("look.layers"))
 
 
+def test_no_log_has_the_token_and_a_refusal_says_nothing(caplog):
+    with caplog.at_level("DEBUG"), Served(of_name("lenet5", "synthetic")) as one:
+        assert status_of_handshake(one) == 101
+        assert status_of_handshake(one, "another") == 403
+    said = [record.getMessage() for record in caplog.records if record.name != "websockets.client"]
+    assert said
+    assert not [text for text in said if one.server.token in text or "handshake" in text]
+
+
 def test_so_many_pages_are_open_at_a_time(served):
     with ExitStack() as stack:
         tabs = [stack.enter_context(Tab(served)) for _ in range(server.TABS)]

@@ -23,6 +23,21 @@ def test_each_page_opens(visit, name):
     assert page.get_attribute("nav a[aria-current=page]", "href") == f"#{name}"
 
 
+def test_skipping_the_menu_leads_into_the_page_that_is_shown(visit):
+    page = visit("mistakes").page
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("#mistakes")
+
+
+def test_the_focus_is_not_lost_with_a_page(visit):
+    page = visit("mistakes").page
+    page.click("main a[href='#train']")
+    page.wait_for_selector("main .page.train h1")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
 def notice(page):
     """What the frame says above the page, once it says something."""
     page.wait_for_selector("#notice:not([hidden])")

@@ -337,3 +337,23 @@ def test_every_frame_of_a_net_with_additions_and_batch_norm_is_shown(browser):
         assert {"BatchNorm", "Add", "AdaptiveAvgPool2d"} <= ops
         assert "which pixels" in page.inner_text("h1")
         opened.end()
+
+
+@pytest.mark.parametrize("view", ["sum", "loops", "im2col"])
+def test_terms_that_are_not_listed_are_in_the_sum(browser, view):
+    """A cell of more than 4,096 terms, and a bias."""
+    subject = of_name("cake", "synthetic", slices="conv 520 1; conv 2 3; flatten; fc 10")
+    with served(subject) as server:
+        visit = Visit(browser, server, f"step?frame=1&view={view}")
+        page = ready(visit.page)
+        if view == "loops":
+            assert "of the first 4,096" in page.inner_text(".step-why .stepper")
+            assert page.inner_text(".step-why .ledger tr.total th").endswith("so far")
+            assert numbers(page.locator(".step-why .ledger td").last.inner_text()) == total(page)[0]
+        else:
+            head, last, lines = total(page)
+            assert head == last == pytest.approx(lines, abs=1e-4)
+        if view == "sum":
+            assert "585 more, not listed" in page.inner_text(".step-why .ledger")
+            assert "4,680 products, and the bias" in page.inner_text(".step-why .why")
+        visit.end()

@@ -57,14 +57,14 @@ def seen(observer: LayerObserver, scores: Tensor) -> dict[str, Any]:
         shares = scores[:1].softmax(1)
     layers = []
     for step, out in zip(observer.steps, observer.outputs, strict=True):
-        found = host(out)[0]
+        found = np.atleast_1d(host(out))[0]  # an op may give one number for the whole batch
         found = found if found.ndim == 3 else found.ravel()
         most = max(1, MOST_CELLS // max(1, found[0].size)) if len(found) else 0
         layers.append(
             {
                 "name": step.name,
                 "kind": step.kind,
-                "shape": list(step.output_shape),
+                "shape": list(step.output_shape) or [1],
                 "maps": found[:most],
                 "field": field(step.fields),
             }

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import html
+import logging
 import socket
 import time
 from contextlib import suppress
 from threading import Thread
 from types import TracebackType
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tinyconv.errors import TinyconvError, printable, shortened
 from tinyconv.web import pages
@@ -22,6 +25,10 @@ assert pages  # importing it fills the table of jobs
 
 CONNECTIONS = 200
 """Connections at a time, before new ones are answered with "503 Service Unavailable". A page takes seven."""
+
+_LOG = logging.getLogger("tinyconv.web")
+_LOG.setLevel(logging.WARNING)
+_LOG.addFilter(lambda record: record.exc_info is not None)
 
 
 class ServingError(TinyconvError, OSError):
@@ -48,7 +55,7 @@ class Served:
             interface="asgi3",
             loop="asyncio",
             http="h11",
-            ws="websockets-sansio",
+            ws=_Sockets,
             ws_max_size=MOST,
             ws_per_message_deflate=False,
             lifespan="off",
@@ -99,6 +106,14 @@ class Served:
             f'<iframe src="{url}" title="tinyconv studio" width="100%" height="720" style="border:1px solid #8888">'
             "</iframe>"
         )
+
+
+class _Sockets(WebSocketsSansIOProtocol):
+    """uvicorn's way to speak with a page. A fault is logged, but no URL of a socket: the token is in it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = _LOG
 
 
 def _listening(host: str, port: int) -> socket.socket:

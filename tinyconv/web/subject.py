@@ -99,7 +99,7 @@ class Subject:
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != self.shape:
             raise ShapeError(f"{self.title} takes images uint8 (N, {self.shape}), got {pixels.dtype} {pixels.shape}")
         dtype = next((p.dtype for p in self.model.parameters()), np.dtype(np.float32))
-        return Tensor(normalize(pixels, self.kind.mean, self.kind.std).astype(dtype))
+        return Tensor(normalize(pixels, self.kind.mean, self.kind.std), dtype=dtype)
 
     def outline(self) -> dict[str, Any]:
         """What every page shows of it."""
@@ -230,7 +230,8 @@ def dataset_of(images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | No
 def _scores(model: nn.Module, image: Shape) -> Shape:
     """The shape of what the model gives for one image. Raises ShapeError where it does not take such images."""
     twin, before = double(model), get_rng_state()
-    x = Tensor(np.zeros((1, *image), next((p.dtype for p in twin.parameters()), np.dtype(np.float32))))
+    dtype = next((p.dtype for p in twin.parameters()), np.dtype(np.float32))
+    x = Tensor(np.zeros((1, *image)), dtype=dtype)
     try:
         with no_grad():
             found = twin(x)

@@ -22,7 +22,8 @@ from tinyconv.web.subject import Subject
 EXAMPLES = 10
 """Test images of each class to pick from."""
 STRONGEST = 9
-CHUNK = 100  # images that run together in a search
+CHUNK = 100  # images that run together in a search, at most
+CELLS = 1 << 22  # numbers that the layers make of them, at most, unless one image makes more
 PATIENCE = 0.05  # seconds that a search keeps the model, before others get their turn
 
 
@@ -149,7 +150,7 @@ def strongest(studio: Studio, layer: str, map: int) -> dict[str, Any]:
     """
     weights = web_layers.moment(studio.subject)
     search: _Search | None = studio.state.get("look.strongest")
-    if search is None or (search.weights != weights and search.ended):
+    if search is None or search.parts != _parts(studio.subject) or (search.weights != weights and search.ended):
         search = studio.state["look.strongest"] = _Search(studio.subject, weights)
     search.check(layer, map)
     until = time.monotonic() + PATIENCE
@@ -158,6 +159,12 @@ def strongest(studio: Studio, layer: str, map: int) -> dict[str, Any]:
         if time.monotonic() > until:
             break
     return search.found(layer, map)
+
+
+def _parts(subject: Subject) -> list[Any]:
+    """The layers of the model and the shapes of its weights, by which a user's model that was rebuilt is known."""
+    layers = [(name, type(module)) for name, module in subject.model.named_modules()]
+    return [*layers, *((name, t.shape) for name, t in subject.model.state_dict().items())]
 
 
 class _Search:
@@ -169,10 +176,12 @@ class _Search:
     def __init__(self, subject: Subject, weights: int) -> None:
         outlines = LayerObserver(subject.model)
         run_on_outlines(subject.model, outlines, 1, subject.shape)
-        self.subject, self.weights = subject, weights
+        self.subject, self.weights, self.parts = subject, weights, _parts(subject)
         self.state = {name: t.detach().clone() for name, t in subject.model.state_dict().items()}
         self.done = 0
         self.best = {step.name: _Best(step) for step in outlines.steps}
+        each = sum(product(step.output_shape) for step in outlines.steps)
+        self.chunk = max(1, min(CHUNK, CELLS // max(each, 1)))
 
     @property
     def ended(self) -> bool:
@@ -187,7 +196,7 @@ class _Search:
 
     def go_on(self) -> None:
         """Look at the next images."""
-        images = self.subject.images.images[self.done : self.done + CHUNK]
+        images = self.subject.images.images[self.done : self.done + self.chunk]
         with no_grad():
             observer, _ = web_layers.run(self.subject.model, self.subject.input(images), self.state)
         for best, output in zip(self.best.values(), observer.outputs, strict=True):

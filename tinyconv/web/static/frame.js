@@ -82,6 +82,10 @@ export class App {
     });
     this.on('failed', ({ text }) => notice(text));
     addEventListener('hashchange', () => this.show());
+    document.querySelector('.skip').addEventListener('click', (event) => {
+      event.preventDefault(); // the hash is that of the page
+      byId('main').focus();
+    });
   }
 
   #opened() {
@@ -124,7 +128,9 @@ export class App {
     root.className = `page ${page}`;
     const { mount } = await this.pages[page].load();
     if (this.turn !== turn) return; // another page, or this one anew, was asked for meanwhile
+    const hadFocus = byId('main').contains(document.activeElement);
     byId('main').replaceChildren(root);
+    if (hadFocus) byId('main').focus(); // else the keyboard would begin at the top again
     this.root = root;
     this.shownSubject = this.subject;
     this.shown = mount(root, this.#for(root)) ?? {};

@@ -108,7 +108,7 @@ function told({ named }, { argument, data, shape, terms }) {
 function rest(total, sum, parts) {
   const products = parts.flatMap(({ data, terms }) => terms.map((t) => data[t.cell] * t.coefficient));
   const size = added(products.map(Math.abs));
-  return Math.abs(total - sum) <= 8 * FLOAT32 * size ? 0 : total - sum;
+  return Object.is(total, sum) || Math.abs(total - sum) <= 8 * FLOAT32 * size ? 0 : total - sum;
 }
 
 /** For each argument and axis where its terms lie; of the first input all that the window covers. */
@@ -342,8 +342,8 @@ function slopes(slope) {
   return { of: ['x'], byCell: true, products: (cell, product) => product('x', cell, slope(cell)) };
 }
 
-/** Two inputs, either of them perhaps stretched along axes in which it has one cell. */
-function pairwise({ named: { a, b }, y }, ofA, ofB) {
+/** Two inputs, either of them a number, or perhaps stretched along axes in which it has one cell. */
+function pairwise({ named: { a, b }, inputs, y }, ofA, ofB) {
   const under = (operand, cell) => {
     const place = indexed(cell, y.shape).slice(y.shape.length - operand.shape.length);
     return numbered(place.map((n, axis) => (operand.shape[axis] === 1 ? 0 : n)), operand.shape);
@@ -352,6 +352,7 @@ function pairwise({ named: { a, b }, y }, ofA, ofB) {
     linear: true,
     byCell: true,
     of: ['a', 'b'],
+    constant: () => ofA * (inputs[0].value ?? 0) + ofB * (inputs[1].value ?? 0),
     products(cell, product) {
       if (a) product('a', under(a, cell), ofA);
       if (b) product('b', under(b, cell), ofB);

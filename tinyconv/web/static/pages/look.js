@@ -240,7 +240,7 @@ class Look {
     if (done < count) return `Looked at ${whole(done)} of ${whole(count)} test images …`;
     if (weights === this.found.weights) {
       const most = top > 0 ? '' : ` It is never above ${number(top)}.`;
-      return `Of ${whole(count)} images, those with the largest value, and what that cell sees.${most}`;
+      return `Those of ${whole(count)} images with the largest value, and what that cell sees.${most}`;
     }
     return html`These were found with weights of an earlier moment.
       <button class="small" @click=${() => this.#find(true)}>Look again</button>`;

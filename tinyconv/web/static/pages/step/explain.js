@@ -138,8 +138,16 @@ function products(part, { width, group, choose, sum }) {
     </div>` : nothing}`;
 }
 
+/** What the terms that an explanation does not list add up to, as a line of a sum; none if it lists all. */
+export function unlisted({ parts, count, sum }) {
+  const listed = parts.flatMap(({ product }) => [...product.data]);
+  const rest = count - listed.length;
+  return rest ? [[`${whole(rest)} more, not listed`, sum - listed.reduce((all, p) => all + p, 0)]] : [];
+}
+
 /** The sum: a line for each part, and the number that it makes. */
-function ledger({ parts, remainder, linear, total, which, cell }) {
+function ledger(explanation) {
+  const { parts, remainder, linear, total, which, cell } = explanation;
   const lines = parts.map((part) => {
     const count = part.value.data.length;
     const sum = part.product.data.reduce((all, p) => all + p, 0);
@@ -151,6 +159,7 @@ function ledger({ parts, remainder, linear, total, which, cell }) {
     return [coefficient === 1 && !part.of ? place
       : `${place} × ${by}: ${number(part.value.data[0], 4)} × ${number(coefficient, 4)}`, sum];
   });
+  lines.push(...unlisted(explanation));
   if (remainder) lines.push([linear ? 'what is there without them' : 'what the slopes leave', remainder]);
   return html`<table class="ledger"><tbody>
     ${lines.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${number(value, 5)}</td></tr>`)}

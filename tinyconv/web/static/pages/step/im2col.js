@@ -220,9 +220,8 @@ function rowTimesColumn(a, b, [aName, bName], width) {
 }
 
 /** What the products make, and with `others` the cell. */
-function sum({ which, cell, total, parts }, others = [], name = 'sum of the products') {
-  const own = parts.filter(({ argument }) => argument !== 'bias').flatMap((part_) => [...part_.product.data]);
-  const lines = [[name, own.reduce((all, term) => all + term, 0)], ...others];
+function sum({ which, cell, total, sum: all }, others = [], name = 'sum of the products') {
+  const lines = [[name, others.reduce((rest, [, value]) => rest - value, all)], ...others];
   return html`<table class="ledger"><tbody>
     ${lines.map(([label, value]) => html`<tr><th scope="row">${label}</th><td>${number(value, 5)}</td></tr>`)}
     <tr class="total"><th scope="row">${cellName(which, cell)}</th><td>${number(total, 5)}</td></tr>

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../../vendor/lit-html.js';
 import { number, whole } from '../../maps.js';
-import { rowsOf } from './explain.js';
+import { rowsOf, unlisted } from './explain.js';
 import { flat } from './grid.js';
 import { code } from './source.js';
 import { cellName } from './tensor.js';
@@ -64,19 +64,20 @@ export function loopsPanel(explanation, { source, step, go }) {
   const at = Math.min(step ?? terms.length, terms.length);
   const bias = parts.find(({ argument }) => argument === 'bias')?.product.data[0] ?? 0;
   const sum = terms.slice(0, at).reduce((all, { product }) => all + product, bias);
+  const rest = unlisted(explanation);
+  const isAll = at === terms.length && !rest.length;
   return html`
     <p class="why">Nothing clever: one multiplication after another, in this order.${
       bias ? ' It begins with the bias.' : ''}</p>
     <label class="stepper">After
       <input type="range" min="0" max=${terms.length} .value=${String(at)} aria-label="Terms added"
         @input=${(event) => go(Number(event.target.value))}>
-      <b>${whole(at)}</b> of ${whole(terms.length)}</label>
+      <b>${whole(at)}</b> of ${rest.length ? 'the first ' : ''}${whole(terms.length)}</label>
     ${at ? variables(terms[at - 1]) : nothing}
     <table class="ledger"><tbody>
-      <tr class="total"><th scope="row">${cellName(which, cell)}${at < terms.length ? ' so far' : ''}</th>
+      <tr class="total"><th scope="row">${cellName(which, cell)}${isAll ? '' : ' so far'}</th>
         <td>${number(sum, 5)}</td></tr>
-      ${at < terms.length ? html`
-        <tr><th scope="row">at the end</th><td>${number(total, 5)}</td></tr>` : nothing}
+      ${isAll ? nothing : html`<tr><th scope="row">at the end</th><td>${number(total, 5)}</td></tr>`}
     </tbody></table>
     ${code(source, { now: addingLine(source, which), title: 'the same, as loops' })}`;
 }

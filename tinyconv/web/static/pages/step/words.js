@@ -186,7 +186,8 @@ export function why({ which, cell, total, parts, count, linear }, frame, forward
 
 const one = (part) => part && part.coefficient.data[0];
 const times = (n) => `${n.toLocaleString('en')} product${n === 1 ? '' : 's'}`;
-const termsOf = (parts, argument) => parts.find((part) => part.argument === argument)?.value.data.length ?? 0;
+const andBias = ({ count: n, forward }) => (forward.inputs[2].array === null ? `${times(n)}.`
+  : `${times(n - 1)}, and the bias.`);
 const passed = ({ parts }) => (one(parts[0])
   ? 'y was above 0 here, so the gradient passes as it is.'
   : 'y was 0 here: the gradient stops, and what lies before learns nothing from this cell.');
@@ -199,8 +200,7 @@ const weighted = {
 /** For an op and an array of it, the sentence about a cell. */
 const REASONS = {
   conv2d: {
-    y: ({ cell, parts, forward }) => `The window of x, times filter ${cell[1]}, added up: ${
-      times(termsOf(parts, 'x'))}${forward.inputs[2].array === null ? '' : ', and the bias'}.`,
+    y: (found) => `The window of x, times filter ${found.cell[1]}, added up: ${andBias(found)}`,
     dx: ({ count: n }) => 'Every window that saw this cell sends its gradient times the weight that lay on '
       + `it: ${times(n)}.`,
     dweight: ({ count: n }) => 'This weight was used once at every place of its filter. Its gradient is dy '
@@ -208,8 +208,7 @@ const REASONS = {
     dbias: weighted.dbias,
   },
   linear: {
-    y: ({ parts, forward }) => `All inputs times one row of weight, added up: ${times(termsOf(parts, 'x'))}${
-      forward.inputs[2].array === null ? '' : ', and the bias'}.`,
+    y: (found) => `All inputs times one row of weight, added up: ${andBias(found)}`,
     dx: weighted.dx,
     dweight: () => 'The gradient of the output that it led to, times the input that it met.',
     dbias: () => 'The bias is added to this output, so it has the same gradient.',
@@ -222,7 +221,7 @@ const REASONS = {
   },
   Relu: {
     y: ({ total }) => (total > 0 ? 'x is above 0 here, so it passes as it is.'
-      : 'x is not above 0 here, so y is 0.'),
+      : total === 0 ? 'x is not above 0 here, so y is 0.' : 'x is NaN here, and so is y.'),
     dx: passed,
   },
   Reshape: {
