@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from browser import Visit, served
 
 import tinyconv as tc
+from tinyconv import nn
 from tinyconv.web.layers import host, run
+from tinyconv.web.subject import of_model
 
 pytestmark = pytest.mark.slow
 
@@ -190,3 +193,14 @@ def test_all_can_use_it(visit, dark, width, height):
     one.page.click("text=All of them")
     assert one.violations() == []
     assert one.overflows() <= 0
+
+
+@pytest.mark.parametrize("place", ["look", "draw"])
+def test_long_names_of_classes_fit_on_a_phone(browser, place):
+    classes, labels = [f"aquarium fish {i}" for i in range(12)], np.arange(24) % 12
+    images = np.random.default_rng(0).integers(0, 256, (24, 3, 32, 32), dtype=np.uint8)
+    with served(of_model(nn.Sequential(nn.Flatten(), nn.Linear(3072, 12)), (images, labels), classes)) as server:
+        opened = Visit(browser, server, place, width=390, height=844)
+        opened.page.wait_for_selector(".bars .class")
+        assert opened.overflows() == 0
+        opened.end()
