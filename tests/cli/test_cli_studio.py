@@ -222,7 +222,7 @@ def test_a_signal_ends_it_cleanly(sign, code, busy, tmp_path):
 def test_a_script_waits_for_ctrl_c_and_goes_on(tmp_path):
     script = (
         "import tinyconv as tc\nnet = tc.nn.Sequential(tc.nn.Flatten(), tc.nn.Linear(784, 10))\n"
-        "studio = tc.studio(net, 'synthetic', open_browser=False)\nprint(studio.url, flush=True)\n"
+        "studio = tc.studio(net, 'synthetic', open_browser=False)\n"
         "join = studio._thread.join\n"  # says that it waits: a Ctrl-C before that is the script's own
         "studio._thread.join = lambda seconds: (print('waits', flush=True), join(seconds))\n"
         "studio.wait()\nprint('after')\n"

@@ -477,5 +477,5 @@ def test_a_data_parallel_is_refused():
 def test_more_than_the_limit_is_refused(monkeypatch):
     monkeypatch.setattr(sys.modules["tinyconv.inspect.record"], "LIMIT", 1 << 20)  # `record` is the function too
     record(made("lenet5"), images("lenet5", 1), [7])
-    with pytest.raises(ShapeError, match=r"more than 1 MiB; record fewer images, as in x\[:1\]"):
+    with pytest.raises(ShapeError, match=r"more than 1 MiB; record one image, as in x\[:1\]"):
         record(made("lenet5"), images("lenet5", 20), [7] * 20)

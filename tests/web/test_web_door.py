@@ -12,6 +12,7 @@ import pytest
 import tinyconv as tc
 from tinyconv import nn
 from tinyconv.data import DataLoader, synthetic_digits
+from tinyconv.errors import ShapeError
 from tinyconv.web.door import subject_of
 from tinyconv.web.subject import dataset_of
 
@@ -139,3 +140,8 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"the studio needs uvicorn: pip install 'tinyconv\[studio\]'"):
         tc.studio(net(), "synthetic")
+
+
+def test_a_model_that_gives_maps_is_refused():
+    with pytest.raises(ShapeError, match=r"gives \(2, 26, 26\) for an image, .* end it in nn\.Flatten"):
+        subject_of(nn.Conv2d(1, 2, 3), "synthetic")

@@ -109,3 +109,35 @@ def test_a_notebook_of_this_machine_alone_may_frame_the_studio(browser, studio):
     with notebook("127.0.0.2", studio) as url, page.expect_console_message(lambda said: "frame-ancestors" in said.text):
         page.goto(url)
     page.context.close()
+
+
+def test_a_page_that_was_left_does_not_hold_the_studio(browser, studio):
+    """Browsers keep a page that was left, to go back to it at once."""
+    context = browser.new_context()
+    page = context.new_page()
+    for _ in range(3):
+        page.goto(studio.url)
+        page.wait_for_selector("#subject .name")
+        page.goto("about:blank")
+    page.goto(studio.url)
+    page.wait_for_function(
+        "import('/static/app.js').then(({ app }) => app.subject && app.role.tabs === 1 && app.role.writes)"
+    )
+    page.go_back()
+    page.go_back()
+    page.wait_for_function("import('/static/app.js').then(({ app }) => app.source.open && app.role.writes)")
+    context.close()
+
+
+def test_a_page_begins_at_its_top_and_says_so_where_the_studio_is_gone(browser):
+    with served(of_name("lenet5", "synthetic")) as server:
+        visit = Visit(browser, server, "draw", width=390, height=600)
+        visit.page.wait_for_selector(".page.draw canvas")
+        visit.page.evaluate("scrollTo(0, 400)")
+        visit.page.click("nav a[href='#train']")
+        visit.page.wait_for_selector(".page.train h1")
+        assert visit.page.evaluate("scrollY") == 0
+    visit.page.wait_for_selector("#notice:not([hidden])")
+    visit.page.click("nav a[href='#mistakes']")
+    visit.page.wait_for_function("() => document.querySelector('.page.mistakes')?.textContent.includes('not running')")
+    visit.context.close()

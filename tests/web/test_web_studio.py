@@ -14,7 +14,7 @@ from tinyconv import nn
 from tinyconv.data import synthetic_digits
 from tinyconv.web import jobs, pages
 from tinyconv.web.jobs import JobError, job
-from tinyconv.web.studio import PER_SECOND, Studio
+from tinyconv.web.studio import Studio
 from tinyconv.web.subject import of_model
 
 DONE = 10  # seconds in which anything here is done, on a machine that others use too
@@ -205,38 +205,6 @@ def test_a_program_is_no_tab_and_may_change_things(studio, table):
 # --- reports --------------------------------------------------------------------------------------------------------
 
 
-def test_reports_are_at_most_so_many_a_second_and_the_newest_comes(studio, table):
-    tab = Tab(studio)
-
-    @job("test.many")
-    def many(studio):
-        end, i = time.monotonic() + 0.5, 0
-        while time.monotonic() < end:
-            studio.report_often("count", {"i": (i := i + 1)})
-        return i
-
-    last = studio.submit("test.many", {}).result(DONE)
-    eventually(lambda: tab.of("count")[-1]["i"] == last)  # with no other job to push it out
-    times = [at for event, _, at in tab.told if event == "count"]
-    assert 3 <= len(times) <= 0.5 * PER_SECOND + 2
-    assert min(np.diff(times)) >= 0.9 / PER_SECOND
-    assert last > 100 * len(times)
-
-
-def test_a_report_at_once_takes_the_place_of_one_that_was_held(studio, table):
-    tab = Tab(studio)
-
-    @job("test.both")
-    def both(studio):
-        studio.report_often("count", {"i": 1})
-        studio.report_often("count", {"i": 2})
-        studio.report("count", {"i": 3})
-
-    studio.submit("test.both", {}).result(DONE)
-    time.sleep(3 / PER_SECOND)
-    assert [data["i"] for data in tab.of("count")] == [1, 3]
-
-
 def test_a_listener_that_raises_disturbs_nobody(studio, table, capsys):
     def raises(event, data):
         raise RuntimeError("a listener's own affair")
@@ -328,22 +296,6 @@ def test_an_activity_that_fails_is_reported_and_jobs_go_on(studio, table, capsys
     assert not studio.busy
     assert studio.submit("test.note", {"value": 1}).result(DONE) == 1
     capsys.readouterr()
-
-
-def test_the_last_report_of_an_activity_comes_at_its_end(studio, table):
-    tab = Tab(studio)
-
-    def counts():
-        for i in range(5):
-            studio.report_often("count", {"i": i})
-            yield
-
-    @job("test.counts")
-    def begin(studio):
-        studio.go_on_with(counts())
-
-    studio.submit("test.counts", {}).result(DONE)
-    eventually(lambda: tab.of("count") and tab.of("count")[-1]["i"] == 4)
 
 
 # --- its end --------------------------------------------------------------------------------------------------------

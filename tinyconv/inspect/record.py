@@ -367,7 +367,7 @@ class _Recorder(LayerObserver):
             self._size += array.nbytes
             if self._size > LIMIT:
                 raise ShapeError(
-                    f"record: the arrays of this step take more than {LIMIT >> 20} MiB; record fewer images, as in "
+                    f"record: the arrays of this step take more than {LIMIT >> 20} MiB; record one image, as in "
                     "x[:1], or a smaller model"
                 )
             self._copies[key] = np.array(backend_of(array).to_numpy(array), order="C")

@@ -72,7 +72,11 @@ class Served:
             time.sleep(0.002)
 
     def wait(self) -> None:
-        """Block until Ctrl-C, or until it is closed elsewhere; it is closed then. For the end of a script."""
+        """Print the URL, and block until Ctrl-C, or until it is closed elsewhere; it is closed then.
+
+        For the end of a script.
+        """
+        print(self.url, flush=True)
         try:
             while self._thread.is_alive():
                 self._thread.join(1)  # on Windows a Ctrl-C is noticed between two of them

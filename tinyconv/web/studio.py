@@ -6,7 +6,6 @@ is answered between two of them.
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,9 +16,6 @@ from typing import Any
 
 from tinyconv.web.jobs import Job, JobError, find
 from tinyconv.web.subject import Subject
-
-PER_SECOND = 20
-"""Reports of one kind that a page gets in a second, at most. The newest of those between two is sent."""
 
 Listener = Callable[[str, dict[str, Any]], None]
 
@@ -49,8 +45,6 @@ class Studio:
         self._activity: Iterator[None] | None = None
         self._orders: deque[_Order] = deque()
         self._tabs: list[tuple[object, Listener]] = []  # the first of them may change things
-        self._held: dict[str, dict[str, Any]] = {}  # reports that came too soon after the last of their kind
-        self._sent: dict[str, float] = {}
         self._closed = False
         self._changed = Condition()
         self._thread = Thread(target=self._work, name="tinyconv-studio", daemon=True)
@@ -142,24 +136,11 @@ class Studio:
         return self._activity is not None
 
     def report(self, event: str, data: dict[str, Any]) -> None:
-        """Tell every page at once."""
-        self._held.pop(event, None)
-        self._sent[event] = time.monotonic()
+        """Tell every page at once. Whoever reports often sees to it that pages can follow (`training.OFTEN`)."""
         for _, listener in self._tabs:
             _tell(listener, event, data)
 
-    def report_often(self, event: str, data: dict[str, Any]) -> None:
-        """Tell every page, but not more often than PER_SECOND; the newest is never lost."""
-        self._held[event] = data
-        self._let_go()
-
     # The thread.
-
-    def _let_go(self, all_of_them: bool = False) -> None:
-        now = time.monotonic()
-        for event in list(self._held):
-            if all_of_them or now - self._sent.get(event, 0.0) >= 1 / PER_SECOND:
-                self.report(event, self._held[event])
 
     def _say_who(self) -> None:
         tabs = self._tabs
@@ -170,8 +151,7 @@ class Studio:
         while True:
             with self._changed:
                 while not (self._orders or self._activity or self._closed):
-                    self._changed.wait(1 / PER_SECOND if self._held else None)
-                    self._let_go()
+                    self._changed.wait()
                 order = self._orders.popleft() if self._orders else None
                 if self._closed:
                     break
@@ -179,7 +159,6 @@ class Studio:
                 self._do(order)
             else:
                 self._step()
-            self._let_go()
         self.stop()
         for waiting in [*([order] if order else []), *self._orders]:
             waiting.result.cancel()
@@ -205,8 +184,6 @@ class Studio:
             self._activity = None
             traceback.print_exc()
             self.report("failed", {"kind": type(error).__name__, "text": str(error)})
-        if self._activity is None:
-            self._let_go(all_of_them=True)
 
 
 def _tell(listener: Listener, event: str, data: dict[str, Any]) -> None:

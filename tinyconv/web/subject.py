@@ -192,9 +192,14 @@ def of_model(
             f"the studio takes images as a Dataset, the name of one or (images, labels), got {shortened(images)}"
         )
     scores = _scores(model, kind.images.shape[1:])
-    if len(scores) == 1 and scores[0] < len(kind.classes):
+    if len(scores) != 1:
+        raise ShapeError(
+            f"{type(model).__name__} gives {scores} for an image, and the studio needs a score for each class: end it "
+            f"in nn.Flatten() and nn.Linear(..., {len(kind.classes)})"
+        )
+    if scores[0] < len(kind.classes):
         raise ShapeError(f"{type(model).__name__} gives {scores[0]} scores for {len(kind.classes)} classes")
-    if classes is None and isinstance(images, tuple) and len(scores) == 1:
+    if classes is None and isinstance(images, tuple):
         kind = dataset_of(*images, [str(i) for i in range(scores[0])])
     title = type(model).__name__
     return Subject(double(model), title, kind, name, trained=True, root=root, offline=offline, own=model)

@@ -19,8 +19,8 @@ from tinyconv.web import layers
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
 
-KEPT = 8
-"""Recordings that are kept, for as many tabs."""
+KEPT, MOST = 64, 256 << 20
+"""How many recordings are kept, for tabs that look at one of them, and how many bytes these may take."""
 LETTERS = {
     Token.Keyword: "k",
     Token.Name.Builtin: "b",
@@ -88,7 +88,8 @@ def step_record(
     kept: dict[int, Recording] = studio.state.setdefault("step.recordings", {})
     number = max(kept, default=0) + 1
     kept[number] = recording
-    kept.pop(number - KEPT, None)
+    while len(kept) > KEPT or (len(kept) > 1 and sum(one.nbytes for one in kept.values()) > MOST):
+        kept.pop(min(kept))
     return {
         "id": number,
         **layers.when(studio),

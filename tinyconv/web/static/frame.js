@@ -116,6 +116,7 @@ export class App {
       this.shown.update?.(this.state);
       return;
     }
+    const other = page !== this.page;
     this.turn += 1;
     const { turn } = this;
     this.shown?.close?.();
@@ -126,10 +127,12 @@ export class App {
     document.title = `${this.pages[page].title} · tinyconv studio`;
     const root = document.createElement('div');
     root.className = `page ${page}`;
-    const { mount } = await this.pages[page].load();
+    const away = this.source.open === false; // its subject, when it is back, shows the page
+    const { mount } = away ? { mount: absent } : await this.pages[page].load();
     if (this.turn !== turn) return; // another page, or this one anew, was asked for meanwhile
     const hadFocus = byId('main').contains(document.activeElement);
     byId('main').replaceChildren(root);
+    if (other) scrollTo(0, 0);
     if (hadFocus) byId('main').focus(); // else the keyboard would begin at the top again
     this.root = root;
     this.shownSubject = this.subject;
@@ -140,6 +143,12 @@ export class App {
   #for(root) {
     return Object.create(this, { keep: { value: (changes) => this.root === root && this.keep(changes) } });
   }
+}
+
+/** What stands where a page would be, while nobody is there to ask. */
+function absent(root, app) {
+  render(html`<h1>${app.pages[app.page].title}</h1>
+    <p class="intro">This page asks the studio, which is not running now.</p>`, root);
 }
 
 function address(page, state) {

@@ -62,12 +62,21 @@ export class Socket extends EventTarget {
   #waiting = new Map();
   #number = 0;
   #patience = 250;
+  #left = false;
 
   constructor(url) {
     super();
     this.url = url;
     this.open = false;
     this.#connect();
+    // A browser keeps pages that were left, to go back to: none of them may hold the studio.
+    addEventListener('pagehide', () => {
+      this.#left = true;
+      this.ws.close();
+    });
+    addEventListener('pageshow', ({ persisted }) => {
+      if (persisted) this.#connect();
+    });
   }
 
   /** The answer to a job: a promise of what it returned. Rejects with JobFailed or Dropped. */
@@ -84,6 +93,7 @@ export class Socket extends EventTarget {
   }
 
   #connect() {
+    this.#left = false;
     const ws = new WebSocket(this.url);
     ws.binaryType = 'arraybuffer';
     this.ws = ws;
@@ -94,6 +104,10 @@ export class Socket extends EventTarget {
     };
     ws.onmessage = ({ data }) => this.#take(unpack(data));
     ws.onclose = async () => {
+      if (this.#left) {
+        this.open = false;
+        return;
+      }
       const event = this.open ? 'close' : await this.#why();
       this.open = false;
       for (const { reject } of this.#waiting.values()) reject(new Dropped('the connection was lost'));
