@@ -227,6 +227,18 @@ def test_a_convolution_is_the_same_as_loops_and_as_im2col(open_step):
     assert sum(met) == pytest.approx(total(page)[0], rel=1e-2)
 
 
+def test_a_filter_that_lies_turned_is_said_to_be_turned(open_step):
+    page = open_step("?image=3&frame=22&map=dx&cell=0.2.5.6").page
+    assert "the weight that lay on it, so the filter is turned by 180°: 400 products" in page.inner_text(".why")
+    captions = page.locator(".factor figcaption")
+    assert [("turned by 180°" in text) for text in captions.all_inner_texts()] == [False, True, False]
+    assert "turned by 180°" in page.locator(".factor canvas").nth(1).get_attribute("aria-label")
+    for state, found in [("22&map=dweight&cell=3.2.1.4", "dy there times"), ("3&map=y&cell=0.9.2.5", "window of x")]:
+        page.evaluate("(state) => { location.hash = `#step?image=3&frame=${state}`; }", state)
+        page.wait_for_function("(text) => document.querySelector('.why').textContent.includes(text)", arg=found)
+        assert "turned" not in page.inner_text(".step-why")
+
+
 def test_columns_of_im2col_times_a_row_of_weights_is_the_output(open_step):
     page = open_step("?image=3&frame=3").page
     head, below, summed = total(page)

@@ -265,8 +265,9 @@ class Step {
   #code() {
     const { source, formula: docstring, direction, pair, usual } = this.frame;
     const now = this.#ownLines();
-    const ran = `ran: ${pair}${usual === pair ? ', as in training' : `; training uses ${usual}`}`;
-    const title = now.length ? `${ran}. In orange: for ${this.map} alone` : ran;
+    const ran = usual === pair ? `This is the ${pair} code; training runs it too.`
+      : `This is the ${pair} code; training runs a faster pair, ${usual}, that gives the same numbers.`;
+    const title = now.length ? `${ran} In orange: for ${this.map} alone.` : ran;
     return html`
       <div class="formula">${formula(docstring, direction === 'backward')}</div>
       ${source ? code(this.result.sources[source.text], { ran: source.ran, now, title })

@@ -17,6 +17,9 @@ export function powerText(power) {
   return `×10${power < 0 ? '⁻' : ''}${raised}`;
 }
 
+/** The class of a number in a list, which colours it: 0 has no sign. */
+export const signOf = (value) => (value < 0 ? 'minus' : value > 0 ? 'plus' : '');
+
 /** The colour of the frame around the cell in question. */
 export function markColour() {
   return getComputedStyle(document.querySelector('.page.step')).getPropertyValue('--mark');

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../../vendor/lit-html.js';
 import { number, scaleOf, whole } from '../../maps.js';
-import { picture, powerOf, powerText } from './cells.js';
+import { picture, powerOf, powerText, signOf } from './cells.js';
 import { flat } from './grid.js';
 import { cellName } from './tensor.js';
 import { why } from './words.js';
@@ -51,7 +51,7 @@ export function explanationPanel(explanation, { frame, forward, arrays, width, g
   const main = parts.find((part) => part.value.data.length > 1 || part.of) ?? null;
   const window = forward.op === 'max_pool2d' && frame.direction === 'forward';
   return html`
-    <p class="why">${why(explanation, frame, forward, arrays)}</p>
+    <p class="why">${why({ ...explanation, turned: isTurned(main) }, frame, forward, arrays)}</p>
     ${window ? windowPicture(explanation, arrays[forward.inputs[0].array], width) : nothing}
     ${forward.op === 'CrossEntropy' ? classes(explanation, forward, arrays) : nothing}
     ${main ? products(main, { width, group, choose, sum: ledger(explanation) }) : ledger(explanation)}
@@ -67,6 +67,15 @@ function windowPicture({ windows, parts }, x, width) {
   const label = `The window of x: ${Array.from(values, (value) => number(value)).join(', ')}`;
   const how = { rows, columns, width: Math.min(width, 46 * columns), marked: won, label };
   return html`<div class="figure">${picture(values, how)}<p class="about">its window of x</p></div>`;
+}
+
+/** Whether the cells of `of` run against those they multiply, in rows and in columns: turned by 180°. */
+function isTurned(part) {
+  if (!part?.of || part.place.shape[1] < 3) return false;
+  const [places, ats] = [part.place, part.at].map(rowsOf);
+  const runs = [-2, -1].flatMap((axis) => places.map((place, i) => (
+    (place.at(axis) - places[0].at(axis)) * (ats[i].at(axis) - ats[0].at(axis)))));
+  return runs.every((run) => run <= 0) && runs.some((run) => run < 0);
 }
 
 /** The terms of a part by channel, as grids that lie as the window does. */
@@ -106,16 +115,18 @@ function products(part, { width, group, choose, sum }) {
   const lines = Math.ceil((shown.rows * shown.columns) / perLine);
   const beside = !strip && perLine <= 8;
   const room = beside ? (width - 26) / 2 : strip ? width : (width - 52) / (plain ? 1 : 3);
-  const draw = (data, label) => {
+  const draw = (data, label, how = '') => {
     const filled = new Float64Array(lines * perLine).fill(Number.NaN);
     filled.set(data);
     const scale = scaleOf(filled);
     const power = powerOf(scale);
     const shows = room / perLine >= 28;
-    return html`<figure class="factor"><figcaption>${label}${shows && power ? html`<span class="about">${
+    return html`<figure class="factor"><figcaption><span>${label}${
+      how ? html`<b>${how}</b>` : nothing}</span>${shows && power ? html`<span class="about">${
       powerText(power)}</span>` : nothing}</figcaption>${picture(filled, {
       rows: lines, columns: perLine, width: Math.min(room, beside ? 46 * perLine : room), scale,
-      label: `${label}: ${whole(shown.terms.length)} numbers`, height: beside ? 27 * lines : strip ? 74 : 170,
+      label: `${[label, how].filter(Boolean).join(', ')}: ${whole(shown.terms.length)} numbers`,
+      height: beside ? 27 * lines : strip ? 74 : 170,
     })}</figure>`;
   };
   const inside = shown.key ? `[${shown.key}, …]` : '';
@@ -124,7 +135,7 @@ function products(part, { width, group, choose, sum }) {
     <div class=${strip ? 'factors strips' : 'factors'}>
       ${draw(shown.grid(part.value.data), `${part.argument}${inside}`)}
       ${plain ? nothing : html`<span class="sign" aria-hidden="true">×</span>
-        ${draw(shown.grid(part.coefficient.data), weight)}
+        ${draw(shown.grid(part.coefficient.data), weight, isTurned(part) && 'turned by 180°')}
         <span class="sign" aria-hidden="true">=</span>
         ${draw(shown.grid(part.product.data), 'products')}`}
       ${sum}
@@ -132,7 +143,7 @@ function products(part, { width, group, choose, sum }) {
     ${groups.length > 1 ? html`<div class="groups" role="group" aria-label=${`Channels of ${part.argument}`}>
       ${groups.slice(0, GROUPS).map(({ key, sum: own }) => html`
         <button class="small" aria-pressed=${key === shown.key} @click=${() => choose(key)}>
-          ${part.argument}[${key}] <b class=${own < 0 ? 'minus' : 'plus'}>${number(own)}</b></button>`)}
+          ${part.argument}[${key}] <b class=${signOf(own)}>${number(own)}</b></button>`)}
       ${groups.length > GROUPS ? html`<span class="about">and ${groups.length - GROUPS} more, together ${
         number(groups.slice(GROUPS).reduce((all, group_) => all + group_.sum, 0))}</span>` : nothing}
     </div>` : nothing}`;
@@ -176,7 +187,7 @@ function largest(part) {
   const name = (argument, place) => html`<code>${argument}[${place.join(',')}]</code>`;
   return html`<h3>Largest terms</h3><table class="terms"><tbody>
     ${order.slice(0, LARGEST).map((i) => html`<tr>
-      <td class=${product.data[i] < 0 ? 'minus' : 'plus'}>${number(product.data[i])}</td>
+      <td class=${signOf(product.data[i])}>${number(product.data[i])}</td>
       <td>= ${number(value.data[i])} ${name(part.argument, places[i])}</td>
       <td>× ${number(coefficient.data[i])} ${ats ? name(part.of, ats[i]) : ''}</td></tr>`)}
   </tbody></table>`;

@@ -2,7 +2,7 @@
 
 import { html } from '../../vendor/lit-html.js';
 import { number, paint, scaleOf, whole } from '../../maps.js';
-import { fresh, markColour, picture } from './cells.js';
+import { fresh, markColour, picture, signOf } from './cells.js';
 import { cellName } from './tensor.js';
 
 const GAP = 26; // pixels between two matrices, with the name of one
@@ -141,7 +141,7 @@ function ofInput(explanation, { weight, dy, first, kernel, out }, width, { strid
     ${picturedProduct(['weight^T', transposed(weight)], ['dy', dy], ['dcols', dcols], { cells }, width)}
     <h3>The ${cells.length} cells that meet here</h3>
     <ul class="meeting">${met.map(([row, column, value]) => html`<li><code>dcols[${row}, ${column}]</code>
-      <b class=${value < 0 ? 'minus' : 'plus'}>${number(value)}</b></li>`)}</ul>
+      <b class=${signOf(value)}>${number(value)}</b></li>`)}</ul>
     ${sum(explanation, [], `sum of ${cells.length} cells of dcols`)}`;
 }
 

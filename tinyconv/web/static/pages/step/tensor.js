@@ -1,7 +1,7 @@
 /** An array on the page: its maps on a canvas, a scale, and a cell that the mouse or the keys choose. */
 
 import { number, paint, scaleOf } from '../../maps.js';
-import { fresh, holdsNumbers, powerOf, powerText, write } from './cells.js';
+import { fresh, holdsNumbers, powerOf, powerText, signOf, write } from './cells.js';
 import { Grid, flat, unflat } from './grid.js';
 
 const KEYS = 'Arrows move the cell, Page Up and Page Down the map; Enter goes to its origin, z enlarges';
@@ -154,7 +154,7 @@ export class TensorView {
     const isSmall = strip || (!this.room[2] && count === 1 && holdsNumbers(this.grid.cellWidth));
     const end = (value, name) => make('span', name, number(value / 10 ** power));
     this.legend.replaceChildren(...(low === high ? [make('span', '', `all ${number(low)}`)]
-      : [end(low, low < 0 ? 'minus' : ''), canvas, end(high, high > 0 ? 'plus' : '')]),
+      : [end(low, signOf(low)), canvas, end(high, signOf(high))]),
     ...(power && low !== high ? [make('span', '', powerText(power))] : []), ...(isSmall ? [] : [zoom]));
   }
 

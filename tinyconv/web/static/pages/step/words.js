@@ -173,10 +173,11 @@ export function geometryText({ geometry }) {
 }
 
 /** Why a cell is the number that it is, in a sentence; the sum itself stands beside it. */
-export function why({ which, cell, total, parts, count, linear }, frame, forward, arrays) {
+export function why({ which, cell, total, parts, count, linear, turned }, frame, forward, arrays) {
   const back = frame.direction === 'backward';
   const known = REASONS[forward.op]?.[which];
-  if (known) return known({ cell, total, parts, count, x: arrays[forward.inputs[0].array], forward, arrays });
+  const x = arrays[forward.inputs[0].array];
+  if (known) return known({ cell, total, parts, count, turned, x, forward, arrays });
   if (!count) return 'Nothing reaches this cell, so it is 0.';
   if (!linear) {
     return 'This number is no sum of its inputs. The slopes say how it changes with them, near these values.';
@@ -201,8 +202,8 @@ const weighted = {
 const REASONS = {
   conv2d: {
     y: (found) => `The window of x, times filter ${found.cell[1]}, added up: ${andBias(found)}`,
-    dx: ({ count: n }) => 'Every window that saw this cell sends its gradient times the weight that lay on '
-      + `it: ${times(n)}.`,
+    dx: ({ count: n, turned }) => 'Every window that saw this cell sends its gradient times the weight that '
+      + `lay on it${turned ? ', so the filter is turned by 180°' : ''}: ${times(n)}.`,
     dweight: ({ count: n }) => 'This weight was used once at every place of its filter. Its gradient is dy '
       + `there times the x that it met: ${times(n)}.`,
     dbias: weighted.dbias,
