@@ -195,13 +195,13 @@ def test_a_rate_changed_by_hand_is_no_recipe(studio, schedule):
     for name, expected in studio.subject.model.state_dict().items():
         np.testing.assert_array_equal(found[name].numpy(), expected.numpy())
     assert "lr must be above 0" in ask(studio, "train.rate", lr=0)["errors"]["lr"]
-    assert "of type float" in ask(studio, "train.rate", lr="fast")["errors"]["lr"]
+    assert ask(studio, "train.rate", lr="fast")["errors"]["lr"] == "write a number, such as 0.005"
 
 
 WRONG = {
     "epochs": (0, "epochs must be at least 1, got 0"),
-    "batch_size": (1.5, "batch_size must be of type int, got 1.5"),
-    "lr": ("fast", "lr must be of type float, got 'fast'"),
+    "batch_size": (1.5, "write a whole number, such as 128"),
+    "lr": ("fast", "write a number, such as 0.005"),
     "weight_decay": (-1, "weight_decay must be at least 0, got -1"),
     "label_smoothing": (2, "label_smoothing must be at most 1, got 2"),
     "shift": (5000, "shift must be at most 1,024, got 5000"),

@@ -142,7 +142,8 @@ def test_what_is_wrong_stands_beside_its_field(train, studio):
     page.fill("#field-lr", "fast")
     page.press("#field-lr", "Tab")
     page.wait_for_selector("#about-lr.error")
-    assert page.inner_text("#about-lr") == "lr must be of type float, got 'fast'"
+    assert page.inner_text("#about-lr") == "write a number, such as 0.005"
+    assert page.inner_text(".wrong") == "Mend the recipe first: Learning rate."
     assert not seen.violations()
     page.click("text=Start training")
     page.wait_for_function("() => document.activeElement.id === 'field-lr'")
@@ -150,6 +151,7 @@ def test_what_is_wrong_stands_beside_its_field(train, studio):
     page.fill("#field-lr", "5e-3")
     page.press("#field-lr", "Tab")
     page.wait_for_selector("#about-lr.error", state="detached")
+    assert not page.query_selector(".wrong")
     page.select_option("#recipe", "best")
     assert page.input_value("#field-epochs") == "40"
     page.click("summary:has-text('The same in a terminal')")
@@ -216,7 +218,7 @@ def test_a_rate_by_hand_is_told_and_saved_as_weights_alone(train, studio):
     page.click("summary:has-text('Change the learning rate')")
     page.fill("#rate", "fast")
     page.press("#rate", "Enter")
-    page.wait_for_selector("text=lr must be of type float, got 'fast'")
+    page.wait_for_selector("text=write a number, such as 0.005")
     page.fill("#rate", "0.001")
     page.press("#rate", "Enter")
     page.wait_for_selector("text=The recipe no longer describes this training")
@@ -231,6 +233,30 @@ def test_a_training_that_diverges_says_what_to_do(train):
     seen.page.click("text=Start training")
     seen.page.wait_for_selector("text=Set a lower learning rate in the recipe, then train anew")
     assert "the learning rate is likely too high" in seen.page.inner_text(".controls")
+    assert not seen.violations()
+
+
+def test_chance_is_no_success(train):
+    seen = train("epochs=1&batch_size=100&seed=1")
+    for rate, likely in (("1e-9", "low"), ("500", "high")):
+        seen.page.fill("#field-lr", rate)
+        seen.page.press("#field-lr", "Tab")
+        seen.page.click(".controls button >> nth=0")
+        seen.page.wait_for_selector(f"text=The learning rate is likely too {likely}.")
+        assert "No better than guessing (10 classes: 10 %)" in seen.page.inner_text(".after")
+        assert not seen.page.query_selector("text=Draw a digit")
+    assert not seen.violations()
+
+
+def test_what_a_field_means_is_seen_by_pointer_and_by_focus(train):
+    seen = train()
+    page = seen.page
+    assert "Choose a field" in page.inner_text(".meaning")
+    page.hover("label:text-is('Cutout')")
+    assert page.inner_text(".meaning") == f"Cutout. {page.text_content('#about-cutout')}"
+    page.focus("#field-label_smoothing")
+    assert page.inner_text(".meaning").startswith("Label smoothing. The share of each label")
+    assert page.is_visible(".meaning")
     assert not seen.violations()
 
 

@@ -59,6 +59,13 @@ def _checkpoint(studio: Studio) -> dict[str, Any] | None:
     }
 
 
+def _plain(name: str, recipe: Recipe, error: Exception) -> str:
+    """The error of a field as the page says it: a person who types a number knows no types."""
+    usual = getattr(recipe, name, None)
+    kind = {int: "a whole number", float: "a number"}.get(type(usual))
+    return str(error) if kind is None or isinstance(error, ValueError) else f"write {kind}, such as {usual:g}"
+
+
 def _planned(studio: Studio, recipe: str, seed: str, changes: dict[str, Any]) -> tuple[Run | None, dict[str, str]]:
     """The run that these fields of the page describe, or what is wrong with which of them."""
     run = studio.subject.run
@@ -71,7 +78,7 @@ def _planned(studio: Studio, recipe: str, seed: str, changes: dict[str, Any]) ->
         try:
             replace(Recipe(optimizer="sgd"), **{name: value})  # each alone, so that each has its own error
         except (ValueError, TypeError) as error:
-            errors[name] = str(error)
+            errors[name] = _plain(name, base, error)
     if not (seed.isascii() and seed.isdigit() and int(seed) <= limits.SEED):
         errors["seed"] = f"seed must be a whole number from 0 to {limits.SEED:,}"
     if errors:
@@ -183,7 +190,7 @@ def rate(studio: Studio, lr: Any) -> dict[str, Any]:
         if value <= 0:
             raise ValueError("lr must be above 0")
     except (ValueError, TypeError) as error:
-        return {"errors": {"lr": str(error)}}
+        return {"errors": {"lr": _plain("lr", Recipe(), error)}}
     training.set_peak(float(value))
     training.tell(studio)
     return {"errors": {}}

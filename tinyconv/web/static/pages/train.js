@@ -355,6 +355,7 @@ class Page {
           ${now ? html`<button ?disabled=${looks} @click=${() => this.#save()}>${
   now.rates.length ? 'Save the weights' : 'Save a checkpoint'}</button>` : nothing}
         </div>
+        ${this.#wrong()}
         ${this.trouble ? html`<p class="error trouble" role="alert">${this.trouble}</p>` : nothing}
         ${now?.said ? html`<p class="error trouble" role="alert">${now.said}</p>
           <p class="about">The weights are those before that step. Set a lower learning rate in the recipe,
@@ -368,6 +369,13 @@ class Page {
     i ? ', then' : ''} from ${number(one.from)} to ${number(one.to)} after step ${whole(one.step)}`)}. The
           recipe no longer describes this training, so only its weights can be saved.</p>` : nothing}
       </section>`;
+  }
+
+  /** Which fields of the recipe have to change first. */
+  #wrong() {
+    const labels = Object.entries({ ...FIELDS, seed: SEED }).filter(([name]) => this.errors[name]);
+    if (!labels.length) return nothing;
+    return html`<p class="error wrong">Mend the recipe first: ${labels.map(([, [label]]) => label).join(', ')}.</p>`;
   }
 
   /** What can be done with the file that the model came from. */
@@ -397,6 +405,16 @@ class Page {
   #after(now) {
     const { test_accuracy: share } = now.history.at(-1);
     const digits = this.app.subject.classes.every((name) => /^\d$/.test(name));
+    const classes = this.app.subject.classes.length;
+    if (share <= 1.5 / classes) {
+      const low = now.peak < this.known.recipes[now.recipe].lr;
+      return html`<div class="after">
+        <p><strong>${percent(share)}</strong> of the test images are right.</p>
+        <p class="error">No better than guessing (${classes} classes: ${Number((100 / classes).toFixed(1))} %). The
+          learning rate is likely too ${low ? 'low' : 'high'}.</p>
+        <p class="about">Set a ${low ? 'higher' : 'lower'} one in the recipe, then train anew.
+          <a href="#mistakes">See its mistakes</a></p></div>`;
+    }
     return html`<div class="row after">
       <p><strong>${percent(share)}</strong> of the test images are right.</p>
       <a class="button main" href="#draw">${digits ? 'Draw a digit for it' : 'Draw for it'}</a>
@@ -451,7 +469,8 @@ class Page {
     return html`
       <section class="panel recipe">
         <h2>Recipe</h2>
-        <fieldset ?disabled=${off}>
+        <fieldset ?disabled=${off} @pointerover=${(event) => this.#explain(event)}
+          @focusin=${(event) => this.#explain(event)}>
           <p class="field wide"><label for="recipe">Recipe</label>
             <select id="recipe" @change=${(event) => this.#choose(event.target.value)}>
               ${Object.keys(recipes).map((name) => html`
@@ -464,7 +483,22 @@ class Page {
         </fieldset>
         ${this.command ? html`<details class="command"><summary>The same in a terminal</summary>
           <pre tabindex="0">${this.command}</pre></details>` : nothing}
+        <p class="meaning" aria-hidden="true">${this.#meaning()}</p>
       </section>`;
+  }
+
+  /** What the field means that the pointer or the focus came to last. A reader has it from the field itself. */
+  #meaning() {
+    const found = FIELDS[this.explained] ?? (this.explained === 'seed' ? SEED : null);
+    if (!found) return 'Choose a field, or point at it, to read what it means.';
+    return html`<strong>${found[0]}.</strong> ${found[1]}`;
+  }
+
+  #explain({ target }) {
+    const name = target.closest('[data-field]')?.dataset.field;
+    if (!name || name === this.explained) return;
+    this.explained = name;
+    this.#draw();
   }
 
   #field(name, label, value, choices, changed) {
@@ -485,9 +519,11 @@ class Page {
       input = html`<input id=${shared.id} inputmode="decimal" autocomplete="off" .value=${String(value)}
         aria-invalid=${shared.invalid} aria-describedby=${about} @change=${change}>`;
     }
-    return html`<p class=${`field${changed ? ' changed' : ''}${typeof value === 'boolean' ? ' check' : ''}`}>
+    const [, means] = FIELDS[name] ?? SEED;
+    return html`<p data-field=${name} title=${means}
+      class=${`field${changed ? ' changed' : ''}${typeof value === 'boolean' ? ' check' : ''}`}>
       <label for=${shared.id}>${label}</label>${input}
-      <span id=${about} class=${error ? 'error' : 'unseen'}>${error ?? (FIELDS[name] ?? SEED)[1]}</span></p>`;
+      <span id=${about} class=${error ? 'error' : 'unseen'}>${error ?? means}</span></p>`;
   }
 
   #epochs() {
