@@ -104,6 +104,69 @@ def test_a_tap_on_a_phone_shows_the_sum_over_the_maps(open_step):
     assert box["y"] + 22.5 < sheet["y"] < height  # the panel is in sight, and the cell above it
 
 
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), SIZES["phone"]])
+def test_the_sheet_is_a_line_until_it_is_opened(open_step, width, height):
+    opened = open_step("?image=3&frame=22", width=width, height=height)
+    page = opened.page
+    sheet, button = page.locator(".step-why"), page.locator(".why-head button")
+    maps, top = page.locator("[data-map=x]").bounding_box(), sheet.bounding_box()["y"]
+    assert maps["y"] + 130 < top  # two lines of maps are in sight
+    assert top + sheet.bounding_box()["height"] <= height
+    assert sheet.bounding_box()["height"] < 60
+    assert button.get_attribute("aria-expanded") == "false"
+    assert page.locator(".step-why .why").is_hidden()
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    assert page.locator(".step-why .why").is_visible()
+    assert address(page)["sheet"] == "open"
+    assert opened.violations() == []
+    page.locator("text=As loops").click()
+    page.locator(".stepper input").focus()
+    page.keyboard.press("Escape")
+    assert page.locator(".stepper").is_hidden()
+    assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "false"
+    assert "sheet" not in address(page)
+    page.keyboard.press("ArrowLeft")
+    settled(page, "Backward 9 of 13")
+    assert page.locator(".why-head button").get_attribute("aria-expanded") == "false"
+
+
+def test_an_enlarged_map_has_the_keys_and_its_name(open_step):
+    page = open_step("?image=3&frame=22&map=dx&cell=0.2.5.6").page
+    focused = "document.activeElement.dataset.map"
+    caption = page.locator(".tensor:has([data-map=dx]) figcaption")
+    assert "alone" not in caption.inner_text()
+    page.click("[aria-label='Enlarge dx']")
+    assert page.evaluate(focused) == "dx"
+    assert "dx[0, 2] alone, of 6 maps of 12×12" in caption.inner_text()
+    page.keyboard.press("PageDown")
+    assert "dx[0, 3] alone, of 6 maps of 12×12" in caption.inner_text()
+    for key, is_large in [("Escape", False), ("z", True), ("z", False), ("Escape", False)]:
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == "dx"
+        assert ("zoom" in address(page)) == ("alone" in caption.inner_text()) == is_large
+
+
+def test_every_map_has_a_frame_and_the_keys_are_listed(open_step):
+    page = open_step("?image=3&frame=22").page
+    corners = page.evaluate("""() => {
+      const probe = document.body.appendChild(document.createElement('i'));
+      probe.style.color = 'var(--line)';
+      const line = getComputedStyle(probe).color.match(/[0-9]+/g).map(Number);
+      probe.remove();
+      const corner = (canvas) => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data].slice(0, 3);
+      return [line, ...[...document.querySelectorAll('.tensor-base')].map(corner)];
+    }""")
+    assert len(corners) == 9
+    assert all(corner == corners[0] for corner in corners)
+    page.focus(".keys summary")
+    page.keyboard.press(" ")  # opens the list, and plays nothing
+    listed = page.inner_text(".keys dl")
+    assert all(key in listed for key in ("←", "→", "b", "Home", "End", "Space", "arrows", "z", "Escape"))
+    assert page.locator("button:has-text('Play')").is_visible()
+    assert "training runs a faster pair, tiled, that gives the same numbers" in page.inner_text(".step-code")
+
+
 def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
     page = open_step("?image=3").page
     title = page.locator("h1")

@@ -17,7 +17,13 @@ const RECORDED = ['image', 'drawn', 'target', 'training']; // what of the URL de
 const LONG = new Set(['conv2d', 'linear', 'Matmul', 'CrossEntropy']); // ops whose sums fill the column
 const FIELDS = 'input, select, textarea';
 const SHEET = '(max-width: 1099px)'; // the panel scrolls by itself: it must have the focus for the keys
-const HINT = 'Keys: → next frame, b the same op backwards. Point at a cell, or Tab and arrows, for its sum.';
+const KEYS = [
+  ['← →', 'the frame before, the next'], ['b', 'the same op in the other direction'],
+  ['Home End', 'the first frame, the last'], ['Space', 'play, pause'], ['Tab', 'to the maps'],
+  ['arrows', 'in a map: the next cell'], ['Page Up, Down', 'in a map: the same cell of another map'],
+  ['Enter', 'in a map: the frame that made it'], ['z', 'in a map: enlarge it, show all again'],
+  ['Escape', 'show all maps again, shrink the sum'],
+];
 
 /** The step page. */
 export function mount(root, app) {
@@ -107,7 +113,7 @@ class Step {
       this.view.zoomed = this.app.state.zoom;
       this.view.show({ frames: this.frames, arrays: this.arrays }, frame);
     } else if (this.view.zoomed !== this.app.state.zoom) {
-      this.view.resize(this.app.state.zoom);
+      this.view.enlarge(this.app.state.zoom);
     }
     const view = chosen && this.view.views.get(chosen.map);
     if (!view) this.#choose(...this.#first());
@@ -153,16 +159,41 @@ class Step {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (!this.frames || event.target.closest?.(FIELDS)) return;
+    if (!this.frames || (event.target.closest?.(FIELDS) && event.key !== 'Escape')) return;
     const at = this.frame.number;
     const moves = {
       ArrowRight: () => this.go(at + 1), ArrowLeft: () => this.go(at - 1), Home: () => this.go(0),
       End: () => this.go(this.frames.length - 1), b: () => this.#cross(), ' ': () => this.play(),
+      Escape: () => this.#escape(event.target),
     };
-    if (!moves[event.key] || (event.key === ' ' && event.target.closest?.('button, a'))) return;
+    if (!moves[event.key] || (event.key === ' ' && event.target.closest?.('button, a, summary'))) return;
     event.preventDefault();
     if (event.key !== ' ') this.stop();
     moves[event.key]();
+  }
+
+  /** Shrink the sheet that has the focus; else show all maps again; else shrink the sheet. */
+  #escape(target) {
+    const { zoom, sheet } = this.app.state;
+    if (zoom && !(sheet && target.closest?.('.step-why'))) this.#enlarge(zoom);
+    else if (sheet) this.#toggle();
+  }
+
+  /** Show the chosen map of an array alone, or all its maps again; the keys act there. */
+  #enlarge(map) {
+    const zoom = this.view.zoomed === map ? undefined : map;
+    this.app.keep({ zoom });
+    this.view.enlarge(zoom);
+    this.view.views.get(map)?.frame.focus();
+  }
+
+  /** Open the sheet, or shrink it to a line. */
+  #toggle() {
+    this.app.keep({ sheet: this.app.state.sheet ? undefined : 'open' });
+    const within = document.activeElement.closest('.step-why');
+    this.#render();
+    this.#renderWhy();
+    if (within) this.root.querySelector('.why-head button').focus(); // what had the focus may be gone
   }
 
   /** Go to the same op's frame in the other direction. */
@@ -220,6 +251,7 @@ class Step {
   #render() {
     const { frame, frames, result, error, app } = this;
     const again = (...args) => this.#record(...args);
+    const isOpen = app.state.sheet === 'open';
     const head = result || error ? controls(result, app.subject, app.state, again)
       : html`<p class="about">Recording …</p>`;
     render(html`
@@ -234,8 +266,8 @@ class Step {
         ${this.#title()}
         <div class=${LONG.has(frame.op) ? 'step-body' : 'step-body brief'}>
           <div class="step-data"><div id="flow"></div></div>
-          <section class="panel step-why" id="why" aria-label="Why this number"
-            tabindex=${matchMedia(SHEET).matches ? 0 : nothing}></section>
+          <section class=${isOpen ? 'panel step-why open' : 'panel step-why'} id="why" aria-label="Why this number"
+            tabindex=${matchMedia(SHEET).matches && isOpen ? 0 : nothing}></section>
           <div class="step-code">${this.#code()}</div>
         </div>` : nothing}`, this.root);
     const canvas = this.root.querySelector('.thumb');
@@ -256,8 +288,10 @@ class Step {
       <div class="step-facts">
         <p class="about">${frame.layer ? html`Layer <b>${frame.layer}</b>, ${frame.kind}`
           : 'Outside of layers'}${geometry ? ` · ${geometry}` : ''}</p>
-        <p class="about by-key">${HINT}</p>
-        <p class="about by-touch">Tap a cell to see what makes its number.</p>
+        <p class="about by-touch">Tap a cell for its number.</p>
+        <p class="about step-hint by-key">Point at a cell for its sum.</p>
+        <details class="about keys by-key"><summary>Keys</summary><dl>${KEYS.map(([key, does]) => html`
+          <div><dt><kbd>${key}</kbd></dt><dd>${does}</dd></div>`)}</dl></details>
       </div>
     </div>`;
   }
@@ -288,7 +322,8 @@ class Step {
       frame, arrays, forward: this.#forward(), operand: this.#operand(map), made: this.#madeIn(map),
       sources: result.sources, loops: result.loops, width: element.clientWidth - 32,
     };
-    const view = { way: this.app.state.view ?? 'sum', group: this.group, step: this.step };
+    const { view: way = 'sum', sheet } = this.app.state;
+    const view = { way, group: this.group, step: this.step, open: sheet === 'open' };
     render(whyPanel(looked, about, view, {
       turn: (way) => {
         this.app.keep({ view: way === 'sum' ? undefined : way });
@@ -300,6 +335,7 @@ class Step {
         again({ step });
       },
       follow: () => this.#follow(map, cell),
+      toggle: () => this.#toggle(),
     }), element);
   }
 
@@ -331,11 +367,7 @@ class Step {
         this.#look(...(cell ? [map, cell, true] : [this.map, this.cell]));
       },
       pick: (map, cell) => this.#pick(map, cell),
-      enlarge: (map) => {
-        const zoom = this.view.zoomed === map ? undefined : map;
-        this.app.keep({ zoom });
-        this.view.resize(zoom);
-      },
+      enlarge: (map) => this.#enlarge(map),
       follow: (map, cell) => this.#follow(map, cell),
     };
   }

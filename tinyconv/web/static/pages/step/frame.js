@@ -41,9 +41,15 @@ export class FrameView {
     this.resize();
   }
 
-  /** Lay out anew, for the room that there is. `zoomed` names the array whose chosen map is shown large. */
-  resize(zoomed = this.zoomed) {
+  /** Show the chosen map of the array named `zoomed` alone and large; all maps where it is undefined. */
+  enlarge(zoomed) {
     this.zoomed = zoomed;
+    this.resize();
+  }
+
+  /** Lay out anew, for the room that there is. */
+  resize() {
+    const { zoomed } = this;
     const width = this.element.clientWidth;
     const back = this.frame.direction === 'backward';
     const narrow = width < NARROW;

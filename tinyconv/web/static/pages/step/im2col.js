@@ -186,8 +186,10 @@ const part = (start, size, count) => (i) => {
 function drawMatrix(context, name, { shape: [rows, columns], data }, { x, y, width, height }) {
   const dots = document.createElement('canvas');
   paint(dots, data, { rows, columns, scale: scaleOf(data) });
-  context.drawImage(dots, 0, 0, columns, rows, x, y, width, height);
   const style = getComputedStyle(document.documentElement);
+  context.fillStyle = style.getPropertyValue('--line');
+  context.fillRect(x - 1, y - 1, width + 2, height + 2);
+  context.drawImage(dots, 0, 0, columns, rows, x, y, width, height);
   context.fillStyle = style.getPropertyValue('--soft');
   context.font = `12px ${style.fontFamily}`;
   context.fillText(`${name} ${rows}×${columns}`, x, y - 5);

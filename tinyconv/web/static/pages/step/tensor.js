@@ -29,9 +29,10 @@ export class TensorView {
     [this.low, this.high] = range(this.array.data);
     this.element = make('figure', 'tensor');
     const head = make('figcaption', 'tensor-head');
+    this.caption = make('span', '', this.about);
     const { shape } = this.array;
     const sizes = `(${shape.join(', ')}${shape.length === 1 ? ',' : ''})`;
-    head.append(make('b', '', this.argument), make('code', '', sizes), make('span', '', this.about));
+    head.append(make('b', '', this.argument), make('code', '', sizes), this.caption);
     this.frame = make('div', 'tensor-maps');
     this.frame.tabIndex = 0;
     this.frame.setAttribute('role', 'application');
@@ -65,6 +66,7 @@ export class TensorView {
     this.room = [width, height, single];
     this.grid = this.planned(width, height, single);
     this.#size();
+    this.#tellMap();
     this.draw();
   }
 
@@ -108,7 +110,9 @@ export class TensorView {
   draw() {
     const { grid, array, base, scale } = this;
     const { rows, columns, first, count, strip } = grid.parts;
-    const context = fresh(base, grid.width, grid.height);
+    const context = fresh(base, grid.width + 2, grid.height + 2); // with room for a line around the maps
+    context.translate(1, 1);
+    context.fillStyle = getComputedStyle(this.element).getPropertyValue('--line');
     const dots = document.createElement('canvas');
     const lines = strip ? [1, columns] : [rows * count, columns];
     paint(dots, array.data, { rows: lines[0], columns: lines[1], offset: first, scale });
@@ -116,14 +120,15 @@ export class TensorView {
       for (let start = 0; start < columns; start += grid.line) {
         const many = Math.min(grid.line, columns - start);
         const { y } = grid.box(start);
+        context.fillRect(-1, y - 1, many * grid.cellWidth + 2, grid.cellHeight + 2);
         context.drawImage(dots, start, 0, many, 1, 0, y, many * grid.cellWidth, grid.cellHeight);
       }
     } else {
       for (let m = 0; m < count; m += 1) {
         const { x, y } = grid.corner(m);
-        context.drawImage(
-          dots, 0, m * rows, columns, rows, x, y, columns * grid.cellWidth, rows * grid.cellHeight,
-        );
+        const [width, height] = [columns * grid.cellWidth, rows * grid.cellHeight];
+        context.fillRect(x - 1, y - 1, width + 2, height + 2);
+        context.drawImage(dots, 0, m * rows, columns, rows, x, y, width, height);
       }
     }
     if (holdsNumbers(grid.cellWidth)) this.#write(context);
@@ -148,7 +153,7 @@ export class TensorView {
     const { strip, count } = this.grid.parts;
     const zoom = make('button', 'zoom');
     zoom.append(lens(this.room[2]));
-    zoom.title = this.room[2] ? 'Show all maps (z)' : 'Enlarge (z, or a double click)';
+    zoom.title = this.room[2] ? 'Show all maps (z or Escape)' : 'Enlarge (z, or a double click)';
     zoom.setAttribute('aria-label', `${this.room[2] ? 'Show all of' : 'Enlarge'} ${this.argument}`);
     zoom.addEventListener('click', () => this.enlarge());
     const isSmall = strip || (!this.room[2] && count === 1 && holdsNumbers(this.grid.cellWidth));
@@ -178,6 +183,13 @@ export class TensorView {
       stroke(context, path, paper, 5);
       stroke(context, path, style.getPropertyValue('--mark'), 2.5);
     }
+  }
+
+  /** Under the name: what the array is, and which of its maps is shown if it is one alone. */
+  #tellMap() {
+    const map = this.cell.slice(0, -2);
+    this.caption.textContent = this.room[2] && map.length
+      ? `${cellName(this.argument, map)} alone, of ${this.about}` : this.about;
   }
 
   #size() {

@@ -19,15 +19,20 @@ const GIVEN = {
  *
  * `about` holds the `frame`, its `forward` frame, the `arrays` of the recording, the `operand` of the map,
  * where it was `made` if it only goes in ({frame, map} or null), `sources` and `loops` of `step.record`, `width`.
- * `view` holds the `way`, the channel `group` and the `step` of the loops; `calls` what changes them:
- * `turn(way)`, `choose(group)`, `stepTo(step)`; and `follow()`.
+ * `view` holds the `way`, the channel `group`, the `step` of the loops and whether it is `open`; `calls` what changes them:
+ * `turn(way)`, `choose(group)`, `stepTo(step)`; `follow()`, and `toggle()`, which opens or shrinks the panel
+ * where it is a sheet over the maps, see `open`.
  */
 export function whyPanel(looked, about, view, calls) {
   const { map, cell, value, explanation, error } = looked;
   const hasWays = explanation && about.forward.op === 'conv2d' && about.loops.conv2d;
   const way = hasWays ? view.way : 'sum';
   return html`
-    <h2 class="cell-name"><code>${cellName(map, cell)}</code> <b>${number(value, 5)}</b></h2>
+    <div class="why-head">
+      <h2 class="cell-name"><code>${cellName(map, cell)}</code> <b>${number(value, 5)}</b></h2>
+      <button class="small" aria-controls="why" aria-expanded=${view.open} @click=${calls.toggle}>${
+        view.open ? 'Shrink ▾' : 'Show why ▴'}</button>
+    </div>
     ${hasWays ? html`<div class="row" role="group" aria-label="How it is computed">${
       Object.entries(WAYS).map(([name, title]) => html`<button class="small" aria-pressed=${name === way}
         @click=${() => calls.turn(name)}>${title}</button>`)}</div>` : nothing}
