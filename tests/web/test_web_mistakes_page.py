@@ -119,6 +119,28 @@ def test_by_keyboard_alone_to_step_and_to_look(visit, said):
     assert page.evaluate("window.same")
 
 
+@pytest.mark.parametrize("width", [390, 1024, 2560])
+def test_a_sure_mistake_and_a_long_count_keep_to_a_line(visit, width):
+    """The widest of what a card says, and four digits in a cell: with room to both sides."""
+    page = opened(visit, width=width, height=800).page
+    said = page.evaluate("""() => import('/static/answer.js').then(({ probability }) => {
+        const share = document.querySelector('.cards p.about');
+        share.firstChild.textContent = share.firstChild.nextSibling.textContent = '';
+        share.prepend(probability(0.99999));
+        const [cell] = document.querySelectorAll('[data-at]');
+        cell.textContent = '1128';
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return { text: share.firstChild.textContent, tall: share.clientHeight,
+          over: share.scrollWidth - share.clientWidth, room: cell.clientWidth - range.getBoundingClientRect().width };
+    })""")
+    assert said["text"] == ">99.9 %"
+    assert said["tall"] < 40  # a line of 18 pixels, and its padding
+    assert said["over"] <= 0
+    assert said["room"] >= 4
+    assert page.evaluate("document.querySelector('.cards a[aria-label^=Look]').getClientRects().length") == 1
+
+
 @pytest.mark.parametrize("classes", [2, 100])
 def test_few_and_many_classes(browser, classes):
     from browser import Visit

@@ -5,7 +5,7 @@ import { html, render } from './vendor/lit-html.js';
 const MOST = 10; // bars: of more classes, the likeliest
 
 /** A probability in percent: `99.9 %`. What is not certain is never 100 %. */
-function percent(share) {
+export function probability(share) {
   if (share > 0.9995 && share < 1) return '>99.9 %';
   return `${(100 * share).toFixed(1)} %`;
 }
@@ -21,12 +21,12 @@ export function inWords({ probabilities, doubt }, classes) {
   if (!(share >= 0)) {
     return { label: 'no answer', share: '', doubt: 'The scores are no numbers; a weight may be NaN.' };
   }
-  if (share >= doubt) return { label: name(best), share: percent(share), doubt: '' };
+  if (share >= doubt) return { label: name(best), share: probability(share), doubt: '' };
   const shares = [...probabilities.data];
   const [, second] = [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
-  const other = second === undefined ? '' : `; it may be ${name(second)} (${percent(shares[second])})`;
-  const said = `In doubt: ${percent(share)} is under ${Math.round(100 * doubt)} %${other}.`;
-  return { label: name(best), share: percent(share), doubt: said };
+  const other = second === undefined ? '' : `; it may be ${name(second)} (${probability(shares[second])})`;
+  const said = `In doubt: ${probability(share)} is under ${Math.round(100 * doubt)} %${other}.`;
+  return { label: name(best), share: probability(share), doubt: said };
 }
 
 /** Fill `root` with the bars. */
@@ -39,7 +39,7 @@ export function showBars(root, { probabilities }, classes) {
   render(html`<ol class="bars">${shown.map((i) => html`
     <li class=${i === best ? 'best' : ''}><span class="class">${classes[i] ?? i}</span>
       <span class="length" aria-hidden="true"><span></span></span>
-      <span class="share">${percent(shares[i])}</span></li>`)}</ol>`, root);
+      <span class="share">${probability(shares[i])}</span></li>`)}</ol>`, root);
   root.querySelectorAll('.length span').forEach((bar, place) => {
     bar.style.width = `${100 * (shares[shown[place]] || 0)}%`;
   });

@@ -1,3 +1,4 @@
+import { probability } from '../answer.js';
 import { paintImage } from '../layers.js';
 import { whole } from '../maps.js';
 import { Dropped } from '../socket.js';
@@ -303,11 +304,11 @@ class Page {
         <ul class="cards">${cards.map((card) => html`<li>
           <a href=${`#step?image=${card.number}`}
             aria-label=${`Image ${card.number}: ${classes[card.label]}, read as ${
-              classes[card.prediction]}, ${percent(card.given)}. Step through it`}>
+              classes[card.prediction]}, ${probability(card.given)}. Step through it`}>
             <canvas class="thumb" aria-hidden="true"></canvas>
             <span>${card.label === card.prediction ? classes[card.label]
     : html`${classes[card.label]} → <b>${classes[card.prediction]}</b>`}</span></a>
-          <p class="about">${percent(card.given)}
+          <p class="about">${probability(card.given)}
             <a href=${`#look?image=${card.number}`} aria-label=${`Look at image ${card.number}`}>Look</a></p>
         </li>`)}</ul>
         ${cards.length < total ? html`<button @click=${() => this.#show(true)}>Show more</button>` : nothing}

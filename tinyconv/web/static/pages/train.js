@@ -1,3 +1,4 @@
+import { probability } from '../answer.js';
 import { Curves } from '../curves.js';
 import { Maps, paintImage, sizeOf } from '../layers.js';
 import { number, whole } from '../maps.js';
@@ -592,7 +593,7 @@ class Page {
           <figure><canvas class="digit" role="img" aria-label=${`Test image ${state.image ?? 0}: ${
             classes[seen.label]}`}></canvas>
             <figcaption>${classes[seen.label]}; the model says ${classes[best]},
-              ${percent(seen.probabilities.data[best], 1)}</figcaption></figure>
+              ${probability(seen.probabilities.data[best])}</figcaption></figure>
           <div><p class="about">${seen.layer.name}: ${sizeOf(seen.layer.shape)}</p>${this.maps.element}</div>
         </div>` : nothing}
       </details>`;
