@@ -120,7 +120,8 @@ export class TensorView {
       for (let start = 0; start < columns; start += grid.line) {
         const many = Math.min(grid.line, columns - start);
         const { y } = grid.box(start);
-        context.fillRect(-1, y - 1, many * grid.cellWidth + 2, grid.cellHeight + 2);
+        const above = start ? 0 : 1; // a later line begins where the one above it ends
+        context.fillRect(-1, y - above, many * grid.cellWidth + 2, grid.cellHeight + above + 1);
         context.drawImage(dots, start, 0, many, 1, 0, y, many * grid.cellWidth, grid.cellHeight);
       }
     } else {
@@ -187,9 +188,9 @@ export class TensorView {
 
   /** Under the name: what the array is, and which of its maps is shown if it is one alone. */
   #tellMap() {
-    const map = this.cell.slice(0, -2);
-    this.caption.textContent = this.room[2] && map.length
-      ? `${cellName(this.argument, map)} alone, of ${this.about}` : this.about;
+    const isOneOfMany = this.room[2] && this.array.shape.slice(0, -2).some((size) => size > 1);
+    const map = cellName(this.argument, this.cell.slice(0, -2));
+    this.caption.textContent = isOneOfMany ? `${map} alone, of ${this.about}` : this.about;
   }
 
   #size() {

@@ -31,7 +31,7 @@ export function whyPanel(looked, about, view, calls) {
     <div class="why-head">
       <h2 class="cell-name"><code>${cellName(map, cell)}</code> <b>${number(value, 5)}</b></h2>
       <button class="small" aria-controls="why" aria-expanded=${view.open} @click=${calls.toggle}>${
-        view.open ? 'Shrink ▾' : 'Show why ▴'}</button>
+        view.open ? 'Shrink ▾' : 'Why? ▴'}</button>
     </div>
     ${hasWays ? html`<div class="row" role="group" aria-label="How it is computed">${
       Object.entries(WAYS).map(([name, title]) => html`<button class="small" aria-pressed=${name === way}
