@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +322,18 @@ def test_twice_the_filters_are_compared(studio, monkeypatch):
     begin(studio)  # one that was given up before its first epoch is not in the table
     begin(studio)
     assert len(ask(studio, "train.state")["runs"]) == 3
+
+
+def test_the_recipe_of_the_last_training_is_kept_for_a_model_that_it_fits(studio, monkeypatch):
+    assert not ask(studio, "train.state")["begin"]["kept"]
+    begin(studio, recipe="lesson", seed="7", lr=0.02)
+    expected = {"recipe": "lesson", "seed": "7", "fields": asdict(replace(RECIPES["lesson"], **FEW | {"lr": 0.02}))}
+    assert ask(studio, "train.state")["begin"] == expected | {"kept": False}
+    opened(studio, monkeypatch, of_name("cake", "synthetic", slices="flatten; fc 10"))
+    assert ask(studio, "train.state")["begin"] == expected | {"kept": True}
+    opened(studio, monkeypatch, of_name("lenet5", "cifar10"))  # other images need another recipe
+    found = ask(studio, "train.state")["begin"]
+    assert (found["recipe"], found["kept"]) == ("cifar-lenet", False)
 
 
 def test_a_model_of_the_users_own_is_trained_where_it_came_from():

@@ -261,11 +261,12 @@ def test_what_a_field_means_is_seen_by_pointer_and_by_focus(train):
 
 
 def test_runs_are_compared(train, studio):
-    page = train("epochs=1&batch_size=100").page
+    page = train("epochs=2&batch_size=100").page
     page.click("text=Start training")
     page.wait_for_selector("text=See its mistakes")
     page.fill("#field-lr", "0.02")
-    page.press("#field-lr", "Tab")
+    page.fill("#field-epochs", "1")
+    page.press("#field-epochs", "Tab")
     page.click("text=Train anew")
     page.wait_for_selector(".runs tbody tr:nth-child(2)")
     page.wait_for_selector("text=See its mistakes")
@@ -278,6 +279,16 @@ def test_runs_are_compared(train, studio):
             f"{run['history'][-1]['test_accuracy']:.2%}".replace("%", " %"),
         ]
     assert "--lr 0.02" in cells[1][6]
+    legend = [" ".join(line.inner_text().split()) for line in page.query_selector_all(".legend li")]
+    for i, (line, found) in enumerate(zip(legend, cells, strict=True)):
+        assert line.startswith(f"Run {i + 1} {CAKE}, default")
+        assert line.endswith(found[3])
+    strokes = page.eval_on_selector_all(".legend svg", "all => all.map((one) => getComputedStyle(one).stroke)")
+    assert len(set(strokes)) == 2
+    headings = page.eval_on_selector_all(".results h2", "all => all.map((one) => one.textContent)")
+    assert headings.index("Trainings so far") < headings.index("Epochs")
+    assert "Loss of each step, run 2" in headings
+    assert page.get_attribute(".accuracy", "aria-valuemax") == "1"  # room for both epochs of the first run
 
 
 def test_from_build_to_draw_with_twice_the_filters(train, studio):
@@ -292,6 +303,11 @@ def test_from_build_to_draw_with_twice_the_filters(train, studio):
             page.wait_for_function("() => location.hash.includes('conv+8+5')")
         page.click("text=Train this")
         page.wait_for_selector("text=Start training")
+        if again:  # the recipe of the first training is kept
+            assert page.input_value("#field-epochs") == "1"
+            page.click("text=Usual recipe")
+            assert page.input_value("#field-epochs") == "5"
+            assert not page.query_selector("text=Usual recipe")
         page.fill("#field-epochs", "1")
         page.press("#field-epochs", "Tab")
         page.click("text=Start training")

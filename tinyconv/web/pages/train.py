@@ -24,17 +24,29 @@ def state(studio: Studio) -> dict[str, Any]:
     return {
         "recipes": {name: asdict(recipe) for name, recipe in RECIPES.items()},
         "usual": usual_recipe(run.model, run.data) if run else None,
-        "begin": None if run is None else _begin(run, training),
+        "begin": None if run is None else _begin(studio, run, training),
         "checkpoint": _checkpoint(studio),
         "training": None if training is None else training.about() | training.now() | training.since(),
         "runs": studio.kept.get("runs", []),
     }
 
 
-def _begin(run: Run, training: Training | None) -> dict[str, Any]:
-    """What the fields of the page begin with: those of the training, of the checkpoint, or of the usual recipe."""
-    name = _name_of(run) if training is None else training.recipe
-    return {"recipe": name, "seed": str(run.seed), "fields": run.recipe}
+def _begin(studio: Studio, run: Run, training: Training | None) -> dict[str, Any]:
+    """What the fields of the page begin with.
+
+    They are those of the training, or of the checkpoint; else those of the training of the model before, if the same
+    recipe is usual for both; else those of the usual recipe.
+    """
+    kept = studio.kept.get("run")
+    if training is None and studio.subject.checkpoint is None and kept is not None and _alike(run, kept[0]):
+        (before, name), is_kept = kept, True
+    else:
+        before, name, is_kept = run, _name_of(run) if training is None else training.recipe, False
+    return {"recipe": name, "seed": str(before.seed), "fields": before.recipe, "kept": is_kept}
+
+
+def _alike(run: Run, other: Run) -> bool:
+    return run.data == other.data and usual_recipe(run.model, run.data) == usual_recipe(other.model, other.data)
 
 
 def _name_of(run: Run) -> str:
@@ -137,6 +149,7 @@ def _watch(studio: Studio, training: Training) -> None:
     studio.state["train"] = training
     runs[:] = [run for run in runs if run["history"]]  # one that was given up at once is none to compare with
     runs.append(training.entry)
+    studio.kept["run"] = training.session.run, training.recipe
     studio.report("outline", subject.outline())
 
 

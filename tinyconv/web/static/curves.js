@@ -25,8 +25,7 @@ const narrow = () => matchMedia('(max-width: 640px)').matches;
  * @param {HTMLElement} place
  * @param {{height: number, log?: boolean, format: function(number): string, tell: function(number): string,
  *   series: object[]}} how  `format`: a number of the y axis. `tell`: what is at the point of this number.
- *   Of a series: `ink`, the name of a CSS colour; `width`; `alpha`; `points` as uPlot takes them; `end`, a
- *   text at its last point.
+ *   Of a series: `ink`, the name of a CSS colour; `width`; `alpha`; `dash` and `points` as uPlot takes them.
  */
 export class Curves {
   #plot = null;
@@ -102,12 +101,11 @@ export class Curves {
           values: (_, ticks) => ticks.map((t) => (t === null ? '' : format(t))),
         },
       ],
-      series: [{}, ...series.map(({ ink, width, points, alpha = 1 }) => ({
-        width, alpha, spanGaps: true, stroke: () => colour(ink), points: points ?? { show: false },
+      series: [{}, ...series.map(({ ink, width, points, dash, alpha = 1 }) => ({
+        width, alpha, dash, spanGaps: true, stroke: () => colour(ink), points: points ?? { show: false },
       }))],
       hooks: {
         setCursor: [(plot) => this.#tell(plot.cursor.idx ?? null)],
-        draw: [(plot) => series.forEach(({ end, ink }, i) => end && mark(plot, i + 1, end, colour(ink)))],
       },
     }, this.#data ?? [[], ...series.map(() => [])], this.place);
   }
@@ -137,18 +135,6 @@ export class Curves {
     const { clientWidth: width } = this.place ?? {};
     if (width && this.#plot) this.#plot.setSize({ width, height: this.how.height });
   }
-}
-
-/** Write a text beside the last point of a series. */
-function mark(plot, series, text, ink) {
-  const values = plot.data[series];
-  const last = values.findLastIndex((value) => value !== null && value !== undefined);
-  if (last < 0) return;
-  const [x, y] = [plot.valToPos(plot.data[0][last], 'x', true), plot.valToPos(values[last], 'y', true)];
-  plot.ctx.fillStyle = ink;
-  plot.ctx.textAlign = 'left';
-  plot.ctx.textBaseline = 'middle';
-  plot.ctx.fillText(text, x + 7 * devicePixelRatio, y);
 }
 
 /** The range of shares that holds these: down to a multiple of 10 %, up to 100 %. */

@@ -23,6 +23,8 @@ const FIELDS = {
   layer_rates: ['Rates by layer', 'With SGD: rates of their own for normalisations and the last layer.'],
 };
 const SEED = ['Seed', 'Decides the first weights, the order of the images and how they are changed.'];
+const INKS = ['accent', 'plus', 'good', 'bad', 'soft']; // of the runs; the sixth has the first again
+const DASHES = [[10, 4], [2, 3], [7, 3, 2, 3], [], [14, 6]];
 const MAPS_EVERY = 200; // milliseconds from one picture of the maps to the next, at least
 const WEIGHTS_EVERY = 1000;
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
@@ -319,14 +321,16 @@ class Page {
         <div class="results">
           <section class="panel">
             ${this.training || this.known.runs.length ? html`
-            <h2>Loss of each step</h2>
+            <h2>Loss of each step${this.training && this.known.runs.length > 1
+    ? `, run ${this.known.runs.length}` : ''}</h2>
             <div class="curve loss"></div>
             <h2>Test accuracy after each epoch</h2>
-            <div class="curve accuracy"></div>` : html`
+            <div class="curve accuracy"></div>
+            ${this.#legend()}` : html`
             <p class="about">The loss of each step and the test accuracy after each epoch appear here.</p>`}
           </section>
-          ${this.#epochs()}
           ${this.#runs()}
+          ${this.#epochs()}
           ${this.#inside()}
           ${this.#spreads()}
         </div>
@@ -376,7 +380,8 @@ class Page {
   #wrong() {
     const labels = Object.entries({ ...FIELDS, seed: SEED }).filter(([name]) => this.errors[name]);
     if (!labels.length) return nothing;
-    return html`<p class="error wrong">Mend the recipe first: ${labels.map(([, [label]]) => label).join(', ')}.</p>`;
+    return html`<p class="error wrong">Mend the recipe first:
+      ${labels.map(([, [label]]) => label).join(', ')}.</p>`;
   }
 
   /** What can be done with the file that the model came from. */
@@ -411,8 +416,8 @@ class Page {
       const low = now.peak < this.known.recipes[now.recipe].lr;
       return html`<div class="after">
         <p><strong>${percent(share)}</strong> of the test images are right.</p>
-        <p class="error">No better than guessing (${classes} classes: ${Number((100 / classes).toFixed(1))} %). The
-          learning rate is likely too ${low ? 'low' : 'high'}.</p>
+        <p class="error">No better than guessing (${classes} classes:
+          ${Number((100 / classes).toFixed(1))} %). The learning rate is likely too ${low ? 'low' : 'high'}.</p>
         <p class="about">Set a ${low ? 'higher' : 'lower'} one in the recipe, then train anew.
           <a href="#mistakes">See its mistakes</a></p></div>`;
     }
@@ -467,9 +472,13 @@ class Page {
     const { recipes, usual } = this.known;
     const fields = { ...recipes[plan.recipe], ...plan.changes };
     const off = !this.app.role.writes || this.training?.status === 'running';
+    const kept = this.known.begin.kept && !(plan.recipe === usual && !Object.keys(plan.changes).length);
     return html`
       <section class="panel recipe">
         <h2>Recipe</h2>
+        ${kept ? html`<p class="about kept">The recipe of the last training is kept.
+          <button class="small" ?disabled=${off} @click=${() => this.#choose(usual)}>Usual recipe</button></p>`
+    : nothing}
         <fieldset ?disabled=${off} @pointerover=${(event) => this.#explain(event)}
           @focusin=${(event) => this.#explain(event)}>
           <p class="field wide"><label for="recipe">Recipe</label>
@@ -569,6 +578,22 @@ class Page {
     return this.known.runs.map((run) => (run.number === own ? { ...run, history } : run));
   }
 
+  /** Which curve is which training. */
+  #legend() {
+    const runs = this.#allRuns();
+    if (runs.length < 2) return nothing;
+    return html`<ul class="legend" aria-label="Test accuracy of each run">${runs.map((run, i) => {
+    const now = i === runs.length - 1 && this.training;
+    const row = run.history.at(-1);
+    return html`<li class=${now ? 'now' : ''}>
+      <svg viewBox="0 0 34 10" class=${INKS[i % INKS.length]} aria-hidden="true"><line x1="0" y1="5" x2="34" y2="5"
+        stroke-width=${now ? 3 : 1.5} stroke-dasharray=${now ? '' : DASHES[i % DASHES.length].join(' ')} /></svg>
+      <span><strong>Run ${i + 1}</strong> ${run.cake ? html`<code>${run.cake}</code>` : run.title}, ${
+  [run.recipe, ...run.changes].join(' ')}</span>
+      <strong>${row ? percent(row.test_accuracy) : '–'}</strong></li>`;
+  })}</ul>`;
+  }
+
   #inside() {
     const { state } = this.app;
     const { seen } = this;
@@ -646,10 +671,10 @@ class Page {
     const at = this.losses.map((_, i) => (first + i + 1) / steps);
     const seen = (values) => values.map((value) => Math.max(value, 1e-6)); // a logarithm of 0 is none
     this.lossCurve.show([at, seen(this.losses), seen(this.smooth)], total / steps, this.#lossInWords());
-    this.#accuracies(total / steps);
+    this.#accuracies(Math.max(total / steps, ...this.#allRuns().map(({ history }) => history.length)));
   }
 
-  /** The accuracy of this training, and of those before it in grey, each with its number at its end. */
+  /** The accuracy of this training in a bold line, and of those before it in thin and dashed ones. */
   #accuracies(epochs) {
     const runs = this.#allRuns();
     if (this.accuracyCurve?.runs !== runs.length) {
@@ -658,8 +683,8 @@ class Page {
       this.accuracyCurve = new Curves(this.root.querySelector('.accuracy'), {
         height: 160, format: (value) => percent(value, 0), tell: (at) => this.#accuracyAt(at),
         series: runs.map((_, i) => (i === runs.length - 1 && this.training
-          ? { ink: 'accent', width: 2, points: point, end: i ? `${i + 1}` : '' }
-          : { ink: 'soft', width: 1, points: { ...point, size: 5 }, end: `${i + 1}` })),
+          ? { ink: INKS[i % INKS.length], width: 3, points: { ...point, size: 8 } }
+          : { ink: INKS[i % INKS.length], width: 1.5, points: point, dash: DASHES[i % DASHES.length] })),
       });
       this.accuracyCurve.runs = runs.length;
     }
