@@ -35,7 +35,7 @@ def test_bad_pictures_do_not_keep_the_good_ones_from_being_read(untrained, folde
     assert [line.split(": ")[1].split()[0] for line in errors] == ["blank.png", "none.png", "text.png"]
     assert "nothing is drawn on this picture" in errors[0]
     assert errors[1] == "error: none.png: there is no such picture"
-    assert "cannot be read as a picture (PNG, JPEG, GIF, BMP, WEBP, TIFF)" in errors[2]
+    assert "is no picture that can be read: PNG, JPEG, GIF, BMP, WEBP and TIFF are" in errors[2]
 
     done = run("predict", untrained, *names, "--json", code=1, cwd=folder)
     lines = [json.loads(line) for line in done.stdout.splitlines()]

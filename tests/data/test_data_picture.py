@@ -1,8 +1,10 @@
 """Pictures from files: every kind shows the digit that is on it, MNIST's own placing, and clear refusals."""
 
 import contextlib
+import io
 import os
 import subprocess
+import tempfile
 
 import numpy as np
 import pytest
@@ -172,11 +174,25 @@ def test_other_formats_are_refused_and_start_no_program(name, tmp_path, monkeypa
     path = tmp_path / name
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n")
     for read in (read_picture, read_photograph):
-        with pytest.raises(DataError, match=r"cannot be read as a picture \(PNG, JPEG, GIF, BMP, WEBP, TIFF\)"):
+        with pytest.raises(DataError, match=f"{name} is no picture that can be read: PNG, .* and TIFF are$"):
             read(path)
     page().save(tmp_path / "real.ppm")  # Pillow can read it, and no program is needed; but it is not in the list
-    with pytest.raises(DataError, match="cannot be read as a picture"):
+    with pytest.raises(DataError, match="no picture that can be read"):
         read_picture(tmp_path / "real.ppm")
+
+
+def test_an_open_file_that_is_no_picture_is_called_by_its_name_if_it_has_one(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    called = io.BytesIO(b"hello")
+    called.name = "called.png"
+    with open(tmp_path / "notes.txt", "rb") as named, tempfile.TemporaryFile() as numbered:
+        for file, name in {named: str(named.name), called: "called.png", numbered: "the file"}.items():
+            for read in (read_picture, read_photograph):
+                with pytest.raises(DataError) as caught:
+                    read(file)
+                assert str(caught.value) == (
+                    f"{name} is no picture that can be read: PNG, JPEG, GIF, BMP, WEBP and TIFF are"
+                )
 
 
 @pytest.mark.slow

@@ -251,7 +251,7 @@ def test_bad_input(args, code, message):
 def test_a_picture_that_is_none(trained, tmp_path):
     out, _ = trained
     (tmp_path / "text.png").write_text("hello")
-    assert "cannot be read as a picture" in run("predict", out, tmp_path / "text.png", code=1).stderr
+    assert "is no picture that can be read" in run("predict", out, tmp_path / "text.png", code=1).stderr
     Image.new("L", (40, 40), 255).save(tmp_path / "white.png")
     assert "nothing is drawn on this picture" in run("predict", out, tmp_path / "white.png", code=1).stderr
     assert "there is no such picture" in run("predict", out, tmp_path / "none.png", code=1).stderr

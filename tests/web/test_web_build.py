@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the studio needs the extra `studio`")
@@ -13,7 +14,7 @@ from tinyconv.web import pages
 from tinyconv.web.jobs import JobError
 from tinyconv.web.pages.build import LENET
 from tinyconv.web.studio import Studio
-from tinyconv.web.subject import of_name
+from tinyconv.web.subject import of_model, of_name
 
 assert pages
 
@@ -154,9 +155,49 @@ def test_a_cake_is_compared_with_one_before(bake):
 def test_every_preset_can_be_baked(studio, bake):
     found = studio.submit("build.start", {}).result()
     assert [preset["name"] for preset in found["presets"]][:2] == ["lesson", "lenet5"]
-    assert found["own"] is None  # LeNet5 has a forward of its own
+    assert (found["own"]["cake"], found["own"]["image"]) == (LENET, "1x28x28")  # though it has a forward of its own
+    assert "layers" not in found
     for preset in found["presets"]:
         assert bake(preset["cake"], preset["image"])["error"] is None, preset
+
+
+@pytest.mark.parametrize("name", ["cifarnet", "lenet5_1998"])
+def test_a_model_that_is_no_cake_is_given_as_its_layers(name):
+    subject = of_name(name, "synthetic", offline=True)
+    studio = Studio(subject)
+    found = studio.submit("build.start", {}).result()
+    expected = tc.summary(subject.model, subject.shape)
+    studio.close()
+    assert found["own"] is None
+    assert [(row["name"], row["kind"], row["output"], row["params"], row["macs"]) for row in found["layers"]] == [
+        (row.name, row.kind, list(row.output_shape), row.params, row.macs) for row in expected.layers
+    ]
+    assert (found["totals"]["params"], found["totals"]["macs"]) == (expected.total_params, expected.total_macs)
+
+
+def test_a_model_that_asks_for_values_opens_the_page_all_the_same():
+    class Asking(tc.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = tc.nn.Linear(784, 10)
+
+        def forward(self, x):
+            return self.fc(x.flatten(1) * x.max().item())
+
+    studio = Studio(of_model(Asking(), "synthetic"))
+    found = studio.submit("build.start", {}).result()
+    studio.close()
+    assert (found["own"], found["layers"], found["totals"]) == (None, None, None)
+
+
+def test_a_lenet_of_other_sizes_is_written_as_it_is():
+    model = tc.models.lenet5(in_channels=3, size=32, padding=2, num_classes=7)
+    studio = Studio(of_model(model, (np.zeros((7, 3, 32, 32), np.uint8), np.arange(7))))
+    own = studio.submit("build.start", {}).result()["own"]
+    studio.close()
+    built = tc.summary(tc.Cake.parse(own["cake"]).build(size(own["image"])), size(own["image"]))
+    assert built.total_params == tc.summary(model, (3, 32, 32)).total_params
+    assert own["cake"].startswith("conv 6 5 padding=2; ")
 
 
 def test_the_warnings_of_summary_are_given(bake):

@@ -3,10 +3,11 @@
 import re
 
 import pytest
-from browser import SIZES
+from browser import SIZES, Visit, served
 
 import tinyconv as tc
 from tinyconv.web.pages.build import LENET
+from tinyconv.web.subject import of_name
 
 pytestmark = pytest.mark.slow
 
@@ -67,12 +68,58 @@ def test_the_numbers_of_the_page_are_those_of_summary(build, cake, image):
         ".slices .slice", "rows => rows.map(row => [...row.querySelectorAll('td')].map(c => c.innerText.trim()))"
     )
     assert len(shown) == len(rows)
-    order = [heads.index(name) for name in ("output", "params", "MACs", "FLOPs", "share", "field", "activations")]
+    order = [heads.index(name) for name in ("output", "params", "MACs", "share", "field", "activations")]
     for cells, row in zip(shown, rows, strict=True):
         assert [c.replace("×", "x").replace(" %", "%") for c in cells[1:]] == [row[i] for i in order], row
     assert [page.inner_text(f"[data-total={name}]") for name in ("params", "macs", "flops", "activations")] == [
         foot[heads.index(name)] for name in ("params", "MACs", "FLOPs", "activations")
     ]
+
+
+@pytest.mark.parametrize("image", ["1x28x28", "3x224x224"])
+@pytest.mark.parametrize("width", [761, 1024, 1181])
+def test_no_column_is_cut_off(build, width, image):
+    page = build(LENET, image, width=width, height=768).page
+    assert page.eval_on_selector(".bench .scroll", "box => box.scrollWidth - box.clientWidth") <= 0
+
+
+def test_the_columns_are_explained(build):
+    page = build().page
+    heads = page.locator(".slices th[role=columnheader]")
+    assert [head for head in heads.all() if head.inner_text() != "Slice" and not head.get_attribute("title")] == []
+    assert "MACs are multiply-adds for one image" in page.inner_text(".work")
+
+
+def test_it_says_whether_the_cake_is_the_model_of_the_studio(visit):
+    page = visit("build").page
+    page.wait_for_selector("text=This is lenet5, the model of the studio.")
+    assert cake_of(page) == LENET
+    page.fill("#cake", "conv 7 5; relu")
+    page.wait_for_selector("text=This cake is not the model of the studio, which is lenet5.")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_model_that_is_no_cake_is_shown_as_its_layers(browser, dark):
+    subject = of_name("cifarnet", "synthetic", offline=True)
+    expected = tc.summary(subject.model, subject.shape)
+    with served(subject) as server:
+        opened = Visit(browser, server, "build", dark=dark, width=390 if dark else 1024)
+        page = opened.page
+        page.wait_for_selector("section.whose")
+        said = page.inner_text("section.whose")
+        assert "cifarnet is no stack of slices, so Build cannot show it as a cake." in said
+        assert "The cake below is another model: LeNet-5." in said
+        assert f"cifarnet has {expected.total_params:,} parameters" in said
+        rows = page.eval_on_selector_all(
+            ".whose tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+        )
+        assert rows == [
+            [row.name, row.kind, "×".join(map(str, row.output_shape))]
+            + [f"{n:,}" if n else "" for n in (row.params, row.macs)]
+            for row in expected.layers
+        ]
+        assert (opened.violations(), opened.overflows()) == ([], 0)
+        opened.end()
 
 
 def test_a_person_finds_the_answers(build):
@@ -184,6 +231,10 @@ def test_everything_by_keys(build):
     keys("Enter")
     settled(page, "conv 8 5; relu; flatten; fc 10")
     page.wait_for_function("() => document.activeElement.dataset.block === '0'")
+    keys("+"), keys("Tab")
+    assert page.evaluate("document.activeElement.closest('.palette') !== null")
+    keys("Escape")
+    assert page.evaluate("document.activeElement.dataset.block") == "0"
     keys("+"), keys("Tab"), keys("Enter")  # the second of the palette: pool
     settled(page, "conv 8 5; pool 2; relu; flatten; fc 10")
     page.wait_for_function(
@@ -236,6 +287,7 @@ def test_pointing_lights_the_block_its_text_and_the_picture(build):
 
 def test_a_cell_is_picked_on_the_map(build):
     page = build(state={"slice": 5}).page
+    page.locator(".grid.picks").scroll_into_view_if_needed()
     box = page.locator(".grid.picks").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 3.5 / 4, box["y"] + box["height"] * 0.5 / 4)
     assert page.inner_text(".sentence").startswith("Cell (0, 3) of pool2 sees rows 0 to 15 and columns 12 to 27")

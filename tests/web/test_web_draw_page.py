@@ -214,7 +214,7 @@ def test_a_picture_from_a_file(visit, tmp_path):
     )
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("input[type=file]", tmp_path / "notes.txt")
-    page.wait_for_selector("text=notes.txt cannot be read as a picture")
+    page.wait_for_selector("text=notes.txt is no picture that can be read")
     # Dropped and pasted.
     content = list(Path(tmp_path / "seven.png").read_bytes())
     for event in ("drop", "paste"):
@@ -247,6 +247,19 @@ def test_a_file_too_large_for_a_message_is_made_smaller(visit, tmp_path):
     found = np.array(has(page, "Array.from(shown.result.image.data)")).reshape(28, 28)
     whole = read_picture(tmp_path / "photo.png")[0].astype(int)
     assert np.abs(found - whole).mean() < 6
+
+
+def test_a_test_image_says_why_it_is_not_placed_again(visit):
+    page = visit("draw").page
+    settled(page)
+    place = page.locator(".check")
+    assert place.inner_text() == "Scale and centre it, as MNIST\u2019s digits are"
+    page.locator("button", has_text="Next").click()
+    page.wait_for_selector("text=Test image 0: ")
+    assert place.inner_text() == "Scale and centre it (already placed)"
+    assert not place.locator("input").is_checked()
+    place.locator("input").check()
+    assert place.inner_text() == "Scale and centre it, as MNIST\u2019s digits are"
 
 
 def test_the_drawing_is_there_again_after_another_page(visit):

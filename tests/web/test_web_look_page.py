@@ -35,7 +35,7 @@ def shown(page, image):
 def all_found(page):
     """Wait until all test images were looked at."""
     page.wait_for_function(PAGE % "shown.best && shown.best.done === shown.best.count")
-    page.wait_for_selector("text=with the largest value")
+    page.wait_for_selector("text=The largest values among")
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_an_image_is_shown_as_python_has_it(visit, subject):
     assert frame["width"] == pytest.approx(picture["width"] * 14 / 28, abs=1.5)
 
 
-def test_which_pixels_the_gradient_of_a_score_hangs_on(visit, subject):
+def test_which_pixels_the_gradient_of_a_score_depends_on(visit, subject):
     page = visit("look?image=4&score=7").page
     shown(page, 4)
     x = subject.input(subject.images.images[4:5]).requires_grad_()
     (gradient,) = tc.grad(subject.model(x)[0, 7], x)
     gradient = gradient.numpy()[0, 0]
     row, column = np.unravel_index(np.abs(gradient).argmax(), (28, 28))
-    assert f"The score of 7 hangs most on row {row}, column {column} (" in page.inner_text(".hangs")
+    assert f"The score of 7 depends most on row {row}, column {column} (" in page.inner_text(".depends")
     # The same where one points.
     canvas = page.locator(".look .pictures canvas").nth(1)
     wide = canvas.bounding_box()["width"]
@@ -89,7 +89,7 @@ def test_which_pixels_the_gradient_of_a_score_hangs_on(visit, subject):
     value = re.search(r"gradient ([+\u2212][\d.]+)", text)[1].replace("\u2212", "-")
     assert float(value) == pytest.approx(gradient[row, column], rel=1e-2)
     page.select_option(".pictures select", "2")
-    page.wait_for_selector("text=The score of 2 hangs most")
+    page.wait_for_selector("text=The score of 2 depends most")
     assert "score=2" in page.evaluate("location.hash")
 
 
@@ -176,6 +176,10 @@ def test_choosing_images(visit, subject):
     page.fill(".tools .number", "55555")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=there is no test image 55555")
+
+
+def test_it_opens_on_the_first_test_image(visit):
+    shown(visit("look").page, 0)
 
 
 def test_an_address_that_leads_nowhere(visit):

@@ -100,13 +100,14 @@ def read_photograph(path: str | os.PathLike[str] | IO[bytes], size: int = 32) ->
 
 def _named(path: str | os.PathLike[str] | IO[bytes]) -> str:
     """What an error calls the file."""
-    return str(path) if isinstance(path, str | os.PathLike) else str(getattr(path, "name", "the picture"))
+    name = path if isinstance(path, str | os.PathLike) else getattr(path, "name", None)
+    return str(name) if isinstance(name, str | os.PathLike) else "the file"  # a temporary file is named by a number
 
 
 def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
     """The picture as Pillow holds it, read whole, and turned as its EXIF data say."""
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise DataError("reading pictures needs Pillow: pip install 'tinyconv[train]'") from error
     name = _named(path)
@@ -126,6 +127,10 @@ def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
         raise
     except Image.DecompressionBombError:
         raise DataError(f"{name} has too many pixels: {MOST}") from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{name} is no picture that can be read: {', '.join(FORMATS[:-1])} and {FORMATS[-1]} are"
+        ) from None
     except FileNotFoundError:
         raise DataError(f"{name}: there is no such picture") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over

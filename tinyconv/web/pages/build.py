@@ -8,15 +8,15 @@ from typing import Any
 import tinyconv.inspect
 from tinyconv import data, models
 from tinyconv.arrays.backend import device
-from tinyconv.errors import CakeError, ShapeError, shortened
+from tinyconv.errors import CakeError, DeviceError, ShapeError, shortened
 from tinyconv.host import limits
 from tinyconv.inspect.cake import Cake, Slice, pieces, vocabulary
-from tinyconv.inspect.summary import Summary
-from tinyconv.nn import Module
+from tinyconv.inspect.summary import LayerSummary, Summary
+from tinyconv.nn import Flatten, Module, Sequential
 from tinyconv.shapes import Shape, product
 from tinyconv.web.jobs import JobError, job
 from tinyconv.web.studio import Studio
-from tinyconv.web.subject import of_name
+from tinyconv.web.subject import Subject, of_name
 
 WINDOWS = 1024
 """Cells of the windows of all poolings in a cake, at most: the page stays live, and a step in Python is taken for each.
@@ -26,7 +26,13 @@ LENET = "conv 6 5; relu; pool 2; conv 16 5; relu; pool 2; flatten; fc 120; relu;
 
 @job("build.start")
 def start(studio: Studio) -> dict[str, Any]:
-    """What the page begins with: slices, cakes and models to choose from, and the cake of the studio's own model."""
+    """What the page begins with: slices, cakes and models to choose from, and the studio's own model.
+
+    Returns:
+        vocabulary, presets, models: What there is to choose from.
+        own: The cake of the studio's model, as a preset; None where no cake describes it.
+        layers, totals: Where none does, what its summary says; None where its `forward` asks for values.
+    """
     subject = studio.subject
     own = _written(subject.model)
     return {
@@ -34,6 +40,7 @@ def start(studio: Studio) -> dict[str, Any]:
         "presets": _presets(),
         "own": own
         and {"name": "own", "title": f"{subject.title}, the model here", "cake": own, "image": _by(subject.shape)},
+        **({} if own else _outlined(subject)),
         "models": [name for name in models.MODELS if name != "cake" and _datasets(_image(name))],
     }
 
@@ -93,18 +100,32 @@ def _presets() -> list[dict[str, str]]:
     ]
     with device("meta"):
         for name in models.MODELS:
-            cake = None if name in ("cake", "lenet5") else _written(models.create(name))
-            if cake is not None:
+            cake = None if name == "cake" else _written(models.create(name))
+            if cake and cake != LENET:
                 found.append({"name": name, "title": name, "cake": cake, "image": _by(_image(name))})
     return found
 
 
 def _written(model: Module) -> str | None:
-    """The model as a cake, if it is one."""
+    """The model as a cake, if it is one. LeNet5 has a `forward` of its own, which a cake can describe."""
+    if type(model) is models.LeNet5:
+        m = model
+        front = (m.conv1, m.relu, m.pool, m.conv2, m.relu, m.pool)
+        model = Sequential(*front, Flatten(), m.fc1, m.relu, m.fc2, m.relu, m.fc3)
     try:
         return str(Cake.of(model))
     except ShapeError:
         return None
+
+
+def _outlined(subject: Subject) -> dict[str, Any]:
+    """The layers of a model that is no cake, and what they cost in all."""
+    try:
+        summary = tinyconv.inspect.summary(subject.model, subject.shape)
+    except (ShapeError, DeviceError):
+        return {"layers": None, "totals": None}
+    rows = [{"name": row.name, "kind": row.kind, **_figures(row)} for row in summary.layers]
+    return {"layers": rows, "totals": _totals(summary)}
 
 
 # --- a cake worked out ----------------------------------------------------------------------------------------------
@@ -131,7 +152,7 @@ def _baked(text: str, image: str) -> dict[str, Any]:
         if read is not None:
             row |= {"kind": read.kind, "arguments": read.written()}
         if summary is not None and i < len(names):
-            row |= {"name": names[i], **_figures(summary, names[i])}
+            row |= {"name": names[i], **_figures(summary[names[i]])}
         slices.append(row)
     whole = summary is not None and error is None
     datasets = _datasets(shape) if shape else []
@@ -215,8 +236,7 @@ def _places(text: str) -> Any:
     return (lambda i: i) if text.isascii() else (lambda i: len(text[:i].encode("utf-16-le", "surrogatepass")) // 2)
 
 
-def _figures(summary: Summary, name: str) -> dict[str, Any]:
-    row = summary[name]
+def _figures(row: LayerSummary) -> dict[str, Any]:
     fields = row.fields and [[field.size, field.jump, field.start] for field in row.fields]
     return {
         "output": list(row.output_shape),

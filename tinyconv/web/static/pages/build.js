@@ -7,8 +7,12 @@ import { figures } from '../lesson.js';
 import { by, cellsOf, centre, colour, descent, imagePicture, mapPicture, seen, shapeInto } from '../cake.js';
 
 const COLUMNS = [
-  ['output', 'Output'], ['params', 'Parameters'], ['macs', 'MACs'], ['flops', 'FLOPs'], ['share', 'Share'],
-  ['field', 'Field'], ['activations', 'Memory'],
+  ['output', 'Output', 'Channels × rows × columns of what the slice gives'],
+  ['params', 'Parameters', 'Numbers that the slice learns'],
+  ['macs', 'MACs', 'Multiply-adds for one image'],
+  ['share', 'Share', 'Share of the MACs of all slices'],
+  ['field', 'Field', 'Rows and columns of the image that a cell of the output depends on'],
+  ['activations', 'Memory', 'Bytes of the output for one image'],
 ];
 const TOTALS = [['params', 'Parameters', whole], ['macs', 'MACs', whole], ['flops', 'FLOPs', whole],
   ['activations', 'Memory', bytes], ['columns', 'Largest im2col', bytes]];
@@ -465,7 +469,8 @@ class Build {
     return html`
       <h1>Build</h1>
       <p class="intro">A cake is a stack of slices, from the image to the logits. Write it, or put it together from
-        blocks: what each slice gives and costs follows at once.</p>
+        blocks: what each slice gives and costs follows at once. ${this.shelf.own ? this.#whose() : ''}</p>
+      ${this.shelf.own ? '' : this.#whose()}
       <div class="bench">
         <section class="work" aria-label="The cake">
           ${this.#controls()}
@@ -481,6 +486,30 @@ class Build {
         ${this.#lesson()}${this.#onwards()}${this.#code()}</div>` : ''}
       ${this.drag ? html`<div class="ghost" aria-hidden="true">${
         this.drag.kind ?? baked.slices[this.drag.at].text}</div>` : ''}`;
+  }
+
+  /** Whether the cake is the model of the studio; where no cake can be, the layers of that model. */
+  #whose() {
+    if (!this.baked) return '';
+    const { own, layers, totals } = this.shelf;
+    const { title } = this.app.subject;
+    const shown = this.presets.find(({ cake, image }) => cake === this.baked?.cake && image === this.image);
+    if (own) {
+      return shown === own ? html`This is <strong>${title}</strong>, the model of the studio.`
+        : html`This cake is not the model of the studio, which is <strong>${title}</strong>.`;
+    }
+    return html`<section class="panel whose" aria-labelledby="whose"><h2 id="whose">${title}, the model of the studio</h2>
+      <p>${title} is no stack of slices, so Build cannot show it as a cake. The cake below is another model${
+        shown ? `: ${shown.title}` : ''}.</p>
+      ${layers ? html`<p>${title} has <strong>${whole(totals.params)}</strong> parameters and takes
+          <strong>${whole(totals.macs)}</strong> MACs (multiply-adds) for one image. Its ${
+            layers.length} layers:</p>
+        <div class="scroll" tabindex="0" role="region" aria-label=${`The layers of ${title}`}><table>
+          <thead><tr>${['Layer', 'Kind', 'Output', 'Parameters', 'MACs'].map((head) => html`
+            <th scope="col">${head}</th>`)}</tr></thead>
+          <tbody>${layers.map((row) => html`<tr><td class="mono">${row.name}</td><td>${row.kind}</td>
+            <td>${by(row.output)}</td><td>${row.params ? whole(row.params) : ''}</td>
+            <td>${row.macs ? whole(row.macs) : ''}</td></tr>`)}</tbody></table></div>` : ''}</section>`;
   }
 
   #controls() {
@@ -531,7 +560,9 @@ class Build {
   }
 
   #palette() {
-    return html`<div class=${`palette ${this.drag?.at != null ? 'bin' : ''} ${this.drag?.gone ? 'over' : ''}`}>
+    const back = (event) => event.key === 'Escape' && this.#focus(this.selected);
+    return html`<div class=${`palette ${this.drag?.at != null ? 'bin' : ''} ${this.drag?.gone ? 'over' : ''}`}
+      @keydown=${back}>
       <h2 class="unseen">Add a slice</h2>
       ${Object.keys(this.shelf.vocabulary).map((kind) => html`
         <button class=${`block ${colour(kind)}`} title=${MEANS[kind] ?? 'Activation'} aria-label=${`Add ${kind}`}
@@ -547,18 +578,21 @@ class Build {
     return html`<div class="scroll">
       <table class=${`slices ${baked.totals?.flops >= 1e9 ? 'crowded' : ''}`} role="table" aria-label="Slices, with what each gives and costs for one image">
         <thead role="rowgroup"><tr role="row"><th role="columnheader">Slice</th>
-          ${COLUMNS.map(([, title]) => html`<th role="columnheader">${title}</th>`)}</tr></thead>
+          ${COLUMNS.map(([, title, means]) => html`<th role="columnheader" title=${means}>${title}</th>`)}</tr></thead>
         <tbody role="rowgroup">
           <tr role="row" class=${`image ${at === -1 ? 'lit' : ''}`}><td role="cell"><span class="of-image">image</span></td>
             <td role="cell" data-label="Output">${baked.image ? by(baked.image) : ''}</td>
-            <td role="cell" class="none" colspan="6"></td></tr>
+            <td role="cell" class="none" colspan="5"></td></tr>
           ${baked.slices.map((slice, i) => this.#row(slice, i, i === at))}
         </tbody>
         ${this.#foot()}
       </table></div>
+      <p class="keys">MACs are multiply-adds for one image; FLOPs count the two apart, so they are twice as many. Share is
+        that of all MACs. Field is how many rows and columns of the image a cell depends on. Memory is what the output
+        of one image takes.</p>
       <p class="keys">Click a slice to change it; drag it, by its grip on a touch screen, to move it. Keys: <kbd>↑</kbd>
         <kbd>↓</kbd> choose, <kbd>Space</kbd> picks up, <kbd>Enter</kbd> edits, <kbd>Delete</kbd> removes,
-        <kbd>+</kbd> adds, <kbd>Ctrl Z</kbd> undoes.</p>`;
+        <kbd>+</kbd> goes to the slices to add, <kbd>Esc</kbd> comes back, <kbd>Ctrl Z</kbd> undoes.</p>`;
   }
 
   #foot() {
@@ -593,10 +627,10 @@ class Build {
         ${slice.output ? COLUMNS.map(([name, title]) => html`
           <td role="cell" data-label=${title} data-column=${name}>${name === 'share' && slice.macs
     ? html`<meter min="0" max="1" value=${slice.share} aria-hidden="true"></meter>` : ''}${cellText(slice, name)}</td>`)
-    : html`<td role="cell" class=${wrong ? 'why error' : 'why'} colspan="7">${wrong
+    : html`<td role="cell" class=${wrong ? 'why error' : 'why'} colspan="6">${wrong
       ? this.baked.error.text.replace(/^slice \d+, '.*?': /, '') : 'waits for the slice in error'}</td>`}
       </tr>
-      ${opened ? html`<tr role="row" class="form"><td role="cell" colspan="8">${this.#arguments(slice, i)}</td></tr>` : ''}`;
+      ${opened ? html`<tr role="row" class="form"><td role="cell" colspan="7">${this.#arguments(slice, i)}</td></tr>` : ''}`;
   }
 
   #took(i) {
@@ -718,7 +752,8 @@ class Build {
     const found = figures(this.baked);
     if (!found.length) return '';
     return html`<section class="panel lesson" aria-labelledby="lesson"><h2 id="lesson">The lesson's figures</h2>
-      <p class="about">The figures in bold are those of <code>tc.summary</code>, and they are right;
+      <p class="about">The lesson is “Build a CNN from Scratch”, from which this project grew.
+        The figures in bold are those of <code>tc.summary</code>, and they are right;
         <code>docs/errata.md</code> has the arithmetic.</p>
       <dl>${found.map(({ what, lesson, here, why }) => html`<div><dt>${what}</dt>
         <dd><strong>${here}</strong> <span class="was">the lesson says ${lesson}</span>

@@ -320,7 +320,8 @@ class Draw {
           ${this.#sources()}
           ${this.canPlace ? html`<label class="check"><input type="checkbox" .checked=${this.placed}
             @change=${(event) => this.#place(event.target.checked)}>
-            Scale and centre it, as MNIST’s digits are</label>` : nothing}
+            ${this.#from && !this.placed ? 'Scale and centre it (already placed)'
+    : 'Scale and centre it, as MNIST’s digits are'}</label>` : nothing}
           <p class="about from">${this.#origin()}</p>
           <p class="error" role="alert">${this.error}</p>
         </div>
@@ -384,7 +385,7 @@ class Draw {
         <input class="unseen" type="file" accept="image/*,.tif,.tiff" @change=${choose}></label>
       <select class="which" aria-label="Which test image" @change=${next}><option value="">Any image</option>
         ${this.classes.map((name, i) => html`<option value=${i}>One of ${name}</option>`)}</select>
-      <button @click=${next} aria-label="Next test image">→</button></div>`;
+      <button @click=${next} aria-label="Next test image">Next</button></div>`;
   }
 
   #place(placed) {

@@ -67,7 +67,7 @@ class Look {
     const first = layers.find((one) => one.shape.length === 3) ?? layers[0];
     return {
       layer: layers.find(({ name }) => name === layer) ?? first,
-      image: Number(image ?? examples.numbers.data[0] ?? 0),
+      image: Number(image ?? (this.app.subject.recorded ? examples.numbers.data[0] : 0)),
       score: score === undefined ? undefined : Number(score),
       map: map === undefined ? null : Number(map),
       cell: { map: Number(map), row: Number(row ?? 0), column: Number(column ?? 0) },
@@ -240,7 +240,7 @@ class Look {
     if (done < count) return `Looked at ${whole(done)} of ${whole(count)} test images …`;
     if (weights === this.found.weights) {
       const most = top > 0 ? '' : ` It is never above ${number(top)}.`;
-      return `Those of ${whole(count)} images with the largest value, and what that cell sees.${most}`;
+      return `The largest values among ${whole(count)} images, and what that cell sees.${most}`;
     }
     return html`These were found with weights of an earlier moment.
       <button class="small" @click=${() => this.#find(true)}>Look again</button>`;
@@ -357,11 +357,11 @@ class Look {
           ${this.#classField('', found.score, (score) => this.#go({ score }))}</label></figcaption>
         <div class="framed">${this.gradient.element}${this.shape[0] === 3 ? nothing : this.frames[1]}</div>
       </figure></div>
-      <p class="about hangs">${this.#hangs()}</p>`;
+      <p class="about depends">${this.#depends()}</p>`;
   }
 
-  /** The pixels on which the score hangs most. */
-  #hangs() {
+  /** The pixels on which the score depends most. */
+  #depends() {
     const { found, shape: [, height, width] } = this;
     const { data } = found.gradient;
     const order = [...data.keys()].sort((a, b) => Math.abs(data[b]) - Math.abs(data[a])).slice(0, 3);
@@ -369,7 +369,7 @@ class Look {
       const place = i % (height * width);
       return `row ${Math.floor(place / width)}, column ${place % width} (${signed(data[i])})`;
     });
-    return `The score of ${this.#name(found.score)} hangs most on ${words.join('; ')}.`;
+    return `The score of ${this.#name(found.score)} depends most on ${words.join('; ')}.`;
   }
 
   #verdict() {
