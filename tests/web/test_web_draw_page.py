@@ -28,7 +28,7 @@ def sheet(page):
 
 def settled(page):
     """Wait until the answer on the page is that to the drawing on the sheet."""
-    page.wait_for_function("import('/static/app.js').then(({ app: { shown } }) => shown.settled)")
+    page.wait_for_function("() => import('/static/app.js').then(({ app: { shown } }) => shown.settled)")
 
 
 def at(page, row, column):
@@ -173,7 +173,7 @@ def test_by_keys_alone(visit):
     page.keyboard.press("Control+z")
     assert not sheet(page).any()
     page.keyboard.press("7")
-    page.wait_for_function("location.hash.includes('image=')")
+    page.wait_for_function("() => location.hash.includes('image=')")
     settled(page)
     assert re.fullmatch(r"Test image \d+: 7. Look at it, or step through it", page.inner_text(".from"))
     first = page.evaluate("location.hash")
@@ -270,7 +270,7 @@ def test_the_drawing_is_there_again_after_another_page(visit):
     page.click("nav >> text=Build")
     page.wait_for_selector("main .build")
     page.click("nav >> text=Draw")
-    page.wait_for_function(PAGE % "shown.pad.pixels().data.some((value) => value > 0)")
+    page.wait_for_function("() => " + PAGE % "shown.pad.pixels().data.some((value) => value > 0)")
     assert np.array_equal(sheet(page), ink)
 
 
