@@ -300,7 +300,7 @@ class Step {
     const { source, formula: docstring, direction, pair, usual } = this.frame;
     const now = this.#ownLines();
     const ran = usual === pair ? `This is the ${pair} code; training runs it too.`
-      : `This is the ${pair} code; training runs a faster pair, ${usual}, that gives the same numbers.`;
+      : `This is the ${pair} code; training runs a faster pair, ${usual}, that gives the same numbers to rounding.`;
     const title = now.length ? `${ran} In orange: for ${this.map} alone.` : ran;
     return html`
       <div class="formula">${formula(docstring, direction === 'backward')}</div>
