@@ -60,7 +60,7 @@ def drag(page, source, x, y):
     ("cake", "image"), [(LENET, "3x32x32"), ("conv 3 3x5 s=2; bn; relu; gap; flatten; fc 10", "3x30x22")]
 )
 def test_the_numbers_of_the_page_are_those_of_summary(build, cake, image):
-    page = build(cake, image).page
+    page = build(cake, image, width=1440).page
     size = tuple(map(int, image.split("x")))
     expected = tc.summary(tc.Cake.parse(cake).build(size), size)
     heads, rows, foot = expected._cells()
@@ -68,7 +68,7 @@ def test_the_numbers_of_the_page_are_those_of_summary(build, cake, image):
         ".slices .slice", "rows => rows.map(row => [...row.querySelectorAll('td')].map(c => c.innerText.trim()))"
     )
     assert len(shown) == len(rows)
-    order = [heads.index(name) for name in ("output", "params", "MACs", "share", "field", "activations")]
+    order = [heads.index(name) for name in ("output", "params", "MACs", "FLOPs", "share", "field", "activations")]
     for cells, row in zip(shown, rows, strict=True):
         assert [c.replace("×", "x").replace(" %", "%") for c in cells[1:]] == [row[i] for i in order], row
     assert [page.inner_text(f"[data-total={name}]") for name in ("params", "macs", "flops", "activations")] == [

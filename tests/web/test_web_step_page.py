@@ -164,7 +164,9 @@ def test_every_map_has_a_frame_and_the_keys_are_listed(open_step):
     listed = page.inner_text(".keys dl")
     assert all(key in listed for key in ("←", "→", "b", "Home", "End", "Space", "arrows", "z", "Escape"))
     assert page.locator("button:has-text('Play')").is_visible()
-    assert "training runs a faster pair, tiled, that gives the same numbers to rounding" in page.inner_text(".step-code")
+    assert "training runs a faster pair, tiled, that gives the same numbers to rounding" in page.inner_text(
+        ".step-code"
+    )
 
 
 def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
@@ -370,7 +372,7 @@ def test_an_image_a_class_and_a_target_are_chosen(open_step, studio):
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("End")
     settled(page, "Backward 13 of 13")
-    assert "which pixels the loss hangs on" in page.inner_text("h1")
+    assert "which pixels the loss depends on" in page.inner_text("h1")
 
 
 def test_a_cell_is_followed_to_the_frame_that_made_it(open_step):

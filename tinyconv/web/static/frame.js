@@ -53,6 +53,7 @@ export class App {
 
   /** Change the state of the page that is shown, without a new entry in the history. */
   keep(changes) {
+    if (this.#named().page !== this.page) return; // another page was asked for, and this one does not know it yet
     this.state = clean({ ...this.state, ...changes });
     history.replaceState(null, '', address(this.page, this.state));
   }
@@ -107,11 +108,19 @@ export class App {
         <button class="small" @click=${() => this.call('studio.take')}>Take over</button>`}`, byId('subject'));
   }
 
+  /** The page that the URL names, and its state. */
+  #named() {
+    const [, name = '', query = ''] = location.hash.match(/^#([a-z]*)\??(.*)$/) ?? [];
+    return {
+      page: Object.hasOwn(this.pages, name) ? name : this.home,
+      state: Object.fromEntries(new URLSearchParams(query)),
+    };
+  }
+
   /** Show what the URL names. */
   async show() {
-    const [, name = '', query = ''] = location.hash.match(/^#([a-z]*)\??(.*)$/) ?? [];
-    const page = Object.hasOwn(this.pages, name) ? name : this.home;
-    this.state = Object.fromEntries(new URLSearchParams(query));
+    const { page, state } = this.#named();
+    this.state = state;
     if (page === this.page && this.shown && this.shownSubject === this.subject) {
       this.shown.update?.(this.state);
       return;

@@ -265,7 +265,7 @@ const RULES = {
   },
 
   BatchNorm({ named: { x, weight, bias, mean, var: variance }, geometry: { eps } }) {
-    if (!mean) throw new NoRule('BatchNorm in training'); // each cell hangs on the mean of all
+    if (!mean) throw new NoRule('BatchNorm in training'); // each cell depends on the mean of all
     const channels = x.shape[1];
     const inner = x.data.length / (x.shape[0] * channels);
     const of = (cell) => Math.floor(cell / inner) % channels;

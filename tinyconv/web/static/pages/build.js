@@ -10,6 +10,7 @@ const COLUMNS = [
   ['output', 'Output', 'Channels × rows × columns of what the slice gives'],
   ['params', 'Parameters', 'Numbers that the slice learns'],
   ['macs', 'MACs', 'Multiply-adds for one image'],
+  ['flops', 'FLOPs', 'Multiplications and additions for one image, two for each MAC'],
   ['share', 'Share', 'Share of the MACs of all slices'],
   ['field', 'Field', 'Rows and columns of the image that a cell of the output depends on'],
   ['activations', 'Memory', 'Bytes of the output for one image'],
@@ -578,7 +579,7 @@ class Build {
     return html`<div class="scroll">
       <table class=${`slices ${baked.totals?.flops >= 1e9 ? 'crowded' : ''}`} role="table" aria-label="Slices, with what each gives and costs for one image">
         <thead role="rowgroup"><tr role="row"><th role="columnheader">Slice</th>
-          ${COLUMNS.map(([, title, means]) => html`<th role="columnheader" title=${means}>${title}</th>`)}</tr></thead>
+          ${COLUMNS.map(([name, title, means]) => html`<th role="columnheader" data-column=${name} title=${means}>${title}</th>`)}</tr></thead>
         <tbody role="rowgroup">
           <tr role="row" class=${`image ${at === -1 ? 'lit' : ''}`}><td role="cell"><span class="of-image">image</span></td>
             <td role="cell" data-label="Output">${baked.image ? by(baked.image) : ''}</td>
@@ -627,10 +628,10 @@ class Build {
         ${slice.output ? COLUMNS.map(([name, title]) => html`
           <td role="cell" data-label=${title} data-column=${name}>${name === 'share' && slice.macs
     ? html`<meter min="0" max="1" value=${slice.share} aria-hidden="true"></meter>` : ''}${cellText(slice, name)}</td>`)
-    : html`<td role="cell" class=${wrong ? 'why error' : 'why'} colspan="6">${wrong
+    : html`<td role="cell" class=${wrong ? 'why error' : 'why'} colspan="7">${wrong
       ? this.baked.error.text.replace(/^slice \d+, '.*?': /, '') : 'waits for the slice in error'}</td>`}
       </tr>
-      ${opened ? html`<tr role="row" class="form"><td role="cell" colspan="7">${this.#arguments(slice, i)}</td></tr>` : ''}`;
+      ${opened ? html`<tr role="row" class="form"><td role="cell" colspan="8">${this.#arguments(slice, i)}</td></tr>` : ''}`;
   }
 
   #took(i) {
@@ -713,8 +714,8 @@ class Build {
         <div><dt>Output</dt><dd>${by(output)}</dd></div>
         <div><dt>Parameters</dt><dd>${whole(slice.params)}</dd></div>
         <div><dt>MACs</dt><dd>${whole(slice.macs)}</dd></div>
+        <div><dt>FLOPs</dt><dd>${whole(slice.flops)}</dd></div>
         <div><dt>Field</dt><dd>${fieldOf(slice)}</dd></div>
-        <div><dt>Share of MACs</dt><dd>${cellText(slice, 'share') || '0 %'}</dd></div>
       </dl>
       <div class="row cell">${output.length === 3 ? html`<span>Cell</span>
         ${['row', 'column'].map((name, n) => html`<label>${name} <input type="number" min="0" class="small"

@@ -110,7 +110,7 @@ export function sentence(frame, forward) {
   const known = SENTENCES[frame.op];
   const back = frame.direction === 'backward';
   if (back && frame.outputs.some(({ name, array }) => name === 'x' && array !== null)) {
-    return 'brings the gradient to the image: dx shows which pixels the loss hangs on.';
+    return 'brings the gradient to the image: dx shows which pixels the loss depends on.';
   }
   if (known) return known[Number(back)](forward);
   return back ? 'sends the gradient of its output to its inputs.'
