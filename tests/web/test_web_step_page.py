@@ -164,9 +164,8 @@ def test_every_map_has_a_frame_and_the_keys_are_listed(open_step):
     listed = page.inner_text(".keys dl")
     assert all(key in listed for key in ("←", "→", "b", "Home", "End", "Space", "arrows", "z", "Escape"))
     assert page.locator("button:has-text('Play')").is_visible()
-    assert "training runs a faster pair, tiled, that gives the same numbers to rounding" in page.inner_text(
-        ".step-code"
-    )
+    said = "training runs a faster pair, tiled, that gives the same numbers to rounding"
+    assert said in page.inner_text(".step-code")
 
 
 def test_keys_alone_go_through_the_frames_and_the_cells(open_step):
