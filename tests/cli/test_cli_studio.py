@@ -85,14 +85,14 @@ def test_no_browser_is_opened_where_none_is_wanted_or_seen(opened, browsed, trai
     [
         ("lenet5", "lenet5", "LeNet5"),
         (CAKE, "cake", "Sequential"),
-        ("mine.py:Net", "Net", "Net"),
-        ("mine.py:net", "Net", "Net"),
-        ("mine:made", "Net", "Net"),
+        ("myself.py:Net", "Net", "Net"),
+        ("myself.py:net", "Net", "Net"),
+        ("myself:made", "Net", "Net"),
         ("lenet.safetensors", "lenet", "LeNet5"),
     ],
 )
 def test_what_a_model_is_called_by(opened, tmp_path, trained, what, title, model):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "myself.py").write_text(
         "from tinyconv import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
         "        self.fc = nn.Linear(784, 10)\n\n    def forward(self, x):\n        return self.fc(x.flatten(1))\n\n\n"
         "net = Net()\n\n\ndef made():\n    return net\n"

@@ -125,7 +125,7 @@ NOT_OPS = {
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",
         "__dlpack_device__", "__bool__", "__float__", "__int__", "__index__", "__contains__",
     ],
-    "it looks at a model, with tests of its own": ["summary", "feature_maps"],
+    "it looks at a model, with tests of its own": ["summary", "feature_maps", "studio", "studio_page"],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "requires_grad", "requires_grad_", "retain_grad", "register_hook",
         "is_grad_enabled", "trace", "capture",

@@ -11,7 +11,7 @@ from tinyconv.errors import DataError, ShapeError
 from tinyconv.train import DOUBT, predict
 from tinyconv.web import pages
 from tinyconv.web.studio import Studio
-from tinyconv.web.subject import of_model, of_name
+from tinyconv.web.subject import Subject, of_name
 
 assert pages
 
@@ -156,7 +156,7 @@ def test_a_large_layer_is_cut_short(monkeypatch, ask):
 
 
 def test_a_model_without_scores_is_refused():
-    studio = Studio(of_model(tc.nn.Conv2d(1, 2, 3), tc.data.synthetic_digits(2)))
+    studio = Studio(Subject(tc.nn.Conv2d(1, 2, 3), "maps", tc.data.synthetic_digits(2)))
     try:
         with pytest.raises(ShapeError, match=r"a model that gives scores \(N, classes\), got \(1, 2, 26, 26\)"):
             studio.submit("draw.maps", {"pixels": seven()}).result(30)
