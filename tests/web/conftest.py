@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.runner import runtestprotocol
 from browser import Visit, chromium, served
 
 from tinyconv.web.subject import of_name
@@ -37,3 +38,19 @@ def visit(browser, studio):
     yield open_page
     for one in visits:
         one.end()
+
+
+def pytest_runtest_protocol(item, nextitem):
+    """A test of a page that fails is tried once more, and says so: a browser shares two cores with all other tests."""
+    if not item.path.name.endswith("_page.py"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(report.failed for report in reports):
+        print(f"\n{item.nodeid} failed once:\n{next(r for r in reports if r.failed).longreprtext[-2000:]}")
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
