@@ -32,9 +32,11 @@ class BundleError(Exception):
 def bundled(entry: str, recording: bytes) -> str:
     """index.html with its styles, the module `entry` and all that it imports, and the recording, compressed."""
     text = (STATIC / "index.html").read_text(encoding="utf-8")
-    sheets = re.findall(r'<link rel="stylesheet" href="/static/([^"]+)">\n', text)
+    own = modules(entry)
+    linked = re.findall(r'<link rel="stylesheet" href="/static/([^"]+)">\n', text)
+    sheets = [sheet for sheet in linked if "/" not in sheet or sheet.replace(".css", ".js") in own]  # no other page's
     style = _inlined("".join((STATIC / sheet).read_text(encoding="utf-8") for sheet in sheets))
-    script = "const $modules = {};\n" + "\n".join(modules(entry).values())
+    script = "const $modules = {};\n" + "\n".join(own.values())
     for what, part, end in (("style", style, "</style"), ("script", script, "</script"), ("script", script, "<!--")):
         if end in part.lower():
             raise BundleError(f"a {what} of the studio has {end!r} in it, which would end it in an HTML file")

@@ -1,5 +1,6 @@
 /** What the model says of an image: its answer in words, and a bar and a number for each class. */
 
+import { percent } from './maps.js';
 import { html, render } from './vendor/lit-html.js';
 
 const MOST = 10; // bars: of more classes, the likeliest
@@ -7,7 +8,7 @@ const MOST = 10; // bars: of more classes, the likeliest
 /** A probability in percent: `99.9 %`. What is not certain is never 100 %. */
 export function probability(share) {
   if (share > 0.9995 && share < 1) return '>99.9 %';
-  return `${(100 * share).toFixed(1)} %`;
+  return percent(share, 1);
 }
 
 /** The number of the largest score. */

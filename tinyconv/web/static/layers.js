@@ -5,7 +5,7 @@ import { number, paint, scaleOf } from './maps.js';
 const WIDEST = 64; // cells in a row of a vector's strip
 
 /**
- * A cell of a map. Of a vector, `map` is the place of the number, and row and column are 0.
+ * A cell of a map. In a vector, `map` is the place of the number, and row and column are 0.
  * @typedef {{map: number, row: number, column: number}} Cell
  */
 
@@ -125,7 +125,7 @@ export class Maps {
     this.naming = setTimeout(() => this.#name(), 300); // a reader is not to be told sixty times a second
   }
 
-  /** The number in a cell. Of a colour image, that of its first channel. */
+  /** The number in a cell; in a colour image, that of its first channel. */
   value({ map, row, column }) {
     return this.data[map * (this.shape.length === 3 ? this.cells : 1) + row * this.columns + column];
   }

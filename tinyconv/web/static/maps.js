@@ -66,3 +66,7 @@ export function number(value, digits = 3) {
 
 /** A whole number with its thousands apart: 61,706. */
 export const whole = (value) => Math.round(value).toLocaleString('en');
+
+/** A share in percent: `98.31 %`; a dash where there is none. */
+export const percent = (share, digits = 2) => (
+  Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');

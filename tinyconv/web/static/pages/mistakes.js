@@ -1,13 +1,11 @@
 import { probability } from '../answer.js';
 import { paintImage } from '../layers.js';
-import { whole } from '../maps.js';
+import { percent, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
 
 const PAIRS = 8;
 const PAGEFUL = 36; // images that come at once
-const percent = (share, digits = 1) => (
-  Number.isFinite(share) ? `${(100 * share).toFixed(digits)} %` : '–');
 
 /** The mistakes page. */
 export function mount(root, app) {
@@ -92,7 +90,7 @@ class Page {
     if (!measured) return; // another model was opened meanwhile
     this.#show();
     const { right, total } = measured;
-    this.app.say(`${percent(right / total, 2)} of ${whole(total)} test images are right.`);
+    this.app.say(`${percent(right / total)} of ${whole(total)} test images are right.`);
   }
 
   // The chosen cell.
@@ -153,7 +151,7 @@ class Page {
     : nothing}
       ${result ? html`
         <div class="row summary">
-          <p><strong class="big">${percent(result.right / result.total, 2)}</strong> right:
+          <p><strong class="big">${percent(result.right / result.total)}</strong> right:
             ${whole(result.total - result.right)} of ${whole(result.total)} test images are wrong.</p>
           <button ?disabled=${Boolean(this.progress)} @click=${() => this.#measure()}>Measure again</button>
           ${this.stale ? html`<p class="stale">The weights have changed since.</p>` : nothing}
@@ -335,7 +333,7 @@ class Page {
           <thead><tr><th>Class</th><th>Images</th><th>Recall</th><th>Precision</th></tr></thead>
           <tbody>${classes.map((name, i) => html`<tr><td>${name}</td>
             <td>${whole(sum(matrix.data.subarray(i * n, (i + 1) * n)))}</td>
-            <td>${percent(recall.data[i])}</td><td>${percent(precision.data[i])}</td></tr>`)}</tbody>
+            <td>${percent(recall.data[i], 1)}</td><td>${percent(precision.data[i], 1)}</td></tr>`)}</tbody>
         </table></div>
         <p class="about">Recall: the share of a class that is found. Precision: the share of what is called so
           that is.</p>

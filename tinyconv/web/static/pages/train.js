@@ -1,7 +1,7 @@
 import { probability } from '../answer.js';
 import { Curves } from '../curves.js';
 import { Maps, paintImage, sizeOf } from '../layers.js';
-import { number, whole } from '../maps.js';
+import { number, percent, whole } from '../maps.js';
 import { Dropped } from '../socket.js';
 import { html, nothing, render } from '../vendor/lit-html.js';
 
@@ -27,7 +27,6 @@ const INKS = ['accent', 'plus', 'good', 'bad', 'soft']; // of the runs; the sixt
 const DASHES = [[10, 4], [2, 3], [7, 3, 2, 3], [], [14, 6]];
 const MAPS_EVERY = 200; // milliseconds from one picture of the maps to the next, at least
 const WEIGHTS_EVERY = 1000;
-const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 
 /** The train page. */
 export function mount(root, app) {
