@@ -17,8 +17,8 @@ FLOORS = [
     {"host"},
     {"engine"},
     {"fast", "tensor"},
-    {"functional", "capture", "optim", "data"},
-    {"nn"},
+    {"functional", "program", "optim", "data"},
+    {"capture", "nn"},
     {"inspect"},
     {"models"},
     {"train", "check"},
@@ -109,7 +109,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 2200, "package": 34_800}  # 4,800 of them for the studio and the recordings that it shows
+BUDGET = {"book": 2200, "package": 39_000}  # 4,800 of them for the studio, 4,200 for captured steps as programs
 
 
 def lines_of(paths):
