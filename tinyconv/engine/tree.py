@@ -1,0 +1,32 @@
+"""The order in which what the tiles of a batch give is added up: one tree, on any number of threads.
+
+A tile is 64 images, on every machine. Neighbours are added, then neighbouring sums, and so on up:
+
+    ((0 + 1) + (2 + 3)) + ((4 + 5) + 6)
+
+An odd one goes up alone. So the order depends on the size of the batch, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Part = TypeVar("Part")
+
+TILE = 64
+"""Images in a tile: four vectors of sixteen images, the compiled kernels' unit."""
+
+
+def tiles(n: int, tile: int = TILE) -> list[tuple[int, int]]:
+    """Where the tiles of a batch of `n` begin and end: all are full but the last. A batch of none is one tile."""
+    return [(start, min(start + tile, n)) for start in range(0, n, tile)] or [(0, 0)]
+
+
+def pairwise(parts: Sequence[Part], add: Callable[[Part, Part], Part]) -> Part:
+    """The sum of at least one part by the tree. `add` may write into its first argument where that is a sum already."""
+    level = list(parts)
+    while len(level) > 1:
+        alone = level[len(level) // 2 * 2 :]
+        level = [add(a, b) for a, b in zip(level[::2], level[1::2], strict=False)] + alone
+    return level[0]
