@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
-from math import ceil
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.capture import mapped, tensors_in
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
+from tinyconv.engine.tree import TILE, pairwise, tiles
 from tinyconv.engine.wide import widened
 from tinyconv.errors import GraphError, ShapeError, shortened
-from tinyconv.host.threads import parallel
+from tinyconv.host.threads import blas_alone, parallel
 from tinyconv.nn.module import Module
 from tinyconv.tensor.creation import Streams
 from tinyconv.tensor.tensor import Tensor, wrap
 
 __all__ = ["DataParallel"]
 
-TILE = 256
-"""Images per tile: few enough that the outputs of its ops stay in a core's cache, and enough that the calls of the ops,
-at which threads wait for each other, cost little beside their work. A LeNet step of 4,096 images takes 119 ms in tiles
-of 64, 90 ms in tiles of 128, 80 ms in tiles of 256, and 91 ms in tiles of 512."""
+Result = TypeVar("Result")
 
 
 class DataParallel(Module):
     """Run `module` on tiles of the batch, on several threads, and join the outputs. Like `torch.nn.DataParallel`.
 
-    Tensors among the arguments of a call, in lists, tuples and dicts too, are cut along axis 0 into tiles of sizes as
-    equal as can be; each tile gets all other arguments. `module` itself runs where one tile is enough, and on a GPU,
-    which has threads of its own. It must return one tensor with the batch first, and what it computes for an image must
-    not depend on the others: outputs and gradients are then those of `module` itself, up to the rounding of sums.
+    Tensors among the arguments of a call, in lists, tuples and dicts too, are cut along axis 0 into tiles of `tile`
+    examples, the last with what is left; each tile gets all other arguments. `module` itself runs where one tile is
+    enough, and on a GPU, which has threads of its own. It must return one tensor with the batch first, and what it
+    computes for an image must not depend on the others: outputs and gradients are then those of `module` itself, up to
+    the rounding of sums.
 
     The tape outside gets one node. Inside, each tile has a tape of its own; backward walks them in parallel too, and
-    sums the gradients in the order of the tiles. So the result depends on `tile`, which fixes what is added to what,
-    but never on the threads or on chance. Random numbers (dropout) come from a stream for each tile.
+    adds up their gradients by the tree that captured steps use, neighbours first (`engine/tree.py`). So the result
+    depends on `tile`, which fixes what is added to what, but never on the threads or on chance. Random numbers
+    (dropout) come from a stream for each tile.
 
     As in PyTorch the first tile runs on `module` itself and the others on replicas, which share its parameters and have
     copies of its buffers: a batch norm standardises each tile by itself, and its running statistics are those of the
@@ -48,7 +46,7 @@ class DataParallel(Module):
     Args:
         module: The module to run.
         threads: Number of threads; `tinyconv.get_num_threads()` unless given.
-        tile: The most examples in a tile; 256 unless given.
+        tile: The most examples in a tile; 64 unless given, as in captured steps.
 
     Raises TypeError where `module` is not a Module, and ValueError for numbers below 1. A call raises ShapeError where
     its tensors differ in axis 0, the output is not a tensor with the batch first, or the outputs of the tiles differ in
@@ -72,21 +70,21 @@ class DataParallel(Module):
             joined: Tensor = self.module(*inputs, **options)
             return joined
         begun, now, streams = number(), context.get(), Streams()
-        tiles = [[_part(t, *ends) for t in given] for ends in bounds]
+        cut = [[_part(t, *ends) for t in given] for ends in bounds]
 
         def run(i: int) -> Tensor:
-            module, parts = self.module if i == 0 else _replica(self.module), iter(tiles[i])
+            module, parts = self.module if i == 0 else _replica(self.module), iter(cut[i])
             args, named = mapped(call, lambda _: next(parts))
             context.set(now)
             with streams.part(i):
                 return _checked(module(*args, **named), bounds[i])
 
-        outputs = parallel(run, len(tiles), _threads(self.threads))
+        outputs = _for_each(run, len(bounds), self.threads)
         _check_alike(outputs)
         xp = backend_of(*(out.array for out in outputs)).xp
         joined = wrap(xp.concatenate([out.array for out in outputs]))
         if any(out._tracked for out in outputs):
-            cuttings = [[part._node for part in parts] for parts in zip(*tiles, strict=True) if parts[0]._tracked]
+            cuttings = [[part._node for part in parts] for parts in zip(*cut, strict=True) if parts[0]._tracked]
             shared = _reached((out._node for out in outputs), begun)
             parents = [t._node for t in given if t._tracked] + shared
             saved = (_Tiles(outputs, bounds, cuttings, shared, begun, self.threads),)
@@ -145,24 +143,26 @@ class _Joined:
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        (tiles,) = saved
-        by_tile = parallel(
-            lambda i: tiles.gradients(i, dy[slice(*tiles.bounds[i])], needs), len(tiles.bounds), _threads(tiles.threads)
-        )
+        (taped,) = saved
+        bounds, count = taped.bounds, len(taped.cuttings)
+        by_tile = _for_each(lambda i: taped.gradients(i, dy[slice(*bounds[i])], needs), len(bounds), taped.threads)
         by_parent = list(zip(*by_tile, strict=True))
-        count = len(tiles.cuttings)
-        sizes = [stop - start for start, stop in tiles.bounds]
+        sizes = [stop - start for start, stop in bounds]
         pieces = [_pieced(xp, parts, sizes) for parts in by_parent[:count]]
         return (*pieces, *map(_summed, by_parent[count:]))
 
 
-def _threads(threads: int | None) -> int | None:
-    """One where an observer (`detect_anomaly`) is on: it looks for the user's line, which is on the caller's thread."""
-    return threads if context.get().observer is None else 1
+def _for_each(function: Callable[[int], Result], count: int, threads: int | None) -> list[Result]:
+    """[function(0), function(1), ...] for each tile, on threads.
+
+    It is one thread where an observer (`detect_anomaly`) is on, which looks for the user's line on the caller's. On one
+    thread too BLAS stays alone: else a large product would be cut up, and its bits depend on the number of threads.
+    """
+    return blas_alone(parallel, function, count, threads if context.get().observer is None else 1)
 
 
 def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
-    """Where to cut a batch: as few tiles as can be, of sizes that differ by at most one."""
+    """Where to cut a batch. ShapeError where its tensors are not equally long."""
     if not tensors:
         return [(0, 0)]
     sizes = [t.shape[0] if t.ndim else None for t in tensors]
@@ -172,10 +172,7 @@ def _bounds(tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
             f"{', '.join(str(t.shape) for t in tensors)}; what is not one row for each example belongs in the module, "
             "as an attribute or a buffer"
         )
-    n = tensors[0].shape[0]
-    count = max(1, ceil(n / tile))
-    ends = [round(n * i / count) for i in range(count + 1)]
-    return list(pairwise(ends))
+    return tiles(tensors[0].shape[0], tile)
 
 
 def _part(t: Tensor, start: int, stop: int) -> Tensor:
@@ -246,11 +243,14 @@ def _pieced(xp: Any, parts: tuple[Any, ...], sizes: list[int]) -> Any:
 
 
 def _summed(parts: tuple[Any, ...]) -> Any:
-    """The gradient of a node that the tiles share: their sum, in the order of the tiles; float16 in float32."""
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    total = widened(known[0]) + known[1] if len(known) > 1 else known[0]
-    for part in known[2:]:
-        total += part
-    return total.astype(known[0].dtype, copy=False)
+    """The gradient of a node that the tiles share: their sum by the tree; float16 in float32."""
+    total = pairwise(parts, _added)
+    known = next((part for part in parts if part is not None), None)
+    return None if known is None else total.astype(known.dtype, copy=False)
+
+
+def _added(first: Any, second: Any) -> Any:
+    """The sum of two gradients, a new array; None is that of a tile that did not use the node."""
+    if first is None or second is None:
+        return second if first is None else first
+    return widened(first) + second
