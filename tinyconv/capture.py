@@ -1,36 +1,39 @@
-"""capture: a training step whose Python runs three times, and which the GPU then replays alone.
+"""capture: a step whose Python runs two or three times, and which is then replayed without it.
 
-A small net on a large GPU waits for Python: a kernel takes some microseconds to run, and longer to launch. A CUDA graph
-is the list of a step's kernels with their arguments, launched all at once.
+A small net waits for Python: between two of its ops lie modules, checks and the tape, and on a GPU a kernel takes less
+time to run than to launch. What a step did is written down, on the CPU as a program (`tinyconv.program`), on a GPU as a
+CUDA graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import update_wrapper
+from threading import RLock
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from tinyconv.arrays.backend import Array, backend_for, captured_step, device_name
-from tinyconv.errors import CaptureError, TinyconvError
-from tinyconv.shapes import product
-from tinyconv.tensor.tensor import Tensor, wrap
+from tinyconv.arrays.backend import captured_step, device_name
+from tinyconv.engine.context import context
+from tinyconv.engine.nodes import Gradient
+from tinyconv.errors import CaptureError
+from tinyconv.program.arguments import mapped, outline_of, tensors_in
+from tinyconv.program.graph import Graph
+from tinyconv.program.program import Program
+from tinyconv.program.record import Recorder
+from tinyconv.program.run import NumpyRun
+from tinyconv.tensor.tensor import wrap
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
-SMALL = 1 << 16
-"""Bytes of the one transfer in which the small arrays that a step takes from the host go to the device."""
-ALIGNED = 256
-"""Bytes: the parts of that transfer begin at multiples of this."""
+KEPT = 4
+"""Programs that a captured step keeps on the CPU, one for each kind of arguments: those that were used last."""
 
 
 def capture(step: Callable[Args, Result], device: str | None = None) -> Callable[Args, Result]:
-    """Record `step` into a CUDA graph at its third call, and replay the graph from then on.
-
-    A step that is not on a GPU is called every time, with the same results.
+    """Record `step`, and replay it from then on: on the CPU as a program, on a GPU as a CUDA graph.
 
         @tc.capture
         def train_step(x, y):
@@ -41,240 +44,154 @@ def capture(step: Callable[Args, Result], device: str | None = None) -> Callable
             scheduler.step()
             return loss
 
-    A replay runs the kernels that the recorded call ran, on the same memory. It repeats none of the step's Python,
-    except what this library does on the host at every step: it draws random numbers, counts the optimiser's steps and
+    On the CPU the first call runs the step as it is, the second records it, and all others replay that; on a GPU the
+    third records it. A replay does what the recorded call did, on the same memory. It repeats none of the step's
+    Python, except what this library does on the host at every step: it draws random numbers, counts the optimiser's steps and
     moves the schedule. Therefore
 
-    - give tensors that change as arguments, with the same shapes each time; other arguments must not change;
+    - give tensors that change as arguments; other arguments must not change;
     - keep the other tensors that the step uses: write into them, `x[...] = value`, and do not replace them;
     - the tensors that the step returns are copies, which you may keep; the next call overwrites each `grad`;
-    - a print, a counter or an `if` in the step runs at the first three calls only.
+    - a print, a counter or an `if` in the step runs at the first calls only.
+
+    On a GPU shapes and other arguments must be the same at each call. On the CPU a call with others, such as the last
+    batch, or with the model in another mode, gets a program of its own; the four used last are kept. Inside
+    `detect_anomaly` and `profile` the step itself is called.
 
     Args:
         step: A function. Its arguments and its result may hold tensors in nested tuples, lists and dicts.
         device: Where the step runs; unless given, where the tensors are that its first call takes or returns.
 
     Returns a function that is called like `step`. It raises CaptureError, with the reason, where the step reads a value
-    from the device (`loss.item()`, `if loss > 1`, printing a tensor), copies data from the host to it, needs a kernel
-    that cannot be captured, takes an argument that requires grad, or is called with other shapes. A call that could not
-    be recorded has changed no tensor, but the optimiser and the schedule have counted it.
+    of a tensor (`loss.item()`, `if loss > 1`, printing a tensor), copies data from the host, takes an argument that
+    requires grad, or does what cannot be recorded; on a GPU also where it needs a kernel that cannot be captured, and
+    where it is called with other shapes. A call that could not be recorded has changed no tensor.
     """
-    return update_wrapper(_Captured(step, device), step)
+    return update_wrapper(Captured(step, device), step)
 
 
-class _Captured(Generic[Args, Result]):
-    """What `capture` returns.
+class Captured(Generic[Args, Result]):
+    """What `capture` returns."""
 
-    The first call finds the device. The second runs on the stream and in the memory of the graph, so that the third,
-    which is recorded, finds its kernels compiled and its memory allocated.
-    """
-
-    def __init__(self, step: Callable[Args, Result], device: str | None) -> None:
+    def __init__(self, step: Callable[Args, Result], device: str | None = None, required: bool = True) -> None:
         self.step = step
         self.device = None if device is None else device_name(device)
-        self.graph: _Graph | None = None
+        self.required = required  # else a step that no program can hold is called as it is
+        self._forget()
+
+    def _forget(self) -> None:
+        self.graph: Graph | None = None
+        self.entries: list[_Entry] = []  # the last one was used last
+        self.lock = RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"graph": None}  # a copy records its own
+        return {name: value for name, value in vars(self).items() if name not in ("graph", "entries", "lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()  # a copy records its own
 
     def __call__(self, *args: Args.args, **options: Args.kwargs) -> Result:
         if captured_step.get() is not None:  # this call is part of another captured step
             return self.step(*args, **options)
         if self.graph is not None:
             return self.graph(args, options)
-        result = self.step(*args, **options)
-        found = (tensor.device for tensor in tensors_in((args, options, result)))
-        device = self.device or next(found, "cpu")
-        if device.startswith("cuda"):
-            self.graph = _Graph(self.step, device)
+        now = context.get()
+        if now.observer is not None or now.profiler is not None:
+            return self.step(*args, **options)
+        with self.lock:  # replays share their arrays
+            return self._on_the_cpu(args, options)
+
+    def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        entry = self._entry(args, options)
+        if entry.run is not None:
+            if entry.run.program.fits():
+                return entry.replay(args, options)
+            entry.run = None
+        if entry.refused:
+            if self.required:
+                raise CaptureError(entry.refused)
+            return self.step(*args, **options)
+        result = entry.record(self.step, args, options)
+        if not entry.calls:
+            found = (tensor.device for tensor in tensors_in((args, options, result)))
+            device = self.device or next(found, "cpu")
+            if device.startswith("cuda"):
+                self.graph = Graph(self.step, device)
+        entry.calls += 1
         return result
+
+    def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
+        """The entry of calls like this one, which becomes the one used last."""
+        now = context.get()
+        kind = outline_of((args, options)), now.recording, now.variants
+        for i, entry in enumerate(reversed(self.entries), 1):
+            if entry.kind == kind:
+                if i > 1:
+                    self.entries.append(self.entries.pop(-i))
+                return entry
+        self.entries = [*self.entries[-KEPT + 1 :], _Entry(kind)]
+        return self.entries[-1]
 
     def __repr__(self) -> str:
         return f"capture({getattr(self.step, '__qualname__', self.step)})"
 
 
-class _Graph:
-    """A step's CUDA graph, with its stream, the memory of its arrays, and the tensors that it takes and returns."""
+class _Entry:
+    """Calls with one kind of arguments, and the program that replays them."""
 
-    def __init__(self, step: Callable[..., Any], device: str) -> None:
-        self.step = step
-        self.cupy: Any = backend_for(device).xp
-        self.place = self.cupy.cuda.Device(int(device.partition(":")[2]))
-        with self.place:
-            self.stream = self.cupy.cuda.Stream(non_blocking=True)
-            self.asked, self.done = (self.cupy.cuda.Event(disable_timing=True) for _ in range(2))
-            # Nobody else may get this memory: a replay writes where the recorded call did, long after the arrays of
-            # that call are gone.
-            self.pool = self.cupy.cuda.MemoryPool()
-        self.warm = False
-        self.graph: Any = None
+    def __init__(self, kind: Any) -> None:
+        self.kind, self.calls = kind, 0
+        self.run: NumpyRun | None = None
+        self.result: Any = None
+        self.refused = ""
 
-    def __call__(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        with self._in_order():
-            if not self.warm:
-                with self.cupy.cuda.using_allocator(self.pool.malloc):
-                    result = self.step(*args, **options)
-                self.warm = True
-                return result
-            if self.graph is None:
-                self._capture(args, options)
-            else:
-                _check_alike(self.taken, (args, options))
-                for fixed, given in zip(tensors_in(self.taken), tensors_in((args, options)), strict=True):
-                    fixed.array[...] = given.array
-                self.recorder.renew()
-            self.recorder.send()
-            self.graph.launch(self.stream)
-            return mapped(self.result, lambda tensor: wrap(tensor.array.copy()))
+    def record(self, step: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call the step, and from the second time on write down what it does.
 
-    @contextmanager
-    def _in_order(self) -> Iterator[None]:
-        """Run the block's work on the stream, after the caller's work so far and before its next."""
-        with self.place:
-            callers = self.cupy.cuda.get_current_stream()
-            self.stream.wait_event(callers.record(self.asked))
-            try:
-                with self.stream:
-                    yield
-            finally:
-                callers.wait_event(self.stream.record(self.done))
-
-    def _capture(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """Record the step, on copies of its arguments. None of its kernels runs."""
-        for tensor in tensors_in((args, options)):
+        The first call is watched too: what no replay could do is known before a call has to fail for it.
+        """
+        arguments = list(tensors_in((args, options)))
+        recorder, now = Recorder(arguments, strict=self.calls > 0), context.get()
+        for tensor in arguments:
             if tensor.requires_grad:
-                raise CaptureError(
+                recorder.refuse(
                     f"capture: an argument of shape {tensor.shape} requires grad; give the step data, x.detach(), and "
                     "let it find parameters where they are"
                 )
-        with self.cupy.cuda.using_allocator(self.pool.malloc):
-            self.taken = mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
-            self.recorder = Recorder(self.cupy)
-            try:
-                self.stream.begin_capture()
-                captured_step.set(self.recorder)
-                result = self.step(*self.taken[0], **self.taken[1])
-                self.result = mapped(result, lambda tensor: wrap(tensor.array))
-                self.graph = self.stream.end_capture()
-            except BaseException as error:
-                self._give_up()
-                if isinstance(error, TinyconvError) or not isinstance(error, Exception):
-                    raise
-                raise CaptureError(
-                    f"capture: the step does something that cannot be recorded: {type(error).__name__}: {error}"
-                ) from error
-            finally:
-                captured_step.set(None)
+        token = captured_step.set(recorder)
+        try:
+            context.set(now.but(observer=recorder))
+            result = step(*args, **options)
+        finally:
+            context.set(now)
+            captured_step.reset(token)
+        self.refused = recorder.refused
+        if self.calls and not self.refused:
+            self.result = result
+            self._ready(recorder.program(tensors_in(result)))
+        return result
 
-    def _give_up(self) -> None:
-        # CUDA may have ended the capture already and raise an error here; the error on its way says more.
-        with suppress(Exception):
-            self.stream.end_capture()
+    def _ready(self, program: Program) -> None:
+        self.run = NumpyRun(program)
+        self.written = program.written()
 
-
-class Recorder:
-    """What a captured step takes from the host: functions that make it anew, and where it goes on the device."""
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-        self.actions: list[Callable[[], None]] = []
-        self.small = np.zeros(SMALL, np.uint8), xp.empty(SMALL, np.uint8)
-        self.used = 0
-        self.large: list[tuple[Any, Any]] = []
-
-    def each_step(self, function: Callable[[], None]) -> None:
-        """Call `function` before each replay."""
-        self.actions.append(function)
-
-    def staged(self, xp: Any, values: Callable[[], Any]) -> Array:
-        """The array `values()` on the device, made anew before each replay. CaptureError if its shape changes."""
-        first = np.asarray(values())
-        host, device = self._room(first.shape, first.dtype)
-        host[...] = first
-
-        def again() -> None:
-            new = np.asarray(values())
-            if new.shape != host.shape:
-                raise CaptureError(
-                    f"capture: the step was recorded with an array of {host.shape} from the host, and now takes one of "
-                    f"{new.shape}; shapes cannot change: is this the last batch, a smaller one? drop_last=True"
-                )
-            host[...] = new
-
-        self.actions.append(again)
-        return device
-
-    def renew(self) -> None:
-        """Make everything anew, in the order of the step."""
-        for action in self.actions:
-            action()
-
-    def send(self) -> None:
-        """Copy what was made anew to the device."""
-        if self.used:
-            host, device = self.small
-            device[: self.used].set(host[: self.used])
-        for host, device in self.large:
-            device.set(host)
-
-    def _room(self, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Array]:
-        """An array on the host, and its counterpart on the device."""
-        size = product(shape) * dtype.itemsize
-        if self.used + size > SMALL:
-            self.large.append((np.empty(shape, dtype), self.xp.empty(shape, dtype)))
-            return self.large[-1]
-        start, stop = self.used, self.used + size
-        self.used = -(-stop // ALIGNED) * ALIGNED
-        host, device = (whole[start:stop].view(dtype).reshape(shape) for whole in self.small)
-        return host, device
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors_in(part)
-
-
-def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same nested value, with `function(tensor)` in the place of each tensor."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: mapped(part, function) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        parts = [mapped(part, function) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
-
-
-def _check_alike(recorded: Any, given: Any) -> None:
-    """Raise CaptureError unless the arguments are those that were recorded; only values in tensors may differ."""
-    before, now = mapped(recorded, _outline), mapped(given, _outline)
-    if before != now:
-        raise CaptureError(
-            f"capture: the step was recorded with {_written(before)} and is called with {_written(now)}; shapes and "
-            "other arguments cannot change: for the last batch, a smaller one, drop_last=True, or call the step itself"
-        )
-
-
-class _Outline(str):
-    """The dtype, shape and device of a tensor, as a text that a message shows without quotes."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _outline(tensor: Tensor) -> Any:
-    return _Outline(f"{tensor.dtype} {tensor.shape} on {tensor.device}")
-
-
-def _written(call: Any) -> str:
-    args, options = call
-    words = [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
-    return ", ".join(words) or "nothing"
+    def replay(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        run = self.run
+        assert run is not None
+        program = run.program
+        for leaf, value in program.gradients:
+            kept = leaf.grad
+            if kept is None:
+                value.array[...] = 0
+            elif kept.array is not value.array:
+                np.copyto(value.array, kept.array)
+        arrays = iter([array.copy() for array in run([tensor.array for tensor in tensors_in((args, options))])])
+        for leaf, value in program.gradients:
+            if leaf.grad is None or leaf.grad.array is not value.array:
+                leaf.grad = Gradient(value.array)
+            else:
+                leaf.grad._storage.wrote(value.array)
+        for value in self.written:
+            value.tensor._storage.wrote(value.array)
+        return mapped(self.result, lambda tensor: wrap(next(arrays)))

@@ -8,6 +8,7 @@ In the examples `F` is `tinyconv.functional`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinyconv import ops
 from tinyconv.arrays.backend import backend_of
 from tinyconv.engine.context import is_grad_enabled
 from tinyconv.engine.dtypes import Dtype
+from tinyconv.engine.each_step import computed
 from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.options import finite, fraction, non_negative, real
 from tinyconv.engine.variants import kernel_for
@@ -183,11 +185,14 @@ def max_pool2d(
     if not return_indices:
         return y
     kernel, strides, paddings, dilations = (geometry[name] for name in ("kernel", "stride", "padding", "dilation"))
-    xp = backend_of(place.array).xp
-    u, v = xp.divmod(place.array.astype("int64"), kernel[1])  # where in its window
-    rows = xp.arange(y.shape[2])[:, None] * strides[0] - paddings[0] + u * dilations[0]
-    columns = xp.arange(y.shape[3]) * strides[1] - paddings[1] + v * dilations[1]
-    return y, wrap(rows * input.shape[3] + columns)
+    xp, (oh, ow), w = backend_of(place.array).xp, y.shape[2:], input.shape[3]
+
+    def indices(place: Any) -> Any:
+        u, v = xp.divmod(place.astype("int64"), kernel[1])  # where in its window
+        rows = xp.arange(oh)[:, None] * strides[0] - paddings[0] + u * dilations[0]
+        return rows * w + xp.arange(ow) * strides[1] - paddings[1] + v * dilations[1]
+
+    return y, wrap(computed(indices, place.array))
 
 
 def avg_pool2d(
@@ -556,7 +561,7 @@ def batch_norm(
         backend = backend_of(y.array, *statistics)  # refuses two devices
         move = kernel_for("running_statistics", backend.name, *statistics) or move_statistics
         with np.errstate(all="ignore"):  # infinities and NaN go through here as they do through ops
-            move(backend.xp, *statistics, momentum, n / (n - 1))
+            computed(partial(move, backend.xp, momentum=momentum, unbiased=n / (n - 1)), *statistics)
         for running in (running_mean, running_var):
             running._storage.wrote(running.array)
     return y

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyconv.arrays import meta
 from tinyconv.arrays.setting import Setting
-from tinyconv.errors import CaptureError, DeviceError, OutOfMemoryError, shortened
+from tinyconv.errors import DeviceError, OutOfMemoryError, shortened
 from tinyconv.shapes import Shape
 
 Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray, as the library has it
@@ -28,8 +28,17 @@ captured_step: ContextVar[Any] = ContextVar("tinyconv_captured_step", default=No
 
 def refuse_in_capture(what: str, instead: str) -> None:
     """CaptureError inside a step that is being captured, for its replays could not do `what`."""
-    if captured_step.get() is not None:
-        raise CaptureError(f"capture: the step {what}, which a replay on the device cannot do; {instead}")
+    step = captured_step.get()
+    if step is not None:
+        step.refuse(f"capture: the step {what}, which a replay cannot do; {instead}")
+
+
+def refuse_reading(array: Any) -> None:
+    """CaptureError where a step that is being captured looks at values."""
+    refuse_in_capture(
+        f"reads values of a tensor of shape {array.shape} on the host",
+        "return the tensor and read it after the step (.item(), float, if, print, .cpu())",
+    )
 
 
 class Backend(ABC):
@@ -80,12 +89,13 @@ class NumpyBackend(Backend):
         return "cpu"
 
     def asarray(self, array: Any, device: str) -> Array:
-        return backend_of(array).to_numpy(array)
+        return np.asarray(array) if self.owns(array) else backend_of(array).to_numpy(array)
 
     def full(self, shape: Shape, value: bool | int | float, dtype: Any, device: str) -> Array:
         return np.full(shape, value, dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        refuse_reading(array)
         return np.asarray(array)
 
     def synchronize(self, device: str) -> None:
@@ -179,10 +189,7 @@ class CupyBackend(Backend):
         ) from error
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        refuse_in_capture(
-            f"reads values of a tensor of shape {array.shape} on the host",
-            "return the tensor and read it after the step (.item(), float, if, print, .cpu())",
-        )
+        refuse_reading(array)
         host: np.ndarray[Any, Any] = self.xp.asnumpy(array)
         return host
 

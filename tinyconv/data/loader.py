@@ -191,7 +191,7 @@ class DataLoader(Checked):
             drawn = staged(xp, lambda: self._drawn(*place()))
             make = kernel_for("batch", backend.name, images, moves) or batch
             x, y = make(xp, images, labels, drawn, moves, values)
-        elif on_host or captured_step.get() is None:
+        elif captured_step.get() is None:
             x, y = self._array(*place())
             return tensor(x, device=self.device), tensor(y, device=self.device)
         else:

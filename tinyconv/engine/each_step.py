@@ -1,7 +1,8 @@
 """What a step takes from the host each time: learning rates, random numbers, the places of a batch's images.
 
-A step that is captured (`tinyconv.capture`) runs its Python once and is then replayed on the device alone. What has to
-be new each time is said here, so that a replay can ask for it again. Anywhere else these two just call the function.
+A step that is captured (`tinyconv.capture`) runs its Python once or twice and is then replayed without it. What has to
+be new each time is said here, so that a replay can ask for it again, and so is what is computed outside the tape.
+Anywhere else these functions just call what they are given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tinyconv.arrays.backend import captured_step
+import numpy as np
+
+from tinyconv.arrays.backend import Array, captured_step
+
+
+class CapturedStep:
+    """What a step that is being captured is told; `arrays.backend.captured_step` holds it.
+
+    A CUDA graph sees every kernel by itself, so for it most of this is nothing.
+    """
+
+    def each_step(self, function: Callable[[], None]) -> None:
+        """`function` works on the host alone: it is to be called again at each replay. It was not called yet."""
+        raise NotImplementedError
+
+    def staged(self, xp: Any, values: Callable[[], Any]) -> Array:
+        """The array `values()`, an array of `xp` on the current device, made anew for each replay."""
+        raise NotImplementedError
+
+    def refuse(self, message: str) -> None:
+        """The step does what no replay can do: CaptureError with this message."""
+        raise NotImplementedError
+
+    def computed(self, function: Callable[..., Any], arrays: tuple[Any, ...], result: Any) -> None:
+        """`function(*arrays)` gave `result`, outside the tape; it may have written into the arrays."""
+
+    def wrote(self, array: Array, where: Any, values: Any) -> None:
+        """`array[where] = values` was done."""
+
+    def took(self, source: Any, array: Array) -> None:
+        """`array` is a copy of `source`, which is an array, or a list of numbers."""
+
+    def updated(self, optimizer: Any, group: int, grads: dict[Any, Array]) -> None:
+        """An optimiser has updated these parameters of a group by these gradients."""
 
 
 def staged(xp: Any, values: Callable[[], Any]) -> Any:
@@ -28,3 +62,14 @@ def each_step(function: Callable[[], None]) -> None:
     if step is not None:
         step.each_step(function)
     function()
+
+
+def computed(function: Callable[..., Any], *arrays: Any) -> Any:
+    """`function(*arrays)`, an array that no gradient goes through; in a step that is captured, also at each replay."""
+    result = function(*arrays)
+    if isinstance(result, np.generic):  # of a reduction to one number
+        result = np.asarray(result)
+    step = captured_step.get()
+    if step is not None:
+        step.computed(function, arrays, result)
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from inspect import unwrap
 from threading import RLock
 from typing import Any, TypeAlias, cast
@@ -11,6 +12,7 @@ import numpy as np
 
 from tinyconv.arrays.backend import Array, ready
 from tinyconv.engine.context import Layer, context
+from tinyconv.engine.each_step import computed
 from tinyconv.engine.tape import Node, number
 from tinyconv.engine.variants import op_name, place_of, shown
 from tinyconv.engine.wide import widened
@@ -37,18 +39,26 @@ class Gradient:
         self.array, self._storage = array, Storage()
 
 
+def _as_type(array: Array, dtype: Any) -> Array:
+    return array.astype(dtype)
+
+
 class ArrayNode(Node):
     """A node that gets arrays: those of float16 are added up in float32, where 2048 + 1 is not 2048."""
 
     __slots__ = ()
     dtype: Any
 
-    def added(self, first: Array, second: Array) -> Array:
-        return widened(first) + second
+    def added(self, total: Array, grad: Array, owned: bool) -> Array:
+        found = super().added(total if owned else widened(total), grad, owned)
+        observer = context.get().observer
+        if observer is not None:
+            observer.summed(total, grad, found)
+        return found
 
     def rounded(self, total: Array) -> Array:
         dtype = self.dtype
-        return total if total.dtype == dtype else total.astype(dtype)
+        return total if total.dtype == dtype else computed(partial(_as_type, dtype=dtype), total)
 
 
 class Leaf(ArrayNode):
@@ -83,6 +93,7 @@ class Leaf(ArrayNode):
         self.fresh = None
         with one_at_a_time:
             kept = self.grad
+            first = kept is None
             if kept is None:
                 # A borrowed gradient may be a view of another one, or the caller's own array.
                 self.grad = kept = Gradient(grad if owned else grad.copy())
@@ -91,7 +102,7 @@ class Leaf(ArrayNode):
                 kept._storage.wrote(kept.array)
         observer = context.get().observer
         if observer is not None:
-            observer.gathered(self, kept.array)
+            observer.gathered(self, kept.array, grad, first)
         return ()
 
 

@@ -36,9 +36,12 @@ class Node:
         """
         raise NotImplementedError
 
-    def added(self, first: Any, second: Any) -> Any:
-        """The sum of the first two gradients that arrive here, a new object; later ones are added to it in place."""
-        return first + second
+    def added(self, total: Any, grad: Any, owned: bool) -> Any:
+        """The sum of the gradients that arrived here and one more: in place where the walk owns that sum."""
+        if owned:
+            total += grad
+            return total
+        return total + grad
 
     def rounded(self, total: Any) -> Any:
         """A sum that `added` began, when all have arrived: where it was made in more digits, back to those of one."""
@@ -97,10 +100,8 @@ class Arriving:
         if entry is None:
             self.sums[node] = [grad, False]
             heappush(self.heap, (-node.order, node))
-        elif entry[1]:
-            entry[0] += grad
         else:
-            self.sums[node] = [node.added(entry[0], grad), True]
+            self.sums[node] = [node.added(entry[0], grad, entry[1]), True]
 
     def newest(self) -> tuple[Node, Any, bool]:
         """The newest node, the whole gradient of its output, and whether nothing else holds that."""
@@ -147,8 +148,8 @@ class Mirror(Node):
     def pull(self, grad: Any, owned: bool, needs: tuple[bool, ...]) -> Sequence[Any]:
         return self.node.pull(grad, owned, needs)
 
-    def added(self, first: Any, second: Any) -> Any:
-        return self.node.added(first, second)
+    def added(self, total: Any, grad: Any, owned: bool) -> Any:
+        return self.node.added(total, grad, owned)
 
     def rounded(self, total: Any) -> Any:
         return self.node.rounded(total)

@@ -128,7 +128,10 @@ class _Observer:
         saved = _described("saved", node.saved, [_which_input(node, x) for x in node.saved])
         raise _error(said, node.layer, [line, f"gradient of its output: {_summary(grad)}", *saved, *blamed])
 
-    def gathered(self, leaf: Any, array: Array) -> None:
+    def summed(self, total: Array, grad: Array, found: Array) -> None:
+        """Two gradients were added: an overflow shows in the op or the leaf that gets the sum."""
+
+    def gathered(self, leaf: Any, array: Array, grad: Array, first: bool) -> None:
         """A leaf has received a gradient: `array` is the sum of all that it has received."""
         if not self.check_nan or _finite(array):
             return

@@ -91,7 +91,7 @@ class Watcher:
     def gathered(self, *given: Any) -> None:
         """A forward took gradients, which a summary does not show."""
 
-    pulled = gathered
+    pulled = summed = gathered
 
     def within(self, node: Any) -> Watcher:
         return self

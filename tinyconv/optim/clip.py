@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 
-from tinyconv.arrays.backend import backend_of
+from tinyconv.arrays.backend import Array, backend_of
+from tinyconv.engine.each_step import computed
 from tinyconv.engine.options import non_negative, number, positive
 from tinyconv.engine.wide import widened
 from tinyconv.errors import TinyconvError
@@ -48,14 +51,10 @@ def clip_grad_norm_(
     grads = _grads("clip_grad_norm_", parameters)
     if not grads:
         return Tensor(0.0)
-    xp = backend_of(*(grad.array for grad in grads)).xp
-    # The order of the elements does not matter to a norm, so ravel need not copy.
+    arrays = [grad.array for grad in grads]
+    xp = backend_of(*arrays).xp
     with np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
-        dtype = np.result_type(*(grad.dtype for grad in grads))
-        norms = xp.empty(len(grads), np.result_type(dtype, np.float32))  # the squares of float16 may not fit
-        for i, grad in enumerate(grads):  # not stacked: CuPy would bring the addresses of many arrays from the host
-            norms[i] = xp.linalg.norm(widened(grad.array).ravel(order="K"), p)
-        total = xp.linalg.norm(norms, p)
+        total = computed(partial(_norm, xp, p), *arrays)
     if error_if_nonfinite and not isfinite(total):
         raise NonFiniteError(
             f"clip_grad_norm_: the norm of the gradients is {float(total)}, so no factor can bring it to {max_norm}; "
@@ -63,12 +62,32 @@ def clip_grad_norm_(
         )
     if longest < inf:
         with np.errstate(all="ignore"):
-            factor = xp.minimum(longest / (total + 1e-6), 1.0)
+            computed(partial(_shorten, xp, longest), total, *arrays)
             for grad in grads:
-                grad.array *= factor
                 grad._storage.wrote(grad.array)
+    dtype = np.result_type(*(array.dtype for array in arrays))
     with np.errstate(all="ignore"):
-        return wrap(total.astype(dtype))
+        return wrap(computed(partial(_as_type, dtype), total))
+
+
+def _norm(xp: Any, p: float, *grads: Array) -> Array:
+    """The p-norm of all gradients as one vector, a 0-d array; float32 at least, for the squares of float16."""
+    norms = xp.empty(len(grads), np.result_type(np.float32, *(grad.dtype for grad in grads)))
+    for i, grad in enumerate(grads):  # not stacked: CuPy would bring the addresses of many arrays from the host
+        # The order of the elements does not matter to a norm, so ravel need not copy.
+        norms[i] = xp.linalg.norm(widened(grad).ravel(order="K"), p)
+    return xp.linalg.norm(norms, p)
+
+
+def _shorten(xp: Any, longest: float, total: Array, *grads: Array) -> None:
+    """Scale the gradients, in place, so that their norm `total` becomes `longest` at most."""
+    factor = xp.minimum(longest / (total + 1e-6), 1.0)
+    for grad in grads:
+        grad *= factor
+
+
+def _as_type(dtype: Any, array: Array) -> Array:
+    return array.astype(dtype)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -85,9 +104,12 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     limit = non_negative("clip_grad_value_: clip_value", clip_value)
     for grad in _grads("clip_grad_value_", parameters):
-        xp = backend_of(grad.array).xp
-        xp.clip(grad.array, -limit, limit, out=grad.array)
+        computed(partial(_clamp, backend_of(grad.array).xp, limit), grad.array)
         grad._storage.wrote(grad.array)
+
+
+def _clamp(xp: Any, limit: float, grad: Array) -> None:
+    xp.clip(grad, -limit, limit, out=grad)
 
 
 def _grads(what: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:

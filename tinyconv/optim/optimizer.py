@@ -22,6 +22,7 @@ from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError, printable, shortened
 from tinyconv.optim.flat import Flat, together
+from tinyconv.tensor.memory import write
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
 
@@ -171,8 +172,7 @@ class Optimizer(Checked):
             if set_to_none:
                 param.grad = None
             elif param.grad is not None:
-                param.grad.array[...] = 0
-                param.grad._storage.wrote(param.grad.array)
+                write(param.grad, ..., 0)
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -202,7 +202,7 @@ class Optimizer(Checked):
                 )
             with enable_grad():
                 loss = closure()
-        profiler = context.get().profiler
+        profiler, captured = context.get().profiler, captured_step.get()
         region = nullcontext() if profiler is None else profiler.region(f"{type(self).__name__}.step")
         with region, np.errstate(all="ignore"):  # as in ops: infinities show in the values, not in warnings
             for number, group in enumerate(self.param_groups):
@@ -216,6 +216,8 @@ class Optimizer(Checked):
                         forgotten.append(param)
                 try:
                     self._update(number, found, options)
+                    if captured is not None and found:
+                        captured.updated(self, number, found)
                 except MemoryError as error:
                     backend_of(next(iter(found.values()))).out_of_memory(f"{type(self).__name__}.step", error)
                     raise

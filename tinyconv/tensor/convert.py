@@ -13,6 +13,7 @@ from tinyconv.arrays.backend import (
     Array,
     backend_for,
     backend_of,
+    captured_step,
     default_device,
     device_name,
     refuse_in_capture,
@@ -54,7 +55,11 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     place = backend.device_of(found) if device is None else device_name(device)
     if found.ndim == 0 and not typed:
         return backend.full((), found.item(), wanted, place)  # a number: there is nothing to copy to a GPU
-    return backend.asarray(found, place).astype(wanted, copy=True)
+    array = backend.asarray(found, place).astype(wanted, copy=True)
+    step = captured_step.get()
+    if step is not None:
+        step.took(found, array)
+    return array
 
 
 def _as_array(data: Any) -> np.ndarray[Any, Any]:

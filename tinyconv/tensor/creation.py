@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from math import ceil
 from reprlib import repr as shortened
 from threading import Lock
@@ -18,7 +19,7 @@ from tinyconv.arrays.backend import META, backend_for, captured_step, device_nam
 from tinyconv.arrays.meta import MetaArray
 from tinyconv.arrays.setting import Setting
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number
-from tinyconv.engine.each_step import staged
+from tinyconv.engine.each_step import computed, staged
 from tinyconv.engine.options import finite, integer, number
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.host.threads import Once
@@ -80,7 +81,7 @@ def full(
     except (OverflowError, ValueError):  # too large, or infinite; NaN
         raise DtypeError(f"full: {shortened(fill_value)} does not fit {wanted}") from None
     sizes = _sizes((shape,))
-    array = backend_for(device).full(sizes, value.item(), wanted, device_name(device))
+    array = computed(partial(backend_for(device).full, sizes, value.item(), wanted, device_name(device)))
     return wrap(array).requires_grad_(requires_grad)
 
 
@@ -320,7 +321,7 @@ def _made(
     backend = backend_for(device)
     if backend is META:
         array: Any = MetaArray(shape, dtype)
-    elif backend.on_host or captured_step.get() is None:
+    elif captured_step.get() is None:
         array = backend.asarray(values(), device_name(device))
     else:  # each replay of a captured step draws anew
         array = staged(backend.xp, values)

@@ -62,7 +62,7 @@ class SecondOrder:
                 kept = kept_gradient(node)
                 node.grad = grad.clone() if kept is None else kept + grad  # it may be lent to others too
             if self._observer is not None:
-                self._observer.gathered(node, node.grad.array)
+                self._observer.gathered(node, node.grad.array, grad.array, kept is None)
             return ()
         if self._observer is not None:  # the steps of a backward are its business, but are to know whose they are
             context.set(context.get().but(observer=self._observer.within(node), layer=node.layer))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyconv.arrays.backend import META, Array, backend_of, ready
+from tinyconv.arrays.backend import META, Array, backend_of, captured_step, ready, refuse_reading
 from tinyconv.engine.context import context
 from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
@@ -68,6 +68,9 @@ def write(t: Tensor, where: Any, values: Any) -> None:
     except ValueError as error:
         raise ShapeError(f"x[...] = value with x of shape {t.shape}: {error}") from None
     t._storage.wrote(t.array)
+    step = captured_step.get()
+    if step is not None:
+        step.wrote(t.array, where, values)
 
 
 def rebind(t: Tensor, array: Array, storage: Storage) -> None:
@@ -84,6 +87,7 @@ def lend_to_numpy(t: Tensor) -> np.ndarray[Any, Any]:
         META.to_numpy(t.array)  # which says why not
     if t.device != "cpu":
         raise DeviceError(f"numpy: this tensor is on {t.device}; bring it over first: x.cpu().numpy()")
+    refuse_reading(t.array)
     view: np.ndarray[Any, Any] = t.array.view()
     t._storage.share(t, view)
     if t._tracked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from operator import invert, methodcaller
 from typing import Any, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinyconv.arrays.backend import NUMPY, Array, backend_of, ready
 from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
+from tinyconv.engine.each_step import computed
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
 from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
@@ -661,25 +663,25 @@ class Tensor:
 
     def __invert__(self) -> Tensor:
         check_not_floating("invert", self)
-        return wrap(~ready(self.array))
+        return wrap(computed(invert, ready(self.array)))
 
     def isnan(self) -> Tensor:
         """Where elements are NaN: a bool tensor."""
-        return wrap(ready(self.array) != self.array)
+        return wrap(computed(lambda x: x != x, ready(self.array)))
 
     def isfinite(self) -> Tensor:
         """Where elements are neither NaN nor infinite: a bool tensor."""
-        return wrap(backend_of(self.array).xp.isfinite(self.array))
+        return wrap(computed(backend_of(self.array).xp.isfinite, self.array))
 
     @numpy_names
     def all(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """Whether all elements are true (not zero): a bool tensor. True for an empty tensor."""
-        return wrap(ready(self.array).all(axis=shapes.axes_or_none(dim, self.ndim, "all"), keepdims=keepdim))
+        return _without_gradient(self, "all", shapes.axes_or_none(dim, self.ndim, "all"), keepdim)
 
     @numpy_names
     def any(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
         """Whether any element is true (not zero, NaN among them): a bool tensor. False for an empty tensor."""
-        return wrap(ready(self.array).any(axis=shapes.axes_or_none(dim, self.ndim, "any"), keepdims=keepdim))
+        return _without_gradient(self, "any", shapes.axes_or_none(dim, self.ndim, "any"), keepdim)
 
     # Elementwise. The result has the shape and dtype of the tensor; integers become float32 where values are real.
 
@@ -964,18 +966,12 @@ class Tensor:
             raise
 
 
-# --- memory ---------------------------------------------------------------------------------------------------------
-
-
 def from_array(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor around a NumPy array that somebody else holds too."""
     as_dtype(array.dtype)
     out = wrap(np.asarray(array))  # a plain array also where it is a memory map
     out._storage.share(out, array)
     return out
-
-
-# --- what the methods share -----------------------------------------------------------------------------------------
 
 
 def operand(value: Any) -> Any:
@@ -1032,7 +1028,7 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
     other = other.array if isinstance(other, Tensor) else other
     shapes.warn_of_pairs(ufunc, a, other)
     try:
-        return wrap(getattr(backend_of(a.array, other).xp, ufunc)(a.array, other))
+        return wrap(computed(getattr(backend_of(a.array, other).xp, ufunc), a.array, other))
     except ValueError:
         shapes.check_broadcast(ufunc, a, other)
         raise
@@ -1061,15 +1057,19 @@ def _extreme(
     axis = shapes.axis_of(dim, t.ndim, name)
     if t.ndim == 0:
         return Extreme(t, wrap(backend_of(t.array).xp.zeros((), np.int64)))
-    places = wrap(backend_of(t.array).xp.expand_dims(getattr(t.array, f"arg{name}")(axis), axis))
+    places = _without_gradient(t, f"arg{name}", axis, True)
     values = apply(ops.Pick, t, places, axis=axis, keepdims=bool(keepdim))
     return Extreme(values, places if keepdim else places.squeeze(axis))
+
+
+def _without_gradient(t: Tensor, name: str, axis: Any, keepdim: bool) -> Tensor:
+    return wrap(computed(methodcaller(name, axis=axis, keepdims=keepdim), ready(t.array)))
 
 
 def _arg(t: Tensor, name: str, dim: int | None, keepdim: bool) -> Tensor:
     shapes.check_not_empty(name, t.shape, dim)
     axis = None if dim is None else shapes.axis_of(dim, t.ndim, name)
-    return wrap(getattr(ready(t.array), name)(axis=axis if t.ndim else None, keepdims=keepdim))
+    return _without_gradient(t, name, axis if t.ndim else None, keepdim)
 
 
 def _spread(

@@ -1,0 +1,124 @@
+"""The parts of a program: values, which are arrays, and instructions, which make them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+Kind: TypeAlias = Literal["forward", "backward", "sum", "keep", "compute", "write", "update", "host", "stage"]
+
+
+@dataclass(eq=False)
+class Value:
+    """An array of a program.
+
+    `kind` says where it comes from: "input", an argument of the step; "held", an array that lives outside the program
+    (a parameter, a gradient, a buffer of a module) and stays the same one; "constant", an array that only the program
+    holds; "made", by an instruction.
+    """
+
+    number: int
+    kind: Literal["input", "held", "constant", "made"]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    array: Any = None  # the array itself, of a value that is held or constant
+    tensor: Any = None  # the tensor that holds it
+    memory: int = 0  # values with the same number lie in the same memory: one is a view of another
+    name: str = ""  # `conv1.weight`, "x"
+
+    def __repr__(self) -> str:
+        return f"{self.name or f'%{self.number}'}: {self.dtype} {self.shape}"
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One step of a program.
+
+    forward   `outputs, saved = pair.forward(xp, *inputs, **geometry)`
+    backward  `outputs = pair.backward(xp, saved of `of`, inputs[0], needs, **geometry)`; None where none is needed
+    sum       outputs[0] = inputs[0] + inputs[1], in place of inputs[0] if `owned`
+    keep      inputs[0] goes into outputs[0], the gradient that a leaf holds: added to it unless `first`
+    compute   outputs[0] = function(*inputs), outside the tape; it may write into its inputs
+    write     inputs[0][where] = inputs[1]
+    update    an optimiser updates `parameters` of group `group` by the gradients `inputs`
+    host      function(), on the host alone
+    stage     outputs[0] = function(), new data from the host
+    """
+
+    kind: Kind
+    inputs: tuple[Any, ...] = ()  # Values; numbers, and None, as they are
+    outputs: tuple[Value | None, ...] = ()
+    op: Any = None
+    pair: Any = None
+    geometry: dict[str, Any] = field(default_factory=dict)  # arrays in it are Values
+    needs: tuple[bool, ...] = ()
+    of: Instruction | None = None  # the forward of a backward
+    function: Callable[..., Any] | None = None
+    where: Any = None
+    owned: bool = False
+    first: bool = False
+    optimizer: Any = None
+    group: int = 0
+    parameters: tuple[Any, ...] = ()  # tensors
+    layer: str = ""  # the path of the module that ran it
+    line: str = ""  # the user's line
+    parts: tuple[Instruction, ...] = ()  # what was fused into it
+
+    def read(self) -> Iterator[Value]:
+        """The values that it reads; a backward also reads what its forward saved."""
+        for value in (*self.inputs, *values_in(self.geometry), *values_in(self.where)):
+            if isinstance(value, Value):
+                yield value
+
+
+def values_in(nested: Any) -> Iterator[Value]:
+    """The values in nested tuples, lists and dicts."""
+    if isinstance(nested, Value):
+        yield nested
+    elif isinstance(nested, dict):
+        for part in nested.values():
+            yield from values_in(part)
+    elif isinstance(nested, list | tuple):
+        for part in nested:
+            yield from values_in(part)
+
+
+def replaced(nested: Any, function: Callable[[Any], Any]) -> Any:
+    """The same nested tuples, lists and dicts, with `function(leaf)` in the place of everything else in them."""
+    if isinstance(nested, dict):
+        return {key: replaced(part, function) for key, part in nested.items()}
+    if isinstance(nested, list | tuple):
+        parts = [replaced(part, function) for part in nested]
+        return type(nested)(*parts) if hasattr(nested, "_fields") else type(nested)(parts)
+    return function(nested)
+
+
+@dataclass(eq=False)
+class Program:
+    """What a step did: `instructions` in order, from `inputs` (its tensors, in order) to `results`."""
+
+    instructions: list[Instruction]
+    inputs: list[Value]
+    results: list[Value]
+    values: list[Value]
+    modes: list[tuple[Any, bool]] = field(default_factory=list)  # modules, and whether they were in training mode
+    gradients: list[tuple[Any, Value]] = field(default_factory=list)  # leaves, and the gradients that they hold
+
+    def written(self) -> list[Value]:
+        """The values outside the program that it writes into, besides what optimisers update."""
+        memories: set[int] = set()
+        for instruction in self.instructions:
+            if instruction.kind == "keep" and instruction.outputs[0] is not None:
+                memories.add(instruction.outputs[0].memory)
+            elif instruction.kind == "write" or (instruction.kind == "compute" and not instruction.outputs):
+                memories.update(value.memory for value in instruction.read())
+        return [value for value in self.values if value.tensor is not None and value.memory in memories]
+
+    def fits(self) -> bool:
+        """Whether everything outside the program is still what it was recorded with."""
+        return all(value.tensor.array is value.array for value in self.values if value.tensor is not None) and all(
+            module.training is mode for module, mode in self.modes
+        )
