@@ -19,6 +19,7 @@ from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError
 from tinyconv.program.arguments import mapped, outline_of, tensors_in
+from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
 from tinyconv.program.program import Program
 from tinyconv.program.record import Recorder
@@ -173,7 +174,7 @@ class _Entry:
         return result
 
     def _ready(self, program: Program) -> None:
-        self.run = NumpyRun(program)
+        self.run = NumpyRun(fused(program))
         self.written = program.written()
 
     def replay(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -38,7 +38,8 @@ class Instruction:
     """One step of a program.
 
     forward   `outputs, saved = pair.forward(xp, *inputs, **geometry)`
-    backward  `outputs = pair.backward(xp, saved of `of`, inputs[0], needs, **geometry)`; None where none is needed
+    backward  `outputs = pair.backward(xp, saved of `of`, inputs[0], needs, **geometry)`; None where none is needed. One
+              that is held is the gradient of a leaf: it is written there
     sum       outputs[0] = inputs[0] + inputs[1], in place of inputs[0] if `owned`
     keep      inputs[0] goes into outputs[0], the gradient that a leaf holds: added to it unless `first`
     compute   outputs[0] = function(*inputs), outside the tape; it may write into its inputs
@@ -63,6 +64,7 @@ class Instruction:
     optimizer: Any = None
     group: int = 0
     parameters: tuple[Any, ...] = ()  # tensors
+    chosen: str = ""  # the variant that `using` asks for
     layer: str = ""  # the path of the module that ran it
     line: str = ""  # the user's line
     parts: tuple[Instruction, ...] = ()  # what was fused into it
@@ -72,6 +74,17 @@ class Instruction:
         for value in (*self.inputs, *values_in(self.geometry), *values_in(self.where)):
             if isinstance(value, Value):
                 yield value
+
+    def written(self) -> Iterator[Value]:
+        """The values that it writes into, those it makes excepted; an update also writes into its parameters."""
+        if self.kind == "compute":
+            yield from () if self.outputs else self.read()
+        elif self.kind == "write":
+            yield self.inputs[0]
+        elif self.kind == "sum":
+            yield from self.inputs[: self.owned]
+        else:
+            yield from (value for value in self.outputs if value is not None and value.kind == "held")
 
 
 def values_in(nested: Any) -> Iterator[Value]:
@@ -106,15 +119,11 @@ class Program:
     values: list[Value]
     modes: list[tuple[Any, bool]] = field(default_factory=list)  # modules, and whether they were in training mode
     gradients: list[tuple[Any, Value]] = field(default_factory=list)  # leaves, and the gradients that they hold
+    notes: list[tuple[Instruction, str]] = field(default_factory=list)  # what was not fused, and why
 
     def written(self) -> list[Value]:
         """The values outside the program that it writes into, besides what optimisers update."""
-        memories: set[int] = set()
-        for instruction in self.instructions:
-            if instruction.kind == "keep" and instruction.outputs[0] is not None:
-                memories.add(instruction.outputs[0].memory)
-            elif instruction.kind == "write" or (instruction.kind == "compute" and not instruction.outputs):
-                memories.update(value.memory for value in instruction.read())
+        memories = {value.memory for instruction in self.instructions for value in instruction.written()}
         return [value for value in self.values if value.tensor is not None and value.memory in memories]
 
     def fits(self) -> bool:

@@ -15,6 +15,7 @@ from tinyconv.arrays.backend import Array
 from tinyconv.engine.context import Layer, context
 from tinyconv.engine.each_step import CapturedStep
 from tinyconv.engine.nodes import Gradient, OpNode
+from tinyconv.engine.variants import op_name
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError
 from tinyconv.program.program import Instruction, Program, Value, replaced
@@ -57,8 +58,9 @@ class Recorder(CapturedStep):
     def made(self, op: Any, pair: Any, inputs: Any, geometry: dict[str, Any], outs: tuple[Tensor, ...]) -> None:
         given = tuple(self._value(t) for t in inputs)
         fixed = replaced(geometry, self._value)
+        chosen = (context.get().variants or {}).get(op_name(op), "")
         instruction = self._add(
-            "forward", given, (), op=op, pair=pair, geometry=fixed, layer=self._path(), line=user_line()
+            "forward", given, (), op=op, pair=pair, geometry=fixed, chosen=chosen, layer=self._path(), line=user_line()
         )
         instruction.outputs = tuple(self._known("made", out.array) for out in outs)
         node = outs[0]._node

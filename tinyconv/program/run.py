@@ -75,13 +75,16 @@ def _forward(instruction: Instruction) -> Function:
 def _backward(instruction: Instruction) -> Function:
     backward, needs, of = instruction.pair.backward, instruction.needs, instruction.of
     (grad,), geometry = instruction.inputs, _found(instruction.geometry)
-    outputs = [(i, value.number) for i, value in enumerate(instruction.outputs) if value is not None]
+    outputs = [(i, value.number) for i, value in enumerate(instruction.outputs) if value and value.kind == "made"]
+    fixed = [(i, value.array) for i, value in enumerate(instruction.outputs) if value and value.kind == "held"]
     assert of is not None
 
     def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
         grads = backward(np, saved[of], arrays[grad.number], needs, **geometry(arrays))
         for i, number in outputs:
             arrays[number] = grads[i]
+        for i, array in fixed:
+            np.copyto(array, grads[i])
 
     return run
 
