@@ -47,8 +47,8 @@ def capture(step: Callable[Args, Result], device: str | None = None) -> Callable
 
     On the CPU the first call runs the step as it is, the second records it, and all others replay that; on a GPU the
     third records it. A replay does what the recorded call did, on the same memory. It repeats none of the step's
-    Python, except what this library does on the host at every step: it draws random numbers, counts the optimiser's steps and
-    moves the schedule. Therefore
+    Python, except what this library does on the host at every step: it draws random numbers, counts the optimiser's
+    steps and moves the schedule. Therefore
 
     - give tensors that change as arguments; other arguments must not change;
     - keep the other tensors that the step uses: write into them, `x[...] = value`, and do not replace them;
