@@ -7,7 +7,7 @@ CUDA graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from threading import RLock
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -18,7 +18,8 @@ from tinyconv.arrays.backend import captured_step, device_name
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError
-from tinyconv.program.arguments import mapped, outline_of, tensors_in
+from tinyconv.program.arguments import mapped, outline_of, shown, tensors_in
+from tinyconv.program.explain import described, text
 from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
 from tinyconv.program.program import Program
@@ -33,7 +34,7 @@ KEPT = 4
 """Programs that a captured step keeps on the CPU, one for each kind of arguments: those that were used last."""
 
 
-def capture(step: Callable[Args, Result], device: str | None = None) -> Callable[Args, Result]:
+def capture(step: Callable[Args, Result], device: str | None = None) -> Captured[Args, Result]:
     """Record `step`, and replay it from then on: on the CPU as a program, on a GPU as a CUDA graph.
 
         @tc.capture
@@ -68,7 +69,9 @@ def capture(step: Callable[Args, Result], device: str | None = None) -> Callable
     requires grad, or does what cannot be recorded; on a GPU also where it needs a kernel that cannot be captured, and
     where it is called with other shapes. A call that could not be recorded has changed no tensor.
     """
-    return update_wrapper(Captured(step, device), step)
+    captured = Captured(step, device)
+    update_wrapper(captured, step, updated=())
+    return captured
 
 
 class Captured(Generic[Args, Result]):
@@ -135,7 +138,51 @@ class Captured(Generic[Args, Result]):
         return self.entries[-1]
 
     def __repr__(self) -> str:
-        return f"capture({getattr(self.step, '__qualname__', self.step)})"
+        return f"capture({self._name})"
+
+    def __str__(self) -> str:
+        return self.explain()
+
+    @property
+    def _name(self) -> str:
+        """`train_step`, `Trainer.step`; of an object that can be called, its class."""
+        return getattr(self.step, "__qualname__", type(self.step).__name__).rpartition("<locals>.")[2]
+
+    def explain(self) -> str:
+        """What the step does when it is called, as a text; `print(step)` prints it.
+
+        For each program that is kept: the arguments that it is for, what runs it, and its instructions in order. Each
+        says what it computes, for which layer, and where the code that runs it is to be read; above it stands the line
+        of yours that it comes from. Before there is a program, the text says what the next call will do.
+        """
+        return text(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `explain` tells, as plain values that JSON keeps; numbers are not rounded.
+
+        docs/fast.md lists the keys.
+        """
+        with self.lock:
+            programs = [entry.to_dict() for entry in self.entries]
+        state, says = self._state(programs)
+        return {"step": self._name, "state": state, "says": says, "programs": programs}
+
+    def _state(self, programs: Sequence[dict[str, Any]]) -> tuple[str, str]:
+        """`state` and `says` of `to_dict`."""
+        if self.graph is not None:
+            where = f"the CUDA graph of a step on {self.graph.place}"
+            if self.graph.graph is None:
+                return "new", f"{where}; its third call records it, and every later one launches it"
+            return "replayed", f"{where}; one launch runs all kernels of its recorded call"
+        if not programs:
+            return "new", (
+                "not called yet. On the CPU the first call runs the step as it is, the second records it, and every "
+                "later one replays what was recorded"
+            )
+        ready = sum(program["state"] == "replayed" for program in programs)
+        if ready:
+            return "replayed", f"{ready} {'program' if ready == 1 else 'programs'} in the place of its Python"
+        return programs[-1]["state"], programs[-1]["says"]
 
 
 class _Entry:
@@ -176,6 +223,16 @@ class _Entry:
     def _ready(self, program: Program) -> None:
         self.run = NumpyRun(fused(program))
         self.written = program.written()
+
+    def to_dict(self) -> dict[str, Any]:
+        """This entry's part of `Captured.to_dict`."""
+        arguments, recording, variants = self.kind
+        data = {"arguments": shown(arguments), "records": recording, "variants": variants or {}}
+        if self.run is not None:
+            return data | {"state": "replayed", "says": "", "executor": "numpy", **described(self.run.program)}
+        if self.refused:
+            return data | {"state": "refused", "says": self.refused}
+        return data | {"state": "new", "says": "the next call like this one records the step"}
 
     def replay(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         run = self.run

@@ -56,12 +56,13 @@ def check_alike(recorded: Any, given: Any) -> None:
     before, now = outline_of(recorded), outline_of(given)
     if before != now:
         raise CaptureError(
-            f"capture: the step was recorded with {_written(before)} and is called with {_written(now)}; shapes and "
+            f"capture: the step was recorded with {shown(before)} and is called with {shown(now)}; shapes and "
             "other arguments cannot change: for the last batch, a smaller one, drop_last=True, or call the step itself"
         )
 
 
-def _written(call: Any) -> str:
+def shown(call: Any) -> str:
+    """The arguments of a call, from outlines of its tensors: `float32 (8, 3) on cpu, training=True`."""
     args, options = call
     words = [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
     return ", ".join(words) or "nothing"

@@ -107,11 +107,12 @@ class Recorder(CapturedStep):
     # What is computed outside the tape.
 
     def each_step(self, function: Callable[[], None]) -> None:
-        self._add("host", function=function)
+        self._add("host", function=function, layer=self._path(), line=user_line())
 
     def staged(self, xp: Any, values: Callable[[], Any]) -> Array:
         array = xp.asarray(values())
-        self._add("stage", (), (self._known("made", array),), function=values)
+        made = (self._known("made", array),)
+        self._add("stage", (), made, function=values, layer=self._path(), line=user_line())
         return array
 
     def computed(self, function: Callable[..., Any], arrays: tuple[Any, ...], result: Any) -> None:

@@ -1,0 +1,209 @@
+"""`print(step)`: what a captured step does, as a text and as plain data."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import nn, optim
+from tinyconv.program.explain import WIDTH
+
+ROOT = Path(tc.__file__).parents[1]
+DTYPES = {"float32", "float64", "int64", "bool"}
+
+
+def batch(n=8, size=28):
+    rng = np.random.default_rng(0)
+    return tc.tensor(rng.standard_normal((n, 1, size, size), np.float32)), tc.tensor(rng.integers(0, 10, n))
+
+
+def training(model, clip=False):
+    optimizer = optim.Adam(model.parameters())
+
+    @tc.capture
+    def train_step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        if clip:
+            optim.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss
+
+    return train_step
+
+
+def called(step, *args, times=2):
+    for _ in range(times):
+        step(*args)
+    return step
+
+
+@pytest.fixture
+def lenet():
+    tc.manual_seed(0)
+    return called(training(tc.models.LeNet5()), *batch())
+
+
+def test_the_table_of_lenet(lenet):
+    rows = [re.split(r"  +", line.strip()) for line in str(lenet).splitlines() if re.match(r" +\d", line)]
+    said = [row[1:4] for row in rows]
+    assert said[:7] == [
+        ["conv2d 6@5x5 + relu + max_pool2d 2x2", "(8, 1, 28, 28) -> (8, 6, 12, 12)", "conv1"],
+        ["conv2d 16@5x5 + relu + max_pool2d 2x2", "(8, 6, 12, 12) -> (8, 16, 4, 4)", "conv2"],
+        ["reshape", "(8, 16, 4, 4) -> (8, 256)", "fast/numpy/dense.py:88"],
+        ["linear + relu", "(8, 256) -> (8, 120)", "fc1"],
+        ["linear + relu", "(8, 120) -> (8, 84)", "fc2"],
+        ["linear", "(8, 84) -> (8, 10)", "fc3"],
+        ["cross_entropy", "(8, 10) -> ()", "fast/numpy/dense.py:120"],
+    ]
+    assert ["conv2d + relu + max_pool2d", "of 1: dweight, dbias", "conv1"] in said
+    assert said[-1][:2] == ["Adam.step", "10 parameters, 44,426 numbers"]
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_a_kernel_is_where_the_text_says(lenet):
+    """The line is in the function that runs the instruction: a forward, or a backward."""
+    found = 0
+    for one in lenet.to_dict()["programs"][0]["instructions"]:
+        if one["kind"] in ("forward", "backward"):
+            file, _, line = one["kernel"].partition(":")
+            above = (ROOT / file).read_text(encoding="utf-8").splitlines()[: int(line)]
+            assert next(text for text in reversed(above) if " def " in text).split("(")[0].endswith(one["kind"])
+            found += 1
+    assert found == 14
+
+
+def test_the_users_line_stands_above_what_it_does(lenet):
+    here = Path(__file__).name
+    lines = str(lenet).splitlines()
+    (forward,) = (i for i, line in enumerate(lines) if line.startswith(here) and "model(x)" in line)
+    assert lines[forward - 1] == "forward"
+    assert re.match(r" +1 ", lines[forward + 1])
+    (update,) = (i for i, line in enumerate(lines) if line.endswith("optimizer.step()"))
+    assert "Adam.step" in lines[update + 1]
+
+
+def test_what_will_happen_is_said_before_there_is_a_program():
+    step, args = training(nn.Sequential(nn.Flatten(), nn.Linear(784, 10))), batch()
+    assert str(step).startswith("train_step: not called yet. On the CPU the first call runs the step as it is")
+    step(*args)
+    assert str(step).startswith("train_step: the next call like this one records the step")
+    step(*args)
+    assert str(step).startswith("train_step: 1 program in the place of its Python\n\nprogram 1, for float32 (8, 1, 28")
+    step(*batch(5))
+    assert "program 2, for float32 (5, 1, 28, 28) on cpu, int64 (5,) on cpu\n  the next call like this one" in str(step)
+    assert repr(step) == "capture(train_step)"
+
+
+def test_why_a_step_cannot_be_captured_is_said():
+    step = tc.capture(lambda x: x.sum().item())
+    step(tc.ones(3))
+    assert "<lambda>: capture: the step reads values of a tensor of shape () on the host" in str(step)
+    assert step.to_dict()["state"] == "refused"
+
+
+def test_why_parts_stay_apart_is_said():
+    conv = nn.Conv2d(1, 2, 3)
+
+    def step(x):
+        maps = conv(x)
+        return maps, maps.relu()
+
+    text = str(called(tc.capture(step), batch()[0]))
+    assert "not fused with what follows\n  1  the output of conv2d is returned by the step" in text
+
+
+def test_what_the_host_supplies_is_listed_first():
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+    loader = tc.data.DataLoader(tc.data.synthetic_digits(16), 8)
+    step = tc.capture(lambda: model(loader.next()[0]))
+    called(step)
+    lines = str(step).splitlines()
+    start, stop = lines.index("from the host, anew for each replay"), lines.index("forward")
+    assert start < stop
+    said = [re.split(r"  +", line.strip())[1:3] for line in lines[start + 1 : stop - 1]]
+    assert ["rand", "-> (8, 784)"] in said
+    assert ["DataLoader.copied_anew", "-> (8, 1, 28, 28)"] in said
+
+
+def wide():
+    """Layers with long names, whose table is too wide for the shapes of inputs."""
+    inner = nn.Sequential(nn.Conv2d(128, 128, (3, 1), stride=(2, 1), padding=(1, 0), bias=False), nn.Sigmoid())
+    for name in ("a_part_with_a_name", "and_one_more_around_it", "the_whole_of_the_features"):
+        outer = nn.Module()
+        setattr(outer, name, inner)
+        outer.forward = inner.forward
+        inner = nn.Sequential(outer)
+    return nn.Sequential(nn.Conv2d(1, 128, 3), inner, nn.Flatten(), nn.Linear(128 * 3 * 6, 10))
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [(wide, 8), (tc.models.LeNet5, 28), (lambda: tc.models.create("resnet"), 28)],
+    ids=["wide", "lenet5", "resnet"],
+)
+def test_no_line_is_too_wide(model, size):
+    step = called(training(model(), clip=True), *batch(4, size))
+    lines = str(step).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert not [line for line in lines if re.match(r" +\d", line) and line.endswith("...")], "no cell is cut"
+
+
+def kinds(program):
+    return {one["kind"] for one in program["instructions"]}
+
+
+def test_the_data_are_what_json_keeps(lenet):
+    """Every key of the schema in docs/fast.md, each of its type."""
+    called(lenet, *batch(3), times=1)
+    data = lenet.to_dict()
+    assert json.loads(json.dumps(data)) == data
+    assert set(data) == {"step", "state", "says", "programs"}
+    program, other = data["programs"]
+    assert set(other) == {"arguments", "records", "variants", "state", "says"}
+    assert set(program) == {
+        *other,
+        *("executor", "inputs", "results", "instructions", "values", "bytes"),
+    }
+    assert (data["state"], program["state"], other["state"]) == ("replayed", "replayed", "new")
+    assert [value["number"] for value in program["values"]] == list(range(len(program["values"])))
+    for value in program["values"]:
+        assert set(value) == {"number", "kind", "name", "shape", "dtype", "memory"}
+        assert value["kind"] in ("input", "held", "constant", "made")
+        assert value["dtype"] in DTYPES | {"int32"}
+    for i, one in enumerate(program["instructions"], 1):
+        assert set(one) == {
+            *("number", "section", "kind", "op", "computes", "inputs", "outputs", "of", "gradients", "not_fused"),
+            *("variant", "kernel", "layer", "line"),
+        }
+        assert one["number"] == i
+        assert all(set(part) == {"name", "geometry", "layer", "line"} for part in one["computes"])
+    names = {value["name"] for value in program["values"]}
+    assert {"conv1.weight", "fc3.bias", "conv1.weight.grad"} <= names
+    conv = program["instructions"][0]
+    assert conv["op"] == "conv2d_relu_max_pool2d"
+    assert conv["computes"][2]["geometry"]["kernel"] == [2, 2]
+    assert conv["inputs"][0] == {"value": program["inputs"][0]}
+    assert program["bytes"]["input"] == 8 * 28 * 28 * 4 + 8 * 8
+    assert program["bytes"]["held"] >= 2 * 44_426 * 4
+
+
+def test_the_text_of_a_step_can_be_read_while_another_thread_calls_it(lenet):
+    import threading
+
+    thread = threading.Thread(target=lambda: called(lenet, *batch(), times=20))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        texts = {str(lenet) for _ in range(20)}
+    finally:
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert len(texts) == 1
