@@ -181,7 +181,7 @@ class _Fusing:
             return "log_softmax along another axis than 1, or class weights"
         geometry = geometry_of(*(part.geometry for part in chain))
         inputs = tuple(value for part in chain for value in part.inputs[part is not chain[0] :])
-        pair = select(op, "numpy", [_stand_in(value) for value in inputs], geometry)
+        pair = select(op, "numpy", [stand_in(value) for value in inputs], geometry)
         if pair is op:
             return f"no kernel runs {_names(chain)} as one, for these shapes and this dtype"
         for part in chain:
@@ -216,6 +216,6 @@ def _names(chain: list[Instruction]) -> str:
     return ", ".join(op_name(part.op) for part in chain)
 
 
-def _stand_in(value: Any) -> Any:
+def stand_in(value: Any) -> Any:
     """An array of a value's shape and dtype, without memory, for those who ask whether a pair takes it."""
     return np.broadcast_to(np.empty((), value.dtype), value.shape) if isinstance(value, Value) else value
