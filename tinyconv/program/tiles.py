@@ -49,7 +49,7 @@ class Stage:
 
 @dataclass
 class Schedule:
-    """The stages of a program, how each instruction by tile works, and the images in a batch, or 0 if none are known."""
+    """The stages of a program, how each instruction by tile works, and the images in a batch: 0 if there are none."""
 
     batch: int
     stages: list[Stage]
