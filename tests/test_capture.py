@@ -152,17 +152,17 @@ def test_a_loader_gives_each_replay_its_batch(cuda):
 
 # --- what is refused ------------------------------------------------------------------------------------------------
 
-READS = "reads values of a tensor of shape () on the host, which a replay on the device cannot do; return the tensor"
+READS = "reads values of a tensor of shape () on the host, which a replay cannot do; return the tensor"
 REFUSED = {
     "item": (lambda x: x.sum().item(), READS),
     "float": (lambda x: float(x.sum()), READS),
     "if": (lambda x: x if x.sum() > 0 else -x, READS),
     "print": (lambda x: repr(x.sum()), READS),
     "tolist": (lambda x: x.sum().tolist(), READS),
-    "cpu": (lambda x: x.cpu(), "moves a tensor of shape (4, 1, 8, 8) to cpu, which a replay on the device cannot do"),
+    "cpu": (lambda x: x.cpu(), "moves a tensor of shape (4, 1, 8, 8) to cpu, which a replay cannot do"),
     "host data": (
         lambda x: x + tc.tensor(np.ones((4, 1, 8, 8), np.float32), device=x.device),
-        "brings an array of shape (4, 1, 8, 8) from the host, which a replay on the device cannot do; give it as an",
+        "brings an array of shape (4, 1, 8, 8) from the host, which a replay cannot do; give it as an",
     ),
     "waiting": (lambda x: (tc.synchronize(x.device), x)[1], "the step waits for the device, which a replay"),
 }

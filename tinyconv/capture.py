@@ -104,7 +104,26 @@ class Captured(Generic[Args, Result]):
         if now.observer is not None or now.profiler is not None:
             return self.step(*args, **options)
         with self.lock:  # replays share their arrays
+            if not self.entries and _device_of(self.device, args, options).startswith("cuda"):
+                return self._on_a_gpu(self.step(*args, **options), args, options)
             return self._on_the_cpu(args, options)
+
+    def rehearsals(self, *args: Args.args, **options: Args.kwargs) -> int:
+        """How many calls like this one run the step itself before its program is replayed; 0 also where none will be.
+
+        Eager calls and replays differ by rounding. Who wants every call to have the bits of a replay makes so many
+        calls beforehand, and puts back what they have changed.
+        """
+        if self.graph is not None or _device_of(self.device, args, options).startswith("cuda"):
+            return 0
+        with self.lock:
+            entry = self._entry(args, options)
+            return 0 if entry.run is not None or entry.refused else 2 - entry.calls
+
+    def _on_a_gpu(self, result: Any, *call: Any) -> Any:
+        """The next call begins a CUDA graph."""
+        self.graph = Graph(self.step, _device_of(self.device, call, result))
+        return result
 
     def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         entry = self._entry(args, options)
@@ -117,12 +136,9 @@ class Captured(Generic[Args, Result]):
                 raise CaptureError(entry.refused)
             return self.step(*args, **options)
         result = entry.record(self.step, args, options)
-        if not entry.calls:
-            found = (tensor.device for tensor in tensors_in((args, options, result)))
-            device = self.device or next(found, "cpu")
-            if device.startswith("cuda"):
-                self.graph = Graph(self.step, device)
         entry.calls += 1
+        if _device_of(self.device, args, options, result).startswith("cuda"):  # its arguments did not say so
+            return self._on_a_gpu(result)
         return result
 
     def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
@@ -183,6 +199,11 @@ class Captured(Generic[Args, Result]):
         if ready:
             return "replayed", f"{ready} {'program' if ready == 1 else 'programs'} in the place of its Python"
         return programs[-1]["state"], programs[-1]["says"]
+
+
+def _device_of(device: str | None, *holders: Any) -> str:
+    """Where a step runs: on `device` if given, else where the first tensor is."""
+    return device or next((tensor.device for tensor in tensors_in(holders)), "cpu")
 
 
 class _Entry:

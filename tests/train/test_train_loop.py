@@ -171,13 +171,15 @@ def test_the_epoch_loss_weighs_a_smaller_last_batch_by_its_size():
     assert trainer.progress.history[0]["train_loss"] == pytest.approx((8 * steps[0] + 2 * steps[1]) / 10)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_before_the_weights_are_lost():
+@pytest.mark.parametrize("step", [1, 2, 3, 4])  # the step itself, the one that is recorded, and replays
+def test_a_loss_that_is_not_finite_stops_the_training(step):
     session = build()
+    reports = session.trainer.run()
+    for _ in range(step - 1):
+        next(reports)
     session.model[0].weight.data[0, 0, 0, 0] = float("nan")
-    others = session.model[5].weight.numpy().copy()
-    with pytest.raises(DivergedError, match="the loss is nan at epoch 1, step 1; the learning rate is"):
-        list(session.trainer.run())
-    np.testing.assert_array_equal(session.model[5].weight.numpy(), others)
+    with pytest.raises(DivergedError, match=f"the loss is nan at epoch 1, step {step}; the learning rate is"):
+        next(reports)
 
 
 def test_prediction_leaves_the_mode_alone_and_records_nothing():

@@ -15,7 +15,7 @@ import pytest
 from commands import run_here
 from safetensors.numpy import load_file
 
-from tinyconv.data import datasets
+from tinyconv.data import DataLoader, datasets
 from tinyconv.train import RECIPES, EpochReport, load_checkpoint, loop, new_run, start
 from tinyconv.train import checkpoint as checkpoints
 from tinyconv.train import session as sessions
@@ -130,16 +130,16 @@ def sent(sign):
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(("sign", "code"), CODES)
 def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, monkeypatch):
-    step = loop.Trainer._step
+    array = DataLoader._array
 
-    def interrupted(trainer):
-        if (trainer.progress.epoch, trainer.progress.step) == (1, 2):
+    def interrupted(loader, epoch, number):
+        if (epoch, number) == (1, 2):
             for _ in range(1 if sign == "SIGINT" else times):  # a second Ctrl-C aborts
                 sent(sign)
-        step(trainer)
+        return array(loader, epoch, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "_step", interrupted)
+        patch.setattr(DataLoader, "_array", interrupted)
         done = run_here(*TRAIN, "--out", tmp_path / "c", "--json", code=code)
     stopped = {"stopped": True, "epoch": 1, "step": 3, "checkpoint": str(tmp_path / "c")}
     assert json.loads(done.stdout.splitlines()[-1]) == stopped
@@ -151,14 +151,14 @@ def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, m
 
 @POSIX
 def test_a_second_ctrl_c_aborts(tmp_path, monkeypatch):
-    step = loop.Trainer._step
+    array = DataLoader._array
 
-    def interrupted(trainer):
-        if trainer.progress.step == 3:
+    def interrupted(loader, epoch, number):
+        if number == 3:
             sent("SIGINT"), sent("SIGINT")
-        step(trainer)
+        return array(loader, epoch, number)
 
-    monkeypatch.setattr(loop.Trainer, "_step", interrupted)
+    monkeypatch.setattr(DataLoader, "_array", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 2, code=130)
     assert "Traceback" not in done.stderr
     assert at(tmp_path / "c") == (0, 2)
@@ -428,14 +428,14 @@ def test_a_full_disk_when_ctrl_c_saves(tmp_path, monkeypatch):
     if os.name == "nt":
         pytest.skip("Ctrl-C is sent to a whole console there")
     fill(monkeypatch, "fsync", 2)
-    step = loop.Trainer._step
+    array = DataLoader._array
 
-    def interrupted(trainer):
-        if trainer.progress.step == 6:
+    def interrupted(loader, epoch, number):
+        if number == 6:
             sent("SIGINT")
-        step(trainer)
+        return array(loader, epoch, number)
 
-    monkeypatch.setattr(loop.Trainer, "_step", interrupted)
+    monkeypatch.setattr(DataLoader, "_array", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 5, code=1)
     assert "the one after 0 epochs and 5 steps is whole" in done.stderr
     assert names(tmp_path) == ["c"]

@@ -19,7 +19,7 @@ from tinyconv.data.reading import Array
 from tinyconv.engine.each_step import each_step, staged
 from tinyconv.engine.options import count, integer
 from tinyconv.engine.variants import kernel_for
-from tinyconv.errors import CaptureError, DataError
+from tinyconv.errors import DataError
 from tinyconv.tensor.creation import tensor
 from tinyconv.tensor.tensor import Tensor, wrap
 
@@ -166,8 +166,9 @@ class DataLoader(Checked):
 
         Raises CaptureError in a captured step, which has one shape, where the last batch of an epoch is smaller.
         """
-        if captured_step.get() is not None and not self.drop_last and len(self.images) % self.batch_size:
-            raise CaptureError(
+        captured = captured_step.get()
+        if captured is not None and not self.drop_last and len(self.images) % self.batch_size:
+            captured.refuse(
                 f"DataLoader.next: the last batch of an epoch has {len(self.images) % self.batch_size} images, the "
                 f"others {self.batch_size}, and a captured step has one shape; make the loader with drop_last=True"
             )

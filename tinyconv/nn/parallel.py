@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from tinyconv.arrays.backend import Array, backend_of
-from tinyconv.capture import mapped, tensors_in
+from tinyconv.arrays.backend import Array, backend_of, refuse_in_capture
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
@@ -15,6 +14,7 @@ from tinyconv.engine.wide import widened
 from tinyconv.errors import GraphError, ShapeError, shortened
 from tinyconv.host.threads import blas_alone, parallel
 from tinyconv.nn.module import Module
+from tinyconv.program.arguments import mapped, tensors_in
 from tinyconv.tensor.creation import Streams
 from tinyconv.tensor.tensor import Tensor, wrap
 
@@ -69,6 +69,10 @@ class DataParallel(Module):
         if len(bounds) == 1 or not backend_of(*(t.array for t in given)).on_host:
             joined: Tensor = self.module(*inputs, **options)
             return joined
+        refuse_in_capture(
+            "calls a DataParallel, which keeps a tape for each tile",
+            "call the module itself (model.module): a program takes tiles to threads by itself",
+        )
         begun, now, streams = number(), context.get(), Streams()
         cut = [[_part(t, *ends) for t in given] for ends in bounds]
 

@@ -292,8 +292,9 @@ class Optimizer(Checked):
                 others[param] = grad
             else:
                 taken.setdefault((kernel, backend.device_of(param.array)), []).append(param)
-        if others and captured_step.get() is not None:
-            raise CaptureError(
+        captured = captured_step.get()
+        if others and captured is not None:
+            captured.refuse(
                 f"{type(self).__name__}.step: in a captured step every parameter must be updated by a kernel of the "
                 f"library's own; {len(others)} of this group cannot, for example {self._names[next(iter(others))]}. "
                 "The kernels take contiguous float32 and float64 arrays, do not know a rule of your own, and do not "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinyconv import functional as F
 from tinyconv.arrays.backend import backend_for
-from tinyconv.capture import capture
+from tinyconv.capture import Captured
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import count, fraction
@@ -32,6 +32,8 @@ READ = 50
 """Steps between two readings of the losses that a GPU has summed. It would have to wait if each step were read."""
 TESTED = 1000
 """Images in a batch when a model is tested."""
+REHEARSED = 4
+"""Batches up to which a test is run eagerly: to record it takes the time of two batches."""
 DOUBT = 0.9
 """A probability under this is a doubt: LeNet-5 has it for 1.3% of the test digits that it reads right, and for 67% of
 those that it reads wrong."""
@@ -133,8 +135,9 @@ class Trainer:
     nothing: a trainer that is given the weights, the optimiser's state and `state_dict()` continues bit for bit. It
     begins a test that was stopped anew.
 
-    On a GPU the images stay on the device, steps are captured (`tinyconv.capture`) except for a smaller last batch, and
-    losses are summed on the device and read now and then.
+    Steps are captured (`tinyconv.capture`) where they can be: a model that reads a value in its forward is called as it
+    is. On a GPU the images stay on the device, a smaller last batch is not captured, and losses are summed on the
+    device and read now and then.
 
     Args:
         model: The model, on the device of `loader`: (N, C, H, W) gives logits (N, classes).
@@ -171,7 +174,8 @@ class Trainer:
         self.progress = Progress()
         self._loss = nan  # for reports
         self._read_at = 0  # examples
-        self._replayed = capture(self._step, loader.device)
+        self._replayed = Captured(self._step, loader.device, required=False)
+        self._counted = Captured(_right, loader.device, required=False)
         on_host = backend_for(loader.device).on_host
         # The sum of the epoch's losses, on the device; progress has the part that was read.
         self._sum = None if on_host else zeros((), dtype="float64", device=loader.device)
@@ -184,7 +188,7 @@ class Trainer:
     def run(self) -> Iterator[Report]:
         """Train from where the training stands to the end of the last epoch, and yield reports.
 
-        Raises DivergedError when the loss is no longer finite; on the CPU, the weights are then those before that step.
+        Raises DivergedError when the loss is no longer finite; the weights have taken that step, too.
         """
         while not self.finished:
             yield from self._epoch()
@@ -196,18 +200,23 @@ class Trainer:
         started = time.perf_counter()
         while at.step < steps:
             examples = min(self.loader.batch_size, len(self.loader.images) - at.step * self.loader.batch_size)
-            if examples == self.loader.batch_size:
-                self._replayed()
-            else:  # captured steps have one shape
-                self._step()
+            # A CUDA graph has one shape; a smaller last batch has a program of its own.
+            one_shape = examples == self.loader.batch_size or self._sum is None
+            if one_shape:
+                self._rehearse(examples)
+            loss = (self._replayed if one_shape else self._step)(examples)
             at.step += 1
+            if self._sum is None:
+                self._loss = loss.item()
+                self._check(at.step)
+                at.loss_sum += self._loss * examples
             at.examples += examples
             if (at.step - 1) % READ == 0 or at.step == steps:
                 self._read()
             at.seconds += time.perf_counter() - started
             yield StepReport(at.epoch + 1, at.step, steps, self._loss)
             started = time.perf_counter()  # the time that the caller took is not counted
-        for batch, right in enumerate(_tested(self.model, self.test), 1):  # noqa: B007 (it is read below)
+        for batch, right in enumerate(_tested(self.model, self.test, self._counted), 1):  # noqa: B007 (it is read below)
             at.seconds += time.perf_counter() - started
             yield EvalReport(at.epoch + 1, batch, len(self.test))
             started = time.perf_counter()
@@ -218,20 +227,27 @@ class Trainer:
         self._begin()  # a checkpoint that is written now reads the sum
         yield report
 
-    def _step(self) -> None:
+    def _rehearse(self, examples: int) -> None:
+        """Have the step's program recorded, and put back what that has changed.
+
+        So all steps of a training are replays, and have the same bits wherever it was stopped and resumed.
+        """
+        for _ in range(self._replayed.rehearsals(examples)):
+            with _put_back(self.model, self.optimizer, self.scheduler):
+                self._replayed(examples)
+
+    def _step(self, examples: int) -> Tensor:
+        """A step on the next batch, of so many examples. Returns its loss."""
         x, y = self.loader.batch_at(lambda: (self.progress.epoch, self.progress.step))
         self.optimizer.zero_grad()
         loss = F.cross_entropy(_scores("Trainer", self.model, x), y, label_smoothing=self.label_smoothing)
-        if self._sum is None:
-            self._loss = float(loss)
-            self._check(self.progress.step + 1)
-            self.progress.loss_sum += self._loss * len(y)
-        else:
-            self._sum += loss.detach().double() * len(y)
+        if self._sum is not None:
+            self._sum += loss.detach().double() * examples
         loss.backward()
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
+        return loss.detach()
 
     def _begin(self) -> None:
         """Let the device sum the losses of the epoch, from what progress has of them."""
@@ -283,6 +299,27 @@ class Trainer:
 
 
 @contextmanager
+def _put_back(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None) -> Iterator[None]:
+    """A `with` block whose steps leave no trace in the model, the optimiser, the schedule and the random numbers."""
+    tensors = [*model.parameters(), *model.buffers()]
+    values, grads = [t.detach().clone() for t in tensors], [p.grad for p in model.parameters()]
+    optimizers, schedule = optimizer.state_dict(), None if scheduler is None else scheduler.state_dict()
+    chance = get_rng_state()
+    try:
+        yield
+    finally:
+        with no_grad():
+            for t, value in zip(tensors, values, strict=True):
+                t[...] = value
+        for parameter, grad in zip(model.parameters(), grads, strict=True):
+            parameter.grad = grad
+        optimizer.load_state_dict(optimizers)
+        if scheduler is not None and schedule is not None:
+            scheduler.load_state_dict(schedule)
+        set_rng_state(chance)
+
+
+@contextmanager
 def _evaluating(model: Module) -> Iterator[None]:
     """A `with` block with all of `model` in evaluation mode; then each module has its own mode again."""
     modes = [(module, module.training) for module in model.modules()]
@@ -312,12 +349,17 @@ def predict(
     (N, classes), and OptionError for a batch size below 1.
     """
     step = count("predict: batch_size", batch_size)
+    probable = Captured(_probable, device, required=False)
     with _evaluating(model):
         parts = [
-            _scores("predict", model, tensor(images[start : start + step], device=device)).softmax(1).cpu().numpy()
+            probable(model, tensor(images[start : start + step], device=device)).cpu().numpy()
             for start in range(0, max(len(images), 1), step)  # of no images, too, the model says how many classes
         ]
     return np.concatenate(parts)
+
+
+def _probable(model: Module, x: Tensor) -> Tensor:
+    return _scores("predict", model, x).softmax(1)
 
 
 def evaluate(
@@ -345,26 +387,41 @@ def evaluate(
     each label.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
-    *_, right = _tested(model, loader, mirrored)
+    *_, right = _tested(model, loader, Captured(_right, loader.device, required=False), mirrored)
     return right.item() / len(loader.images)
 
 
-def _tested(model: Module, loader: DataLoader, mirrored: bool = False) -> Iterator[Tensor]:
-    """Test a batch at a time; how many images were classified right so far, on the device, after each."""
+def _tested(
+    model: Module, loader: DataLoader, counted: Captured[..., Tensor], mirrored: bool = False
+) -> Iterator[Tensor]:
+    """Test a batch at a time; how many images were classified right so far, on the device, after each.
+
+    `counted` is `_right`, captured.
+    """
     right = zeros((), dtype="int64", device=loader.device)
     last = int(loader.labels.max())
     for x, y in loader.batches(0):
         with _evaluating(model), no_grad():  # and back before the caller has its turn
-            scores = _scores("evaluate", model, x)
-            if last >= scores.shape[1]:
-                raise ShapeError(
-                    f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
-                    f"its last layer needs {last + 1} outputs"
-                )
-            if mirrored:
-                scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
-            right += (scores.argmax(1) == y).sum()
+            if len(loader) > REHEARSED:  # so that all batches are replays; see `Trainer._rehearse`
+                chance = get_rng_state()
+                for _ in range(counted.rehearsals(model, x, y, last, mirrored)):
+                    counted(model, x, y, last, mirrored)
+                set_rng_state(chance)
+            right += counted(model, x, y, last, mirrored)
         yield right
+
+
+def _right(model: Module, x: Tensor, y: Tensor, last: int, mirrored: bool) -> Tensor:
+    """How many images of a batch are classified right; the labels of the data go up to `last`."""
+    scores = _scores("evaluate", model, x)
+    if last >= scores.shape[1]:
+        raise ShapeError(
+            f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
+            f"its last layer needs {last + 1} outputs"
+        )
+    if mirrored:
+        scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
+    return (scores.argmax(1) == y).sum()
 
 
 def _scores(what: str, model: Module, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tinyconv import data, models
 from tinyconv.data import describe
 from tinyconv.errors import CheckpointError, DataError, shortened
-from tinyconv.nn import DataParallel, Module
+from tinyconv.nn import Module
 from tinyconv.tensor.creation import manual_seed
 from tinyconv.train import checkpoint
 from tinyconv.train.checkpoint import Run
@@ -27,7 +27,7 @@ WHITENED = 5000
 class Session:
     """A training that `start` or `resume` has built.
 
-    `run` describes it, `model` is what is trained, and `trainer` trains it, in tiles (`nn.DataParallel`).
+    `run` describes it, `model` is what is trained, and `trainer` trains it.
     """
 
     run: Run
@@ -106,7 +106,7 @@ def start(
     )
     optimizer = recipe.optimizer_of(model)
     scheduler = recipe.scheduler(optimizer, steps=recipe.epochs * len(loader))
-    trainer = Trainer(DataParallel(model), optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
+    trainer = Trainer(model, optimizer, scheduler, loader, test, recipe.epochs, recipe.label_smoothing)
     return Session(run, model, trainer)
 
 
