@@ -138,7 +138,7 @@ def first_use(rng):
     from tinyconv.fast import native
 
     built, load = [], build.load
-    native.library.made.clear()
+    native.found.made.clear()
     threads._blas.made.clear()
 
     def counted(*args):

@@ -51,7 +51,7 @@ NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 FILES = dict(zip(NAMES, map(encode_idx, ARRAYS), strict=True))
 BATCHES = {name: np.full((2, cifar.RECORD), i, np.uint8).tobytes() for i, name in enumerate(("one.bin", "two.bin"))}
 BOMB = gzip.compress(bytes(1 << 24))
-SOURCE = "int answer(void) { return 42; }"
+SOURCE = {build.UNIT: "int answer(void) { return 42; }"}
 FOREIGN = """#include <stdio.h>
 __attribute__((constructor)) static void run(void) {{ fopen("{ran}", "w"); }}
 int answer(void) {{ return 13; }}"""
@@ -61,7 +61,7 @@ from pathlib import Path
 from tinyconv.fast.native import build
 warnings.simplefilter("ignore")
 {prelude}
-print(build.load({source!r}, Path(sys.argv[1])).answer())
+print(build.load({source!r}, Path(sys.argv[1])).library.answer())
 """
 
 
@@ -430,9 +430,9 @@ def killed_builds(rng, folder):
             time.sleep(0.01)
         time.sleep(rng.random() * 0.3)
         process.kill()
-    if build.load(SOURCE, cache).answer() != 42:
+    if build.load(SOURCE, cache).library.answer() != 42:
         return "another library"
-    left = [path.name for path in cache.iterdir() if not path.name.startswith("conv-")]
+    left = [path.name for path in cache.iterdir() if not path.name.startswith("kernels-")]
     return f"left {left}" if left else ""
 
 
@@ -444,13 +444,13 @@ def builds_at_once(rng, folder):
         for _ in range(rng.randrange(2, 4))
     ]
     ends = [process.communicate(timeout=LONGEST) for process in started]
-    left = [path.name for path in cache.iterdir() if not path.name.startswith("conv-")]
+    left = [path.name for path in cache.iterdir() if not path.name.startswith("kernels-")]
     bad = [end for end in ends if end[0] != "42\n"]
     return f"said {bad[0]}"[:300] if bad else f"left {left}" if left else ""
 
 
 WORDS = ("cc", "gcc", "-O1", "-DX=1", "'", '"', "\\", "./cc", "/", "/dev/null", "true", "yes", "none", "", " ", "\t")
-SCRIPTS = ("exit 0", "exit 1", "sleep 30", "kill -9 $$", "exec yes", "yes | head -c 99999 > conv.so", "exec false")
+SCRIPTS = ("exit 0", "exit 1", "sleep 30", "kill -9 $$", "exec yes", "yes | head -c 99999 > kernels.so", "exec false")
 
 
 def compilers(rng, folder):
@@ -463,7 +463,7 @@ def compilers(rng, folder):
         value = rng.choice([str(script)] * 5 + [str(folder)])
     found = []
     with mock.patch.dict(os.environ, {"CC": value}), mock.patch.multiple(build, TIMEOUT=20, VERSION_TIMEOUT=1):
-        error = refused(lambda: found.append(build.load(SOURCE, folder / "cache" / "native").answer()))
+        error = refused(lambda: found.append(build.load(SOURCE, folder / "cache" / "native").library.answer()))
     good = found == [42] if error is None else "CC" in str(error)
     return "" if good else f"CC={value!r}: {error or found}"
 

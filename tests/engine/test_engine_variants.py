@@ -15,6 +15,7 @@ from tinyconv.engine.variants import op_name, select
 @pytest.fixture(autouse=True)
 def table_as_it_was(monkeypatch):
     monkeypatch.setattr(variants, "_table", {op: dict(rows) for op, rows in variants._table.items()})
+    monkeypatch.setattr(variants, "_offered", [])
     for op in list(variants.defaults):
         monkeypatch.delitem(variants.defaults, op)
 
@@ -283,7 +284,8 @@ def test_a_form_runs_where_it_is_registered_and_chosen(monkeypatch):
     for name in ("rule", "other"):
         monkeypatch.setitem(variants.defaults, name, [])
     variants.register_kernel("rule", "quick", quick, backend="cupy")
-    variants.register_kernel("other", "quick", other, backend="cupy", by_default=False)
+    variants.register_kernel("other", "quick", other, backend="cupy")
+    variants.defaults["other"] = []
     assert variants.kernel_for("rule", "cupy", 9) is quick
     assert [variants.kernel_for("rule", "cupy", 10), variants.kernel_for("rule", "numpy", 9)] == [None, None]
     assert [variants.kernel_for("other", "cupy"), variants.kernel_for("unknown", "cupy")] == [None, None]

@@ -1,9 +1,8 @@
 """Building the compiled pairs: once, whole, by the compiler that is meant, and only where nobody else can write.
 
-The source is one line here: conv.c takes a minute.
+The source is one line here: the kernels take seconds.
 """
 
-import ctypes
 import os
 import re
 import shlex
@@ -30,17 +29,17 @@ pytestmark = [
     pytest.mark.skipif(not any(map(shutil.which, build.COMPILERS)), reason="there is no C compiler"),
 ]
 
-SOURCE = "int answer(void) { return 42; }"
+SOURCE = {build.UNIT: "int answer(void) { return 42; }"}
 LOAD = f"""
 import sys, pathlib
 from tinyconv.fast.native import build
-print(build.load({SOURCE!r}, pathlib.Path(sys.argv[1])).answer())
+print(build.load({SOURCE!r}, pathlib.Path(sys.argv[1])).library.answer())
 """
 FOR_THIS_PROCESS = "compiled for this process alone"
 
 
 def answer(folder):
-    return build.load(SOURCE, folder).answer()
+    return build.load(SOURCE, folder).library.answer()
 
 
 def foreign(path, folder):
@@ -180,7 +179,7 @@ def test_another_user_under_a_strange_umask_does_the_same(umask):
                 os.setuid(4321)
                 os.umask(umask)
                 cache = home / ".cache" / "native"
-                os._exit(77 if not os.access(build.HEADER, os.R_OK) else answer(cache) - answer(cache))
+                os._exit(77 if not os.access(build.FOLDER / build.UNIT, os.R_OK) else answer(cache) - answer(cache))
             except BaseException as error:
                 print(error, file=sys.stderr)
                 os._exit(1)
@@ -257,9 +256,9 @@ def test_a_compiler_for_which_the_disk_is_full_is_called_elsewhere(cache, tmp_pa
 def test_without_a_home_there_is_no_cache(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "relative")
-    monkeypatch.setattr(build, "SOURCE", file := Path(os.devnull))
+    monkeypatch.setattr(build, "sources", lambda: SOURCE)
     with pytest.warns(UserWarning, match="not kept: there is no home folder for a cache; set HOME"):
-        assert isinstance(build.library(), ctypes.CDLL), file
+        assert build.library().library.answer() == 42
 
 
 # --- two at once, and those that were killed ------------------------------------------------------------------------
@@ -301,7 +300,7 @@ def test_a_build_that_another_process_never_ends_is_not_waited_for(cache, monkey
     monkeypatch.setattr(build, "TIMEOUT", 0.1)
     monkeypatch.setattr(build, "build", lambda *args: "built")
     with held(cache / "building"), pytest.warns(UserWarning, match=f"another process has held {cache}/building"):
-        assert build.load(SOURCE, cache) == "built"
+        assert build.load(SOURCE, cache).library == "built"
 
 
 # --- compilers ------------------------------------------------------------------------------------------------------
@@ -316,8 +315,8 @@ def test_without_a_compiler_it_says_what_was_tried(tmp_path, monkeypatch):
 
 
 def test_a_compiler_that_fails_is_quoted(cache):
-    text = message(tc.VariantError, build.load, "this is not C", cache)
-    assert "failed on conv.c" in text
+    text = message(tc.VariantError, build.load, {build.UNIT: "this is not C"}, cache)
+    assert f"failed on {build.UNIT}" in text
     assert "error" in text
     assert list(cache.iterdir()) == []
 
@@ -362,7 +361,7 @@ SCRIPTS = {
     "says no end": ("[ $1 = --version ] && exec yes; exit 3", "it ended with 3 and wrote no library"),
     "writes nothing": ("exit 0", "it ended with 0 and wrote no library"),
     "dies": ("kill -9 $$", "it ended with -9 and wrote no library"),
-    "writes garbage": (GARBAGE, "cannot be built: .*conv.*so"),
+    "writes garbage": (GARBAGE, "cannot be built: .*kernels.*so"),
     "no program": (None, "Exec format error"),
 }
 
@@ -395,7 +394,7 @@ def test_a_compiler_of_the_current_folder_is_not_called_unless_it_is_meant(monke
 def test_what_a_build_left_that_was_killed_when_all_was_kept_is_removed(kept, cache):
     """The library is there, so nothing is built; the next process that loads it clears up all the same."""
     (cache / "build-killed").mkdir()
-    (cache / "build-killed" / "conv.c").write_text("int")
+    (cache / "build-killed" / build.UNIT).write_text("int")
     with held(cache / "building"):  # somebody builds: what is there may be theirs
         assert answer(cache) == 42
     assert (cache / "build-killed").exists()

@@ -28,6 +28,12 @@ from tinyconv.ops import loops
 
 READABLE = "readable"
 """The op itself: a name that every op has."""
+KERNELS = ("compiled", "numpy", READABLE)
+"""What may run. Compiled: captured steps run in the library of `tinyconv.fast.native`, where it can be had. NumPy:
+they run in NumPy. Either way eager ops run the fast pairs for NumPy. Readable: every op runs as it is written in
+`tinyconv.ops`, and nothing is fused."""
+PROGRAM = "program"
+"""The row of the table that says what captured steps run in: `using("numpy")` chooses there."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,54 @@ defaults: dict[Any, list[str]] = {}
 """The default variants of an op, best first: the first whose `applies` accepts the inputs runs.
 
 The key is the op itself and not its name, because a class derived from an op is another op. A kernel (see
-`register_kernel`) goes by its name."""
+`register_kernel`) goes by its name. Where the kernels of the process are readable it is empty."""
+_offered: list[tuple[Any, str, Iterable[str]]] = []  # the defaults: an op, the variant, and the kernels it belongs to
+
+
+def _kernels_of_environment() -> str:
+    given = os.environ.get("TINYCONV_KERNELS", "")
+    if given and given not in KERNELS:
+        raise VariantError(f"TINYCONV_KERNELS is {shortened(given)}; it takes {', '.join(KERNELS)}")
+    return given or (READABLE if os.environ.get("TINYCONV_FAST") == "0" else KERNELS[0])
+
+
+_kernels = _kernels_of_environment()
+
+
+def kernels() -> str:
+    """Which kernels are chosen here: "compiled", "numpy" or "readable" (see `KERNELS`).
+
+    `using` chooses for a block; else `set_kernels`, TINYCONV_KERNELS or TINYCONV_FAST=0 for the process. "compiled" is
+    the default, and does not say that there is a compiler: `tinyconv.fast.native.for_programs` does.
+    """
+    return (context.get().variants or {}).get(PROGRAM, _kernels)
+
+
+def set_kernels(name: str) -> None:
+    """Choose the kernels of the process, in all its threads: "compiled", "numpy" or "readable".
+
+        tc.variants.set_kernels("numpy")
+
+    Raises VariantError for another name. A step that is captured keeps those that it was captured with.
+    """
+    global _kernels
+    if name not in KERNELS:
+        raise VariantError(f"set_kernels: there are {', '.join(KERNELS)}, got {shortened(name)}")
+    _kernels = name
+    defaults.clear()
+    for key, variant, belongs_to in _offered:
+        _make_default(key, variant, belongs_to)
+
+
+def offer(key: Any, variant: str, to: Iterable[str] = ("compiled", "numpy")) -> None:
+    """Make a registered variant a default one of an op, after those before it, where these kernels are chosen."""
+    _offered.append((key, variant, to))
+    _make_default(key, variant, to)
+
+
+def _make_default(key: Any, variant: str, to: Iterable[str]) -> None:
+    if _kernels in to and variant not in defaults.get(key, ()):
+        defaults[key] = [*defaults.get(key, ()), variant]
 
 
 def op_name(op: Any) -> str:
@@ -119,15 +172,15 @@ def register(
     _add(op, Variant(name, pair, backend, applies))
 
 
-def register_kernel(name: str, variant: str, kernel: Any, *, backend: str, by_default: bool = True) -> None:
+def register_kernel(name: str, variant: str, kernel: Any, *, backend: str) -> None:
     """Add a variant of a function without a backward: an optimiser's rule, the making of a batch.
 
-    What the kernel takes and does is between it and its caller. It runs where `using` chooses it and, if `by_default`,
-    where nothing is chosen. Anywhere else, and where its `applies(*args)` is false, the readable function runs.
+    What the kernel takes and does is between it and its caller. It runs where `using` chooses it and where nothing is
+    chosen, unless the kernels of the process are readable. Where its `applies(*args)` is false, the readable function
+    runs.
     """
     _add(name, Variant(variant, kernel, backend, getattr(kernel, "applies", None)))
-    if by_default:
-        defaults[name] = [variant]
+    offer(name, variant)
 
 
 def _add(op: str, new: Variant) -> None:
@@ -164,7 +217,7 @@ class using(Change):
 
     Args:
         everywhere: A variant to choose for every op that has one of that name. `"readable"` lets every op run as it is
-            written in `tinyconv.ops`.
+            written in `tinyconv.ops`; `"numpy"` and `"compiled"` say what steps that are captured in the block run in.
         **choices: The variant for single ops: `conv2d="loop"`.
 
     Nested blocks add up, and the innermost wins. Backward uses the pair that forward used, wherever it is called.
@@ -233,6 +286,7 @@ def has_choice(op: Any) -> bool:
     return op in defaults if choice is None else choice != READABLE
 
 
+_table[PROGRAM] = {name: [] for name in KERNELS if name != READABLE}
 for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):
     register(_op.name, "im2col", _op)
     register(_op.name, "loop", _loop, backend="numpy")

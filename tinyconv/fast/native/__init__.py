@@ -1,7 +1,8 @@
-"""Compiled pairs for convolutions, in three hundred lines of C: `tinyconv.using("native")`.
+"""The compiled kernels, and pairs for convolutions that run in them: `tinyconv.using("native")`.
 
-Never needed and never chosen by itself (unless TINYCONV_FAST=native is in the environment): conv.c is compiled when one
-of these pairs first runs, and kept in the user's cache. What is here only packs weights and passes addresses.
+Captured steps run in them where they can be had (`engine.kernels`); nothing needs them. The pairs are never chosen by
+themselves (unless TINYCONV_FAST=native is in the environment); what is here of them only packs weights and passes
+addresses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.engine import kernels
 from tinyconv.fast.numpy import conv as tiled
 from tinyconv.fast.numpy.layout import Array, images, rows
 from tinyconv.fast.numpy.pool import relu_backward
@@ -58,11 +60,22 @@ class Filters:
 
 
 @Once
-def library() -> ctypes.CDLL:
-    """conv.c, compiled. What compiles it is imported here: it needs modules that take as long to import as the ops."""
-    from tinyconv.fast.native import build
+def found() -> kernels.Found:
+    """The compiled kernels: shipped with the package, kept in the cache, or compiled now.
+
+    Raises VariantError where they cannot be had, and looks again when it is called again.
+    """
+    from tinyconv.fast.native import build  # here: it needs modules that take as long to import as the ops
 
     return build.library()
+
+
+def library() -> Any:
+    """The library of the compiled kernels. Raises VariantError where it cannot be had."""
+    return found().library
+
+
+kernels.find = found
 
 
 def turned(weight: Array) -> Array:

@@ -14,6 +14,7 @@
  */
 #include <stdint.h>
 #include <string.h>
+#include "abi.h"
 #include "team.h"
 
 enum { LANES = 16, FILTERS = 4, PIXELS = 6, COLUMNS = 5 };
