@@ -271,7 +271,7 @@ def test_bad_docstrings_are_seen():
         """A layer."""
 
         def forward(self, x):
-            return functional.relu_max_pool2d(x, 2)
+            return functional.max_pool2d(x, 2)
 
     assert unnamed_errors(Layer) == {"ShapeError", "DtypeError"}
     assert unnamed_errors(nn.Conv2d) == set()

@@ -66,20 +66,6 @@ def conv2d(
 
     Raises ShapeError where shapes or geometry do not fit, and DtypeError where dtypes differ or are not floating point.
     """
-    return _conv2d(ops.Conv2d, input, weight, bias, stride, padding, dilation, groups)
-
-
-def _conv2d(
-    op: Any,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Size,
-    padding: Padding,
-    dilation: Size,
-    groups: int,
-    **further: Any,
-) -> Tensor:
     strides, dilations = pair(stride, "conv2d: stride", minimum=1), pair(dilation, "conv2d: dilation", minimum=1)
     groups = whole(groups, "conv2d: groups", minimum=1)
     paddings = conv_padding(padding, strides)
@@ -93,7 +79,7 @@ def _conv2d(
             if bottom > top or right > left:
                 input = pad(input, (0, right - left, 0, bottom - top))
     geometry = {"stride": strides, "padding": paddings, "dilation": dilations, "groups": groups}
-    return apply(op, input, weight, bias, **geometry, **further)
+    return apply(ops.Conv2d, input, weight, bias, **geometry)
 
 
 def conv_padding(padding: Padding, strides: Pair) -> Pair | Literal["same"]:
@@ -180,11 +166,12 @@ def max_pool2d(
 
     Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
     """
-    geometry = _max_pool(kernel_size, stride, padding, dilation, ceil_mode)
-    y, place = apply(ops.MaxPool2d, input, **geometry)
+    kernel, strides = _window("max_pool2d", kernel_size, stride)
+    paddings, dilations = pair(padding, "max_pool2d: padding"), pair(dilation, "max_pool2d: dilation", minimum=1)
+    geometry = {"kernel": kernel, "stride": strides, "padding": paddings, "dilation": dilations}
+    y, place = apply(ops.MaxPool2d, input, ceil_mode=bool(ceil_mode), **geometry)
     if not return_indices:
         return y
-    kernel, strides, paddings, dilations = (geometry[name] for name in ("kernel", "stride", "padding", "dilation"))
     xp, (oh, ow), w = backend_of(place.array).xp, y.shape[2:], input.shape[3]
 
     def indices(place: Any) -> Any:
@@ -278,17 +265,6 @@ def adaptive_max_pool2d(input: Tensor, output_size: OutputSize, return_indices: 
 def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, int], tuple[int, int]]:
     kernel = pair(kernel_size, f"{name}: kernel_size", minimum=1)
     return kernel, kernel if stride is None else pair(stride, f"{name}: stride", minimum=1)
-
-
-def _max_pool(kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> dict[str, Any]:
-    kernel, strides = _window("max_pool2d", kernel_size, stride)
-    return {
-        "kernel": kernel,
-        "stride": strides,
-        "padding": pair(padding, "max_pool2d: padding"),
-        "dilation": pair(dilation, "max_pool2d: dilation", minimum=1),
-        "ceil_mode": bool(ceil_mode),
-    }
 
 
 def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
@@ -421,93 +397,6 @@ def log_softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:
     Raises DtypeError for anything but a Tensor, and ShapeError for an axis that does not exist.
     """
     return _tensor("log_softmax", "input", input).log_softmax(dim, dtype)
-
-
-# --- several at once ------------------------------------------------------------------------------------------------
-# `nn.chain` runs layers that follow each other by these. Values and gradients are those of the separate functions.
-
-
-def linear_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """relu(linear(input, weight, bias)) as one op: (..., I) gives (..., O).
-
-        F.linear_relu(tc.randn(8, 20), tc.randn(5, 20)).shape  # (8, 5)
-
-    Args:
-        input, weight, bias: As in `linear`.
-
-    Raises ShapeError and DtypeError as `linear` does.
-    """
-    return apply(ops.LinearRelu, input, weight, bias)
-
-
-def conv2d_relu(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Size = 1,
-    padding: Padding = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-) -> Tensor:
-    """relu(conv2d(input, ...)) as one op: (N, C, H, W) gives (N, F, OH, OW).
-
-        F.conv2d_relu(tc.randn(8, 3, 32, 32), tc.randn(16, 3, 5, 5)).shape  # (8, 16, 28, 28)
-
-    Args:
-        input, weight, bias, stride, padding, dilation, groups: As in `conv2d`.
-
-    Raises ShapeError and DtypeError as `conv2d` does.
-    """
-    return _conv2d(ops.Conv2dRelu, input, weight, bias, stride, padding, dilation, groups)
-
-
-def relu_max_pool2d(
-    input: Tensor,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Size = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-) -> Tensor:
-    """max_pool2d(relu(input), ...) as one op: (N, C, H, W) gives (N, C, OH, OW).
-
-        F.relu_max_pool2d(tc.randn(8, 3, 32, 32), 2).shape  # (8, 3, 16, 16)
-
-    Args:
-        input, kernel_size, stride, padding, dilation, ceil_mode: As in `max_pool2d`.
-
-    Raises ShapeError and DtypeError as `max_pool2d` does.
-    """
-    return apply(ops.ReluMaxPool2d, input, **_max_pool(kernel_size, stride, padding, dilation, ceil_mode))
-
-
-def conv2d_relu_max_pool2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    kernel_size: Size,
-    pool_stride: Size | None = None,
-    pool_padding: Size = 0,
-    pool_dilation: Size = 1,
-    ceil_mode: bool = False,
-    *,
-    stride: Size = 1,
-    padding: Padding = 0,
-    dilation: Size = 1,
-    groups: int = 1,
-) -> Tensor:
-    """max_pool2d(relu(conv2d(input, ...)), ...) as one op: (N, C, H, W) gives (N, F, OH, OW) of the pooling.
-
-        F.conv2d_relu_max_pool2d(tc.randn(8, 3, 32, 32), tc.randn(16, 3, 5, 5), None, 2).shape  # (8, 16, 14, 14)
-
-    Args:
-        input, weight, bias, stride, padding, dilation, groups: As in `conv2d`.
-        kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode: As in `max_pool2d`.
-
-    Raises ShapeError and DtypeError as `conv2d` and `max_pool2d` do.
-    """
-    pool = _max_pool(kernel_size, pool_stride, pool_padding, pool_dilation, ceil_mode)
-    return _conv2d(ops.Conv2dReluMaxPool2d, input, weight, bias, stride, padding, dilation, groups, pool=pool)
 
 
 # --- normalisation, dropout, padding --------------------------------------------------------------------------------

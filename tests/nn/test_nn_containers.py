@@ -1,6 +1,7 @@
 """Sequential and ModuleList."""
 
 from collections import OrderedDict
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -24,6 +25,45 @@ def test_sequential_applies_one_after_another():
     x = tc.randn(4, 2)
     assert model(x).tolist() == model[2](model[1](model[0](x))).tolist()
     assert nn.Sequential()(x) is x
+    assert nn.Sequential(Twice(), nn.Identity())(3) == 6  # any value goes through
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+WATCHES = {"nothing": nullcontext, "detect_anomaly": tc.detect_anomaly, "profile": tc.profile}
+LAYERS = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear, nn.ReLU)
+
+
+@pytest.mark.parametrize("watch", WATCHES)
+def test_sequential_calls_the_forward_of_every_layer(watch, monkeypatch):
+    """A breakpoint in Conv2d.forward is hit, and the tape is that of the layers as they are written."""
+    made = nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3), nn.ReLU()
+    called = []
+    for kind in set(LAYERS):
+
+        def forward(self, x, written=kind.forward):
+            called.append(type(self))
+            return written(self, x)
+
+        monkeypatch.setattr(kind, "forward", forward)
+    with WATCHES[watch]():
+        y = nn.Sequential(*made)(tc.randn(2, 1, 7, 7))
+    assert called == [*LAYERS]
+    ran, node = [], y.grad_fn
+    while node is not None and not node.is_leaf:
+        ran.append((node.op.__name__, node.layer.path))
+        node = next((parent for parent in node.parents if parent is not None), None)
+    ops = "Conv2d", "Relu", "MaxPool2d", "Reshape", "Linear", "Relu"
+    assert ran[::-1] == [(name, str(i)) for i, name in enumerate(ops)]
+
+
+def test_the_layer_at_fault_is_named():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(9))
+    with pytest.raises(tc.ShapeError, match=r"max_pool2d: kernel 9x9(.|\n)*layer '2'"):
+        model(tc.ones(1, 1, 8, 8))
 
 
 def test_indexing():

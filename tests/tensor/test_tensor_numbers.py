@@ -491,9 +491,8 @@ ROOMS = (
     "optim.lr_scheduler", "tensor.creation", "tensor.functions", "tensor.joins", "data.augment", "data.loader",
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
-    "linear_relu", "conv2d_relu", "relu_max_pool2d", "conv2d_relu_max_pool2d", "conv_padding", "LRScheduler",
-    "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all", "any", "Move", "sgd", "adam",
-    "adamw", "rmsprop",
+    "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all", "any",
+    "Move", "sgd", "adam", "adamw", "rmsprop",
 }  # fmt: skip
 
 

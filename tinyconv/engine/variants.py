@@ -280,12 +280,6 @@ def name_of(op: Any, pair: Any) -> str:
     return next((name for name, row in rows if any(variant.pair is pair for variant in row)), "")
 
 
-def has_choice(op: Any) -> bool:
-    """Whether another pair than the op itself may run here: a chosen variant, or a default one."""
-    choice = (context.get().variants or {}).get(op_name(op))
-    return op in defaults if choice is None else choice != READABLE
-
-
 _table[PROGRAM] = {name: [] for name in KERNELS if name != READABLE}
 for _op, _loop in ((ops.Conv2d, loops.Conv2d), (ops.MaxPool2d, loops.MaxPool2d), (ops.Linear, loops.Linear)):
     register(_op.name, "im2col", _op)

@@ -220,7 +220,7 @@ def record(
         recording = tc.inspect.record(tc.models.lenet5(), tc.zeros(1, 28, 28), 7)
         recording.gradients["conv1.weight"].shape  # (6, 1, 5, 5)
 
-    The ops run as they are written in `tinyconv.ops`, none fused, and the image gets a gradient too. The model is left
+    The ops run as they are written in `tinyconv.ops`, and the image gets a gradient too. The model is left
     as it was: its parameters and their `.grad`, its buffers (running statistics), its mode, and the state of the
     generator of random numbers.
 

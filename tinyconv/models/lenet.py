@@ -48,10 +48,12 @@ class LeNet5(nn.Module):
         self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = nn.chain(x, self.conv1, self.relu, self.pool)  # (N, 1, 28, 28) -> (N, 6, 12, 12)
-        x = nn.chain(x, self.conv2, self.relu, self.pool)  # -> (N, 16, 4, 4)
+        x = self.pool(self.relu(self.conv1(x)))  # (N, 1, 28, 28) -> (N, 6, 12, 12)
+        x = self.pool(self.relu(self.conv2(x)))  # -> (N, 16, 4, 4)
         x = x.flatten(1)  # -> (N, 256)
-        return nn.chain(x, self.fc1, self.relu, self.fc2, self.relu, self.fc3)
+        x = self.relu(self.fc1(x))  # -> (N, 120)
+        x = self.relu(self.fc2(x))  # -> (N, 84)
+        return self.fc3(x)  # -> (N, 10)
 
 
 # The maps of S2, of six, that each of the sixteen maps of C3 sees (LeCun et al., 1998, table I, by columns): six see

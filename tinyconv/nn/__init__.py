@@ -3,7 +3,6 @@
 
 from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
-from tinyconv.nn.chain import *
 from tinyconv.nn.containers import *
 from tinyconv.nn.layers import *
 from tinyconv.nn.losses import *

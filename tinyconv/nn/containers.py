@@ -6,7 +6,6 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from itertools import count
 from typing import Any, Self, overload
 
-from tinyconv.nn.chain import chain
 from tinyconv.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
@@ -32,7 +31,7 @@ class _Ordered(Module):
 
 
 class Sequential(_Ordered):
-    """Modules called one after another, by `chain`, each with the output of the one before. Like `torch.nn.Sequential`.
+    """Modules called one after another, each with the output of the one before. Like `torch.nn.Sequential`.
 
     An index gives a module, a slice a Sequential of the same modules under the same names.
 
@@ -68,7 +67,9 @@ class Sequential(_Ordered):
         return list(self.children())[index]
 
     def forward(self, x: Any) -> Any:
-        return chain(x, *self.children())
+        for module in self.children():
+            x = module(x)
+        return x
 
 
 class ModuleList(_Ordered):

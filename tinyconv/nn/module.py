@@ -88,10 +88,9 @@ class Missing(AttributeError):
 class _HasForward(Protocol[P, Output_co]):
     """A module, as its call sees it: `model(x)` takes and returns what the model's own `forward` does."""
 
-    def forward(self, *inputs: P.args, **options: P.kwargs) -> Output_co: ...
+    replica_of: Any
 
-    @property
-    def within(self) -> Any: ...
+    def forward(self, *inputs: P.args, **options: P.kwargs) -> Output_co: ...
 
 
 class Module(Checked):
@@ -143,18 +142,11 @@ class Module(Checked):
             raise NotImplementedError(f"{type(self).__name__} does not define forward{hint}")
 
     def __call__(self: _HasForward[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
-        return self.within(self.forward, *inputs, **options)
-
-    def within(self, function: Callable[P, Output], *inputs: P.args, **options: P.kwargs) -> Output:
-        """Return `function(*inputs, **options)`, run as this layer: the tape and errors name this layer's path.
-
-        Raises CallError where the arguments do not fit, and for None of a `forward` that returns nothing.
-        """
         now = context.get()
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         try:
             context.set(now.inside(layer))  # the tape notes which layer ran an op
-            output = function(*inputs, **options)
+            output = self.forward(*inputs, **options)
             if output is None and not returns(self.forward):
                 raise CallError(f"{method_of(self.forward)} returned None: is `return` missing?")
             if now.observer is not None:

@@ -1,8 +1,8 @@
-"""Several ops in a row as one: what `nn.chain` makes of layers that follow each other.
+"""Several ops in a row as one: what a captured step makes of layers that follow each other.
 
 Here they just run one after another, so values and gradients are, to the bit, those of the separate ops. They are ops
 of their own for the sake of variants, which do better when they see what comes next: a ReLU after the pooling works on
-a quarter of the numbers, and what backward does not need is never written.
+a quarter of the numbers, and what backward does not need is never written. Eager code runs the ops that it names.
 """
 
 from typing import Any, NamedTuple
