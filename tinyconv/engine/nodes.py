@@ -116,10 +116,11 @@ def constants_of(inputs: tuple[Any, ...], arrays: list[Any], parents: list[Any])
     constants: Constants = {}
     for i, parent in enumerate(parents):
         if parent is None:
-            storage = getattr(inputs[i], "_storage", None)
-            if storage is not None:
+            array, storage = arrays[i], None
+            if hasattr(array, "shape"):
+                storage = inputs[i]._storage
                 storage.recorded = True
-            constants[i] = arrays[i], storage
+            constants[i] = array, storage
     return constants
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
@@ -44,9 +45,6 @@ class Variant:
     pair: Any  # a class with forward and backward
     backend: str | None = None  # "numpy", "cupy", or None for any
     applies: Callable[..., bool] | None = None  # (*arrays, **geometry): whether the pair takes these; None: all
-
-    def takes(self, backend: str, arrays: list[Any], geometry: dict[str, Any]) -> bool:
-        return self.backend in (None, backend) and (self.applies is None or self.applies(*arrays, **geometry))
 
 
 _table: dict[str, dict[str, list[Variant]]] = {}  # op -> name -> one for each backend it is written for
@@ -104,8 +102,9 @@ def _make_default(key: Any, variant: str, to: Iterable[str]) -> None:
         defaults[key] = [*defaults.get(key, ()), variant]
 
 
+@cache
 def op_name(op: Any) -> str:
-    """What messages and `using` call an op."""
+    """What messages and `using` call an op. Kept: a name that is missing takes a third of a small product."""
     name: str = getattr(op, "name", None) or op.__name__
     return name
 
@@ -266,7 +265,8 @@ def _taking(
     """The pair of the first of these variants that takes the inputs; None if none does."""
     for wanted in otherwise if choice is None else (choice, *otherwise):
         for variant in _table[name][wanted]:
-            if variant.takes(backend, arrays, geometry):
+            here = variant.backend == backend or variant.backend is None
+            if here and (variant.applies is None or variant.applies(*arrays, **geometry)):
                 return variant.pair
     return None
 

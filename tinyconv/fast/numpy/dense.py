@@ -9,7 +9,7 @@ import numpy as np
 from tinyconv import ops
 from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, in_rows
-from tinyconv.fast.numpy.pool import relu_backward, relu_in_place
+from tinyconv.fast.numpy.pool import ROW, relu_backward, relu_in_place
 
 
 def matrices_apply(x: Array, weight: Array, bias: Any) -> bool:
@@ -55,8 +55,8 @@ class LinearRelu:
 
 
 def relu_applies(x: Array) -> bool:
-    """Where x has no holes: in NumPy's order, or with the batch innermost."""
-    return x.dtype.char in "fd" and (x.flags.c_contiguous or in_rows(x))
+    """Where x is large and has no holes: in NumPy's order, or with the batch innermost."""
+    return x.size > ROW and x.dtype.char in "fd" and (x.flags.c_contiguous or in_rows(x))
 
 
 class Relu:
