@@ -20,7 +20,6 @@ from tinyconv.fast.numpy.pool import relu_backward
 from tinyconv.host.threads import Once, free_threads
 from tinyconv.shapes import Pair, conv_output_size
 
-LANES = 16
 WORTH_A_THREAD = 1_000_000
 """Multiplications, about 20 us of one core. A thread of team.h that still looks for work is there in about 2 us."""
 FEW_IMAGES = 4
@@ -34,7 +33,7 @@ class _Images(ctypes.Structure):
 
     _fields_ = [
         ("data", ctypes.c_void_p),
-        *((name, ctypes.c_long) for name in ("n", "c", "h", "w", "sn", "sc", "sh", "sw")),
+        *((name, ctypes.c_int64) for name in ("n", "c", "h", "w", "sn", "sc", "sh", "sw")),
     ]
 
     @classmethod
@@ -46,7 +45,7 @@ class _Images(ctypes.Structure):
 class _Filters(ctypes.Structure):
     """`filters` in conv.c."""
 
-    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_long) for name in ("f", "c", "kh", "kw", "group"))]
+    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("f", "c", "kh", "kw", "group"))]
 
 
 class Filters:
@@ -78,6 +77,12 @@ def library() -> Any:
 kernels.find = found
 
 
+def lanes() -> int:
+    """Numbers in a vector of the processor that the library was compiled for: 16, 8 or 4."""
+    count: int = library().lanes_of_a_vector()
+    return count
+
+
 def turned(weight: Array) -> Array:
     """The filters of the gradient of the images: turned around, channels and filters exchanged."""
     return weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
@@ -90,7 +95,7 @@ class _Task(ctypes.Structure):
         *((name, _Images) for name in ("x", "dy")),
         *((name, _Filters) for name in ("k", "turned")),
         *((name, ctypes.c_void_p) for name in ("bias", "y", "dw", "db", "dx", "way")),
-        *((name, ctypes.c_long) for name in ("ph", "pw", "relu", "threads", "size")),
+        *((name, ctypes.c_int64) for name in ("ph", "pw", "relu", "threads", "size")),
         ("memory", ctypes.c_void_p),
     ]
 
@@ -99,10 +104,10 @@ def run(function: str, work: int, vectors: int, padding: Pair, **of: Any) -> Non
     """Call a function of conv.c with a task of these parts; an array goes as its address.
 
     `work`, in multiplications, says how many threads the task is worth. The scratch memory of each thread holds
-    `vectors` vectors of 64 bytes and begins at a multiple of 64.
+    `vectors` vectors and begins at a multiple of 64.
     """
-    threads = max(1, min(free_threads(), -(-of["x"].n // LANES), work // WORTH_A_THREAD))
-    memory = np.empty(64 * (threads * vectors + 1), np.uint8)
+    threads = max(1, min(free_threads(), -(-of["x"].n // lanes()), work // WORTH_A_THREAD))
+    memory = np.empty(4 * lanes() * threads * vectors + 64, np.uint8)
     task = _Task(
         ph=padding[0], pw=padding[1], threads=threads, size=vectors, memory=-(-address(memory) // 64) * 64,
         **{name: address(part) if isinstance(part, np.ndarray) else part for name, part in of.items()},
@@ -138,9 +143,10 @@ def filters_gradient(x: Array, dy: Array, weight: Array, padding: Pair) -> Array
         return tiled.filters_gradient(rows(x), rows(dy), (1, 1), padding, weight.shape)
     (n, c, h, w), (kh, kw), (ph, pw) = x.shape, weight.shape[2:], padding
     x, dy, filters = elementwise(x), elementwise(dy), Filters(weight)
-    by_block = np.empty((-(-n // LANES), *weight.shape), np.float32)
+    by_block = np.empty((-(-n // lanes()), *weight.shape), np.float32)
     run(
-        "filters_gradient", dy.size * c * kh * kw, (h + 2 * ph) * c * (w + 2 * pw) + dy.size // n, padding,
+        "filters_gradient", dy.size * c * kh * kw,
+        (h + 2 * ph) * c * (w + 2 * pw) + dy.size // n + weight.size, padding,
         x=_Images.of(x), dy=_Images.of(dy), k=filters.struct, dw=by_block,
     )  # fmt: skip
     return np.add.reduce(by_block, axis=0)
@@ -218,7 +224,7 @@ class Conv2dReluMaxPool2d:
     ) -> Any:
         x, weight, way = saved
         (n, c, h, w), (f, _, kh, kw), (ph, pw) = x.shape, weight.shape, padding
-        dy, blocks = elementwise(dy), -(-n // LANES)
+        dy, blocks = elementwise(dy), -(-n // lanes())
         dw = np.empty((blocks, *weight.shape), np.float32) if needs[1] else None
         db = np.empty((blocks, f), np.float32) if needs[2] else None
         dx = np.empty((h, c, w, n), np.float32) if needs[0] else None
@@ -226,7 +232,7 @@ class Conv2dReluMaxPool2d:
         maps = (2 * dy.shape[2] + 2 * (kh - 1)) * f * (2 * dy.shape[3] + 2 * (kw - 1))
         run(
             "pooled_gradients", 4 * dy.size * c * kh * kw * (1 + needs[0]),
-            (h + 2 * ph) * c * (w + 2 * pw) + maps + c * w, padding,
+            (h + 2 * ph) * c * (w + 2 * pw) + maps + c * w + weight.size, padding,
             x=_Images.of(x), dy=_Images.of(dy), way=way, k=filters.struct, turned=back.struct, dw=dw, db=db, dx=dx,
         )  # fmt: skip
         return (

@@ -30,7 +30,7 @@ from tinyconv.host.processes import Ended, program, run_child
 from tinyconv.user_frame import warn
 
 FOLDER = Path(__file__).parent
-UNIT = "conv.c"
+UNIT = "native.c"
 """The file that is compiled; it includes the others."""
 SHIPPED = FOLDER / "shipped"
 LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
@@ -274,7 +274,7 @@ def compile_to(path: Path, compiler: list[str], files: Sources, machines: Sequen
     for machine in machines:
         flags = [*FLAGS, f"-DTINYCONV_SOURCES=0x{digest_of(*files, *files.values())}", *machine]
         # Names without a folder, so that the same compiler writes the same bytes anywhere.
-        ended = _run(compiler, [*flags, "-o", path.name, UNIT], path.parent, TIMEOUT)
+        ended = _run(compiler, [*flags, "-o", path.name, UNIT, "-lm"], path.parent, TIMEOUT)
         if ended.code == 0 and path.is_file():
             return
         said = said or ended.said.strip() or f"it ended with {ended.code} and wrote no library"

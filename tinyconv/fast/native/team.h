@@ -3,35 +3,36 @@
  * whoever else wants the core, as BLAS's threads do, which do the same; OpenMP's do not, and with both in one program a
  * step of LeNet takes three times as long.
  */
+#pragma once
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 
 enum { MOST = 64, LOOKS = 2000 };
-typedef struct task task;
 
 /* What a task does with one block of images, and with scratch memory of its thread. */
-typedef void work(const task *t, long block, void *scratch);
+typedef void work(const void *task, int64_t block, void *scratch);
 
 static struct {
     pthread_mutex_t busy, lock; /* busy: one task at a time; lock: for those who sleep */
     pthread_cond_t wake;
     int members, asleep; /* of the threads below, how many there are, and sleep */
-    atomic_long number;  /* of tasks so far */
-    atomic_long next, at_work;
-    const task *now;
+    atomic_llong number; /* of tasks so far */
+    atomic_llong next, at_work;
+    const void *now;
     work *function;
-    long blocks, threads, stride;
+    int64_t blocks, threads, stride;
     char *scratch;
 } team = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
-static void take_blocks(long member) {
-    for (long block; (block = atomic_fetch_add(&team.next, 1)) < team.blocks;)
+static void take_blocks(int64_t member) {
+    for (int64_t block; (block = atomic_fetch_add(&team.next, 1)) < team.blocks;)
         team.function(team.now, block, team.scratch + member * team.stride);
 }
 
 static void *be_member(void *argument) {
-    long member = (long)argument, seen = atomic_load(&team.number);
+    int64_t member = (intptr_t)argument, seen = atomic_load(&team.number);
     atomic_fetch_sub(&team.at_work, 1); /* it is there */
     for (;;) {
         for (int look = 0; look < LOOKS && atomic_load(&team.number) == seen; look++) sched_yield();
@@ -55,16 +56,16 @@ static void wait_for_members(void) {
 
 /* Every block of a task, by `threads` threads (the caller is one), each with `stride` bytes of the scratch. What
  * a block gives must not depend on who does it. Where another task is under way the caller does it alone. */
-static void share(const task *t, work *function, long blocks, long threads, void *scratch, long stride) {
+static void share(const void *task, work *function, int64_t blocks, int64_t threads, void *scratch, int64_t stride) {
     if (threads > MOST) threads = MOST;
     if (threads < 2 || pthread_mutex_trylock(&team.busy)) {
-        for (long block = 0; block < blocks; block++) function(t, block, scratch);
+        for (int64_t block = 0; block < blocks; block++) function(task, block, scratch);
         return;
     }
     while (team.members + 1 < threads) {
         pthread_t thread;
         atomic_fetch_add(&team.at_work, 1);
-        if (pthread_create(&thread, 0, be_member, (void *)(long)(team.members + 1))) {
+        if (pthread_create(&thread, 0, be_member, (void *)(intptr_t)(team.members + 1))) {
             atomic_fetch_sub(&team.at_work, 1);
             break;
         }
@@ -72,7 +73,7 @@ static void share(const task *t, work *function, long blocks, long threads, void
         team.members++;
         wait_for_members();
     }
-    team.now = t, team.function = function, team.blocks = blocks, team.threads = threads;
+    team.now = task, team.function = function, team.blocks = blocks, team.threads = threads;
     team.scratch = scratch, team.stride = stride;
     atomic_store(&team.next, 0);
     atomic_store(&team.at_work, team.members);
