@@ -7,9 +7,12 @@ CUDA graph.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import RLock
+from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
@@ -17,19 +20,23 @@ import numpy as np
 from tinyconv.arrays.backend import captured_step, device_name
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
-from tinyconv.errors import CaptureError
-from tinyconv.program.arguments import mapped, outline_of, shown, tensors_in
+from tinyconv.errors import CaptureError, shortened
+from tinyconv.program.arguments import hidden_in, mapped, outline_of, shown, tensors_in, twice
 from tinyconv.program.explain import described, text
 from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
+from tinyconv.program.outside import Outside
 from tinyconv.program.program import Program
 from tinyconv.program.record import Recorder
 from tinyconv.program.run import NumpyRun
 from tinyconv.tensor.tensor import wrap
+from tinyconv.user_frame import warn
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
+HOLE = wrap(np.empty(0, np.float32))
+"""What stands for a tensor in the result of a recorded call, which nobody needs any more."""
 KEPT = 4
 """Programs that a captured step keeps on the CPU, one for each kind of arguments: those that were used last."""
 
@@ -67,8 +74,14 @@ def capture(step: Callable[Args, Result], device: str | None = None) -> Captured
     Returns a function that is called like `step`. It raises CaptureError, with the reason, where the step reads a value
     of a tensor (`loss.item()`, `if loss > 1`, printing a tensor), copies data from the host, takes an argument that
     requires grad, or does what cannot be recorded; on a GPU also where it needs a kernel that cannot be captured, and
-    where it is called with other shapes. A call that could not be recorded has changed no tensor.
+    where it is called with other shapes. A call that could not be recorded has changed no tensor. Raises TypeError for
+    what is no function, and for a generator or an async function.
     """
+    if not callable(step):
+        raise TypeError(f"capture: expected a function, got {shortened(step)}")
+    if isgeneratorfunction(step) or iscoroutinefunction(step) or isasyncgenfunction(step):
+        kind = "a generator" if isgeneratorfunction(step) else "an async function"
+        raise TypeError(f"capture: {step.__name__} is {kind}, and calling it runs none of its body; capture a function")
     captured = Captured(step, device)
     update_wrapper(captured, step, updated=())
     return captured
@@ -94,6 +107,17 @@ class Captured(Generic[Args, Result]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._forget()  # a copy records its own
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """What a module holds under its name is that one, as a function is: the pickle names it."""
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        for name in (path := getattr(self, "__qualname__", "")).split("."):
+            found = getattr(found, name, None)
+        return path if found is self else super().__reduce_ex__(protocol)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """As an attribute of a class it is a method; each object has programs of its own."""
+        return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *args: Args.args, **options: Args.kwargs) -> Result:
         if captured_step.get() is not None:  # this call is part of another captured step
@@ -128,7 +152,7 @@ class Captured(Generic[Args, Result]):
     def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         entry = self._entry(args, options)
         if entry.run is not None:
-            if entry.run.program.fits():
+            if entry.outside.same():
                 return entry.replay(args, options)
             entry.run = None
         if entry.refused:
@@ -143,13 +167,19 @@ class Captured(Generic[Args, Result]):
 
     def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
         """The entry of calls like this one, which becomes the one used last."""
-        now = context.get()
-        kind = outline_of((args, options)), now.recording, now.variants
+        now, call = context.get(), (args, options)
+        kind = outline_of(call), now.recording, now.variants, twice(list(tensors_in(call)))
         for i, entry in enumerate(reversed(self.entries), 1):
-            if entry.kind == kind:
+            if entry.kind == kind and all(module.training is mode for module, mode in entry.modes):
                 if i > 1:
                     self.entries.append(self.entries.pop(-i))
                 return entry
+        if self.required and len(self.entries) == KEPT and not any(entry.calls > 1 for entry in self.entries):
+            warn(
+                f"capture: {self._name} was called with {KEPT} kinds of arguments and with none of them twice, so "
+                f"nothing is replayed; the last: {shown(self.entries[-1].kind[0])}. Give what changes as tensors of "
+                "fixed shapes"
+            )
         self.entries = [*self.entries[-KEPT + 1 :], _Entry(kind)]
         return self.entries[-1]
 
@@ -211,6 +241,7 @@ class _Entry:
 
     def __init__(self, kind: Any) -> None:
         self.kind, self.calls = kind, 0
+        self.modes: list[tuple[Any, bool]] = []  # modules, and whether they were in training mode
         self.run: NumpyRun | None = None
         self.result: Any = None
         self.refused = ""
@@ -232,27 +263,34 @@ class _Entry:
         try:
             context.set(now.but(observer=recorder))
             result = step(*args, **options)
+            if (hidden := hidden_in(result)) is not None:
+                recorder.refuse(
+                    f"capture: the step returns a {type(hidden).__name__}, and a replay cannot renew what is in it; "
+                    "return tensors, or tuples, lists and dicts of them"
+                )
         finally:
             context.set(now)
             captured_step.reset(token)
-        self.refused = recorder.refused
-        if self.calls and not self.refused:
-            self.result = result
+        self.refused, self.modes = recorder.refused, list(recorder.modes.values())
+        if self.refused:
+            return result
+        if self.calls:
+            self.result = mapped(result, lambda tensor: HOLE)
             self._ready(recorder.program(tensors_in(result)))
-        return result
+        return mapped(result, lambda tensor: wrap(tensor.array.copy()))
 
     def _ready(self, program: Program) -> None:
-        self.run = NumpyRun(fused(program))
+        self.run, self.outside = NumpyRun(fused(program)), Outside(program)
         self.written = program.written()
 
     def to_dict(self) -> dict[str, Any]:
         """This entry's part of `Captured.to_dict`."""
-        arguments, recording, variants = self.kind
+        arguments, recording, variants, _ = self.kind
         data = {"arguments": shown(arguments), "records": recording, "variants": variants or {}}
         if self.run is not None:
             return data | {"state": "replayed", "says": "", "executor": "numpy", **described(self.run.program)}
         if self.refused:
-            return data | {"state": "refused", "says": self.refused}
+            return data | {"state": "refused", "says": self.refused.replace("capture:", "cannot be captured:", 1)}
         return data | {"state": "new", "says": "the next call like this one records the step"}
 
     def replay(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

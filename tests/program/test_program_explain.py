@@ -104,7 +104,7 @@ def test_what_will_happen_is_said_before_there_is_a_program():
 def test_why_a_step_cannot_be_captured_is_said():
     step = tc.capture(lambda x: x.sum().item())
     step(tc.ones(3))
-    assert "<lambda>: capture: the step reads values of a tensor of shape () on the host" in str(step)
+    assert "<lambda>: cannot be captured: the step reads values of a tensor of shape () on the host" in str(step)
     assert step.to_dict()["state"] == "refused"
 
 

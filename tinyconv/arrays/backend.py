@@ -37,7 +37,7 @@ def refuse_reading(array: Any) -> None:
     """CaptureError where a step that is being captured looks at values."""
     refuse_in_capture(
         f"reads values of a tensor of shape {array.shape} on the host",
-        "return the tensor and read it after the step (.item(), float, if, print, .cpu())",
+        "return the tensor and read it after the step (.item(), float, print, .cpu()), and use where() for an if",
     )
 
 

@@ -40,7 +40,7 @@ class CapturedStep:
         """`array[where] = values` was done."""
 
     def took(self, source: Any, array: Array) -> None:
-        """`array` is a copy of `source`, which is an array, or a list of numbers."""
+        """`array` came into the step from outside of it: a copy of `source`, or `source` itself."""
 
     def updated(self, optimizer: Any, group: int, grads: dict[Any, Array]) -> None:
         """An optimiser has updated these parameters of a group by these gradients."""
@@ -62,6 +62,14 @@ def each_step(function: Callable[[], None]) -> None:
     if step is not None:
         step.each_step(function)
     function()
+
+
+def taken(source: Any, array: Any) -> Any:
+    """`array`, a copy of `source` or `source` itself, which is no tensor's; a step that is captured is told."""
+    step = captured_step.get()
+    if step is not None:
+        step.took(source, array)
+    return array
 
 
 def computed(function: Callable[..., Any], *arrays: Any) -> Any:

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Self, overload
 
 from tinyconv.nn.module import Module
+from tinyconv.program.outside import Changes
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
@@ -139,6 +140,7 @@ class ModuleDict(Module):
 
     def __delitem__(self, name: str) -> None:
         del self._modules[name]
+        Changes.count += 1
 
     def keys(self) -> KeysView[str]:
         """The names."""

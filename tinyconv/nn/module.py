@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, Ty
 
 import numpy as np
 
-from tinyconv.arrays.backend import backend_for
+from tinyconv.arrays.backend import backend_for, refuse_in_capture
 from tinyconv.arrays.backend import device as Device
 from tinyconv.calls import Checked, method_of, miscalled, misfit, returns
 from tinyconv.engine.context import Layer, context
@@ -31,6 +31,7 @@ from tinyconv.errors import (
     listed,
     shortened,
 )
+from tinyconv.program.outside import Changes
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
 from tinyconv.tensor.tensor import Tensor, wrap
@@ -192,7 +193,7 @@ class Module(Checked):
                         f"{name!r} is a {register[1:-1]} of {type(self).__name__} and cannot become a "
                         f"{type(value).__name__}: give it a {kind.__name__}, or delete it first"
                     )
-                self.__dict__[register][name] = value
+                self._set(register, name, value)
                 return
         if name in _STATE or (callable(getattr(Module, name, None)) and not callable(value)):
             raise _taken(self, "_attributes", name)
@@ -233,10 +234,21 @@ class Module(Checked):
             value.__dict__["_held"] = True
         if new:  # another value of the same kind keeps its place in the order
             self._forget(name)
-        self.__dict__[register][name] = value
+        self._set(register, name, value)
+
+    def _set(self, register: str, name: str, value: Any) -> None:
+        held = self.__dict__[register]
+        if held.get(name, value) is not value:
+            kind, fix = register[1:-1], f"write into it: {name}[...] = value"
+            refuse_in_capture(
+                f"gives {type(self).__name__}.{name} another {kind}", "do it before" if kind == "module" else fix
+            )
+        held[name] = value
+        Changes.count += 1  # programs look whether they know this module
 
     def _forget(self, name: str) -> bool:
         self._transient.discard(name)
+        Changes.count += 1
         registers = (self._parameters, self._buffers, self._modules, self.__dict__)
         return any(register.pop(name, self) is not self for register in registers)
 

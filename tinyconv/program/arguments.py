@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyconv.errors import CaptureError
+from tinyconv.errors import CaptureError, shortened
 from tinyconv.tensor.tensor import Tensor
 
 
@@ -23,16 +25,16 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
-def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same nested value, with `function(tensor)` in the place of each tensor."""
+def mapped(value: Any, function: Callable[[Tensor], Any], others: Callable[[Any], Any] | None = None) -> Any:
+    """The same nested value, with `function(tensor)` in the place of each tensor, and `others(leaf)` of the rest."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
-        return {key: mapped(part, function) for key, part in value.items()}
+        return {key: mapped(part, function, others) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        parts = [mapped(part, function) for part in value]
+        parts = [mapped(part, function, others) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+    return value if others is None else others(value)
 
 
 class Outline(NamedTuple):
@@ -46,9 +48,55 @@ class Outline(NamedTuple):
         return f"{self.dtype} {self.shape} on {self.device}"
 
 
+PLAIN = type(None), bool, int, float, complex, str, bytes
+"""Arguments that are the same where they are equal. Any other is the same where it is the same object."""
+
+
+class Same:
+    """An argument that equals itself alone, whatever its own `==` would say, or would not."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return shortened(self.value) if isinstance(self.value, type) else f"a {type(self.value).__name__}"
+
+
 def outline_of(call: Any) -> Any:
-    """The arguments of a call with the outline of each tensor in its place."""
-    return mapped(call, lambda tensor: Outline(tensor.dtype, tensor.shape, tensor.device))
+    """The arguments of a call with the outline of each tensor in its place, to be compared with those of others."""
+    return mapped(call, _outline, lambda value: value if isinstance(value, PLAIN) else Same(value))
+
+
+def _outline(tensor: Tensor) -> Outline:
+    return Outline(tensor.dtype, tensor.shape, tensor.device)
+
+
+def twice(tensors: list[Tensor]) -> tuple[int, ...]:
+    """Which tensors of a call are the same array: the place of the first for each; empty where all are different."""
+    arrays = [id(tensor.array) for tensor in tensors]
+    return () if len(set(arrays)) == len(arrays) else tuple(map(arrays.index, arrays))
+
+
+def hidden_in(value: Any) -> Any:
+    """What holds tensors in a nested value where `tensors_in` does not find them; None if nothing does."""
+    found: list[Any] = []
+
+    def look(leaf: Any) -> None:
+        parts: Any = ()
+        if is_dataclass(leaf) and not isinstance(leaf, type):
+            parts = [getattr(leaf, field.name, None) for field in fields(leaf)]
+        elif isinstance(leaf, set | frozenset | deque):
+            parts = leaf
+        if isinstance(leaf, Iterator | Coroutine) or any(isinstance(part, Tensor | np.ndarray) for part in parts):
+            found.append(leaf)
+
+    mapped(value, lambda tensor: tensor, look)
+    return found[0] if found else None
 
 
 def check_alike(recorded: Any, given: Any) -> None:

@@ -154,7 +154,7 @@ def _plain(nested: Any) -> Any:
 
 
 def _bytes(values: Iterable[Value], kind: str) -> int:
-    """The bytes of the arrays of this kind. Of those that share memory the largest counts."""
+    """The bytes of the arrays of this kind; where several share memory, the largest counts."""
     sizes: dict[int, int] = {}
     for value in values:
         if value.kind == kind:
@@ -185,7 +185,7 @@ def text(data: Mapping[str, Any]) -> str:
         if program["variants"]:
             lines.append(f"  variants: {', '.join(f'{op}={name}' for op, name in program['variants'].items())}")
         if program["state"] != "replayed":
-            lines += wrap(program["says"], WIDTH, initial_indent="  ", subsequent_indent="  ")
+            lines += [f"  {part}" for line in program["says"].splitlines() for part in wrap(line, WIDTH - 2)]
             continue
         sizes = {kind: f"{size / 1e6:,.2f} MB" for kind, size in program["bytes"].items()}
         lines += [

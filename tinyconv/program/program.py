@@ -125,9 +125,3 @@ class Program:
         """The values outside the program that it writes into, besides what optimisers update."""
         memories = {value.memory for instruction in self.instructions for value in instruction.written()}
         return [value for value in self.values if value.tensor is not None and value.memory in memories]
-
-    def fits(self) -> bool:
-        """Whether everything outside the program is still what it was recorded with."""
-        return all(value.tensor.array is value.array for value in self.values if value.tensor is not None) and all(
-            module.training is mode for module, mode in self.modes
-        )

@@ -7,6 +7,7 @@ stay: a parameter, or a tensor that the step finds where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tinyconv.engine.nodes import Gradient, OpNode
 from tinyconv.engine.variants import op_name
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError
+from tinyconv.ops import Index
 from tinyconv.program.program import Instruction, Program, Value, replaced
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import user_line
@@ -37,7 +39,7 @@ class Recorder(CapturedStep):
         self._alive: list[Any] = []  # arrays and nodes, so that no id is given twice
         self._memories: dict[int, int] = {}
         self._forwards: dict[int, Instruction] = {}  # by the id of the node
-        self._modes: dict[int, tuple[Any, bool]] = {}
+        self.modes: dict[int, tuple[Any, bool]] = {}  # modules, and whether they were in training mode
         self._gradients: dict[int, tuple[Any, Value]] = {}
         self.inputs = [self._known("input", t.array) for t in arguments]
 
@@ -48,7 +50,7 @@ class Recorder(CapturedStep):
             inputs=self.inputs,
             results=[self._value(t) for t in results],
             values=self._all,
-            modes=list(self._modes.values()),
+            modes=list(self.modes.values()),
             # A gradient that the step has dropped again at its end is no longer its leaf's.
             gradients=[pair for pair in self._gradients.values() if _holds(*pair)],
         )
@@ -56,6 +58,12 @@ class Recorder(CapturedStep):
     # What apply and the walk report to their observer.
 
     def made(self, op: Any, pair: Any, inputs: Any, geometry: dict[str, Any], outs: tuple[Tensor, ...]) -> None:
+        for part in geometry["index"] if op is Index else ():
+            if getattr(part, "dtype", None) == np.bool_:
+                self.refuse(
+                    f"capture: the step picks elements by a mask of shape {part.shape}, and how many those are depends "
+                    "on its values; keep the shape: where(mask, x, 0.0), or x * mask"
+                )
         given = tuple(self._value(t) for t in inputs)
         fixed = replaced(geometry, self._value)
         chosen = (context.get().variants or {}).get(op_name(op), "")
@@ -69,10 +77,13 @@ class Recorder(CapturedStep):
             self._forwards[id(node)] = instruction
 
     def left(self, layer: Layer, output: Any) -> None:
-        self._modes.setdefault(id(layer.module), (layer.module, layer.module.training))
+        self.modes.setdefault(id(layer.module), (layer.module, layer.module.training))
 
     def within(self, node: OpNode) -> Recorder:
-        self.refuse("capture: the step differentiates gradients (create_graph=True), which a program cannot hold")
+        self.refuse(
+            "capture: the step differentiates gradients (create_graph=True), which a replay cannot do; call the step "
+            "itself, without capture"
+        )
         return self
 
     def pulled(self, node: OpNode, pair: Any, grad: Array, grads: tuple[Any, ...]) -> None:
@@ -127,11 +138,12 @@ class Recorder(CapturedStep):
 
     def took(self, source: Any, array: Array) -> None:
         if id(source) in self._values:
-            self.computed(lambda known: known.astype(array.dtype), (source,), array)
+            if array is not source:
+                self.computed(methodcaller("astype", array.dtype), (source,), array)
         elif array.ndim:
             self.refuse(
-                f"capture: the step copies an array of shape {array.shape} from the host, and every replay would use "
-                "this one; give it as an argument, or make it before the step"
+                f"capture: the step takes NumPy or Python data of shape {array.shape}, and every replay would take the "
+                "same again; make a tensor of it before the step, or give that as an argument"
             )
         else:
             self._known("constant", array)
@@ -143,9 +155,11 @@ class Recorder(CapturedStep):
         self._add("update", inputs, optimizer=optimizer, group=group, parameters=tuple(grads), line=user_line())
 
     def refuse(self, message: str) -> None:
-        self.refused = self.refused or message
+        line = user_line()
+        found = f"{message}\n  at {line}" if line else message
+        self.refused = self.refused or found
         if self.strict:
-            raise CaptureError(message)
+            raise CaptureError(found)
 
     # Values.
 

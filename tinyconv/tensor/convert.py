@@ -13,13 +13,13 @@ from tinyconv.arrays.backend import (
     Array,
     backend_for,
     backend_of,
-    captured_step,
     default_device,
     device_name,
     refuse_in_capture,
 )
 from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, DTYPES, Dtype, as_dtype
+from tinyconv.engine.each_step import taken
 from tinyconv.engine.options import number, plain
 from tinyconv.errors import DeviceError, DtypeError, ShapeError, did_you_mean
 
@@ -55,11 +55,7 @@ def to_array(data: Any, dtype: Dtype, device: str | None) -> Array:
     place = backend.device_of(found) if device is None else device_name(device)
     if found.ndim == 0 and not typed:
         return backend.full((), found.item(), wanted, place)  # a number: there is nothing to copy to a GPU
-    array = backend.asarray(found, place).astype(wanted, copy=True)
-    step = captured_step.get()
-    if step is not None:
-        step.took(found, array)
-    return array
+    return taken(found, backend.asarray(found, place).astype(wanted, copy=True))
 
 
 def _as_array(data: Any) -> np.ndarray[Any, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import methodcaller
 from typing import Any
 
 from tinyconv.arrays.backend import backend_of, ready
 from tinyconv.engine.context import enable_grad
+from tinyconv.engine.each_step import computed
 from tinyconv.engine.nodes import Leaf
 from tinyconv.errors import GraphError
 from tinyconv.tensor.refusals import refuse
@@ -69,7 +71,8 @@ def grad(
     if create_graph:
         with enable_grad():
             return tuple(found[node].clone() if node in found else None for node in nodes)
-    return tuple(wrap(ready(found[node]).copy()) if node in found else None for node in nodes)
+    copy = methodcaller("copy")
+    return tuple(wrap(computed(copy, ready(found[node]))) if node in found else None for node in nodes)
 
 
 def _tensors(what: str, given: Any) -> list[Tensor]:

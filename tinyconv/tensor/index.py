@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
-from tinyconv.arrays.backend import META, Array, backend_of
+from tinyconv.arrays.backend import META, Array, backend_of, refuse_reading
 from tinyconv.arrays.meta import MetaArray
+from tinyconv.engine.each_step import computed, taken
 from tinyconv.tensor.convert import is_tensor
 
 
@@ -20,11 +22,16 @@ def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
     for part in parts:
         if is_tensor(part):
             part = part.array
+            if not part.ndim:  # it becomes an integer
+                refuse_reading(part)
         elif isinstance(part, Sequence):  # a list, a tuple, a range: all integer arrays, or masks
             check_index(part)
             part = np.asarray(part) if len(part) else np.zeros(0, np.int64)
+            taken(part, part)
+        elif isinstance(part, np.ndarray):
+            taken(part, part)
         if getattr(part, "ndim", 0) > 0:
-            part = part.copy()  # the tape keeps it, and others may write to theirs
+            part = computed(methodcaller("copy"), part)  # the tape keeps it, and others may write to theirs
         if getattr(part, "ndim", 0) > 0 and part.dtype.kind in "iu":
             simple = False
         elif hasattr(part, "dtype") and part.ndim == 0 and part.dtype.kind in "iu":

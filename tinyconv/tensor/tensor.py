@@ -15,7 +15,7 @@ from tinyconv.arrays.backend import NUMPY, Array, backend_of, ready
 from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
-from tinyconv.engine.each_step import computed
+from tinyconv.engine.each_step import computed, taken
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
 from tinyconv.engine.options import finite, number, plain
 from tinyconv.engine.variants import defaults, op_name, select
@@ -969,7 +969,7 @@ class Tensor:
 def from_array(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor around a NumPy array that somebody else holds too."""
     as_dtype(array.dtype)
-    out = wrap(np.asarray(array))  # a plain array also where it is a memory map
+    out = wrap(taken(array, np.asarray(array)))  # a plain array also where it is a memory map
     out._storage.share(out, array)
     return out
 
