@@ -3,7 +3,7 @@
 # make test-all  run all of them, with all examples and every CUDA source compiled: a quarter of an hour on two cores
 # make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
 # make check     lint, formatting, types, layering
-# make bench     measure, beside other libraries, for three quarters of an hour
+# make bench     measure, beside other libraries, for half an hour
 # make oracle    compare every op with PyTorch for an hour, and write docs/coverage.md
 # make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
 

@@ -60,8 +60,8 @@ def lenet(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="step, inference, scaling, memory or process; with --device cuda step or training. Repeat it for "
-            "several (default: all)."
+            help="step, inference, memory or process; with --device cuda step or training. Repeat it for several "
+            "(default: all)."
         ),
     ] = None,
     library: Annotated[
@@ -74,7 +74,7 @@ def lenet(
         int | None,
         typer.Option(
             min=8,
-            help="Steps to time in each library (default: 200, and a fifth of them above batch 512; with --device cuda "
+            help="Steps to time in each library (default: 200, and a tenth of them above batch 512; with --device cuda "
             "2000).",
         ),
     ] = None,
@@ -122,17 +122,22 @@ def cifar(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=4, help="Steps to time in each library (default: 200; with --device cuda 2000)."),
+        typer.Option(min=4, help="Steps to time in each library (default: 20; with --device cuda 2000)."),
     ] = None,
-    threads: Threads = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of threads; repeat it for several (default: 2).")
+    ] = None,
+    net: Annotated[
+        list[str] | None, typer.Option(help="stack or cifarnet; repeat it for both (default: both).")
+    ] = None,
     device: Device = "cpu",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """A training step of a 3x3 network with batch normalisation, beside PyTorch; on a GPU also beside others."""
+    """A training step of 3x3 networks with batch normalisation, beside PyTorch; on a GPU also beside others."""
     from harness import cifar as bench
 
-    if _on_gpu(device, {"--threads": threads}):
+    if _on_gpu(device, {"--threads": threads, "--net": net}):
         from harness import gpu
 
         batches = (batch,) if batch else gpu.BATCHES["cifar"]
@@ -141,7 +146,8 @@ def cifar(
         if not as_json:
             _show_parts(parts)
         return
-    parts = bench.run(threads or (1, 2), batch or 128, steps or 200)
+    _check_known("net", net, bench.TASKS)
+    parts = bench.run(threads or (2,), batch or 128, steps or 20, net or tuple(bench.TASKS))
     _finish("cifar", parts, out, as_json)
     if not as_json:
         _show_parts({name: {"batches": [measured]} for name, measured in parts.items()})
@@ -249,7 +255,7 @@ def _show_parts(parts: Mapping[str, Any]) -> None:
 def _show_step(title: str, one: Mapping[str, Any]) -> None:
     launches = one.get("launches")  # on a GPU
     heads = ["", "ms", "middle half", "samples", "of PyTorch's", "middle half"]
-    table = _table(title, heads if launches is None else [*heads, "kernels"])
+    table = _table(title, [*heads, "floor's share" if launches is None else "kernels"])
     for library, row in one["summary"].items():
         ratio = row["ratio"]
         cells = [
@@ -260,8 +266,7 @@ def _show_step(title: str, one: Mapping[str, Any]) -> None:
             "" if ratio is None else f"{ratio:.2f}",
             "" if ratio is None else _range(row["ratio_quartiles"], 2),
         ]
-        if launches is not None:
-            cells.append(str(launches[library].get("kernels", "")))
+        cells.append(f"{row['floor_share']:.0%}" if launches is None else str(launches[library].get("kernels", "")))
         table.add_row(*cells)
     for library, reason in one["missing"].items():
         table.add_row(library, reason)

@@ -6,7 +6,6 @@ images, which is exact for loops; where even one image takes too long, they are 
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness.floor import gemm_peak
 from harness.processes import bind, in_process, reply, variables_for
-from harness.timing import in_turns, middle_half, rounded
+from harness.timing import in_turns, middle_half, rounded, timed
 from tinyconv import ops
 from tinyconv.engine.variants import variants_of
 from tinyconv.ops import loops
@@ -103,19 +103,6 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def gemm_peak(n: int = 1536) -> float:
-    """GFLOP/s of NumPy's largest float32 product: the best of several, for it is a limit."""
-    a, b = (np.random.default_rng(i).standard_normal((n, n), np.float32) for i in range(2))
-    best = min(_seconds(lambda: a @ b) for _ in range(8))
-    return 2 * n**3 / best / 1e9
-
-
-def _seconds(function: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
 def measured(layer: Layer, batch: int) -> dict[str, Any]:
     """Compare the results of all implementations of one layer, then measure time, forward and backward, and memory."""
     rng = np.random.default_rng(0)
@@ -147,7 +134,7 @@ def measured(layer: Layer, batch: int) -> dict[str, Any]:
         rows.append({"name": name, "images": images, "extra_mib": peak})
         if images != batch:  # scaled: once is enough, and long
             for half, function in (("forward", forward), ("backward", backward)):
-                scaled = min(_seconds(function) for _ in range(2)) * batch / images
+                scaled = min(timed(function) for _ in range(2)) * batch / images
                 rows[-1][half] = figures([scaled], layer, batch, half)
     samples = in_turns(functions, TURNS, BURST)
     for key, turns in samples.items():

@@ -23,9 +23,6 @@ LIBRARIES = {"lenet": ON_GPU, "cifar": ON_GPU | ROUNDED}
 BATCHES = {"lenet": (32, 128, 512, 4096), "cifar": (512,)}
 PARTS = ("step", "training")
 STEPS, BURST = 2000, 50
-COMPARED = 6
-"""So many first losses have to equal ours: a graph is replayed from the third or fourth step on, and has been given
-other images twice by then."""
 VARIABLES = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 """JAX would take most of the memory for itself."""
 
@@ -59,7 +56,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """Training steps at one batch size: times, and what they launch on the device."""
     task, known = TASKS[question["benchmark"]], LIBRARIES[question["benchmark"]]
     device, batch, burst = question["device"], question["batch"], question["burst"]
-    made, batches, reasons = ready(task, question["libraries"], batch, known, device, COMPARED)
+    made, batches, reasons = ready(task, question["libraries"], batch, known, device)
     functions = {name: partial(bursts, made[name], batches[name], burst) for name in made}
     samples = shared(in_turns(functions, question["turns"], burst=1, warm=1), burst)
     # After the times, for a profiler may stay on.

@@ -7,26 +7,29 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from harness import bare
-from harness.libraries import LIBRARIES, OURS, REFERENCE, ready
+from harness.floor import beside_floor, flops
+from harness.libraries import LIBRARIES, OURS, OWN, REFERENCE, exact, ready, why_not
 from harness.library import Missing
 from harness.processes import Failed, bind, in_process, measured, reply, run_python, variables_for
 from harness.tasks import LENET
-from harness.timing import in_turns, rounded, summary, timed
+from harness.timing import WARM, in_turns, rounded, summary, timed
 from tinyconv import data
 from tinyconv.host.threads import VARIABLES
 
 MODULE = "harness.lenet"
-PARTS = ("step", "inference", "scaling", "memory", "process")
-BATCHES = (1, 32, 128, 512, 4096)
-INFERENCE = (1, 128, 10_000)
-SCALING = (128, 512, 2048, 8192)
-BURST, LARGE_BURST = 20, 4  # calls a turn, and above 512 images
+PARTS = ("step", "inference", "memory", "process")
+BATCHES = (128, 512, 4096)
+INFERENCE = (1, 32, 10_000)
+ODD = 160  # images: two tiles and a half
+ALL_TAKE_PART = 128  # images: above, the others would take minutes, and only ours and PyTorch are measured
+LARGE = 512  # images: above, a tenth of the steps
+BURST, LARGE_BURST = 20, 4  # calls a turn
+CALLS = 4  # of inference before it is timed: from the third on a captured one is replayed
 TIMES_SLOWER = 10  # than PyTorch: from there on a library takes part in fewer turns
 
 
@@ -40,19 +43,19 @@ def run(
 ) -> dict[str, Any]:
     """Measure these parts; each number of threads, and each library's memory, in a process of its own.
 
-    The result is what a record keeps: a part for each of step, inference and scaling and each number of threads
-    ("step, 2 threads"), memory and process.
+    The result is what a record keeps: a part for step and inference and each number of threads ("step, 2 threads"),
+    memory and process.
     """
     found: dict[str, Any] = {}
     for part in parts:
-        if part in ("step", "inference", "scaling"):
+        if part in ("step", "inference"):
             for count in threads:
                 question = {"part": part, "batches": batches, "libraries": libraries, "steps": steps, "threads": count}
                 found[f"{part}, {count} thread{'s' * (count > 1)}"] = in_process(MODULE, question, variables_for(count))
         elif part == "memory":
             found[part] = memory(libraries)
         else:
-            found[part] = whole_process(max(threads), repeats=max(1, steps // 40), root=root)
+            found[part] = whole_process(max(threads), repeats=max(1, steps // 60), root=root)
     return found
 
 
@@ -60,11 +63,10 @@ def answer(question: Mapping[str, Any]) -> Any:
     if question["part"] == "peak":
         return peak_memory(question["library"])
     bind(question["threads"])
-    if question["part"] == "step":
-        return {"batches": [step(batch, question) for batch in question["batches"]]}
     if question["part"] == "inference":
         return {"batches": [inference(batch, question) for batch in INFERENCE]}
-    return scaling(question)
+    differences, unlike = exact(LENET, question["libraries"], ODD)
+    return {"batches": [{**step(batch, question, unlike), "differences": differences} for batch in question["batches"]]}
 
 
 def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
@@ -75,55 +77,49 @@ def patience(functions: Mapping[str, Any], turns: int) -> dict[str, int]:
     return {name: min(n, max(1, turns // 3)) for name, n in every.items()}
 
 
-def step(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
-    """Training steps at one batch size, the libraries in turns; above 512 images a fifth as many."""
-    made, batches, reasons = ready(LENET, question["libraries"], batch)
+def taking_part(libraries: Iterable[str], batch: int) -> list[str]:
+    return [name for name in libraries if batch <= ALL_TAKE_PART or name in OWN or name == REFERENCE]
+
+
+def step(batch: int, question: Mapping[str, Any], unlike: Mapping[str, str]) -> dict[str, Any]:
+    """Training steps at one batch size, the libraries in turns. `unlike` are those that are left out, with reasons."""
+    names = [name for name in taking_part(question["libraries"], batch) if name not in unlike]
+    made, batches, reasons = ready(LENET, names, batch)
     functions = {name: lambda name=name: float(made[name].step(batches[name])) for name in made}
-    burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
-    turns = max(2, question["steps"] // BURST)
-    samples = in_turns(functions, turns, burst, patience(functions, turns))
-    return {"batch": batch, **_kept(samples, reasons)}
+    return {"batch": batch, **_timed(functions, batch, question["steps"], True), "missing": {**unlike, **reasons}}
 
 
 def inference(batch: int, question: Mapping[str, Any]) -> dict[str, Any]:
     """The logits of a batch with nothing recorded; they are compared before they are timed."""
-    made, _, reasons = ready(LENET, question["libraries"], 8)
     x, y = LENET.batch(batch)
-    functions, expected = {}, None
-    for name in list(made):
-        library = LIBRARIES[name](LENET)
-        prepared = library.prepare(x, y)
-        logits = np.asarray(library.infer(prepared))
-        expected = logits if expected is None else expected
-        if not np.allclose(logits, expected, rtol=1e-4, atol=1e-4):
+    functions: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    expected = None
+    for name in dict.fromkeys([OURS, *taking_part(question["libraries"], batch)]):
+        try:
+            library = LIBRARIES[name](LENET)
+            with library.settings():
+                prepared = library.prepare(x, y)
+                logits = [np.asarray(library.infer(prepared)) for _ in range(CALLS)]
+                library.check_captured()
+        except Exception as error:
+            reasons[name] = why_not(name, error)
+            continue
+        expected = logits[0] if expected is None else expected
+        if not all(np.allclose(one, expected, rtol=1e-4, atol=1e-4) for one in logits):
             reasons[name] = "its logits are not ours; not timed"
             continue
         functions[name] = lambda library=library, prepared=prepared: library.infer(prepared)
-    burst = min(BURST if batch <= 512 else LARGE_BURST, question["steps"])
-    turns = max(2, question["steps"] // BURST)
-    samples = in_turns(functions, turns, burst, patience(functions, turns))
-    return {"batch": batch, **_kept(samples, reasons)}
+    return {"batch": batch, **_timed(functions, batch, question["steps"], False), "missing": reasons}
 
 
-def scaling(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Microseconds an image of a training step at each batch size, for ours and for PyTorch's."""
-    names = [name for name in (OURS, "tinyconv parallel", REFERENCE) if name in {OURS, *question["libraries"]}]
-    functions: dict[str, Any] = {}
-    reasons: dict[str, str] = {}
-    for batch in SCALING:
-        made, batches, reasons = ready(LENET, names, batch)
-        for name, library in made.items():
-            functions[f"{name}, {batch}"] = lambda library=library, b=batches[name]: float(library.step(b))
-    samples = in_turns(functions, max(3, question["steps"] // 20), 2)
-    each = {
-        key: 1e6 * median(s for turn in turns for s in turn) / int(key.rpartition(", ")[2])
-        for key, turns in samples.items()
-    }
-    return {"us_an_image": each, "samples_ms": rounded(samples), "missing": reasons}
-
-
-def _kept(samples: Mapping[str, list[list[float]]], reasons: Mapping[str, str]) -> dict[str, Any]:
-    return {"summary": summary(samples, REFERENCE), "missing": reasons, "samples_ms": rounded(samples)}
+def _timed(functions: Mapping[str, Any], batch: int, calls: int, training: bool) -> dict[str, Any]:
+    """The calls in turns: above LARGE images a tenth as many."""
+    calls, burst = (calls // 10, LARGE_BURST) if batch > LARGE else (calls, BURST)
+    turns, burst = max(2, calls // burst), max(1, min(burst, calls))
+    samples = in_turns(functions, turns, burst, patience(functions, turns), warm=1 if batch > LARGE else WARM)
+    beside = beside_floor(summary(samples, REFERENCE), flops(LENET, batch, training))
+    return {**beside, "samples_ms": rounded(samples)}
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -154,9 +150,11 @@ def peak_memory(name: str) -> float | str:
     images = rng.integers(0, 256, (IMAGES, 1, 28, 28), np.uint8)
     try:
         library = LIBRARIES[name](LENET)
-        for _ in range(MEMORY_STEPS):
-            chosen = rng.integers(0, IMAGES, 128)
-            float(library.step(library.prepare(images[chosen].astype(np.float32) / 255, rng.integers(0, 10, 128))))
+        with library.settings():
+            for _ in range(MEMORY_STEPS):
+                chosen = rng.integers(0, IMAGES, 128)
+                float(library.step(library.prepare(images[chosen].astype(np.float32) / 255, rng.integers(0, 10, 128))))
+        library.check_captured()
     except (Missing, ImportError) as error:
         return str(error)
     return bare.peak_mib()
@@ -166,25 +164,27 @@ def peak_memory(name: str) -> float | str:
 
 
 def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, Any]:
-    """`tinyconv train lenet5`, five epochs of MNIST, in NumPy and with the compiled pairs, and the same recipe in
-    PyTorch: from start to exit, alternating."""
+    """`tinyconv train lenet5`, five epochs of MNIST, and the same recipe in PyTorch: from start to exit, alternating.
+
+    Each time ours runs three times: where no kernels are compiled yet ("cold"), where they are, and with NumPy alone.
+    """
     folder = data.locate("mnist", root) or data.fetch("mnist", root)
     environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
-    with tempfile.TemporaryDirectory() as scratch:
-        ours = ["-m", "tinyconv", "train", "lenet5", "--epochs", "5", "--seed", "0", "--json", "--offline"]
-        ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors"] + (
-            ["--data-dir", str(root.absolute())] if root else []
-        )
-        theirs = [str(Path(__file__).with_name("torch_recipe.py")), str(folder.absolute())]
-        commands = {
-            "tinyconv": (ours, environment),
-            "tinyconv native": (ours, environment | {"TINYCONV_FAST": "native"}),
-            REFERENCE: (theirs, environment),
-        }
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
-        for _ in range(repeats):
+    runs: dict[str, list[dict[str, float]]] = {}
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as scratch:
+            ours = ["-m", "tinyconv", "train", "lenet5", "--epochs", "5", "--seed", "0", "--json", "--offline"]
+            ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors", "--data-dir", str(folder.absolute())]
+            theirs = [str(Path(__file__).with_name("torch_recipe.py")), str(folder.absolute())]
+            compiled = environment | {"XDG_CACHE_HOME": scratch}
+            commands = {
+                "tinyconv cold": (ours, compiled),
+                "tinyconv compiled": (ours, compiled),  # by the run before
+                "tinyconv numpy": (ours, environment | {"TINYCONV_KERNELS": "numpy"}),
+                REFERENCE: (theirs, environment),
+            }
             for name, (command, variables) in commands.items():
-                runs[name].append(one_process(command, variables, scratch))
+                runs.setdefault(name, []).append(one_process(command, variables, scratch))
     ratios = {
         name: [a["seconds"] / b["seconds"] for a, b in zip(runs[name], runs[REFERENCE], strict=True)] for name in runs
     }

@@ -16,7 +16,8 @@ class Library:
     """A task in one library, made from our weights."""
 
     def prepare(self, x: Array, y: Array) -> Any:
-        """Images (N, C, H, W), float32, and labels (N,), int64, as the batch that `step` takes, on the device."""
+        """Images (N, C, H, W) in the task's dtype and labels (N,), int64: as the batch that `step` takes, on the
+        device."""
         raise NotImplementedError
 
     def step(self, batch: Any) -> Any:
@@ -27,6 +28,14 @@ class Library:
     def infer(self, batch: Any) -> Array:
         """The logits (N, 10), with nothing recorded."""
         raise NotImplementedError
+
+    def gradients(self) -> dict[str, Array]:
+        """The gradients of the last step, by the names of our parameters."""
+        raise NotImplementedError
+
+    def check_captured(self) -> None:
+        """Raises Missing where a captured step is not replayed as the name of this library says. It was called before,
+        often enough."""
 
     def settings(self) -> AbstractContextManager[None]:
         """A context in which the settings of the process are those that this library runs with."""

@@ -61,8 +61,8 @@ class Torch(Library):
 
         self.torch, self.device = torch, torch.device(device)
         self.model: Any = NETS[task.name](torch, task)
+        self.model.to(self.device, getattr(torch, task.dtype))
         self.model.load_state_dict({name: torch.tensor(array) for name, array in task.weights().items()})
-        self.model.to(self.device)
         self.optimizer = getattr(torch.optim, task.optimizer)(self.model.parameters(), **task.options, **options)
 
     def prepare(self, x: Array, y: Array) -> Any:
@@ -81,6 +81,9 @@ class Torch(Library):
     def infer(self, batch: Any) -> Array:
         with self.torch.no_grad():
             return self.model(batch[0]).numpy()
+
+    def gradients(self) -> dict[str, Array]:
+        return {name: p.grad.cpu().numpy() for name, p in self.model.named_parameters()}
 
     @contextmanager
     def settings(self) -> Iterator[None]:

@@ -31,7 +31,7 @@ EAGER = ["tinyconv captured", "torch", "torch fused"]
 
 
 def ready(task, names, known=KNOWN, batch=4):
-    return libraries.ready(task, names, batch, known, "cpu", gpu.COMPARED)
+    return libraries.ready(task, names, batch, known, "cpu")
 
 
 # --- what is compared -----------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_the_whole_step_is_replayed(task, graphs):
 
     _, _, reasons = ready(task, ["torch graph"], KNOWN | {"torch graph": graphed})
     assert reasons == {}
-    assert (graphs.captures, graphs.replays) == (1, gpu.COMPARED - TorchGraph.FIRST)
+    assert (graphs.captures, graphs.replays) == (1, libraries.COMPARED - TorchGraph.FIRST)
 
 
 def test_no_graph_without_a_gpu():
@@ -471,7 +471,7 @@ def test_a_command_on_a_device(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("standin_cuda")
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_ours_is_captured(monkeypatch):
-    made, batches, reasons = libraries.ready(tasks.LENET, ["tinyconv captured"], 2, KNOWN, "cuda", gpu.COMPARED)
+    made, batches, reasons = libraries.ready(tasks.LENET, ["tinyconv captured"], 2, KNOWN, "cuda")
     assert reasons == {}
     library, batch = made["tinyconv captured"], batches["tinyconv captured"]
     with counted() as count:
