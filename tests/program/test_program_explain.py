@@ -95,9 +95,14 @@ def test_what_will_happen_is_said_before_there_is_a_program():
     step(*args)
     assert str(step).startswith("train_step: the next call like this one records the step")
     step(*args)
-    assert str(step).startswith("train_step: 1 program in the place of its Python\n\nprogram 1, for float32 (8, 1, 28")
+    assert str(step).startswith(
+        "train_step: 1 program in the place of its Python\n\nprogram 1: train_step(float32 (8, 1, 28"
+    )
     step(*batch(5))
-    assert "program 2, for float32 (5, 1, 28, 28) on cpu, int64 (5,) on cpu\n  the next call like this one" in str(step)
+    assert (
+        "program 2: train_step(float32 (5, 1, 28, 28) on cpu, int64 (5,) on cpu)\n  the next call like this one"
+        in str(step)
+    )
     assert repr(step) == "capture(train_step)"
 
 
@@ -129,7 +134,7 @@ def test_what_the_host_supplies_is_listed_first():
     assert start < stop
     said = [re.split(r"  +", line.strip())[1:3] for line in lines[start + 1 : stop - 1]]
     assert ["rand", "-> (8, 784)"] in said
-    assert ["DataLoader.copied_anew", "-> (8, 1, 28, 28)"] in said
+    assert ["DataLoader.batch_anew", "-> (8, 1, 28, 28)"] in said
 
 
 def wide():

@@ -293,3 +293,28 @@ def test_without_matplotlib_pictures_say_what_to_install(command, trained, tmp_p
     done = run(command, trained[0], code=1, PYTHONPATH=str(tmp_path))
     assert done.stderr == "error: pictures need matplotlib: pip install 'tinyconv[pictures]'\n"
     assert done.stdout == ""
+
+
+def test_explain_prints_the_program_of_a_step_and_trains_on(tmp_path):
+    done = run(*QUICK, "--epochs", 1, "--explain", "--out", tmp_path / "c")
+    assert "Trainer._step: 1 program in the place of its Python" in done.stderr
+    assert "SGD.step" in done.stderr or "Adam" in done.stderr
+    assert "test accuracy" in done.stdout
+    done = run("train", "--resume", tmp_path / "c", "--epochs", 1, "--explain")
+    assert "program" not in done.stderr, "all epochs are trained"
+
+
+def test_explain_gives_the_program_as_a_line_of_json(tmp_path):
+    done = run(*QUICK, "--epochs", 1, "--explain", "--json", "--out", tmp_path / "c")
+    first, epoch, final = map(json.loads, done.stdout.splitlines())
+    assert final["final"] is True
+    assert epoch["epoch"] == 1
+    assert first["program"]["state"] == "replayed"
+    names = [part["name"] for one in first["program"]["programs"][0]["instructions"] for part in one["computes"]]
+    assert names.index("linear") < names.index("cross_entropy")
+    assert done.stderr == ""
+
+
+def test_explain_beside_a_profile(tmp_path):
+    done = run(*QUICK, "--epochs", 1, "--explain", "--profile", "--out", tmp_path / "c")
+    assert done.stderr.index("Trainer._step: 1 program") < done.stderr.index("times in ms")

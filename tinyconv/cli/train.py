@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 import tinyconv
 from tinyconv import data, models
+from tinyconv.capture import Captured
 from tinyconv.cli.common import (
     DataDir,
     Device,
@@ -142,6 +143,12 @@ def train(
     profile_trace: Annotated[
         Path | None, typer.Option(help="Profile, and write a trace to this file, for chrome://tracing or Perfetto.")
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Print what a captured training step does and what runs it, then go on training."
+        ),
+    ] = False,
 ) -> None:
     """Train a model, or continue a training, and report the test accuracy.
 
@@ -196,7 +203,11 @@ def train(
             check_place(profile_trace)
         stop.begin_training()
         reports = session.saving(out, **often)
-        _run(session, out, stop, as_json, _profiled(reports, profile_trace) if profile or profile_trace else reports)
+        if explain:
+            reports = _explained(session.trainer.captured, reports, as_json)
+        if profile or profile_trace:
+            reports = _profiled(reports, profile_trace)
+        _run(session, out, stop, as_json, reports)
 
 
 def _every(text: str) -> dict[str, Any]:
@@ -219,7 +230,7 @@ def _recipe(name: str) -> Recipe:
 def _refuse_with_resume(context: typer.Context) -> None:
     """BadParameter for options that describe a training: with --resume, the checkpoint does that, but for --epochs."""
     allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
-    allowed |= {"profile", "profile_trace"}
+    allowed |= {"profile", "profile_trace", "explain"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -267,6 +278,20 @@ def _whoever_reads() -> Iterator[None]:
                 stream.flush()
             except OSError:  # Python would try again as it ends, and exit with 120
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _explained(step: Captured[..., Any], reports: Iterator[Report], as_json: bool) -> Iterator[Report]:
+    """The reports of the training. As soon as it is known what the step does, that is printed."""
+    for report in reports:
+        if step.to_dict()["state"] != "new":
+            if as_json:
+                print(json.dumps({"program": step.to_dict()}), flush=True)
+            else:
+                print(f"\n{step}\n", file=sys.stderr)
+            yield report
+            break
+        yield report
+    yield from reports
 
 
 def _profiled(reports: Iterator[Report], trace: Path | None) -> Iterator[Report]:

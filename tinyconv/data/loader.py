@@ -196,10 +196,10 @@ class DataLoader(Checked):
             x, y = self._array(*place())
             return tensor(x, device=self.device), tensor(y, device=self.device)
         else:
-            x, y = self._copied_anew(backend.xp, place)
+            x, y = self._batch_anew(backend.xp, place)
         return wrap(x), wrap(y)
 
-    def _copied_anew(self, xp: Any, place: Callable[[], tuple[int, int]]) -> tuple[Any, Any]:
+    def _batch_anew(self, xp: Any, place: Callable[[], tuple[int, int]]) -> tuple[Any, Any]:
         """A batch that the host makes for each replay of a captured step."""
         made: list[Array] = []
 

@@ -104,8 +104,9 @@ def check_alike(recorded: Any, given: Any) -> None:
     before, now = outline_of(recorded), outline_of(given)
     if before != now:
         raise CaptureError(
-            f"capture: the step was recorded with {shown(before)} and is called with {shown(now)}; shapes and "
-            "other arguments cannot change: for the last batch, a smaller one, drop_last=True, or call the step itself"
+            f"capture: the step was recorded with {shown(before) or 'nothing'} and is called with "
+            f"{shown(now) or 'nothing'}; shapes and other arguments cannot change: for the last batch, a smaller one, "
+            "drop_last=True, or call the step itself"
         )
 
 
@@ -113,4 +114,4 @@ def shown(call: Any) -> str:
     """The arguments of a call, from outlines of its tensors: `float32 (8, 3) on cpu, training=True`."""
     args, options = call
     words = [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
-    return ", ".join(words) or "nothing"
+    return ", ".join(words)

@@ -181,7 +181,10 @@ def text(data: Mapping[str, Any]) -> str:
     """The text for what `Captured.to_dict` returns."""
     lines = [f"{data['step']}: {data['says']}"]
     for i, program in enumerate(data["programs"], 1):
-        lines += ["", f"program {i}, for {program['arguments']}{'' if program['records'] else ', under no_grad'}"]
+        lines += [
+            "",
+            f"program {i}: {data['step']}({program['arguments']}){'' if program['records'] else ', under no_grad'}",
+        ]
         if program["variants"]:
             lines.append(f"  variants: {', '.join(f'{op}={name}' for op, name in program['variants'].items())}")
         if program["state"] != "replayed":

@@ -137,7 +137,7 @@ class Trainer:
 
     Steps are captured (`tinyconv.capture`) where they can be: a model that reads a value in its forward is called as it
     is. On a GPU the images stay on the device, a smaller last batch is not captured, and losses are summed on the
-    device and read now and then.
+    device and read now and then. `print(trainer.captured)` shows what a step does, once the first is done.
 
     Args:
         model: The model, on the device of `loader`: (N, C, H, W) gives logits (N, classes).
@@ -174,7 +174,7 @@ class Trainer:
         self.progress = Progress()
         self._loss = nan  # for reports
         self._read_at = 0  # examples
-        self._replayed = Captured(self._step, loader.device, required=False)
+        self.captured = Captured(self._step, loader.device, required=False)
         self._counted = Captured(_right, loader.device, required=False)
         on_host = backend_for(loader.device).on_host
         # The sum of the epoch's losses, on the device; progress has the part that was read.
@@ -204,7 +204,7 @@ class Trainer:
             one_shape = examples == self.loader.batch_size or self._sum is None
             if one_shape:
                 self._rehearse(examples)
-            loss = (self._replayed if one_shape else self._step)(examples)
+            loss = (self.captured if one_shape else self._step)(examples)
             at.step += 1
             if self._sum is None:
                 self._loss = loss.item()
@@ -232,9 +232,9 @@ class Trainer:
 
         So all steps of a training are replays, and have the same bits wherever it was stopped and resumed.
         """
-        for _ in range(self._replayed.rehearsals(examples)):
+        for _ in range(self.captured.rehearsals(examples)):
             with _put_back(self.model, self.optimizer, self.scheduler):
-                self._replayed(examples)
+                self.captured(examples)
 
     def _step(self, examples: int) -> Tensor:
         """A step on the next batch, of so many examples. Returns its loss."""
