@@ -1,16 +1,31 @@
-"""The NumPy executor: the instructions of a program, one after another, on NumPy arrays."""
+"""The NumPy executor: the instructions of a program, one after another, on NumPy arrays.
+
+A batch of more than one tile goes through the program tile by tile (see tiles.py), and threads share the tiles: so they
+meet once in a stage, and not in each op. The sums over the tiles are added up by the tree of `engine.tree`, whoever
+worked them out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import itemgetter
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinyconv.engine.context import quietly
-from tinyconv.engine.wide import widened
+from tinyconv.engine.tree import tiles
+from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
+from tinyconv.host.threads import parallel
+from tinyconv.program.fuse import stand_in
 from tinyconv.program.program import Instruction, Program, Value, replaced, values_in
+from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, schedule
+
+Slots: TypeAlias = list[Any]
+"""The arrays of the values, by number, and after them what else the functions of a program keep: see `_Making`."""
+Function: TypeAlias = Callable[[Slots], None]
 
 
 class NumpyRun:
@@ -18,173 +33,342 @@ class NumpyRun:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.arrays: list[Any] = [value.array for value in program.values]
-        self.saved: dict[Instruction, Any] = {}
-        self.functions = [_function(instruction) for instruction in program.instructions]
+        making = _Making(program)
+        plan = schedule(program)
+        if _is_cut(plan):
+            self.stages = [
+                _Tiled(making, plan, stage) if stage.tiled else _Whole(making, stage.instructions)
+                for stage in plan.stages
+            ]
+        else:
+            self.stages = [_Whole(making, program.instructions)]
+        self.slots = making.slots
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         for value, array in zip(self.program.inputs, inputs, strict=True):
-            self.arrays[value.number] = array
+            self.slots[value.number] = array
         quietly(self._run)
-        return [self.arrays[value.number] for value in self.program.results]
+        return [self.slots[value.number] for value in self.program.results]
 
     def _run(self) -> None:
-        arrays, saved = self.arrays, self.saved
+        for stage in self.stages:
+            stage(self.slots)
+
+
+def _is_cut(plan: Schedule) -> bool:
+    """Whether a program runs by tile: it has more than one, and what a tile saves is used up in the same stage.
+
+    Where a whole batch comes in between, as in batch normalisation, images would have to be taken apart and put
+    together for each stage. NumPy's products are as fast on the whole batch, with threads inside of them.
+    """
+    stage_of = {i: stage for stage in plan.stages for i in stage.instructions}
+    return (
+        len(tiles(plan.batch)) > 1
+        and all(i.of is None or stage_of[i.of] is stage for i, stage in stage_of.items() if stage.tiled)
+        and not any(value.dtype == FLOAT16 for stage in plan.stages for value in stage.summed)
+    )
+
+
+class _Whole:
+    """Instructions that run one after another."""
+
+    def __init__(self, making: _Making, instructions: Sequence[Instruction]) -> None:
+        self.functions = [making.function(i) for i in instructions]
+
+    def __call__(self, slots: Slots) -> None:
         for function in self.functions:
-            function(arrays, saved)
+            function(slots)
 
 
-Function = Callable[[list[Any], dict[Instruction, Any]], None]
+class _Tiled:
+    """A stage whose instructions run for one tile after another, on as many threads as there are."""
+
+    def __init__(self, making: _Making, plan: Schedule, stage: Stage) -> None:
+        made = {value for i in stage.instructions for value in i.outputs if value is not None}
+        self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
+        self.bounds = tiles(plan.batch)
+        sizes = {stop - start for start, stop in self.bounds}
+        self.functions = {n: [making.function(i, n) for i in stage.instructions] for n in sizes}
+        self.taken = [value.number for value in stage.taken]
+        self.joined = [(value.number, np.empty(value.shape, value.dtype)) for value in stage.joined]
+        self.sums = _Sums(stage.summed, len(self.bounds))
+
+    def __call__(self, slots: Slots) -> None:
+        for function in self.before:
+            function(slots)
+        for number, array in self.joined:
+            slots[number] = array
+        self.sums.there.clear()  # an error may have left something
+        parallel(lambda tile: self._run(tile, slots), len(self.bounds))
+        self.sums.give(slots)
+
+    def _run(self, tile: int, slots: Slots) -> None:
+        start, stop = self.bounds[tile]
+        own = slots.copy()
+        for number in self.taken:
+            own[number] = own[number][start:stop]
+        for function in self.functions[stop - start]:
+            function(own)
+        for number, array in self.joined:
+            array[start:stop] = own[number]
+        self.sums.add(tile, own)
 
 
-def _function(instruction: Instruction) -> Function:
-    """What runs an instruction, given the arrays by the number of their value, and what the forwards saved."""
-    made: Function = _MAKERS[instruction.kind](instruction)
-    return made
+class _Sums:
+    """Sums over tiles, by the tree: two neighbours are added as soon as both are there, whichever comes first."""
+
+    def __init__(self, values: Sequence[Value], count: int) -> None:
+        self.values, self.count = values, count
+        self.dtypes = dict.fromkeys(value.dtype for value in values)
+        self.sizes = {dtype: sum(_size(v) for v in values if v.dtype == dtype) for dtype in self.dtypes}
+        self.lock = Lock()
+        self.free: list[_Part] = []
+        self.there: dict[
+            tuple[int, int], _Part
+        ] = {}  # (level of the tree, number there) -> what waits for its neighbour
+
+    def add(self, tile: int, slots: Slots) -> None:
+        """Take what a tile gives, and add up what can be."""
+        with self.lock:
+            part = self.free.pop() if self.free else _Part(self)
+        for value, to in zip(self.values, part.arrays, strict=True):
+            to[...] = slots[value.number]
+        level, number, count = 0, tile, self.count
+        while count > 1:
+            if number ^ 1 < count:
+                with self.lock:
+                    other = self.there.pop((level, number ^ 1), None)
+                    if other is None:
+                        self.there[level, number] = part
+                        return
+                first, second = (other, part) if number % 2 else (part, other)
+                for a, b in zip(first.whole.values(), second.whole.values(), strict=True):
+                    a += b
+                part = first
+                with self.lock:
+                    self.free.append(second)
+            level, number, count = level + 1, number // 2, (count + 1) // 2
+        self.total = part
+
+    def give(self, slots: Slots) -> None:
+        """Put the sums where their values are; they stay there until the next replay."""
+        for value, array in zip(self.values, self.total.arrays, strict=True):
+            if value.kind == "held":
+                np.copyto(value.array, array)
+            else:
+                slots[value.number] = array
+        self.free.append(self.total)
 
 
-def _taking(values: Sequence[Any]) -> Callable[[list[Any]], list[Any]]:
-    """A function that finds the arrays of these values."""
-    numbers = [(value.number, None) if isinstance(value, Value) else (None, value) for value in values]
-    return lambda arrays: [given if number is None else arrays[number] for number, given in numbers]
+class _Part:
+    """Memory for what a tile adds to each sum: an array for each, which are parts of one for each dtype."""
+
+    def __init__(self, sums: _Sums) -> None:
+        self.whole = {dtype: np.empty(size, dtype) for dtype, size in sums.sizes.items()}
+        used = dict.fromkeys(self.whole, 0)
+        self.arrays = []
+        for value in sums.values:
+            start = used[value.dtype]
+            used[value.dtype] += _size(value)
+            self.arrays.append(self.whole[value.dtype][start : used[value.dtype]].reshape(value.shape))
 
 
-def _found(nested: Any) -> Callable[[list[Any]], Any]:
+def _size(value: Value) -> int:
+    return int(np.prod(value.shape))
+
+
+class _Making:
+    """Makes the functions that run instructions on slots.
+
+    Beside the arrays of the values, slots hold numbers, what each forward saved, and the factors of means.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.slots: Slots = [value.array for value in program.values]
+        self.saved: dict[Instruction, int] = {}
+        self.factors: dict[Instruction, int] = {}
+        self.walked = {i.of for i in program.instructions if i.of is not None}
+
+    def slot(self, content: Any = None) -> int:
+        """The number of a new slot."""
+        self.slots.append(content)
+        return len(self.slots) - 1
+
+    def taking(self, inputs: Sequence[Any]) -> Callable[[Slots], tuple[Any, ...]]:
+        """A function that finds the inputs of an instruction: values, and numbers and None as they are."""
+        numbers = [value.number if isinstance(value, Value) else self.slot(value) for value in inputs]
+        if len(numbers) == 1:
+            (number,) = numbers
+            return lambda slots: (slots[number],)
+        return itemgetter(*numbers) if numbers else lambda slots: ()
+
+    def before_tiles(self, forward: Instruction, made: set[Value]) -> list[Function]:
+        """What the tiles of a forward need of the whole batch: targets that are classes, and the factor of a mean.
+
+        Of what the stage itself has `made`, these functions look at the shape and dtype alone.
+        """
+        inputs = self.taking([stand_in(value) if value in made else value for value in forward.inputs])
+        found: list[Function] = []
+        check = getattr(forward.op, "check_values", None)
+        if check is not None:
+            found.append(lambda slots: check(*inputs(slots), **forward.geometry))
+        of_a_mean = as_sum(forward)
+        if of_a_mean is not None:
+            factor = of_a_mean.factor
+            number = self.factors[forward] = self.slot()
+
+            def work_out(slots: Slots) -> None:
+                slots[number] = factor(*inputs(slots))
+
+            found.append(work_out)
+        return found
+
+    def function(self, instruction: Instruction, images: int = 0) -> Function:
+        """What runs an instruction, on the whole batch, or on a tile of so many images."""
+        make: Callable[..., Function] = getattr(self, f"_{instruction.kind}")
+        return make(instruction, images) if instruction.kind in ("forward", "backward") else make(instruction)
+
+    def _pair(self, forward: Instruction, images: int) -> tuple[Any, Callable[[Slots], dict[str, Any]]]:
+        """The pair of a forward, and a function that finds its geometry: the same object where it holds no values."""
+        pair, geometry = forward.pair, forward.geometry
+        if images:
+            of_a_mean = as_sum(forward)
+            if of_a_mean is not None:
+                pair, geometry = of_a_mean.pair, of_a_mean.geometry
+            geometry = geometry_of_tile(forward, geometry, images)
+        return pair, _found(geometry)
+
+    def _forward(self, instruction: Instruction, images: int) -> Function:
+        pair, geometry = self._pair(instruction, images)
+        inputs, forward = self.taking(instruction.inputs), pair.forward
+        numbers = [value.number for value in instruction.outputs if value]
+        first = numbers[0]
+        if instruction not in self.saved:
+            self.saved[instruction] = self.slot()
+        saved, walked = self.saved[instruction], instruction in self.walked
+        check = None if images else getattr(instruction.op, "check_values", None)
+        factor = self.factors.get(instruction) if images else None
+
+        def run(slots: Slots) -> None:
+            given, options = inputs(slots), geometry(slots)
+            if check is not None:
+                check(*given, **options)
+            y, kept = forward(np, *given, **options)
+            if walked:
+                slots[saved] = kept
+            if factor is not None:
+                y = y * slots[factor]
+            if type(y) is tuple:
+                for number, array in zip(numbers, y, strict=False):
+                    slots[number] = array
+            else:
+                slots[first] = y if type(y) is np.ndarray else np.asarray(y)
+
+        return run
+
+    def _backward(self, instruction: Instruction, images: int) -> Function:
+        of, needs, (grad,) = instruction.of, instruction.needs, instruction.inputs
+        assert of is not None
+        pair, geometry = self._pair(of, images)
+        backward, saved, factor = pair.backward, self.saved[of], self.factors.get(of) if images else None
+        made = [(i, v.number) for i, v in enumerate(instruction.outputs) if v and (images or v.kind == "made")]
+        fixed = [(i, v.array) for i, v in enumerate(instruction.outputs) if v and not images and v.kind == "held"]
+        dy = grad.number
+
+        def run(slots: Slots) -> None:
+            given = slots[dy] if factor is None else slots[dy] * slots[factor]
+            grads = backward(np, slots[saved], given, needs, **geometry(slots))
+            for i, number in made:
+                slots[number] = grads[i]
+            for i, array in fixed:
+                np.copyto(array, grads[i])
+
+        return run
+
+    def _sum(self, instruction: Instruction) -> Function:
+        total, grad = (value.number for value in instruction.inputs)
+        (out,), owned = instruction.outputs, instruction.owned
+        assert out is not None
+        made = out.number
+
+        def run(slots: Slots) -> None:
+            if owned:
+                slots[total] += slots[grad]
+                slots[made] = slots[total]
+            else:
+                slots[made] = widened(slots[total]) + slots[grad]
+
+        return run
+
+    def _keep(self, instruction: Instruction) -> Function:
+        (source,), (fixed,), first = instruction.inputs, instruction.outputs, instruction.first
+        assert fixed is not None
+        array, number = fixed.array, source.number
+
+        def run(slots: Slots) -> None:
+            if first:
+                np.copyto(array, slots[number])
+            else:
+                np.add(array, slots[number], out=array)
+
+        return run
+
+    def _compute(self, instruction: Instruction) -> Function:
+        inputs, function = self.taking(instruction.inputs), instruction.function
+        number = instruction.outputs[0].number if instruction.outputs and instruction.outputs[0] else None
+        assert function is not None
+
+        def run(slots: Slots) -> None:
+            result = function(*inputs(slots))
+            if number is not None:
+                slots[number] = np.asarray(result)
+
+        return run
+
+    def _write(self, instruction: Instruction) -> Function:
+        inputs, where = self.taking(instruction.inputs), _found(instruction.where)
+
+        def run(slots: Slots) -> None:
+            array, values = inputs(slots)
+            array[where(slots)] = values
+
+        return run
+
+    def _update(self, instruction: Instruction) -> Function:
+        optimizer, group, parameters = instruction.optimizer, instruction.group, instruction.parameters
+        inputs = self.taking(instruction.inputs)
+
+        def run(slots: Slots) -> None:
+            options = optimizer._options(group, optimizer.param_groups[group])
+            optimizer._update(group, dict(zip(parameters, inputs(slots), strict=True)), options)
+
+        return run
+
+    def _host(self, instruction: Instruction) -> Function:
+        function = instruction.function
+        assert function is not None
+        return lambda slots: function()
+
+    def _stage(self, instruction: Instruction) -> Function:
+        (out,), function = instruction.outputs, instruction.function
+        assert out is not None
+        assert function is not None
+        number, shape = out.number, out.shape
+
+        def run(slots: Slots) -> None:
+            array = np.asarray(function())
+            if array.shape != shape:
+                raise CaptureError(
+                    f"capture: the step was recorded with an array of {shape} from the host, and now takes one of "
+                    f"{array.shape}; shapes cannot change: is this the last batch, a smaller one? drop_last=True"
+                )
+            slots[number] = array
+
+        return run
+
+
+def _found(nested: Any) -> Callable[[Slots], Any]:
     """A function that finds nested values; where there are none, the same object each time."""
     if next(values_in(nested), None) is None:
-        return lambda arrays: nested
-    return lambda arrays: replaced(nested, lambda leaf: arrays[leaf.number] if isinstance(leaf, Value) else leaf)
-
-
-def _forward(instruction: Instruction) -> Function:
-    inputs, geometry = _taking(instruction.inputs), _found(instruction.geometry)
-    outputs, forward = [value.number for value in instruction.outputs if value], instruction.pair.forward
-    check = getattr(instruction.op, "check_values", None)
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        given, options = inputs(arrays), geometry(arrays)
-        if check is not None:
-            check(*given, **options)
-        y, saved[instruction] = forward(np, *given, **options)
-        for number, array in zip(outputs, y if type(y) is tuple else (y,), strict=True):
-            arrays[number] = np.asarray(array)
-
-    return run
-
-
-def _backward(instruction: Instruction) -> Function:
-    backward, needs, of = instruction.pair.backward, instruction.needs, instruction.of
-    (grad,), geometry = instruction.inputs, _found(instruction.geometry)
-    outputs = [(i, value.number) for i, value in enumerate(instruction.outputs) if value and value.kind == "made"]
-    fixed = [(i, value.array) for i, value in enumerate(instruction.outputs) if value and value.kind == "held"]
-    assert of is not None
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        grads = backward(np, saved[of], arrays[grad.number], needs, **geometry(arrays))
-        for i, number in outputs:
-            arrays[number] = grads[i]
-        for i, array in fixed:
-            np.copyto(array, grads[i])
-
-    return run
-
-
-def _sum(instruction: Instruction) -> Function:
-    total, grad = (value.number for value in instruction.inputs)
-    (out,), owned = instruction.outputs, instruction.owned
-    assert out is not None
-    made = out.number
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        if owned:
-            arrays[total] += arrays[grad]
-            arrays[made] = arrays[total]
-        else:
-            arrays[made] = widened(arrays[total]) + arrays[grad]
-
-    return run
-
-
-def _keep(instruction: Instruction) -> Function:
-    (source,), (fixed,), first = instruction.inputs, instruction.outputs, instruction.first
-    assert fixed is not None
-    array, number = fixed.array, source.number
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        if first:
-            np.copyto(array, arrays[number])
-        else:
-            np.add(array, arrays[number], out=array)
-
-    return run
-
-
-def _compute(instruction: Instruction) -> Function:
-    inputs, function = _taking(instruction.inputs), instruction.function
-    number = instruction.outputs[0].number if instruction.outputs and instruction.outputs[0] else None
-    assert function is not None
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        result = function(*inputs(arrays))
-        if number is not None:
-            arrays[number] = np.asarray(result)
-
-    return run
-
-
-def _write(instruction: Instruction) -> Function:
-    inputs, where = _taking(instruction.inputs), _found(instruction.where)
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        array, values = inputs(arrays)
-        array[where(arrays)] = values
-
-    return run
-
-
-def _update(instruction: Instruction) -> Function:
-    optimizer, group, parameters = instruction.optimizer, instruction.group, instruction.parameters
-    inputs = _taking(instruction.inputs)
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        options = optimizer._options(group, optimizer.param_groups[group])
-        optimizer._update(group, dict(zip(parameters, inputs(arrays), strict=True)), options)
-
-    return run
-
-
-def _host(instruction: Instruction) -> Function:
-    function = instruction.function
-    assert function is not None
-    return lambda arrays, saved: function()
-
-
-def _stage(instruction: Instruction) -> Function:
-    (out,), function = instruction.outputs, instruction.function
-    assert out is not None
-    assert function is not None
-    number, shape = out.number, out.shape
-
-    def run(arrays: list[Any], saved: dict[Instruction, Any]) -> None:
-        array = np.asarray(function())
-        if array.shape != shape:
-            raise CaptureError(
-                f"capture: the step was recorded with an array of {shape} from the host, and now takes one of "
-                f"{array.shape}; shapes cannot change: is this the last batch, a smaller one? drop_last=True"
-            )
-        arrays[number] = array
-
-    return run
-
-
-_MAKERS: dict[str, Callable[[Instruction], Function]] = {
-    "forward": _forward,
-    "backward": _backward,
-    "sum": _sum,
-    "keep": _keep,
-    "compute": _compute,
-    "write": _write,
-    "update": _update,
-    "host": _host,
-    "stage": _stage,
-}
+        return lambda slots: nested
+    return lambda slots: replaced(nested, lambda leaf: slots[leaf.number] if isinstance(leaf, Value) else leaf)

@@ -77,6 +77,7 @@ class _Analysis:
             if i.kind in ("stage", "compute"):
                 self.data.update(value for value in i.outputs if value is not None)
         self.asked = {value for i in program.instructions for value in i.read()}.union(program.results)
+        self.computed_with = {v for i in program.instructions if i.kind in ("compute", "write") for v in i.read()}
         self.memories = {id(value.array): value.memory for value in program.values if value.kind == "held"}
         self.batch = self._batch()
         self.by_tile: dict[Instruction, ByTile] = {}
@@ -102,6 +103,8 @@ class _Analysis:
             for value, is_sum in zip(instruction.outputs, works.summed, strict=True):
                 if value is not None:
                     self.made[value] = "summed" if is_sum else "cut"
+        else:
+            self.data.update(self._like_images(instruction))
         self.maker.update((value, instruction) for value in instruction.outputs if value is not None)
         for value in instruction.read():
             self.readers[value.memory].append(instruction)
@@ -115,7 +118,9 @@ class _Analysis:
             if cut is None or not self._fit(instruction.inputs, cut):
                 return None
             summed = _adds_up(instruction)
-            if summed and _target(instruction) in self.made:  # the divisor of the mean is needed before the tiles
+            if self._prepares(instruction):
+                return None
+            if _classes(instruction) in self.made:  # they are checked, and counted for a mean, before the tiles
                 return None
             if any(not summed and v in self.asked and v.shape[:1] != (self.batch,) for v in instruction.outputs if v):
                 return None
@@ -126,6 +131,12 @@ class _Analysis:
         if instruction.kind == "sum" and all(self.made.get(value) == "cut" for value in instruction.inputs):
             return ByTile((True, True), (False,))
         return None
+
+    def _prepares(self, forward: Instruction) -> bool:
+        """Whether it gets data ready for what is computed outside the tape: whole, or the tiles would wait for that."""
+        return any(v in self.computed_with for v in forward.outputs) and all(
+            v in self.data and v not in self.made for v in forward.inputs if isinstance(v, Value)
+        )
 
     def _fit(self, inputs: tuple[Any, ...], cut: Cut) -> bool:
         """Whether inputs can be cut so: one at least is data or made of it, and none is cut that has to be whole."""
@@ -139,6 +150,15 @@ class _Analysis:
                     return False
                 seen = seen or (is_cut and (made == "cut" or value in self.data))
         return seen
+
+    def _like_images(self, instruction: Instruction) -> Iterator[Value]:
+        """What is made, for the whole batch, of images or for them: the next tiles may cut it."""
+        given = (instruction if instruction.of is None else instruction.of).inputs
+        images = [isinstance(v, Value) and (v in self.data or self.made.get(v) == "cut") for v in given]
+        gradient_of = images if instruction.kind == "backward" else [any(images)] * len(instruction.outputs)
+        for value, is_image in zip(instruction.outputs, gradient_of, strict=True):
+            if value is not None and is_image and value.shape[:1] == (self.batch,):
+                yield value
 
     def _level(self, instruction: Instruction, tiled: bool) -> int:
         """The first stage where all that it reads is there, and nobody needs what it writes over."""
@@ -303,10 +323,9 @@ def _adds_up(forward: Instruction) -> bool:
     )
 
 
-def _target(forward: Instruction) -> Value | None:
-    """The classes by which a mean counts its examples."""
-    counts = forward.op in (ops.CrossEntropy, ops.NllLoss) and forward.geometry["reduction"] == "mean"
-    return forward.inputs[1] if counts else None
+def _classes(forward: Instruction) -> Value | None:
+    """The classes that a loss is given for its scores."""
+    return forward.inputs[1] if forward.op in (ops.CrossEntropy, ops.NllLoss) else None
 
 
 # --- What a tile gets -----------------------------------------------------------------------------------------------
