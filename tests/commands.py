@@ -11,6 +11,7 @@ from unittest import mock
 
 import tinyconv as tc
 from tinyconv import cli
+from tinyconv.engine import kernels
 
 TEMPORARY = os.path.join(tempfile.gettempdir(), "pytest-of-")
 PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
@@ -37,6 +38,7 @@ def run_here(*args, code=0, cwd=None):
             stack.enter_context(mock.patch.multiple(target, **values))
         stack.enter_context(mock.patch.dict(os.environ, PLAIN))
         stack.enter_context(mock.patch.object(warnings, "showwarning", warnings.showwarning))
+        stack.enter_context(mock.patch.object(kernels, "announce", kernels.announce))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("default")
         stack.enter_context(contextlib.redirect_stdout(out))

@@ -13,6 +13,7 @@ from types import FrameType
 LONGEST = 160  # characters of a line that are shown
 _OURS = str(Path(__file__).parent) + os.sep
 _WITH = contextlib.__file__  # calls what is ours at the end of a `with` block that is ours too
+_IMPORT = "<frozen importlib"  # runs what is ours when it is imported
 # Called by libraries, in no user's name.
 _NOBODYS = (f"{_OURS}cli{os.sep}", f"{_OURS}host{os.sep}threads.py", f"{_OURS}web{os.sep}studio.py")
 
@@ -45,7 +46,7 @@ def _user_frame() -> tuple[FrameType, int, str]:
     The outermost frame if all are ours.
     """
     frame, level, inner = sys._getframe(1), 1, ""
-    while frame.f_back is not None and (file := frame.f_code.co_filename).startswith((_OURS, _WITH)):
-        inner = inner if file == _WITH else file
+    while frame.f_back is not None and (file := frame.f_code.co_filename).startswith((_OURS, _WITH, _IMPORT)):
+        inner = file if file.startswith(_OURS) else inner
         frame, level = frame.f_back, level + 1
     return frame, level, inner

@@ -3,7 +3,9 @@
 The source is one line here: the kernels take seconds.
 """
 
+import ctypes
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -20,6 +22,8 @@ import tinyconv as tc
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and nothing else needs them")
 
+from tinyconv.engine import kernels
+from tinyconv.engine.kernels import NoCompilerError
 from tinyconv.fast.native import build
 from tinyconv.host.files import held
 from tinyconv.host.private import make_private
@@ -32,6 +36,8 @@ pytestmark = [
 SOURCE = {build.UNIT: "int answer(void) { return 42; }"}
 LOAD = f"""
 import sys, pathlib
+from tinyconv.engine import kernels
+from tinyconv.engine.kernels import NoCompilerError
 from tinyconv.fast.native import build
 print(build.load({SOURCE!r}, pathlib.Path(sys.argv[1])).library.answer())
 """
@@ -303,6 +309,143 @@ def test_a_build_that_another_process_never_ends_is_not_waited_for(cache, monkey
         assert build.load(SOURCE, cache).library == "built"
 
 
+# --- without a compiler, and other sources --------------------------------------------------------------------------
+
+
+def test_one_that_is_kept_needs_no_compiler(kept, tmp_path, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = build.load(SOURCE, kept.parent)
+    assert (found.library.answer(), found.how) == (42, f"from the cache {kept.parent}")
+    with pytest.raises(NoCompilerError, match="no C compiler found"):
+        build.load({build.UNIT: "int answer(void) { return 43; }"}, kept.parent)
+
+
+def test_every_file_has_its_part_in_the_name(cache):
+    """A header that changes makes another library, which is built."""
+    files = {build.UNIT: '#include "number.h"\nint answer(void) { return NUMBER; }'}
+    for number in (1, 2):
+        assert build.load(files | {"number.h": f"#define NUMBER {number}"}, cache).library.answer() == number
+    assert len(list(cache.glob("*.so"))) == 2
+
+
+def test_a_build_is_announced_once_and_says_where_it_came_from(cache, monkeypatch):
+    said = []
+    monkeypatch.setattr(kernels, "announce", said.append)
+    first, second = build.load(SOURCE, cache).how, build.load(SOURCE, cache).how
+    (line,) = said
+    assert line == f"compiling the kernels for this processor, once, with {build.find_compiler()[0]}"
+    assert re.match(r"compiled now, by /\S+ \(", first)
+    assert re.match(rf"from the cache {cache}, by /\S+ \(", second)
+
+
+# --- shipped in a wheel ---------------------------------------------------------------------------------------------
+
+ASKED = {**build.sources(), build.UNIT: '#include "abi.h"\nint answer(void) { return ANSWER; }'}
+X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels are for x86-64")
+
+
+def ship(folder, level="", files=ASKED):
+    """Put a library into `folder` that answers with its level."""
+    machine = [f"-march={level}"] if level else []
+    answer = level[-1:] or "0"
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, "made.so")
+        build.compile_to(made, build.find_compiler(), files, [[*machine, f"-DANSWER={answer}"]])
+        folder.mkdir(exist_ok=True)
+        shutil.copy(made, build.library_path(folder, level))
+
+
+@pytest.fixture
+def levels(tmp_path, monkeypatch):
+    """A folder with the libraries of a wheel for x86-64, and the level that this machine can run."""
+    monkeypatch.delenv(build.LEVEL_VARIABLE, raising=False)
+    for level in build.LEVELS:
+        ship(tmp_path / "shipped", level)
+    return tmp_path / "shipped", ctypes.CDLL(str(tmp_path / "shipped" / "kernels-x86-64-v2.so")).tinyconv_level()
+
+
+def flags_of_the_processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return pytest.skip("the system does not say what the processor has")
+
+
+@X86
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/cpuinfo is asked")
+def test_the_level_is_the_one_that_the_system_says(levels):
+    flags = flags_of_the_processor()
+    v3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"} <= flags
+    v4 = v3 and {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags
+    assert levels[1] == 2 + v3 + v4
+
+
+@X86
+def test_the_best_library_that_runs_here_is_chosen(levels):
+    folder, most = levels
+    found = build.shipped(ASKED, folder)
+    assert (found.library.answer(), found.how) == (most, f"shipped, x86-64-v{most}")
+
+
+@X86
+@pytest.mark.parametrize("level", [2, 3, 4])
+def test_a_level_is_forced_or_refused(levels, monkeypatch, level):
+    folder, most = levels
+    monkeypatch.setenv(build.LEVEL_VARIABLE, f"v{level}")
+    if level <= most:
+        found = build.shipped(ASKED, folder)
+        assert (found.library.answer(), found.how) == (level, f"shipped, x86-64-v{level}")
+    else:
+        assert message(tc.VariantError, build.shipped, ASKED, folder) == (
+            f"TINYCONV_X86_LEVEL is v{level}, and this processor and system run x86-64-v{most} at most"
+        )
+
+
+@X86
+def test_a_level_that_cannot_be_had(levels, tmp_path, monkeypatch):
+    folder, _ = levels
+    monkeypatch.setenv(build.LEVEL_VARIABLE, "v5")
+    assert message(tc.VariantError, build.shipped, ASKED, folder) == "TINYCONV_X86_LEVEL is 'v5'; it takes v2, v3, v4"
+    monkeypatch.setenv(build.LEVEL_VARIABLE, "v2")
+    text = message(tc.VariantError, build.shipped, ASKED, tmp_path / "none")
+    assert text.startswith(
+        "TINYCONV_X86_LEVEL=v2 chooses among the libraries of a wheel for x86-64, and there are none"
+    )
+    text = message(tc.VariantError, build.shipped, ASKED | {"abi.h": ""}, folder)
+    assert "TINYCONV_X86_LEVEL=v2: the shipped library cannot be used: kernels-x86-64-v2.so was made of other" in text
+
+
+def test_other_machines_have_one_library(tmp_path):
+    assert build.shipped(ASKED, tmp_path) == (None, "")
+    ship(tmp_path)
+    found = build.shipped(ASKED, tmp_path)
+    assert (found.library.answer(), found.how) == (0, "shipped")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (ASKED | {"new.h": ""}, "kernels.so was made of other sources than those beside it"),
+        (SOURCE, "kernels.so was made of other sources than those beside it"),
+        (None, "file too short|invalid ELF|not a mach-o"),
+    ],
+    ids=["other sources", "says nothing", "no library"],
+)
+def test_a_library_of_another_version_is_refused_and_one_is_built(tmp_path, cache, monkeypatch, files, said):
+    if files is None:
+        build.library_path(tmp_path).write_bytes(b"no library")
+    else:
+        ship(tmp_path, files=files)
+    monkeypatch.setattr(build, "SHIPPED", tmp_path)
+    monkeypatch.setattr(build, "sources", lambda: ASKED | {build.UNIT: ASKED[build.UNIT].replace("ANSWER", "7")})
+    monkeypatch.setattr(build, "cache_dir", lambda: cache)
+    found = build.library()
+    assert found.library.answer() == 7
+    assert found.how.startswith("compiled now, by ")
+    assert re.search(rf"; the shipped library cannot be used: .*({said})", found.how)
+
+
 # --- compilers ------------------------------------------------------------------------------------------------------
 
 
@@ -367,7 +510,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize(("script", "said"), SCRIPTS.values(), ids=SCRIPTS)
-@pytest.mark.filterwarnings("ignore:native")
+@pytest.mark.filterwarnings("ignore:the kernels")
 def test_a_cc_that_is_no_compiler(monkeypatch, tmp_path, cache, script, said):
     monkeypatch.setattr(build, "VERSION_TIMEOUT", 1)
     path = compiler(tmp_path, monkeypatch, script)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 import tinyconv as tc
 from tinyconv import models, optim
 from tinyconv.data import datasets
+from tinyconv.engine import variants
 from tinyconv.errors import CheckpointError, TinyconvError
 from tinyconv.train import RECIPES, check_place, load_checkpoint, new_run, resume, start
+from tinyconv.train import session as session_module
 from tinyconv.train.checkpoint import save
 
 RUN = new_run("mlp", "synthetic", 0, RECIPES["default"], hidden=4)
@@ -103,6 +105,51 @@ def started(tmp_path_factory):
         with safetensors.safe_open(path, framework="numpy") as file:
             document = json.loads(file.metadata()["tinyconv"])
         yield path, safetensors.numpy.load_file(path), document
+
+
+def with_kernels(started, path, kernels):
+    """The checkpoint, as trained with other kernels; with `...`, by a version that noted none."""
+    _, arrays, document = started
+    document = {name: value for name, value in document.items() if name != "kernels"}
+    document |= {} if kernels is ... else {"kernels": kernels}
+    safetensors.numpy.save_file(arrays, path, {"tinyconv": json.dumps(document)})
+    return path
+
+
+@pytest.mark.parametrize("kernels", variants.KERNELS)
+@pytest.mark.usefixtures("started")
+def test_a_checkpoint_notes_the_kernels_that_trained_it(tmp_path, kernels, monkeypatch):
+    monkeypatch.setattr(session_module, "running", lambda search=True: variants.kernels())
+    with tc.using(kernels):
+        session = start(RUN)
+        assert load_checkpoint(session.save(tmp_path / "none")).kernels is None  # nothing is trained yet
+        next(session.trainer.run())
+        assert load_checkpoint(session.save(tmp_path / "c")).kernels == kernels
+
+
+@pytest.mark.parametrize("kernels", [..., None, "numpy"])
+def test_the_same_kernels_or_unknown_ones_are_not_worth_a_word(started, tmp_path, kernels):
+    path = with_kernels(started, tmp_path / "c.safetensors", kernels)
+    assert load_checkpoint(path).kernels == (None if kernels is ... else kernels)
+    with tc.using("numpy"):
+        resume(path)  # a warning would be an error
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "readable", "cuda"])
+def test_who_resumes_with_other_kernels_is_told(started, tmp_path, kernels):
+    path = with_kernels(started, tmp_path / "c.safetensors", kernels)
+    said = f"{path} was trained with {kernels} kernels, and goes on with numpy: they round differently"
+    with tc.using("numpy"):
+        with pytest.warns(UserWarning, match=re.escape(said)):
+            session = resume(path)
+        next(session.trainer.run())
+
+
+@pytest.mark.parametrize("kernels", ["fast", 3, ["numpy"]])
+def test_unknown_kernels_are_damage(started, tmp_path, kernels):
+    path = with_kernels(started, tmp_path / "c.safetensors", kernels)
+    with pytest.raises(CheckpointError, match="its metadata are not those of a checkpoint: ValueError: kernels"):
+        load_checkpoint(path)
 
 
 def rewrite(started, document, arrays=None):

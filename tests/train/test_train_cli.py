@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tinyconv.data import synthetic_digits
+from tinyconv.engine import variants
 from tinyconv.train import load_checkpoint
 
 COMMAND = [sys.executable, "-m", "tinyconv"]
@@ -267,8 +269,44 @@ def test_data_commands(tmp_path):
 
 def test_doctor():
     text = run("doctor").stdout
-    for word in ("tinyconv: ", "numpy: ", "blas: ", "gpu: ", "data: mnist: "):
+    for word in ("tinyconv: ", "numpy: ", "blas: ", "gpu: ", "kernels: ", "data: mnist: "):
         assert word in text
+
+
+def test_doctor_says_which_kernels_run_and_why(tmp_path):
+    def said(**environment):
+        done = run("doctor", XDG_CACHE_HOME=str(tmp_path / "cache"), **environment)
+        return next(line for line in done.stdout.splitlines() if line.startswith("kernels: ")), done.stderr
+
+    assert said(TINYCONV_KERNELS="readable") == ("kernels: readable: readable kernels are chosen", "")
+    assert said(PATH=str(tmp_path)) == ("kernels: numpy: no C compiler found (tried cc, gcc, clang)", "")
+    line, errors = said(CC="false")
+    assert re.fullmatch(r"kernels: numpy: \S+/false failed on \S+ \(\w+\): it ended with 1 and wrote no library", line)
+    assert errors.count("warning: no compiled kernels: ") == 1
+
+
+def test_kernels_are_chosen_for_a_command(tmp_path):
+    quick = [*QUICK, "--epochs", "1", "--out", tmp_path / "c"]
+    before = variants.kernels()
+    run(*quick, "--kernels", "readable")
+    assert load_checkpoint(tmp_path / "c").kernels == "readable"
+    assert variants.kernels() == before
+    run("eval", tmp_path / "c", "--kernels", "numpy")
+    error = run(*quick, "--kernels", "fast", code=2).stderr
+    assert "no kernels 'fast'; there are compiled, numpy, readable" in error
+    done = run("train", "--resume", tmp_path / "c", "--kernels", "numpy")
+    assert done.stderr.count("was trained with readable kernels, and goes on with numpy") == 1
+
+
+def test_a_training_goes_on_without_what_it_cannot_build(tmp_path):
+    """Nothing is said where there is no compiler; a build and its failure are a line each."""
+    quick = [*QUICK, "--epochs", "1", "--kernels", "compiled"]
+    for place, environment, said in (("a", {"PATH": str(tmp_path)}, ()), ("b", {"CC": "false"}, ("compiling", "warn"))):
+        done = run(*quick, "--out", tmp_path / place, XDG_CACHE_HOME=str(tmp_path / "cache"), **environment)
+        lines = done.stderr.splitlines()
+        assert all(line.startswith(word) for line, word in zip(lines, said, strict=False)), done.stderr
+        assert len(lines) <= len(said), done.stderr
+        assert load_checkpoint(tmp_path / place).kernels == "numpy"
 
 
 def test_version_and_help():

@@ -298,9 +298,9 @@ def saves_of(monkeypatch, *args, code=0, **how):
     """After how many steps of both epochs a training saved."""
     saved, save = [], sessions.checkpoint.save
 
-    def counted(path, run, model, optimizer, trainer):
+    def counted(path, run, model, optimizer, trainer, kernels):
         saved.append(trainer["progress"]["epoch"] * STEPS + trainer["progress"]["step"])
-        return save(path, run, model, optimizer, trainer)
+        return save(path, run, model, optimizer, trainer, kernels)
 
     monkeypatch.setattr(sessions.checkpoint, "save", counted)
     run_here(*args, code=code, **how)

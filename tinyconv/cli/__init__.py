@@ -24,6 +24,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 import tinyconv
 from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, studio, train
 from tinyconv.cli.common import LONGEST, complain
+from tinyconv.engine import kernels
 from tinyconv.errors import TinyconvError, printable
 
 
@@ -87,7 +88,7 @@ def main() -> None:
     """Run the command line; every error raised on purpose becomes one message and exit code 1."""
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the console cannot show must not end a training
         sys.stdout.reconfigure(errors="backslashreplace")
-    warnings.showwarning = _warn
+    warnings.showwarning, kernels.announce = _warn, _announce
     try:
         app()
     except KeyboardInterrupt:  # before the command has begun
@@ -111,6 +112,10 @@ def _warn(
 ) -> None:
     """Print a warning as one line; the file and line that raised it mean nothing to a user of the command."""
     Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(str(message))}", highlight=False, soft_wrap=True)
+
+
+def _announce(line: str) -> None:
+    Console(stderr=True).print(escape(line), highlight=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)

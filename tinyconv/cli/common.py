@@ -21,7 +21,9 @@ from rich.markup import escape
 import tinyconv
 from tinyconv import data, nn
 from tinyconv.data import Dataset
-from tinyconv.errors import printable, shortened
+from tinyconv.engine import variants
+from tinyconv.engine.variants import KERNELS
+from tinyconv.errors import no_such, printable, shortened
 from tinyconv.host import limits
 from tinyconv.train import Checkpoint
 from tinyconv.train.fields import parsed
@@ -38,6 +40,13 @@ Threads = Annotated[
         min=1,
         max=limits.THREADS,
         help="CPU threads (default: OMP_NUM_THREADS, else one per core). The result does not change.",
+    ),
+]
+Kernels = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What the CPU runs: {', '.join(KERNELS)} (default: TINYCONV_KERNELS, else compiled where they "
+        "can be had, else numpy). The result changes by rounding."
     ),
 ]
 CheckpointFile = Annotated[Path, typer.Argument(help="Checkpoint that `tinyconv train` wrote.")]
@@ -59,6 +68,21 @@ def threads_of(threads: int | None) -> Iterator[None]:
         yield
     finally:
         tinyconv.set_num_threads(before)
+
+
+@contextmanager
+def kernels_of(name: str | None) -> Iterator[None]:
+    """Run these kernels in a `with` block; None keeps those that are chosen."""
+    if name is not None and name not in KERNELS:
+        raise typer.BadParameter(no_such("kernels", name, KERNELS))
+    before = variants.kernels()
+    if name is not None:
+        variants.set_kernels(name)
+    try:
+        yield
+    finally:
+        if name is not None:
+            variants.set_kernels(before)
 
 
 class Stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tinyconv
 from tinyconv import data
+from tinyconv.engine import kernels
 from tinyconv.errors import TinyconvError
 from tinyconv.host.environment import environment, version_of
 
@@ -15,6 +16,7 @@ def doctor() -> None:
     print(f"tinyconv: {tinyconv.__version__}")
     for what, found in environment().items():
         print(f"{what}: {'; '.join(found) or 'unknown' if isinstance(found, list) else found}")
+    print(f"kernels: {kernels.running()}: {kernels.for_programs().how}")
     names = ["typer", "rich", "safetensors", "requests", "pillow", "threadpoolctl", "torch"]
     for name in [*names, "starlette", "uvicorn", "websockets", "pygments"]:
         print(f"{name}: {version_of(name)}")

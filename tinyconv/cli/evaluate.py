@@ -21,10 +21,12 @@ from tinyconv.cli.common import (
     DataDir,
     Device,
     Json,
+    Kernels,
     Offline,
     TestData,
     Threads,
     complain,
+    kernels_of,
     pictured,
     threads_of,
 )
@@ -43,6 +45,7 @@ def eval_(
     offline: Offline = False,
     device: Device = None,
     threads: Threads = None,
+    kernels: Kernels = None,
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of a trained model on test images."""
@@ -50,7 +53,7 @@ def eval_(
     check_images(found.run, data_name)
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
-    with threads_of(threads):
+    with threads_of(threads), kernels_of(kernels):
         accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored)
     if as_json:
         print(json.dumps({"model": found.run.model, "test_accuracy": accuracy, "images": len(dataset)}), flush=True)
@@ -67,6 +70,7 @@ def predict_(
     ],
     show: Annotated[bool, typer.Option("--show", help="Print each picture as the model sees it, 28x28.")] = False,
     device: Device = None,
+    kernels: Kernels = None,
     as_json: Json = False,
 ) -> None:
     """Say what each picture shows, with the probability of every class.
@@ -81,7 +85,8 @@ def predict_(
     good = [one for one in read if isinstance(one, Dataset)]
     if good:
         images = np.concatenate([one.normalized() for one in good])
-        rows = iter(predict(model, images, device=device))
+        with kernels_of(kernels):
+            rows = iter(predict(model, images, device=device))
     console = Console()
     for path, one in zip(pictures, read, strict=True):
         if isinstance(one, DataError):

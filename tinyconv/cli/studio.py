@@ -15,13 +15,16 @@ from rich.markup import escape
 from tinyconv import data, models
 from tinyconv.cli.common import (
     DataDir,
+    Kernels,
     Offline,
     Threads,
     is_code,
+    kernels_of,
     model_of_code,
     stop_signals,
     threads_of,
 )
+from tinyconv.engine.kernels import prepare
 from tinyconv.errors import DataError, TinyconvError
 from tinyconv.train.checkpoint import is_checkpoint
 
@@ -61,6 +64,7 @@ def studio(
     data_dir: DataDir = None,
     offline: Offline = False,
     threads: Threads = None,
+    kernels: Kernels = None,
 ) -> None:
     """See a net forward and backward in the browser, live: build it, draw for it, step through it, train it.
 
@@ -73,12 +77,13 @@ def studio(
     if export is not None:
         from tinyconv.web.export import write_page
 
-        with threads_of(threads):
+        with threads_of(threads), kernels_of(kernels):
             subject, _ = _subject(what, data_name, data_dir, offline)
             print(f"page: {export} ({write_page(subject, export, image or [0]) / 1e6:.2f} MB)")
         return
     check_installed()
-    with stop_signals(), threads_of(threads):
+    with stop_signals(), threads_of(threads), kernels_of(kernels):
+        prepare()
         from tinyconv.web.serving import Served, elsewhere
 
         subject, page = _subject(what, data_name, data_dir, offline)

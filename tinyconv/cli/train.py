@@ -26,14 +26,17 @@ from tinyconv.cli.common import (
     DataDir,
     Device,
     Json,
+    Kernels,
     Offline,
     Options,
     Stop,
     Threads,
+    kernels_of,
     options_of,
     stop_signals,
     threads_of,
 )
+from tinyconv.engine.kernels import prepare
 from tinyconv.errors import no_such
 from tinyconv.host import limits
 from tinyconv.train import (
@@ -136,6 +139,7 @@ def train(
     offline: Offline = False,
     device: Device = None,
     threads: Threads = None,
+    kernels: Kernels = None,
     as_json: Json = False,
     profile: Annotated[
         bool, typer.Option("--profile", help=f"Print where the time of {PROFILED} steps went, then go on training.")
@@ -157,7 +161,14 @@ def train(
     --overwrite is given, and no other training can write to the same file meanwhile.
     """
     often = _every(save_every)
-    with threads_of(threads), stop_signals() as stop, _whoever_reads(), ExitStack() as until_the_end:
+    with (
+        threads_of(threads),
+        kernels_of(kernels),
+        stop_signals() as stop,
+        _whoever_reads(),
+        ExitStack() as until_the_end,
+    ):
+        prepare()
         if resume_from is not None:
             _refuse_with_resume(context)
             longer(load_checkpoint(resume_from), epochs)  # what cannot be continued needs no place
@@ -230,7 +241,7 @@ def _recipe(name: str) -> Recipe:
 def _refuse_with_resume(context: typer.Context) -> None:
     """BadParameter for options that describe a training: with --resume, the checkpoint does that, but for --epochs."""
     allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
-    allowed |= {"profile", "profile_trace", "explain"}
+    allowed |= {"kernels", "profile", "profile_trace", "explain"}
     given = [
         parameter.opts[0]
         for parameter in context.command.params

@@ -59,10 +59,14 @@ def _for_programs() -> Found:
         return Found(None, why)
 
 
-def running() -> str:
-    """The kernels that captured steps on the CPU run: "compiled", "numpy" or "readable"."""
+def running(search: bool = True) -> str:
+    """The kernels that captured steps on the CPU run: "compiled", "numpy" or "readable".
+
+    Without `search` the library counts only if it has been asked for before, as it has where a step ran in it.
+    """
     chosen = kernels()
-    return "numpy" if chosen == "compiled" and for_programs().library is None else chosen
+    there = (search or _for_programs.made) and chosen == "compiled" and for_programs().library is not None
+    return chosen if chosen != "compiled" or there else "numpy"
 
 
 def prepare() -> None:

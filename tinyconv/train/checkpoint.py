@@ -24,6 +24,7 @@ import numpy as np
 from tinyconv import models
 from tinyconv.arrays.backend import backend_of, device
 from tinyconv.data import describe
+from tinyconv.engine.variants import KERNELS
 from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, listed, printable, shortened
 from tinyconv.host import limits
 from tinyconv.host.files import atomic, held
@@ -78,7 +79,8 @@ class Checkpoint:
     """A checkpoint that `load_checkpoint` has read.
 
     `path` is the file, `run` describes the training, `trainer` is the state of the Trainer, `model_state` has the
-    model's NumPy arrays by name, and `optimizer_state` is a `state_dict` of the optimiser.
+    model's NumPy arrays by name, `optimizer_state` is a `state_dict` of the optimiser, and `kernels` names those that
+    trained it: "compiled", "numpy", "readable", or "cuda" on a GPU; None in files that do not say.
 
         model = load_checkpoint("runs/lenet5-mnist-default-seed0.safetensors").model()
     """
@@ -88,6 +90,7 @@ class Checkpoint:
     trainer: dict[str, Any]
     model_state: dict[str, Any]
     optimizer_state: dict[str, Any]
+    kernels: str | None = None
 
     def model(self) -> Module:
         """Build the model, with its weights, in evaluation mode. Raises CheckpointError where they do not fit it."""
@@ -130,7 +133,14 @@ def check_images(run: Run, name: str | None = None) -> None:
         )
 
 
-def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optimizer, trainer: dict[str, Any]) -> Path:
+def save(
+    path: str | os.PathLike[str],
+    run: Run,
+    model: Module,
+    optimizer: Optimizer,
+    trainer: dict[str, Any],
+    kernels: str | None = None,
+) -> Path:
     """Write a checkpoint to `path`, creating its folder, and return the path.
 
     Args:
@@ -139,6 +149,7 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         model: The model: its state is saved.
         optimizer: Its optimiser: its state is saved.
         trainer: What `Trainer.state_dict` returns.
+        kernels: Those that trained it, for `Checkpoint.kernels`.
 
     Raises CheckpointError where the file cannot be written; it says whether an older one of this training is there.
     """
@@ -157,6 +168,7 @@ def save(path: str | os.PathLike[str], run: Run, model: Module, optimizer: Optim
         "run": asdict(run),
         "trainer": trainer,
         "optimizer": {"param_groups": optimizer_state["param_groups"], "scalars": scalars},
+        "kernels": kernels,
     }
     with _writing(path, fix=lambda: _older(path, run)):
         _write(path, arrays, {"tinyconv": json.dumps(document)})
@@ -284,6 +296,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             document = parsed(metadata["tinyconv"])
             if document["format"] == FORMAT:
                 run, trainer = Run(**document["run"]), dict(document["trainer"])
+                if (kernels := document.get("kernels")) not in (None, "cuda", *KERNELS):
+                    raise ValueError(f"kernels {shortened(kernels)}")
                 check_fields(run, seed=(0, limits.SEED))
                 progress_of(trainer["progress"], limits.EPOCHS)
                 groups: list[dict[str, Any]] = document["optimizer"]["param_groups"]
@@ -308,7 +322,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         arrays = read()
         for name, (index, entry) in places.items():
             state.setdefault(index, {})[entry] = arrays.pop(name)
-        return Checkpoint(Path(path), run, trainer, arrays, {"state": state, "param_groups": groups})
+        return Checkpoint(Path(path), run, trainer, arrays, {"state": state, "param_groups": groups}, kernels)
 
 
 def _place(name: str, shape: Shape, shapes: list[Shape] | None) -> tuple[int, str]:

@@ -9,7 +9,10 @@ from os import PathLike
 from pathlib import Path
 
 from tinyconv import data, models
+from tinyconv.arrays.backend import device_name
 from tinyconv.data import describe
+from tinyconv.engine import variants
+from tinyconv.engine.kernels import running
 from tinyconv.errors import CheckpointError, DataError, shortened
 from tinyconv.nn import Module
 from tinyconv.tensor.creation import manual_seed
@@ -39,7 +42,9 @@ class Session:
 
         Raises CheckpointError where it cannot be written.
         """
-        return checkpoint.save(path, self.run, self.model, self.trainer.optimizer, self.trainer.state_dict())
+        trainer = self.trainer
+        kernels = _kernels(trainer, search=False) if trainer.progress.step or trainer.progress.epoch else None
+        return checkpoint.save(path, self.run, self.model, trainer.optimizer, trainer.state_dict(), kernels)
 
     def saving(self, path: str | PathLike[str], steps: int | None = None, seconds: float = 300.0) -> Iterator[Report]:
         """Train to the end, like `Trainer.run`, and keep a checkpoint at `path`: whatever happens, little is lost.
@@ -127,8 +132,8 @@ def resume(
         offline: Never use the network.
         device: "cpu", "cuda" or "cuda:N", which need not be the one before; the default device unless given.
 
-    Raises CheckpointError where the file is missing, damaged or of another model; DataError and DeviceError like
-    `start`.
+    Gives a warning where other kernels trained it than will go on with it: the rest has other bits then. Raises
+    CheckpointError where the file is missing, damaged or of another model; DataError and DeviceError like `start`.
     """
     found = longer(checkpoint.load(path), epochs)
     with checkpoint.blamed(path, "its training cannot be continued", passing=DataError):
@@ -136,7 +141,15 @@ def resume(
         session.model.load_state_dict(found.model_state)
         session.trainer.optimizer.load_state_dict(found.optimizer_state)
         session.trainer.load_state_dict(found.trainer)
+    if found.kernels is not None and found.kernels != (now := _kernels(session.trainer)):
+        warn(f"{path} was trained with {found.kernels} kernels, and goes on with {now}: they round differently")
     return session
+
+
+def _kernels(trainer: Trainer, search: bool = True) -> str:
+    """The kernels that train; `search` is that of `running`."""
+    on_gpu = device_name(trainer.loader.device).startswith("cuda")
+    return "cuda" if on_gpu and variants.kernels() != variants.READABLE else running(search)
 
 
 def longer(found: checkpoint.Checkpoint, epochs: int | None) -> checkpoint.Checkpoint:

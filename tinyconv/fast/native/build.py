@@ -34,7 +34,7 @@ UNIT = "native.c"
 """The file that is compiled; it includes the others."""
 SHIPPED = FOLDER / "shipped"
 LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
-"""Of the libraries for x86-64, best first. Other machines have one library."""
+"""The levels that x86-64 has libraries for, best first. Other machines have one library."""
 LEVEL_VARIABLE = "TINYCONV_X86_LEVEL"
 SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
@@ -186,7 +186,7 @@ def _clear(folder: Path) -> None:
 
 
 def _warn(reason: Exception) -> None:
-    warn(f"native: compiled for this process alone, not kept: {reason}; XDG_CACHE_HOME chooses another cache")
+    warn(f"the kernels are compiled for this process alone, not kept: {reason}; XDG_CACHE_HOME chooses another cache")
 
 
 def _for_this_process(compiler: list[str], files: Sources, reason: Exception) -> Found:
