@@ -28,9 +28,10 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True)
-def threads():
+def on_numpy():
     before = tc.get_num_threads()
-    yield
+    with tc.using("numpy"):
+        yield
     tc.set_num_threads(before)
 
 

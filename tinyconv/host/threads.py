@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from tinyconv.errors import shortened
 from tinyconv.host.environment import cores
 from tinyconv.host.limits import THREADS
+from tinyconv.host.memory import unplanned
 
 Result = TypeVar("Result")
 
@@ -304,7 +305,7 @@ def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
     if parts <= 1:
         function(0, n)
     else:
-        parallel(lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
+        unplanned(parallel, lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
 
 
 def blas_alone(function: Callable[..., Result], *args: Any) -> Result:

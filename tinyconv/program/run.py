@@ -16,10 +16,12 @@ import numpy as np
 
 from tinyconv.engine.context import quietly
 from tinyconv.engine.tree import tiles
+from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
-from tinyconv.host.threads import parallel
+from tinyconv.host.threads import get_num_threads, parallel
 from tinyconv.program.fuse import stand_in
+from tinyconv.program.memory import Block, Plan, Step
 from tinyconv.program.program import Instruction, Program, Value, replaced, values_in
 from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, schedule
 
@@ -35,13 +37,8 @@ class NumpyRun:
         self.program = program
         making = _Making(program)
         plan = schedule(program)
-        if _is_cut(plan):
-            self.stages = [
-                _Tiled(making, plan, stage) if stage.tiled else _Whole(making, stage.instructions)
-                for stage in plan.stages
-            ]
-        else:
-            self.stages = [_Whole(making, program.instructions)]
+        stages = plan.stages if _is_cut(plan) else [Stage(False, program.instructions)]
+        self.stages = [(_Tiled if stage.tiled else _Whole)(making, plan, stage) for stage in stages]
         self.slots = making.slots
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
@@ -70,14 +67,25 @@ def _is_cut(plan: Schedule) -> bool:
 
 
 class _Whole:
-    """Instructions that run one after another."""
+    """A stage whose instructions run for the whole batch, with threads inside of each."""
 
-    def __init__(self, making: _Making, instructions: Sequence[Instruction]) -> None:
-        self.functions = [making.function(i) for i in instructions]
+    def __init__(self, making: _Making, plan: Schedule, stage: Stage) -> None:
+        needed = {value for i in making.program.instructions if i not in set(stage.instructions) for value in i.read()}
+        self.steps = making.steps(stage, needed.union(making.program.results))
+        self.plan: Plan | None = None
+        self.threads = 0
 
     def __call__(self, slots: Slots) -> None:
-        for function in self.functions:
-            function(slots)
+        threads = get_num_threads()
+        if self.threads != threads:  # how many there are decides which arrays are taken
+            self.plan = Plan(self.steps, slots)
+            self.block, self.threads = Block(self.plan), threads
+        else:
+            self.block.run(self.steps, slots)
+
+    def plans(self) -> list[tuple[Plan, int]]:
+        """Each plan, and how many blocks there are of it."""
+        return [] if self.plan is None else [(self.plan, 1)]
 
 
 class _Tiled:
@@ -87,11 +95,16 @@ class _Tiled:
         made = {value for i in stage.instructions for value in i.outputs if value is not None}
         self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
         self.bounds = tiles(plan.batch)
-        sizes = {stop - start for start, stop in self.bounds}
-        self.functions = {n: [making.function(i, n) for i in stage.instructions] for n in sizes}
+        self.steps = {n: making.steps(stage, {*stage.joined, *stage.summed}, n) for n in self._sizes()}
         self.taken = [value.number for value in stage.taken]
         self.joined = [(value.number, np.empty(value.shape, value.dtype)) for value in stage.joined]
         self.sums = _Sums(stage.summed, len(self.bounds))
+        self.lock = Lock()
+        self.planned: dict[int, Plan] = {}
+        self.blocks: dict[int, list[Block]] = {n: [] for n in self._sizes()}  # that no thread is using
+
+    def _sizes(self) -> set[int]:
+        return {stop - start for start, stop in self.bounds}
 
     def __call__(self, slots: Slots) -> None:
         for function in self.before:
@@ -100,18 +113,37 @@ class _Tiled:
             slots[number] = array
         self.sums.there.clear()  # an error may have left something
         parallel(lambda tile: self._run(tile, slots), len(self.bounds))
-        self.sums.give(slots)
+        if self.sums.values:
+            self.sums.give(slots)
 
     def _run(self, tile: int, slots: Slots) -> None:
         start, stop = self.bounds[tile]
         own = slots.copy()
         for number in self.taken:
             own[number] = own[number][start:stop]
-        for function in self.functions[stop - start]:
-            function(own)
+        self._go_through(stop - start, own)
         for number, array in self.joined:
             array[start:stop] = own[number]
-        self.sums.add(tile, own)
+        if self.sums.values:
+            self.sums.add(tile, own)
+
+    def _go_through(self, n: int, own: Slots) -> None:
+        steps, blocks = self.steps[n], self.blocks[n]
+        if n not in self.planned:
+            with self.lock:
+                if n not in self.planned:
+                    self.planned[n] = Plan(steps, own)
+                    return
+        try:
+            block = blocks.pop()
+        except IndexError:
+            block = Block(self.planned[n])
+        block.run(steps, own)
+        blocks.append(block)
+
+    def plans(self) -> list[tuple[Plan, int]]:
+        """Each plan, and how many blocks there are of it."""
+        return [(plan, len(self.blocks[n])) for n, plan in self.planned.items()]
 
 
 class _Sums:
@@ -184,6 +216,7 @@ class _Making:
     """
 
     def __init__(self, program: Program) -> None:
+        self.program = program
         self.slots: Slots = [value.array for value in program.values]
         self.saved: dict[Instruction, int] = {}
         self.factors: dict[Instruction, int] = {}
@@ -222,6 +255,25 @@ class _Making:
 
             found.append(work_out)
         return found
+
+    def steps(self, stage: Stage, needed: set[Value], images: int = 0) -> list[Step]:
+        """The instructions of a stage, ready to run; after its last use a value that nobody needs later is let go."""
+        functions, inside = [(i, self.function(i, images)) for i in stage.instructions], set(stage.instructions)
+        used: dict[int, int] = {}  # slot -> the last instruction that uses it
+        for place, i in enumerate(stage.instructions):
+            made = (value for value in i.outputs if value is not None and value.kind == "made")
+            used.update((value.number, place) for value in made if value not in needed)
+            used.update((value.number, place) for value in i.read() if value.number in used)
+            if i.of in inside:
+                used[self.saved[i.of]] = place
+        return [
+            Step(
+                i, function, _is_planned(i),
+                tuple((value.number, value) for value in i.outputs if value is not None),
+                tuple(slot for slot, last in used.items() if last == place),
+            )
+            for place, (i, function) in enumerate(functions)
+        ]  # fmt: skip
 
     def function(self, instruction: Instruction, images: int = 0) -> Function:
         """What runs an instruction, on the whole batch, or on a tile of so many images."""
@@ -365,6 +417,11 @@ class _Making:
             slots[number] = array
 
         return run
+
+
+def _is_planned(instruction: Instruction) -> bool:
+    """Whether its arrays are planned: the pairs for NumPy take theirs from `host.memory.empty`."""
+    return instruction.op is not None and name_of(instruction.op, instruction.pair) == "tiled"
 
 
 def _found(nested: Any) -> Callable[[Slots], Any]:
