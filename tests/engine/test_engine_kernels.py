@@ -94,7 +94,7 @@ def test_a_wrong_value_in_the_environment_names_the_three():
 
 def test_the_kernels_of_a_process_are_those_of_all_its_threads():
     pytest.importorskip("tinyconv.fast")
-    x, seen = tc.ones(4, 1, 8, 8), []
+    x, seen = tc.ones(64, 16, 8, 8), []
 
     def look():
         pair = tc.functional.relu(x.clone().requires_grad_()).grad_fn.pair

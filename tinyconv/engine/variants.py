@@ -70,7 +70,7 @@ def kernels() -> str:
     """Which kernels are chosen here: "compiled", "numpy" or "readable" (see `KERNELS`).
 
     `using` chooses for a block; else `set_kernels`, TINYCONV_KERNELS or TINYCONV_FAST=0 for the process. "compiled" is
-    the default, and does not say that there is a compiler: `tinyconv.fast.native.for_programs` does.
+    the default, and does not say that there is a compiler: `engine.kernels.for_programs` does.
     """
     return (context.get().variants or {}).get(PROGRAM, _kernels)
 
