@@ -86,8 +86,8 @@ def test_every_public_name_is_there_and_none_is_a_secret():
     for name in tc.__all__:
         assert getattr(tc, name) is not None
     assert dir(tc) == sorted([*tc.__all__, "__version__"])
-    rooms = {"arrays", "calls", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops", "shapes"}
-    rooms |= {"tensor", "testing", "train", "user_frame", "web"}
+    rooms = {"arrays", "calls", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops", "program"}
+    rooms |= {"shapes", "tensor", "testing", "train", "user_frame", "web"}
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= rooms
 
 

@@ -227,7 +227,7 @@ class Captured(Generic[Args, Result]):
             )
         ready = sum(program["state"] == "replayed" for program in programs)
         if ready:
-            return "replayed", f"{ready} {'program' if ready == 1 else 'programs'} in the place of its Python"
+            return "replayed", f"{ready} {'program runs' if ready == 1 else 'programs run'} in the place of its Python"
         return programs[-1]["state"], programs[-1]["says"]
 
 

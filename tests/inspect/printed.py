@@ -1,4 +1,4 @@
-"""What the snippets of three pages print. `python tests/inspect/printed.py` writes it into the pages anew.
+"""What the snippets of four pages print. `python tests/inspect/printed.py` writes it into the pages anew.
 
 A block of text after a snippet is what the snippet prints in a terminal of 80 columns; lines are broken at 120.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = ("looking.md", "mistakes.md", "profile.md")
+PAGES = ("fast.md", "looking.md", "mistakes.md", "profile.md")
 COLUMNS, WIDTH = 80, 120
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)

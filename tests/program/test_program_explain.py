@@ -96,7 +96,7 @@ def test_what_will_happen_is_said_before_there_is_a_program():
     assert str(step).startswith("train_step: the next call like this one records the step")
     step(*args)
     assert str(step).startswith(
-        "train_step: 1 program in the place of its Python\n\nprogram 1: train_step(float32 (8, 1, 28"
+        "train_step: 1 program runs in the place of its Python\n\nprogram 1: train_step(float32 (8, 1, 28"
     )
     step(*batch(5))
     assert (
@@ -160,10 +160,6 @@ def test_no_line_is_too_wide(model, size):
     assert not [line for line in lines if re.match(r" +\d", line) and line.endswith("...")], "no cell is cut"
 
 
-def kinds(program):
-    return {one["kind"] for one in program["instructions"]}
-
-
 def test_the_data_are_what_json_keeps(lenet):
     """Every key of the schema in docs/fast.md, each of its type."""
     called(lenet, *batch(3), times=1)
@@ -197,6 +193,16 @@ def test_the_data_are_what_json_keeps(lenet):
     assert conv["inputs"][0] == {"value": program["inputs"][0]}
     assert program["bytes"]["input"] == 8 * 28 * 28 * 4 + 8 * 8
     assert program["bytes"]["held"] >= 2 * 44_426 * 4
+
+
+def test_the_page_names_every_key(lenet):
+    page = (ROOT / "docs" / "fast.md").read_text(encoding="utf-8")
+    listed = page[page.index("| key | what |") : page.index("### What a replay cannot do")]
+    data = lenet.to_dict()
+    program = data["programs"][0]
+    for part in (data, program, program["instructions"][0], program["instructions"][0]["computes"][0]):
+        assert not [key for key in part if f"`{key}`" not in listed]
+    assert not [key for key in program["values"][0] if f"`{key}`" not in listed]
 
 
 def test_the_text_of_a_step_can_be_read_while_another_thread_calls_it(lenet):

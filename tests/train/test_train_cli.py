@@ -335,7 +335,7 @@ def test_without_matplotlib_pictures_say_what_to_install(command, trained, tmp_p
 
 def test_explain_prints_the_program_of_a_step_and_trains_on(tmp_path):
     done = run(*QUICK, "--epochs", 1, "--explain", "--out", tmp_path / "c")
-    assert "Trainer._step: 1 program in the place of its Python" in done.stderr
+    assert "Trainer._step: 1 program runs in the place of its Python" in done.stderr
     assert "SGD.step" in done.stderr or "Adam" in done.stderr
     assert "test accuracy" in done.stdout
     done = run("train", "--resume", tmp_path / "c", "--epochs", 1, "--explain")

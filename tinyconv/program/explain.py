@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyconv.engine.variants import name_of, op_name, place_of
+from tinyconv.engine.variants import PROGRAM, name_of, op_name, place_of
 from tinyconv.program.program import Instruction, Program, Value
 from tinyconv.shapes import product
 
@@ -185,8 +185,9 @@ def text(data: Mapping[str, Any]) -> str:
             "",
             f"program {i}: {data['step']}({program['arguments']}){'' if program['records'] else ', under no_grad'}",
         ]
-        if program["variants"]:
-            lines.append(f"  variants: {', '.join(f'{op}={name}' for op, name in program['variants'].items())}")
+        chosen = [f"{op}={name}" for op, name in program["variants"].items() if op != PROGRAM]
+        if chosen:
+            lines += wrap(f"variants: {', '.join(chosen)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
         if program["state"] != "replayed":
             lines += [f"  {part}" for line in program["says"].splitlines() for part in wrap(line, WIDTH - 2)]
             continue
