@@ -129,7 +129,9 @@ class Captured(Generic[Args, Result]):
             return self.step(*args, **options)
         with self.lock:  # replays share their arrays
             if not self.entries and _device_of(self.device, args, options).startswith("cuda"):
-                return self._on_a_gpu(self.step(*args, **options), args, options)
+                result = self.step(*args, **options)
+                self.graph = Graph(self.step, _device_of(self.device, args, options))
+                return result
             return self._on_the_cpu(args, options)
 
     def rehearsals(self, *args: Args.args, **options: Args.kwargs) -> int:
@@ -144,11 +146,6 @@ class Captured(Generic[Args, Result]):
             entry = self._entry(args, options)
             return 0 if entry.run is not None or entry.refused else 2 - entry.calls
 
-    def _on_a_gpu(self, result: Any, *call: Any) -> Any:
-        """The next call begins a CUDA graph."""
-        self.graph = Graph(self.step, _device_of(self.device, call, result))
-        return result
-
     def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         entry = self._entry(args, options)
         if entry.run is not None:
@@ -161,8 +158,9 @@ class Captured(Generic[Args, Result]):
             return self.step(*args, **options)
         result = entry.record(self.step, args, options)
         entry.calls += 1
-        if _device_of(self.device, args, options, result).startswith("cuda"):  # its arguments did not say so
-            return self._on_a_gpu(result)
+        device = _device_of(self.device, args, options, result, otherwise=entry.device)
+        if device.startswith("cuda"):  # its arguments did not say so
+            self.graph = Graph(self.step, device)
         return result
 
     def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
@@ -231,9 +229,9 @@ class Captured(Generic[Args, Result]):
         return programs[-1]["state"], programs[-1]["says"]
 
 
-def _device_of(device: str | None, *holders: Any) -> str:
+def _device_of(device: str | None, *holders: Any, otherwise: str = "cpu") -> str:
     """Where a step runs: on `device` if given, else where the first tensor is."""
-    return device or next((tensor.device for tensor in tensors_in(holders)), "cpu")
+    return device or next((tensor.device for tensor in tensors_in(holders)), otherwise)
 
 
 class _Entry:
@@ -244,7 +242,7 @@ class _Entry:
         self.modes: list[tuple[Any, bool]] = []  # modules, and whether they were in training mode
         self.run: NumpyRun | None = None
         self.result: Any = None
-        self.refused = ""
+        self.refused, self.device = "", "cpu"
 
     def record(self, step: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Call the step, and from the second time on write down what it does.
@@ -271,7 +269,7 @@ class _Entry:
         finally:
             context.set(now)
             captured_step.reset(token)
-        self.refused, self.modes = recorder.refused, list(recorder.modes.values())
+        self.refused, self.device, self.modes = recorder.refused, recorder.device, list(recorder.modes.values())
         if self.refused:
             return result
         if self.calls:

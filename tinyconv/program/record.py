@@ -33,6 +33,7 @@ class Recorder(CapturedStep):
 
     def __init__(self, arguments: Iterable[Tensor], strict: bool = False) -> None:
         self.strict, self.refused = strict, ""
+        self.device = "cpu"  # where ops ran
         self._instructions: list[Instruction] = []
         self._values: dict[int, Value] = {}  # by the id of the array
         self._all: list[Value] = []
@@ -71,6 +72,8 @@ class Recorder(CapturedStep):
             "forward", given, (), op=op, pair=pair, geometry=fixed, chosen=chosen, layer=self._path(), line=user_line()
         )
         instruction.outputs = tuple(self._known("made", out.array) for out in outs)
+        if not isinstance(outs[0].array, np.ndarray):
+            self.device = outs[0].device
         node = outs[0]._node
         if isinstance(node, OpNode):
             self._alive.append(node)
