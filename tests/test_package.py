@@ -136,6 +136,18 @@ def test_example_your_own_op():
     runpy.run_path(str(ROOT / "examples" / "your_own_op.py"), run_name="__main__")
 
 
+def test_example_captured_on_drawn_digits(capsys):
+    train = runpy.run_path(str(ROOT / "examples" / "captured.py"))["train"]
+    assert train("synthetic", epochs=1) > 0.9
+    out = capsys.readouterr().out
+    assert out.startswith("step: 1 program runs in the place of its Python")
+    assert "captured.py:27, in forward: x = max_pool2d(relu(self.conv1(x)), 2)" in out
+    assert out.count("OneCycleLR.advance") == 1
+    loss, accuracy = re.search(r"epoch 1: train loss ([\d.]+), test accuracy ([\d.]+)%", out).groups()
+    assert 0.1 < float(loss) < 2.0
+    assert float(accuracy) > 90
+
+
 def test_example_train_lenet_on_drawn_digits(capsys):
     main = runpy.run_path(str(ROOT / "examples" / "train_lenet.py"))["main"]
     drawn = tc.data.synthetic_digits

@@ -306,7 +306,7 @@ def _shapes(one: Mapping[str, Any], values: Sequence[Mapping[str, Any]], whole: 
         return f"{len(given)} parameters, {sum(product(value['shape']) for value in given):,} numbers"
     made = [values[number] for number in one["outputs"] if number is not None]
     if not made:
-        held = [value["name"] or str(tuple(value["shape"])) for value in given if value["kind"] == "held"]
+        held = [value["name"] or f"a tensor {tuple(value['shape'])}" for value in given if value["kind"] == "held"]
         return f"into {held[0]}{f', {len(held) - 1} more' if held[1:] else ''}" if held else ""
     to = f"-> {tuple(made[0]['shape'])}"
     if made[0]["dtype"] != "float32":
