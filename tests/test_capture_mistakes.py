@@ -252,6 +252,13 @@ def test_a_label_that_is_no_class_is_found_in_a_replay_and_changes_nothing():
     assert plain(list(model.parameters())) != before
 
 
+def test_a_loss_that_was_returned_cannot_be_walked_back_and_says_so_at_the_first_call():
+    run = tc.capture(lambda x: (x * WEIGHT).sum())
+    for _ in range(4):
+        said = message(tc.GraphError, run(tc.ones(3)).backward)
+        assert "or a captured step returned it, which has to walk back itself" in said
+
+
 def test_what_a_step_returns_is_a_copy_from_the_first_call_on():
     weight = tc.ones(3, requires_grad=True)
     run = tc.capture(lambda: (weight, weight * 2))
@@ -460,8 +467,8 @@ def test_an_argument_that_requires_grad_is_refused():
     run, x = tc.capture(lambda x: (x * x).sum()), tc.ones(3, requires_grad=True)
     run(x)
     assert message(tc.CaptureError, run, x).startswith(
-        "capture: an argument of shape (3,) requires grad; give the step data, x.detach(), and let it find parameters "
-        "where they are"
+        "capture: an argument of shape (3,) requires grad; give the step data, x.detach(), and no parameters, which it "
+        "finds where they are"
     )
 
 

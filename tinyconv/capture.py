@@ -21,7 +21,7 @@ from tinyconv.arrays.backend import captured_step, device_name
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
-from tinyconv.program.arguments import hidden_in, mapped, outline_of, shown, tensors_in, twice
+from tinyconv.program.arguments import hidden_in, mapped, outline_of, refusal_of, shown, tensors_in, twice
 from tinyconv.program.explain import described, text
 from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
@@ -251,12 +251,8 @@ class _Entry:
         """
         arguments = list(tensors_in((args, options)))
         recorder, now = Recorder(arguments, strict=self.calls > 0), context.get()
-        for tensor in arguments:
-            if tensor.requires_grad:
-                recorder.refuse(
-                    f"capture: an argument of shape {tensor.shape} requires grad; give the step data, x.detach(), and "
-                    "let it find parameters where they are"
-                )
+        if refusal := refusal_of(arguments):
+            recorder.refuse(refusal)
         token = captured_step.set(recorder)
         try:
             context.set(now.but(observer=recorder))

@@ -120,7 +120,7 @@ class AnomalyError(TinyconvError, FloatingPointError):
 
 
 class CaptureError(TinyconvError, RuntimeError):
-    """A step does what a replay on the device could not repeat."""
+    """A step that is captured does what no replay could repeat."""
 
 
 _ELSEWHERE = {  # what NumPy, PyTorch and others call what has another name here

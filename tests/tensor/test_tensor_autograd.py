@@ -167,8 +167,8 @@ def test_what_backward_refuses():
     assert message(tc.DtypeError, y.backward, np.ones(2)) == "backward: gradient must be a Tensor, got ndarray"
     nothing_recorded = (
         "backward: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
-        "or it was computed inside no_grad(). Was it computed from a gradient? Then ask "
-        "for that with create_graph=True"
+        "it was computed inside no_grad(), or a captured step returned it, which has to walk back itself. Was it "
+        "computed from a gradient? Then ask for that with create_graph=True"
     )
     assert message(tc.GraphError, tc.ones(1).backward) == nothing_recorded
     with tc.no_grad():

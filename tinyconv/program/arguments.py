@@ -76,6 +76,17 @@ def _outline(tensor: Tensor) -> Outline:
     return Outline(tensor.dtype, tensor.shape, tensor.device)
 
 
+def refusal_of(arguments: list[Tensor]) -> str:
+    """Why no captured step takes these arguments; empty where it does."""
+    for tensor in arguments:
+        if tensor.requires_grad:
+            return (
+                f"capture: an argument of shape {tensor.shape} requires grad; give the step data, x.detach(), and no "
+                "parameters, which it finds where they are"
+            )
+    return ""
+
+
 def twice(tensors: list[Tensor]) -> tuple[int, ...]:
     """Which tensors of a call are the same array: the place of the first for each; empty where all are different."""
     arrays = [id(tensor.array) for tensor in tensors]

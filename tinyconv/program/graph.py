@@ -11,7 +11,7 @@ import numpy as np
 from tinyconv.arrays.backend import Array, backend_for, captured_step
 from tinyconv.engine.each_step import CapturedStep
 from tinyconv.errors import CaptureError, TinyconvError
-from tinyconv.program.arguments import check_alike, mapped, tensors_in
+from tinyconv.program.arguments import check_alike, mapped, refusal_of, tensors_in
 from tinyconv.shapes import product
 from tinyconv.tensor.tensor import wrap
 
@@ -69,12 +69,8 @@ class Graph:
 
     def _capture(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Record the step, on copies of its arguments. None of its kernels runs."""
-        for tensor in tensors_in((args, options)):
-            if tensor.requires_grad:
-                raise CaptureError(
-                    f"capture: an argument of shape {tensor.shape} requires grad; give the step data, x.detach(), and "
-                    "let it find parameters where they are"
-                )
+        if refusal := refusal_of(list(tensors_in((args, options)))):
+            raise CaptureError(refusal)
         with self.cupy.cuda.using_allocator(self.pool.malloc):
             self.taken = mapped((args, options), lambda tensor: wrap(tensor.array.copy()))
             self.recorder = GraphRecorder(self.cupy)

@@ -34,8 +34,8 @@ def walk_back(
         if not root.requires_grad or root._node is None:
             raise GraphError(
                 f"{what}: this tensor does not require grad: no tensor it was computed from has requires_grad=True, "
-                "or it was computed inside no_grad(). Was it computed from a gradient? Then ask for that with "
-                "create_graph=True"
+                "it was computed inside no_grad(), or a captured step returned it, which has to walk back itself. Was "
+                "it computed from a gradient? Then ask for that with create_graph=True"
             )
         if seed is None and root.numel() != 1:
             raise GraphError(
