@@ -178,8 +178,10 @@ def test_a_loss_that_is_not_finite_stops_the_training(step):
     for _ in range(step - 1):
         next(reports)
     session.model[0].weight.data[0, 0, 0, 0] = float("nan")
+    others = session.model[5].weight.numpy().copy()
     with pytest.raises(DivergedError, match=f"the loss is nan at epoch 1, step {step}; the learning rate is"):
         next(reports)
+    np.testing.assert_array_equal(session.model[5].weight.numpy(), others)
 
 
 def test_prediction_leaves_the_mode_alone_and_records_nothing():

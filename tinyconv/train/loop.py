@@ -188,7 +188,7 @@ class Trainer:
     def run(self) -> Iterator[Report]:
         """Train from where the training stands to the end of the last epoch, and yield reports.
 
-        Raises DivergedError when the loss is no longer finite; the weights have taken that step, too.
+        Raises DivergedError when the loss is no longer finite; on the CPU, the weights are then those before that step.
         """
         while not self.finished:
             yield from self._epoch()
@@ -204,11 +204,12 @@ class Trainer:
             one_shape = examples == self.loader.batch_size or self._sum is None
             if one_shape:
                 self._rehearse(examples)
+            before = [] if self._sum is not None else [p.detach().clone() for p in self.model.parameters()]
             loss = (self.captured if one_shape else self._step)(examples)
             at.step += 1
             if self._sum is None:
                 self._loss = loss.item()
-                self._check(at.step)
+                self._check(at.step, before)
                 at.loss_sum += self._loss * examples
             at.examples += examples
             if (at.step - 1) % READ == 0 or at.step == steps:
@@ -265,8 +266,12 @@ class Trainer:
         at.loss_sum, self._read_at = total, at.examples
         self._check(at.step)
 
-    def _check(self, step: int) -> None:
+    def _check(self, step: int, before: Iterable[Tensor] = ()) -> None:
+        """Raise DivergedError where the loss is not finite. The weights become those of `before`, if given."""
         if not isfinite(self._loss):
+            with no_grad():
+                for parameter, value in zip(self.model.parameters(), before, strict=False):
+                    parameter[...] = value
             raise DivergedError(
                 f"the loss is {self._loss} at epoch {self.progress.epoch + 1}, step {step}; "
                 "the learning rate is likely too high (--lr), or the data hold infinities"
