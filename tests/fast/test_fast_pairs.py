@@ -232,36 +232,29 @@ def test_batch_norm(shape, fixed, affine):
 
 
 @pytest.mark.parametrize("n", [1, 2, 130])
-def test_cross_entropy(n):
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("ignored", ["none", "some", "all"])
+def test_cross_entropy(n, ignored, reduction):
     rng = np.random.default_rng(0)
     logits, target = rng.standard_normal((n, 10)) * 30, rng.integers(0, 10, n)
-    options = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0}
+    target[: {"none": 0, "some": n // 2, "all": n}[ignored]] = 255
+    options = {"ignore_index": 255, "reduction": reduction, "label_smoothing": 0.0}
     assert dense.cross_entropy_applies(logits, target, None, **options)
-    y, saved = ops.CrossEntropy.forward(np, logits, target, None, **options)
-    found, kept = dense.CrossEntropy.forward(np, logits, target, None, **options)
-    np.testing.assert_allclose(found, y, rtol=1e-12)
-    for _ in range(2):  # the graph may be walked again
-        dx, *_ = dense.CrossEntropy.backward(np, kept, np.float64(2.0), NEEDS, **options)
-        expected, *_ = ops.CrossEntropy.backward(np, saved, np.float64(2.0), NEEDS, **options)
-        np.testing.assert_allclose(dx, expected, rtol=1e-9, atol=1e-15)
+    with np.errstate(all="ignore"):
+        y, saved = ops.CrossEntropy.forward(np, logits, target, None, **options)
+        found, kept = dense.CrossEntropy.forward(np, logits, target, None, **options)
+        np.testing.assert_allclose(found, y, rtol=1e-12)
+        for _ in range(2):  # the graph may be walked again
+            dx, *_ = dense.CrossEntropy.backward(np, kept, np.float64(2.0), NEEDS, **options)
+            expected, *_ = ops.CrossEntropy.backward(np, saved, np.float64(2.0), NEEDS, **options)
+            np.testing.assert_allclose(dx, expected, rtol=1e-9, atol=1e-15)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"ignore_index": 3},
-        {"reduction": "sum"},
-        {"label_smoothing": 0.1},
-        {"target": [-100, 1]},
-        {"weight": True},
-        {"ignore_index": 255, "target": [255, 1]},
-    ],
-)
+@pytest.mark.parametrize("change", [{"reduction": "none"}, {"label_smoothing": 0.1}, {"weight": True}])
 def test_cross_entropy_leaves_the_rest_to_the_op(change):
     weight = np.ones(10) if change.pop("weight", None) else None
-    target = np.array(change.pop("target", [0, 1]))
     options = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0} | change
-    assert not dense.cross_entropy_applies(np.zeros((2, 10)), target, weight, **options)
+    assert not dense.cross_entropy_applies(np.zeros((2, 10)), np.array([0, 1]), weight, **options)
 
 
 # --- in a network ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from tinyconv.fast.numpy.pool import (
     relu_in_place,
     spread,
 )
+from tinyconv.host.memory import empty
 from tinyconv.host.threads import in_parts, parallel, threads_for
 from tinyconv.ops.conv import maps_of
 from tinyconv.shapes import Pair
@@ -82,7 +83,7 @@ def columns(x: Array, first: int, last: int, kw: int, sw: int, pw: int, ow: int)
     """Rows first ... last - 1 of images (H, C, W, N), even beyond the edge, as (rows, KW, C, OW N + GAP), flat."""
     h, c, w, n = x.shape
     pitch = ow * n + GAP
-    memory = np.empty((last - first) * kw * c * pitch, x.dtype)
+    memory = empty(((last - first) * kw * c * pitch,), x.dtype)
     cols = matrices(memory, 0, (last - first, kw * c * pitch), (kw, c * pitch), (c, pitch), (ow, n), (n, 1))
     if first >= 0 and last <= h and pw == 0 and sw == 1:
         # Nothing lies outside, so one copy does it: at each call threads wait for each other.
@@ -143,15 +144,16 @@ def by_shifts(x: Array, weight: Array, padding: Pair, size: Pair) -> Rows:
     """The same at stride 1, as a sum over the kernel's columns of one product, shifted."""
     (h, c, w, n), (f, _, kh, kw), (oh, ow), (ph, pw) = x.shape, weight.shape, size, padding
     if ph > 1:  # else there are few edge rows, and each is worked out by itself
-        inner, x = x, np.zeros((h + 2 * ph, c, w, n), x.dtype)
-        x[ph : ph + h], ph, h = inner, 0, h + 2 * ph
+        inner, x = x, empty((h + 2 * ph, c, w, n), x.dtype)
+        x[:ph], x[ph : ph + h], x[ph + h :] = 0, inner, 0
+        ph, h = 0, h + 2 * ph
     length, row, margin = ow * n, c * w * n, pw * n
     pitch = w * n + margin  # the zeros after one row of parts are those before the next
     weight_rows = np.ascontiguousarray(weight.transpose(3, 0, 2, 1))  # (KW, F, KH, C)
     step = max(1, WORKSPACE // 4 // max(1, kw * f * pitch * x.itemsize))
 
     def rows_of(first: int, last: int, out: Array) -> None:
-        memory = np.empty(margin + min(step, last - first) * kw * f * pitch, x.dtype)
+        memory = empty((margin + min(step, last - first) * kw * f * pitch,), x.dtype)
         memory[:margin] = 0
         parts = memory[margin:].reshape(-1, kw * f, pitch)
         parts[:, :, w * n :] = 0
@@ -188,7 +190,7 @@ def correlation(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair
 
 def correlate(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
     """All rows of it: (OH, F, OW, N), where `size` is (OH, OW)."""
-    out = np.empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
+    out = empty((size[0], len(weight), size[1], x.shape[3]), x.dtype)
     rows_of = correlation(x, weight, stride, padding, size)
     with_blas_for(
         weight.size * size[1] * x.shape[3],
@@ -209,7 +211,8 @@ def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size:
     if stride == (1, 1) and ph < kh and pw < kw:
         turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         return correlate(dy, turned, stride, (kh - 1 - ph, kw - 1 - pw), size)
-    dx = np.zeros((size[0], c, size[1], n), dy.dtype)
+    dx = empty((size[0], c, size[1], n), dy.dtype)
+    dx[...] = 0
     taps, length = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)), ow * n
     k = kh * kw * c
     step = max(1, WORKSPACE // max(1, k * length * dy.itemsize))
@@ -233,7 +236,7 @@ def images_gradient(dy: Array, weight: Array, stride: Pair, padding: Pair, size:
 def multiply(left: Array, right: Array) -> Array:
     """left (rows, M, K) @ right (rows, K, N). A product is one thread's; a single large one is made as four."""
     (count, m, k), n = left.shape, right.shape[2]
-    out = np.empty((count, m, n), left.dtype)
+    out = empty((count, m, n), left.dtype)
     a, b, y = left, right, out
     if count == 1 and m >= LARGE and m % 4 == 0:
         a, b, y = left.reshape(4, m // 4, k), np.broadcast_to(right, (4, k, n)), out.reshape(4, m // 4, n)
@@ -254,7 +257,7 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
         run = (length, 1)
         seen = matrices(x, 0, (oh, c * w * n), (kw, n), (kh * c, w * n), run)
         grad = matrices(dy, 0, (oh, f * length), (kw, 0), run, (f, length))
-        products = np.empty((oh, kw, kh * c, f), x.dtype)
+        products = empty((oh, kw, kh * c, f), x.dtype)
         with_blas_for(
             kh * c * f * length,
             in_parts, lambda a, b: np.matmul(seen[a:b], grad[a:b], out=products[a:b]), oh, us,
@@ -363,8 +366,8 @@ class Conv2dRelu:
 class Conv2dReluMaxPool2d:
     """Must equal `ops.Conv2dReluMaxPool2d` (tinyconv/ops/fused.py), to rounding.
 
-    Rows of maps are pooled as soon as they are there; the maps are never there as a whole. The bias is added to the
-    maxima: that is the same, for rounding never changes an order.
+    Rows of maps are pooled as soon as they are there, and not kept. The bias is added to the maxima: that is the same,
+    for rounding never changes an order.
     """
 
     @staticmethod
@@ -375,11 +378,11 @@ class Conv2dReluMaxPool2d:
         x = rows(x)
         y, is_right, is_low = pooled(oh // 2, f, ow // 2, n, x.dtype)
         rows_of = correlation(x, weight, stride, padding, (oh, ow))
+        maps = empty((oh, f, ow, n), x.dtype)
 
         def part(first: int, last: int) -> None:
-            maps = np.empty((2 * (last - first), f, ow, n), x.dtype)
-            rows_of(2 * first, 2 * last, maps)
-            maxima(maps, y[first:last], is_right[first:last], is_low[first:last])
+            rows_of(2 * first, 2 * last, maps[2 * first : 2 * last])
+            maxima(maps[2 * first : 2 * last], y[first:last], is_right[first:last], is_low[first:last])
             if bias is not None:
                 y[first:last] += bias.reshape(f, 1, 1)
             relu_in_place(y[first:last])
@@ -393,8 +396,8 @@ class Conv2dReluMaxPool2d:
         x, weight, y, is_right, is_low = saved
         y, dy, (h, f, w, n) = rows(y), rows(dy), rows(y).shape
         dmaps, sums, ones = (
-            np.empty((2 * h, f, 2 * w, n), dy.dtype),
-            np.empty((h, f), dy.dtype),
+            empty((2 * h, f, 2 * w, n), dy.dtype),
+            empty((h, f), dy.dtype),
             np.ones(w * n, dy.dtype),
         )
 

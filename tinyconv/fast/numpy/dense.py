@@ -8,8 +8,9 @@ import numpy as np
 
 from tinyconv import ops
 from tinyconv.fast.numpy.blas import with_blas_for
-from tinyconv.fast.numpy.layout import Array, in_rows
+from tinyconv.fast.numpy.layout import Array, images, in_rows, rows
 from tinyconv.fast.numpy.pool import ROW, relu_backward, relu_in_place
+from tinyconv.host.memory import empty
 
 
 def matrices_apply(x: Array, weight: Array, bias: Any) -> bool:
@@ -17,11 +18,15 @@ def matrices_apply(x: Array, weight: Array, bias: Any) -> bool:
 
 
 class Linear:
-    """Must equal `ops.Linear` (tinyconv/ops/linear.py), to rounding. dbias is a product with ones."""
+    """Must equal `ops.Linear` (tinyconv/ops/linear.py), to rounding. dbias is a product with ones.
+
+    The gradient of features that lie with the batch innermost (see `Reshape`) lies so too.
+    """
 
     @staticmethod
     def forward(xp: Any, x: Array, weight: Array, bias: Any) -> Any:
-        y = with_blas_for(len(x) * weight.size, np.matmul, x, weight.T)
+        y = empty((len(x), len(weight)), x.dtype)
+        with_blas_for(len(x) * weight.size, np.matmul, x, weight.T, y)
         if bias is not None:
             y += bias
         return y, (x, weight)
@@ -29,15 +34,25 @@ class Linear:
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
         x, weight = saved
+        dx, dweight, dbias = None, None, None
+        if needs[0]:
+            innermost = x.T.flags.c_contiguous and not x.flags.c_contiguous
+            dx = empty(x.T.shape, dy.dtype).T if innermost else empty(x.shape, dy.dtype)
+        if needs[1]:
+            dweight = empty(weight.shape, dy.dtype)
+        if needs[2]:
+            dbias = empty((len(weight),), dy.dtype)
 
-        def gradients() -> Any:
-            return (
-                dy @ weight if needs[0] else None,
-                dy.T @ x if needs[1] else None,
-                np.ones(len(dy), dy.dtype) @ dy if needs[2] else None,  # faster than a sum
-            )
+        def work_out() -> None:
+            if dx is not None:
+                np.matmul(dy, weight, out=dx)
+            if dweight is not None:
+                np.matmul(dy.T, x, out=dweight)
+            if dbias is not None:
+                np.matmul(np.ones(len(dy), dy.dtype), dy, out=dbias)  # faster than a sum
 
-        return with_blas_for(len(x) * weight.size, gradients)
+        with_blas_for(len(x) * weight.size, work_out)
+        return dx, dweight, dbias
 
 
 class LinearRelu:
@@ -64,8 +79,9 @@ class Relu:
 
     @staticmethod
     def forward(xp: Any, x: Array) -> Any:
-        y = relu_in_place(x.copy(order="K"))
-        return y, (y,)
+        y = empty(x.shape, x.dtype) if x.flags.c_contiguous else images(empty(rows(x).shape, x.dtype))
+        np.copyto(y, x)
+        return relu_in_place(y), (y,)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any) -> Any:
@@ -85,8 +101,10 @@ class Reshape:
 
     @staticmethod
     def forward(xp: Any, x: Array, *, shape: Any) -> Any:
-        n = len(x)
-        return np.ascontiguousarray(x.transpose(1, 2, 3, 0)).reshape(-1, n).T, (x.shape,)
+        features = x.transpose(1, 2, 3, 0)
+        y = empty(features.shape, x.dtype)
+        np.copyto(y, features)
+        return y.reshape(-1, len(x)).T, (x.shape,)
 
     backward = ops.Reshape.backward
 
@@ -94,18 +112,14 @@ class Reshape:
 def cross_entropy_applies(
     x: Array, target: Array, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> bool:
-    """For matrices of scores, classes of equal weight, no example left out, and the mean.
-
-    Targets were checked: one that is no class is `ignore_index`, and lies on its side of the classes.
-    """
+    """For matrices of scores, classes of equal weight, and the mean or the sum."""
     return (
         x.ndim == 2
         and x.dtype.char in "fd"
         and x.size > 0
         and weight is None
-        and reduction == "mean"
+        and reduction != "none"
         and not label_smoothing
-        and (target.min() >= 0 if ignore_index < 0 else ignore_index >= x.shape[1] > target.max())
     )
 
 
@@ -116,19 +130,32 @@ class CrossEntropy:
     """
 
     @staticmethod
-    def forward(xp: Any, x: Array, target: Array, weight: Any, **options: Any) -> Any:
-        n = np.arange(len(x))
-        shifted = x - x.max(axis=1, keepdims=True)
-        p = np.exp(shifted)
-        total = p.sum(axis=1, keepdims=True)
+    def forward(
+        xp: Any, x: Array, target: Array, weight: Any, *, ignore_index: int, reduction: str, **other: Any
+    ) -> Any:
+        ignored = target == ignore_index
+        if not np.logical_or.reduce(ignored):
+            ignored = None
+        else:
+            target = np.where(ignored, 0, target)
+        n, p = np.arange(len(x)), empty(x.shape, x.dtype)
+        shifted = x - np.maximum.reduce(x, axis=1, keepdims=True)
+        np.exp(shifted, out=p)
+        total = np.add.reduce(p, axis=1, keepdims=True)
         p /= total
-        loss = np.log(total[:, 0]) - shifted[n, target]
-        return np.add.reduce(loss) * x.dtype.type(1 / len(x)), (p, n, target)
+        loss, count = np.log(total[:, 0]) - shifted[n, target], len(x)
+        if ignored is not None:
+            loss[ignored], count = 0, count - int(np.count_nonzero(ignored))
+        scale = x.dtype.type(1) / x.dtype.type(count) if reduction == "mean" else x.dtype.type(1)
+        return np.add.reduce(loss) * scale, (p, n, target, ignored, scale)
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, **options: Any) -> Any:
-        p, n, target = saved
-        dx = p.copy()  # the graph may be walked again
+        p, n, target, ignored, scale = saved
+        dx = empty(p.shape, p.dtype)  # the graph may be walked again
+        np.copyto(dx, p)
         dx[n, target] -= 1
-        dx *= dy / len(p)
+        dx *= dy * scale
+        if ignored is not None:
+            dx[ignored] = 0
         return dx, None, None

@@ -19,12 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv.host.memory import empty
+
 Array = np.ndarray[Any, Any]
 
 
 def rows(x: Array) -> Array:
     """(N, C, H, W) -> (H, C, W, N), contiguous: x itself if it is in that order already, else a copy."""
-    return np.ascontiguousarray(x.transpose(2, 1, 3, 0))
+    y = x.transpose(2, 1, 3, 0)
+    if not y.flags.c_contiguous:
+        inner, y = y, empty(y.shape, x.dtype)
+        np.copyto(y, inner)
+    return y
 
 
 def images(x: Array) -> Array:
@@ -44,9 +50,18 @@ def matrices(x: Array, start: int, *axes: tuple[int, int]) -> Array:
     return np.ndarray([n for n, _ in axes], x.dtype, x, start * size, [step * size for _, step in axes])
 
 
+RUNS = 2048, 1536, 1024, 512, 256
+"""Lengths of the rows that long arrays are gone through in. A product of a row with itself is BLAS's: it takes a quarter
+of a sum's time, and calls threads for rows of over 10,000."""
+
+
 def is_finite_sum(x: Array) -> bool:
-    """Whether x holds no NaN and no infinity, told by its sum: a quarter of the time that a look at each number takes.
+    """Whether x holds no NaN and no infinity, told by one sum, in a fraction of the time that a look at each takes.
 
     Where the sum overflows the answer is no as well; the caller then takes the slower way, which is always right.
     """
-    return isfinite(np.add.reduce(x, axis=None))
+    size = next((size for size in RUNS if x.size % size == 0), 0) if x.flags.c_contiguous else 0
+    if not size:
+        return isfinite(np.add.reduce(x, axis=None))
+    runs = x.reshape(-1, size)
+    return isfinite(np.add.reduce(np.vecdot(runs, runs)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, images, rows
+from tinyconv.host.memory import empty
 from tinyconv.host.threads import in_parts
 
 CACHE = 1 << 19
@@ -58,7 +59,7 @@ class BatchNorm:
         values = by_channel(x)
         size, ones = values.size // c, np.ones(values.shape[2], x.dtype)
         fixed = mean is not None
-        xhat, y = np.empty_like(values), np.empty_like(values)
+        xhat, y = empty(values.shape, x.dtype), empty(values.shape, x.dtype)
 
         def centre(part: slice, squares: Array) -> None:
             np.subtract(values[part], mean[:, None], out=xhat[part])
@@ -92,7 +93,7 @@ class BatchNorm:
         dbias = sums(grad, lambda part, out: np.matmul(grad[part], ones, out=out))
         dweight = sums(grad, lambda part, out: np.vecdot(grad[part], xhat[part], out=out))
         factor = scale if weight is None else scale * weight
-        dx = np.empty_like(grad)
+        dx = empty(grad.shape, dy.dtype)
 
         def back(part: slice) -> None:
             if fixed:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyconv.fast.numpy.layout import Array, images, in_rows, is_finite_sum, rows
+from tinyconv.fast.numpy.layout import RUNS, Array, images, in_rows, is_finite_sum, rows
+from tinyconv.host.memory import empty
 from tinyconv.host.threads import in_parts
 
 POOLED_A_US = 2000
@@ -34,21 +35,22 @@ def windowed(x: Array) -> Array:
 def pooled(h: int, c: int, w: int, n: int, dtype: Any) -> tuple[Array, Array, Array]:
     """What `maxima` fills: the maxima (H, C, W, N) of 2x2 windows, and where they lie: `is_right` (H, C, W, N), which
     of the columns, and `is_low` (H, C, 2 W, N), which of each column."""
-    return np.empty((h, c, w, n), dtype), np.empty((h, c, w, n), bool), np.empty((h, c, 2 * w, n), bool)
+    return empty((h, c, w, n), dtype), empty((h, c, w, n), bool), empty((h, c, 2 * w, n), bool)
 
 
 def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
     """Write the maxima of 2x2 windows of x (2 H, C, 2 W, N) into what `pooled` made, or some rows of it."""
     upper, lower = x[0::2], x[1::2]
-    columns = np.maximum(upper, lower)
+    columns, equal = empty(upper.shape, x.dtype), empty(y.shape, bool)
+    np.maximum(upper, lower, out=columns)
     left, right = columns[:, :, 0::2], columns[:, :, 1::2]
     np.maximum(left, right, out=y)
     np.greater(lower, upper, out=is_low)
     np.greater(right, left, out=is_right)
     low_left, low_right = is_low[:, :, 0::2], is_low[:, :, 1::2]
-    equal = np.equal(left, right)
-    if equal.any():  # the first counts, row by row: the upper right one comes before the lower left one
-        is_right |= equal & low_left & ~low_right
+    if np.equal(left, right, out=equal).any():  # the first counts, row by row: upper right comes before lower left
+        equal &= low_left
+        is_right |= np.greater(equal, low_right, out=equal)
     if not is_finite_sum(y):  # NaN is larger than everything, and of several the last counts
         is_low |= np.isnan(lower)
         nan_left, nan_right = np.isnan(left), np.isnan(right)
@@ -58,7 +60,7 @@ def maxima(x: Array, y: Array, is_right: Array, is_low: Array) -> None:
 
 def spread(dy: Array, is_right: Array, is_low: Array, dx: Array) -> None:
     """Write the gradient dx (2 H, C, 2 W, N) of what was pooled: dy (H, C, W, N) at the maxima, 0 elsewhere."""
-    dcolumns = np.empty(is_low.shape, dy.dtype)
+    dcolumns = empty(is_low.shape, dy.dtype)
     left, right, upper, lower = dcolumns[:, :, 0::2], dcolumns[:, :, 1::2], dx[0::2], dx[1::2]
     if is_finite_sum(dy):
         np.multiply(dy, is_right, out=right)
@@ -78,7 +80,7 @@ class MaxPool2d:
         size, x = x.shape[2:], windowed(rows(x))
         h, c, w, n = x.shape
         y, is_right, is_low = pooled(h // 2, c, w // 2, n, x.dtype)
-        place = np.empty(y.shape, np.int32)
+        place = empty(y.shape, np.int32)
 
         def part(first: int, last: int) -> None:
             right, low = is_right[first:last], is_low[first:last]
@@ -122,7 +124,7 @@ def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, 
     """The gradient of images (N, C, *size) from dy (N, C, H, W), through a ReLU too if its output `y` is given."""
     dy, y = rows(dy), None if y is None else rows(y)
     h, c, w, n = dy.shape
-    dx = np.empty((size[0], c, size[1], n), dy.dtype)
+    dx = empty((size[0], c, size[1], n), dy.dtype)
     dx[2 * h :], dx[:, :, 2 * w :] = 0, 0
     covered = windowed(dx)
 
@@ -138,8 +140,6 @@ def spread_in_parts(dy: Array, y: Array | None, is_right: Array, is_low: Array, 
 
 ROW = 2048
 """Elements compared at a time, with as many zeros: NumPy uses vectors for that; with one zero it goes one by one."""
-FEW = 1 << 15
-"""Elements up to which a pass costs less than a call."""
 RELUS_A_US = 4000
 """Numbers in a microsecond of a core."""
 
@@ -149,8 +149,8 @@ def relu_in_place(x: Array) -> Array:
     if x.size <= ROW:
         return np.maximum(x, 0, out=x)
     flat = x.reshape(-1) if x.flags.c_contiguous else rows(x).reshape(-1)
-    size = next((size for size in (ROW, ROW - ROW // 4, ROW // 2, ROW // 4, ROW // 8) if flat.size % size == 0), 1)
-    runs = flat.reshape(-1, size) if size > 1 else flat.reshape(1, -1)
+    size = next((size for size in RUNS if flat.size % size == 0), flat.size)
+    runs = flat.reshape(-1, size)
     zeros = np.zeros(runs.shape[1], x.dtype)
     in_parts(lambda a, b: np.maximum(runs[a:b], zeros, out=runs[a:b]), len(runs), x.size / RELUS_A_US)
     return x
@@ -158,19 +158,19 @@ def relu_in_place(x: Array) -> Array:
 
 def relu_backward(y: Array, dy: Array) -> Array:
     """dy where y > 0, or NaN."""
-    if dy.size <= FEW:
+    if dy.size <= ROW:
         return np.where(np.less_equal(y, 0), 0, dy)
     innermost = in_rows(y) and in_rows(dy)  # else both are in NumPy's order, or they are in two orders
     if innermost:
         y, dy = rows(y), rows(dy)
-    dx = np.empty_like(dy)
+    dx, positive = np.empty_like(dy) if not dy.flags.c_contiguous else empty(dy.shape, dy.dtype), empty(dy.shape, bool)
 
     def part(first: int, last: int) -> None:
-        some, grad = y[first:last], dy[first:last]
+        some, grad, to = y[first:last], dy[first:last], dx[first:last]
         if is_finite_sum(grad) and is_finite_sum(some):
-            np.multiply(grad, some > 0, out=dx[first:last])
+            np.multiply(grad, np.greater(some, 0, out=positive[first:last]), out=to)
         else:
-            dx[first:last] = np.where(np.less_equal(some, 0), 0, grad)
+            to[...] = np.where(np.less_equal(some, 0), 0, grad)
 
     in_parts(part, len(dy), dy.size / RELUS_A_US)
     return images(dx) if innermost else dx
