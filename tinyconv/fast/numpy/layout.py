@@ -51,8 +51,8 @@ def matrices(x: Array, start: int, *axes: tuple[int, int]) -> Array:
 
 
 RUNS = 2048, 1536, 1024, 512, 256
-"""Lengths of the rows that long arrays are gone through in. A product of a row with itself is BLAS's: it takes a quarter
-of a sum's time, and calls threads for rows of over 10,000."""
+"""Lengths of the rows that long arrays are gone through in. BLAS's product of a row with itself takes a quarter of the
+time of a sum, and calls threads for rows of over 10,000."""
 
 
 def is_finite_sum(x: Array) -> bool:
