@@ -5,6 +5,7 @@
 # make check     lint, formatting, types, layering
 # make bench     measure, beside other libraries, for half an hour
 # make oracle    compare every op with PyTorch for an hour, and write docs/coverage.md
+# make wheels    build the sdist, the wheel for all platforms, and one with compiled kernels for each of five, in dist/
 # make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: lenet test test-all test-gpu check accuracy bench oracle campaign clean
+.PHONY: lenet test test-all test-gpu check accuracy bench oracle wheels campaign clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -59,6 +60,14 @@ oracle: .venv/.test
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/coverage.py
 
+# zig compiles for all platforms here; what it needs is already installed, so no build is isolated.
+wheels: .venv/.train
+	$(PIP) build hatchling ziglang
+	$(BIN)/python -m build --no-isolation
+	for platform in linux-x86_64 linux-aarch64 macos-arm64 macos-x86_64 windows-x86_64; do \
+		TINYCONV_WHEEL=$$platform $(BIN)/python -m build --no-isolation --wheel || exit 1; \
+	done
+
 campaign: .venv/.test
 	PYTHONPATH=tests $(BIN)/python -m campaigns $(CAMPAIGN) --seed $(or $(SEED),0) $(if $(COUNT),--count $(COUNT),--record)
 	$(if $(CAMPAIGN)$(COUNT),,$(BIN)/python benchmarks/tables.py)
@@ -76,4 +85,4 @@ campaign: .venv/.test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf dist .venv .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -339,6 +339,14 @@ def test_a_build_is_announced_once_and_says_where_it_came_from(cache, monkeypatc
     assert re.match(rf"from the cache {cache}, by /\S+ \(", second)
 
 
+def test_without_a_compiler_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoCompilerError):
+        build.load(SOURCE, tmp_path / "cache" / "native")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- shipped in a wheel ---------------------------------------------------------------------------------------------
 
 ASKED = {**build.sources(), build.UNIT: '#include "abi.h"\nint answer(void) { return ANSWER; }'}

@@ -1,5 +1,6 @@
 /* What is asked of a library before it is used: which sources it was made of, and what this machine can run. */
-#include <stdint.h>
+#pragma once
+#include "lanes.h"
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
@@ -7,11 +8,11 @@
 #ifndef TINYCONV_SOURCES /* the beginning of their SHA-256: build.py gives it, and asks for it again */
 #define TINYCONV_SOURCES 0
 #endif
-uint64_t tinyconv_sources(void) { return TINYCONV_SOURCES; }
+EXPORT uint64_t tinyconv_sources(void) { return TINYCONV_SOURCES; }
 
 /* 4 or 3 where the processor has all of x86-64-v4 or v3 and the system keeps its registers, else 2, which NumPy needs
  * as well; 0 on other machines. /proc/cpuinfo would say the same on Linux alone. */
-int tinyconv_level(void) {
+EXPORT int tinyconv_level(void) {
 #ifdef __x86_64__
     unsigned a, b, c, d, b7, kept = 0;
     const unsigned first = bit_FMA | bit_MOVBE | bit_AVX | bit_F16C | bit_OSXSAVE, lzcnt = 1 << 5;

@@ -60,12 +60,20 @@ def library() -> Found:
     if given.library is not None:
         return given
     try:
+        found = _kept_or_built(files)
+    except NoCompilerError as error:
+        if given.how:  # that is worth a word
+            raise VariantError(f"{given.how}; {error}") from None
+        raise
+    return found._replace(how=f"{found.how}; {given.how}") if given.how else found
+
+
+def _kept_or_built(files: Sources) -> Found:
+    try:
         folder = cache_dir() / "native"
     except DataError as error:  # no home
-        found = _for_this_process(find_compiler(), files, error)
-    else:
-        found = load(files, folder)
-    return found._replace(how=f"{found.how}; {given.how}") if given.how else found
+        return _for_this_process(find_compiler(), files, error)
+    return load(files, folder)
 
 
 def sources() -> Sources:
@@ -143,7 +151,7 @@ def load(files: Sources, folder: Path) -> Found:
         compiler = find_compiler()
     except NoCompilerError:
         with suppress(OSError):
-            folder = private_folder(folder)
+            folder = private_folder(folder) if folder.exists() else folder
             for path in sorted(folder.glob(f"kernels-{ours}-*{SUFFIX}")):
                 if (kept := _kept(path)) is not None:
                     return Found(kept, f"from the cache {folder}")
