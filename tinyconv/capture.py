@@ -22,6 +22,7 @@ from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
 from tinyconv.program.arguments import hidden_in, mapped, outline_of, refusal_of, shown, tensors_in, twice
+from tinyconv.program.compiled import CompiledRun, compiled
 from tinyconv.program.explain import described, text
 from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
@@ -240,7 +241,7 @@ class _Entry:
     def __init__(self, kind: Any) -> None:
         self.kind, self.calls = kind, 0
         self.modes: list[tuple[Any, bool]] = []  # modules, and whether they were in training mode
-        self.run: NumpyRun | None = None
+        self.run: NumpyRun | CompiledRun | None = None
         self.result: Any = None
         self.refused, self.device = "", "cpu"
 
@@ -274,7 +275,9 @@ class _Entry:
         return mapped(result, lambda tensor: wrap(tensor.array.copy()))
 
     def _ready(self, program: Program) -> None:
-        self.run, self.outside = NumpyRun(fused(program)), Outside(program)
+        program = fused(program)
+        self.run = compiled(program) or NumpyRun(program)
+        self.outside = Outside(program)
         self.written = program.written()
 
     def to_dict(self) -> dict[str, Any]:
@@ -282,7 +285,8 @@ class _Entry:
         arguments, recording, variants, _ = self.kind
         data = {"arguments": shown(arguments), "records": recording, "variants": variants or {}}
         if self.run is not None:
-            return data | {"state": "replayed", "says": "", "executor": "numpy", **described(self.run.program)}
+            executor = self.run.executor
+            return data | {"state": "replayed", "says": "", "executor": executor, **described(self.run.program)}
         if self.refused:
             return data | {"state": "refused", "says": self.refused.replace("capture:", "cannot be captured:", 1)}
         return data | {"state": "new", "says": "the next call like this one records the step"}

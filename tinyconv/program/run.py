@@ -26,16 +26,18 @@ from tinyconv.program.program import Instruction, Program, Value, replaced, valu
 from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, schedule
 
 Slots: TypeAlias = list[Any]
-"""The arrays of the values, by number, and after them what else the functions of a program keep: see `_Making`."""
+"""The arrays of the values, by number, and after them what else the functions of a program keep: see `Making`."""
 Function: TypeAlias = Callable[[Slots], None]
 
 
 class NumpyRun:
     """A program that is ready to run: `run(arrays)` gives the arrays of its results, for those of its inputs."""
 
+    executor = "numpy"
+
     def __init__(self, program: Program) -> None:
         self.program = program
-        making = _Making(program)
+        making = Making(program)
         plan = schedule(program)
         stages = plan.stages if _is_cut(plan) else [Stage(False, program.instructions)]
         self.stages = [(_Tiled if stage.tiled else _Whole)(making, plan, stage) for stage in stages]
@@ -69,7 +71,7 @@ def _is_cut(plan: Schedule) -> bool:
 class _Whole:
     """A stage whose instructions run for the whole batch, with threads inside of each."""
 
-    def __init__(self, making: _Making, plan: Schedule, stage: Stage) -> None:
+    def __init__(self, making: Making, plan: Schedule, stage: Stage) -> None:
         needed = {value for i in making.program.instructions if i not in set(stage.instructions) for value in i.read()}
         self.steps = making.steps(stage, needed.union(making.program.results))
         self.plan: Plan | None = None
@@ -91,7 +93,7 @@ class _Whole:
 class _Tiled:
     """A stage whose instructions run for one tile after another, on as many threads as there are."""
 
-    def __init__(self, making: _Making, plan: Schedule, stage: Stage) -> None:
+    def __init__(self, making: Making, plan: Schedule, stage: Stage) -> None:
         made = {value for i in stage.instructions for value in i.outputs if value is not None}
         self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
         self.bounds = tiles(plan.batch)
@@ -209,7 +211,7 @@ def _size(value: Value) -> int:
     return int(np.prod(value.shape))
 
 
-class _Making:
+class Making:
     """Makes the functions that run instructions on slots.
 
     Beside the arrays of the values, slots hold numbers, what each forward saved, and the factors of means.

@@ -15,6 +15,7 @@ typedef struct {
     const instruction *code;
     const stretch *stretches;
     int64_t count, images, per_unit, threads;
+    const int64_t *bad; /* the program stops after a stretch that has counted something here */
     char *scratch;
     int64_t values, scratch_size; /* bytes of a thread: for values, and in all (records of tiles follow the values) */
 } program;
@@ -77,7 +78,7 @@ static void run_part(const void *task, int64_t part, void *scratch) {
 
 EXPORT void run_program(const program *p) {
     int64_t tiles = (p->images + TILE - 1) / TILE, units = (tiles + p->per_unit - 1) / p->per_unit;
-    for (int64_t n = 0; n < p->count; n++) {
+    for (int64_t n = 0; n < p->count && !*p->bad; n++) {
         running r = {p, p->stretches + n};
         if (r.s->tiled) share(&r, run_unit, units, p->threads, p->scratch, p->scratch_size);
         else share(&r, run_part, PARTS, p->threads, p->scratch, p->scratch_size);

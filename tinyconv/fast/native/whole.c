@@ -19,23 +19,31 @@ static void pack_filters(const instruction *i, char **at, place here) {
 }
 
 /* What the sum of the losses is multiplied by: 1 / how many labels are not `ignored` if the mean is wanted, else 1.
- * at: scale, labels. size: n, ignored, mean. */
+ * Counts the labels that are no class into `bad`, where a program stops. at: scale, labels, bad. size: n, C, ignored, mean.
+ */
 static void loss_scale(const instruction *i, char **at, place here) {
     if (here.part) return;
-    int64_t kept = 0;
-    for (int64_t n = 0; n < i->size[0]; n++) kept += ((int64_t *)at[1])[n] != i->size[1];
-    *(float *)at[0] = i->size[2] ? 1.0f / (float)kept : 1;
+    int64_t kept = 0, bad = 0, *label = (int64_t *)at[1];
+    for (int64_t n = 0; n < i->size[0]; n++) {
+        int64_t counts = label[n] != i->size[2];
+        kept += counts;
+        bad += counts && (label[n] < 0 || label[n] >= i->size[1]);
+    }
+    *(float *)at[0] = i->size[3] ? 1.0f / (float)kept : 1;
+    *(int64_t *)at[2] += bad;
 }
 
-/* The sum of `slots` records by the tree ((0 + 1) + (2 + 3)) + ..., into the first. at: records. size: numbers in a
- * record, from one record to the next, slots. */
+/* to = the sum of `slots` records by the tree ((0 + 1) + (2 + 3)) + ...; of the records nothing is left. at: to, records.
+ * size: numbers, from one record to the next, slots. */
 static void add_records(const instruction *i, char **at, place here) {
     int64_t from = part_begins(i->size[0], here.part), size = part_ends(i->size[0], here.part) - from;
+    float *records = (float *)at[1] + from;
     for (int64_t step = 1; step < i->size[2]; step *= 2)
         for (int64_t slot = 0; slot + step < i->size[2]; slot += 2 * step) {
-            float *a = (float *)at[0] + slot * i->size[1] + from, *b = a + step * i->size[1];
+            float *a = records + slot * i->size[1], *b = a + step * i->size[1];
             for (int64_t k = 0; k < size; k++) a[k] += b[k];
         }
+    memcpy((float *)at[0] + from, records, size * sizeof *records);
 }
 
 /* to = from, or to + from. at: to, from. size: elements, whether it is added. */

@@ -1,0 +1,232 @@
+"""The compiled executor: held to the eager step and to the readable pairs, the same bits on any number of threads."""
+
+import numpy as np
+import pytest
+from messages import message
+
+import tinyconv as tc
+from tinyconv import functional as F
+from tinyconv import nn, ops, optim
+from tinyconv.engine import kernels
+from tinyconv.engine.tree import TILE
+from tinyconv.program.compiled import CompiledRun
+
+pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and with them the compiled kernels")
+if kernels.for_programs().library is None:
+    pytest.skip(f"no compiled kernels: {kernels.for_programs().how}", allow_module_level=True)
+
+RATE = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = tc.get_num_threads()
+    yield
+    tc.set_num_threads(before)
+
+
+class LeNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(256, 120), nn.Linear(120, 84), nn.Linear(84, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2).flatten(1)
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+
+
+def batch(n, seed=0, shape=(1, 28, 28), classes=10):
+    rng = np.random.default_rng(seed)
+    return tc.tensor(rng.standard_normal((n, *shape), np.float32)), tc.tensor(rng.integers(0, classes, n))
+
+
+def training(make=LeNet, rule="Adam", loss=F.cross_entropy, **options):
+    """A model and a step that returns the loss."""
+    tc.manual_seed(0)
+    model = make()
+    optimizer = getattr(optim, rule)(model.parameters(), **{"lr": RATE[rule], **options})
+
+    def step(x, y):
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return model, step, optimizer
+
+
+def run_of(captured):
+    (entry,) = captured.entries
+    assert isinstance(entry.run, CompiledRun)
+    return entry.run
+
+
+def assert_whole(captured):
+    """All of the program is one piece of code, besides what the host does before it."""
+    run = run_of(captured)
+    assert run.without == {}
+    assert sum(hasattr(piece, "code") for piece in run.pieces) == 1
+    return run
+
+
+def assert_close(found, expected, tolerance=1e-5):
+    """Equal to rounding, of the largest number."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("n", [1, 5, 63, 64, 65, 130])
+def test_a_lenet_step_is_the_eager_one_to_rounding(n):
+    (plain, eager, _), (model, step, _) = training(), training()
+    captured = tc.capture(step)
+    for i in range(12):
+        x, y = batch(n, seed=i)
+        assert_close(captured(x, y).numpy(), eager(x, y).numpy())
+        if i < 4:  # later the two drift apart, as any two orders of summation do
+            for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
+                assert_close(p.grad.numpy(), q.grad.numpy()), name
+    assert_whole(captured)
+
+
+@pytest.mark.parametrize("n", [5, 130, 64 * 21 + 3])
+def test_one_and_three_threads_give_the_same_bits(n):
+    def after(threads):
+        model, step, _ = training()
+        captured, losses = tc.capture(step), []
+        for i in range(5):
+            tc.set_num_threads(threads if i > 1 else 1)  # BLAS gives an eager step of so many images other bits
+            losses.append(captured(*batch(n, seed=i)).item())
+        return losses, [p.numpy().tobytes() for p in model.parameters()], assert_whole(captured)
+
+    (*first, _), (*second, _), (*third, run) = after(1), after(2), after(3)
+    assert first == second == third
+    (code,) = (piece.code for piece in run.pieces if hasattr(piece, "code"))
+    assert code.units < len(range(0, n, TILE)) or n < 1000  # the largest batch: more tiles than units
+
+
+def test_the_number_of_threads_may_change():
+    _, step, _ = training()
+    captured = tc.capture(step)
+    losses = []
+    for threads in (1, 1, 1, 3, 2, 1):
+        tc.set_num_threads(threads)
+        losses.append(captured(*batch(130)).item())
+    tc.set_num_threads(1)
+    _, step, _ = training()
+    captured = tc.capture(step)
+    assert losses == [captured(*batch(130)).item() for _ in losses]
+
+
+RULES = [
+    ("SGD", {}),
+    ("SGD", {"momentum": 0.9}),
+    ("SGD", {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01, "maximize": True}),
+    ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("Adam", {}),
+    ("Adam", {"weight_decay": 0.01, "amsgrad": True, "maximize": True, "betas": (0.8, 0.99), "eps": 1e-6}),
+    ("AdamW", {"weight_decay": 0.1}),
+]
+
+
+def small():
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 7), nn.ReLU(), nn.Linear(7, 4))
+
+
+@pytest.mark.parametrize(("rule", "options"), RULES)
+def test_updates_are_the_rules(rule, options):
+    """A changed rate and a state that was loaded count from the next step on; eager and captured steps take turns."""
+    (plain, eager, first), (model, step, second) = training(small, rule, **options), training(small, rule, **options)
+    captured = tc.capture(step)
+    for i in range(12):
+        x, y = batch(20, seed=i, shape=(3, 3), classes=4)
+        if i == 5:
+            first.param_groups[0]["lr"] = second.param_groups[0]["lr"] = 0.01
+        if i == 8:
+            second.load_state_dict(first.state_dict())
+        eager(x, y)
+        (step if i == 10 else captured)(x, y)
+        for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+            assert_close(p.numpy(), q.numpy())
+            for name, value in first.state[q].items():
+                assert_close(np.asarray(second.state[p][name]), np.asarray(value)), name
+    assert_whole(captured)
+
+
+def test_a_buffer_begins_with_the_first_gradient_in_a_replay():
+    (plain, eager, first), (model, step, second) = (
+        training(small, "SGD", momentum=0.9, dampening=0.5) for _ in range(2)
+    )
+    captured = tc.capture(step)
+    for i in range(6):
+        if i == 4:
+            first.state.clear()
+            second.state.clear()
+        x, y = batch(20, seed=i, shape=(3, 3), classes=4)
+        eager(x, y), captured(x, y)
+    for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+        assert_close(p.numpy(), q.numpy())
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_cross_entropy_leaves_out_what_is_ignored(reduction, smoothing):
+    def loss(scores, y):
+        return F.cross_entropy(scores, y, ignore_index=2, label_smoothing=smoothing, reduction=reduction)
+
+    (plain, eager, _), (model, step, _) = (training(small, "SGD", loss=loss, lr=1e-3) for _ in range(2))
+    captured = tc.capture(step)
+    for i in range(5):
+        x, y = batch(70, seed=i, shape=(3, 3), classes=4)
+        assert_close(captured(x, y).numpy(), eager(x, y).numpy())
+        for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+            assert_close(p.grad.numpy(), q.grad.numpy())
+    assert_whole(captured)
+
+
+def test_a_label_that_is_no_class_stops_the_step_before_it_changes_anything():
+    model, step, optimizer = training(small)
+    captured = tc.capture(step)
+    for i in range(4):
+        captured(*batch(70, seed=i, shape=(3, 3), classes=4))
+    before = [p.numpy().tobytes() for p in model.parameters()]
+    x, y = batch(70, shape=(3, 3), classes=4)
+    y[66] = 4
+    text = message(tc.ShapeError, captured, x, y)
+    assert "class indices 0 to 3 (scores have 4 classes), got 4 (1 such)" in text
+    assert [p.numpy().tobytes() for p in model.parameters()] == before
+    assert {state["step"] for state in optimizer.state.values()} == {4}
+    captured(*batch(70, shape=(3, 3), classes=4))
+    assert {state["step"] for state in optimizer.state.values()} == {5}
+
+
+@pytest.mark.parametrize("n", [1, 5, 64, 130])
+def test_inference_gives_the_scores_of_the_model(n):
+    tc.manual_seed(0)
+    model = LeNet().eval()
+    captured = tc.capture(model)
+    with tc.no_grad():
+        for i in range(4):
+            x, _ = batch(n, seed=i)
+            assert_close(captured(x).numpy(), model(x).numpy())
+    assert_whole(captured)
+
+
+def test_what_has_no_kernel_runs_in_numpy_between_pieces_of_code():
+    def make():
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, stride=2, padding=1),
+            nn.Softmax(1), nn.Flatten(), nn.Linear(6 * 7 * 7, 10),
+        )  # fmt: skip
+
+    (plain, eager, _), (model, step, _) = training(make, "SGD"), training(make, "SGD")
+    captured = tc.capture(step)
+    for i in range(6):
+        x, y = batch(70, seed=i)
+        assert_close(captured(x, y).numpy(), eager(x, y).numpy())
+        for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+            assert_close(p.grad.numpy(), q.grad.numpy())
+    run = run_of(captured)
+    assert {i.op: why for i, why in run.without.items()} == {ops.Softmax: "no kernel"}
+    assert sum(hasattr(piece, "code") for piece in run.pieces) == 3
