@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +12,10 @@ from harness import bare
 from harness.floor import beside_floor, flops
 from harness.libraries import LIBRARIES, OURS, OWN, REFERENCE, exact, ready, why_not
 from harness.library import Missing
-from harness.processes import Failed, bind, in_process, measured, reply, run_python, variables_for
+from harness.processes import Failed, bind, in_process, reply, run_python, variables_for
 from harness.tasks import LENET
 from harness.timing import WARM, in_turns, rounded, summary, timed
-from tinyconv import data
-from tinyconv.host.threads import VARIABLES
+from harness.whole import five_epochs
 
 MODULE = "harness.lenet"
 PARTS = ("step", "inference", "memory", "process")
@@ -55,7 +51,7 @@ def run(
         elif part == "memory":
             found[part] = memory(libraries)
         else:
-            found[part] = whole_process(max(threads), repeats=max(1, steps // 60), root=root)
+            found[part] = five_epochs(max(threads), repeats=max(1, steps // 60), root=root)
     return found
 
 
@@ -158,43 +154,6 @@ def peak_memory(name: str) -> float | str:
     except (Missing, ImportError) as error:
         return str(error)
     return bare.peak_mib()
-
-
-# --- whole processes ------------------------------------------------------------------------------------------------
-
-
-def whole_process(threads: int, repeats: int, root: Path | None) -> dict[str, Any]:
-    """`tinyconv train lenet5`, five epochs of MNIST, and the same recipe in PyTorch: from start to exit, alternating.
-
-    Each time ours runs three times: where no kernels are compiled yet ("cold"), where they are, and with NumPy alone.
-    """
-    folder = data.locate("mnist", root) or data.fetch("mnist", root)
-    environment = os.environ | dict.fromkeys(VARIABLES, str(threads))
-    runs: dict[str, list[dict[str, float]]] = {}
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as scratch:
-            ours = ["-m", "tinyconv", "train", "lenet5", "--epochs", "5", "--seed", "0", "--json", "--offline"]
-            ours += ["--overwrite", "--out", f"{scratch}/lenet.safetensors", "--data-dir", str(folder.absolute())]
-            theirs = [str(Path(__file__).with_name("torch_recipe.py")), str(folder.absolute())]
-            compiled = environment | {"XDG_CACHE_HOME": scratch}
-            commands = {
-                "tinyconv cold": (ours, compiled),
-                "tinyconv compiled": (ours, compiled),  # by the run before
-                "tinyconv numpy": (ours, environment | {"TINYCONV_KERNELS": "numpy"}),
-                REFERENCE: (theirs, environment),
-            }
-            for name, (command, variables) in commands.items():
-                runs.setdefault(name, []).append(one_process(command, variables, scratch))
-    ratios = {
-        name: [a["seconds"] / b["seconds"] for a, b in zip(runs[name], runs[REFERENCE], strict=True)] for name in runs
-    }
-    return {"threads": threads, "runs": runs, "ratios": ratios}
-
-
-def one_process(command: Sequence[str], environment: Mapping[str, str], folder: str) -> dict[str, float]:
-    """Seconds from start to exit, peak memory in MiB, and the accuracy it reported in its last line."""
-    figures, last = measured(*command, folder=folder, variables=environment)
-    return figures | {"test_accuracy": json.loads(last)["test_accuracy"]}
 
 
 if __name__ == "__main__":

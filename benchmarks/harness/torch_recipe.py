@@ -1,21 +1,21 @@
-"""The default recipe of `tinyconv train lenet5` in PyTorch: `python torch_recipe.py FOLDER` with MNIST's four files.
+"""A recipe of `tinyconv train lenet5` in PyTorch: `python torch_recipe.py FOLDER RECIPE SEED [compile]`.
 
-Adam, one cycle of the learning rate up to 5e-3 and down, batches of 128, five epochs; all of the data in memory.
+FOLDER has MNIST's four files; RECIPE is the recipe as JSON, and has no augmentation. All of the data are in memory.
 Written as a user of PyTorch would who wants it fast: batches are cut from one shuffled index, with no DataLoader
-between. The test accuracy is printed as JSON. Nothing of tinyconv is imported.
+between. The test accuracy is printed as JSON after each epoch. Nothing of tinyconv is imported.
 """
 
 import gzip
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-EPOCHS, BATCH, RATE = 5, 128, 5e-3
 
 
 class LeNet5(nn.Module):  # type: ignore[misc]
@@ -41,24 +41,41 @@ def read(folder: Path, name: str) -> torch.Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy())
 
 
-def main(folder: Path) -> None:
-    torch.manual_seed(0)
+def optimizer_of(recipe: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    rate, decay = recipe["lr"], recipe["weight_decay"]
+    if recipe["optimizer"] == "sgd":
+        return torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=decay, nesterov=True)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+
+
+def schedule_of(recipe: Mapping[str, Any], optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    if recipe["schedule"] == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    shape: dict[str, Any] = {"cycle_momentum": recipe["optimizer"] != "sgd"}
+    if recipe["schedule"] == "triangle":
+        shape |= {"pct_start": 0.23, "anneal_strategy": "linear", "div_factor": 5}
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe["lr"], steps, **shape)
+
+
+def main(folder: Path, recipe: Mapping[str, Any], seed: int, compiled: bool) -> None:
+    torch.manual_seed(seed)
     images, labels = read(folder, "train-images"), read(folder, "train-labels").long()
     test_images, test_labels = read(folder, "t10k-images"), read(folder, "t10k-labels").long()
 
     def normal(x: torch.Tensor) -> torch.Tensor:
         return ((x.unsqueeze(1).float() / 255) - 0.1307) / 0.3081
 
-    model = LeNet5()
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    steps = EPOCHS * -(-len(images) // BATCH)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
+    model: Any = LeNet5()
+    optimizer = optimizer_of(recipe, model)
+    scheduler = schedule_of(recipe, optimizer, recipe["epochs"] * -(-len(images) // recipe["batch_size"]))
+    model = torch.compile(model, dynamic=False) if compiled else model
     accuracy = 0.0
-    for _ in range(EPOCHS):
+    for _ in range(recipe["epochs"]):
         model.train()
-        for index in torch.randperm(len(images)).split(BATCH):
+        for index in torch.randperm(len(images)).split(recipe["batch_size"]):
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(normal(images[index])), labels[index])
+            scores = model(normal(images[index]))
+            loss = F.cross_entropy(scores, labels[index], label_smoothing=recipe["label_smoothing"])
             loss.backward()
             if not loss.isfinite():
                 raise ArithmeticError("the loss is not finite")
@@ -72,4 +89,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3]), "compile" in sys.argv[4:])

@@ -6,16 +6,19 @@ import re
 import runpy
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from fast_recipe import measure as measure_fast_recipe
 
 import tinyconv as tc
-from harness import conv, floor, lenet, libraries, record, tasks, timing
+from harness import conv, floor, lenet, libraries, record, tasks, timing, torch_recipe, whole
 from tinyconv import models, ops
+from tinyconv.train import RECIPES
 
 ROOT = Path(tc.__file__).parents[1]
 
@@ -269,6 +272,51 @@ def test_the_slower_style_is_what_reaches_an_aim(tables, tmp_path, monkeypatch):
     table = tables["TABLES"]["lenet"]()
     assert "| the same, a `Sequential` | 1.20 ms | 0.30 (0.30 to 0.30) | 167% |" in table.splitlines()
     assert "200 MFLOP at 100 GFLOP/s are 2.00 ms, 2 threads" in table
+
+
+def test_the_table_of_the_recipe_for_speed(tables, tmp_path, monkeypatch):
+    monkeypatch.setitem(tables["part"].__globals__, "HERE", tmp_path)
+    (tmp_path / "records").mkdir()
+    seconds = {"tinyconv compiled": 2.0, "torch": 8.0, "torch.compile": 10.0}
+
+    def one_process(command, environment, folder):
+        library = "tinyconv compiled" if "tinyconv" in command else "torch.compile" if "compile" in command else "torch"
+        seed = int(command[command.index("--seed") + 1] if library == "tinyconv compiled" else command[3])
+        return {"seconds": seconds[library], "peak_mib": 100.0, "test_accuracy": 0.99 + seed / 1000}
+
+    monkeypatch.setattr(whole, "found_mnist", lambda root: tmp_path)
+    monkeypatch.setattr(whole, "one_process", one_process)
+    found = measure_fast_recipe(range(10), range(3))
+    assert {name: [run["seed"] for run in runs] for name, runs in found["runs"].items()} == {
+        "tinyconv compiled": list(range(10)),
+        "torch": [0, 1, 2],
+        "torch.compile": [0, 1, 2],
+    }
+    record.write(tmp_path / "records" / "fast-recipe.json", found)
+    table = tables["TABLES"]["fast_recipe"]()
+    assert "| `tinyconv train lenet5 --recipe fast` | 2.00 | 2.0 | 100 MiB | 10 | 99.45% |" in table.splitlines()
+    assert "| the same recipe in PyTorch | 8.00 | 8.0 | 100 MiB | 3 | 99.10% |" in table.splitlines()
+    assert "Mean of seeds 5 to 9: **99.70%**" in table
+    assert "99.45% of the test digits right after **2.0 s**" in tables["TABLES"]["fast_short"]()
+
+
+@pytest.mark.parametrize("name", ["default", "lesson", "fast", "cifar-lenet", "cifar"])
+def test_the_recipe_in_pytorch_is_ours(name):
+    recipe = RECIPES[name]
+    net = torch.nn.Linear(3, 2)
+    theirs = torch_recipe.optimizer_of(asdict(recipe), net)
+    schedule = torch_recipe.schedule_of(asdict(recipe), theirs, 20)
+    ours = replace(recipe, layer_rates=False).optimizer_of(tc.nn.Linear(3, 2))
+    scheduler = recipe.scheduler(ours, 20)
+    (their_group,), (our_group,) = theirs.param_groups, ours.param_groups
+    for _ in range(19):
+        shared = {key for key in ("lr", "momentum", "betas", "nesterov", "weight_decay") if key in our_group}
+        for key in shared:
+            assert np.allclose(their_group[key], our_group[key], rtol=1e-9), key
+        theirs.step()
+        schedule.step()
+        if scheduler is not None:
+            scheduler.step()
 
 
 def test_short_tables_have_the_figures_of_the_long_ones(tables):

@@ -218,7 +218,7 @@ def test_resuming_what_is_finished_reports_it_again(trained):
         (
             ["train", "lenet5", "--recipe", "quick"],
             2,
-            "no recipe 'quick'; there are default, lesson, best, cifar-lenet, cifar, cifar-full",
+            "no recipe 'quick'; there are default, lesson, fast, best, cifar-lenet, cifar, cifar-full",
         ),
         (["train", "conv 8 3; relo", "--data", "synthetic"], 1, "slice 2, 'relo': no slice is called 'relo': relu?"),
         (["train", "flatten; fc 9", "--data", "synthetic"], 1, "there are 10 classes: end it in 'fc 10'"),
