@@ -53,7 +53,7 @@ class Filters:
 
     def __init__(self, weight: Array) -> None:
         f, c, kh, kw = weight.shape
-        group = next(g for g in (4, 3, 2, 1) if f % g == 0)
+        group = next(g for g in (6, 4, 3, 2, 1) if f % g == 0)
         self.array = np.ascontiguousarray(weight.reshape(f // group, group, c, kh, kw).transpose(0, 3, 2, 4, 1))
         self.struct = _Filters(address(self.array), f, c, kh, kw, group)
 

@@ -51,10 +51,11 @@ static void correlate_block(const void *asked, int64_t block, void *scratch) {
     const filters *k = &t->k;
     int64_t width = x->w + 2 * t->pw, oh = x->h + 2 * t->ph - k->kh + 1, ow = width - k->kw + 1, n = x->n;
     int64_t count = smaller(LANES, n - block * LANES);
-    lanes *packed = scratch, *row = packed + (x->h + 2 * t->ph) * x->c * width;
-    pack(x, block, t->ph, t->pw, packed);
+    lanes *maps = scratch, *row = maps + (x->h + 2 * t->ph) * x->c * width;
+    packed from = {maps, x->h + 2 * t->ph, width, t->ph, t->ph + x->h, t->pw, t->pw + x->w};
+    pack(x, block, t->ph, t->pw, maps);
     for (int64_t h = 0; h < oh; h++) {
-        row_of(packed, width, h, t->ph, t->ph + x->h, k, 1, t->bias, t->relu, row, ow);
+        row_of(&from, h, k, 1, t->bias, t->relu, row, ow);
         for (int64_t f = 0; f < k->f; f++)
             for (int64_t w = 0; w < ow; w++)
                 store(t->y + ((h * k->f + f) * ow + w) * n + block * LANES, row[f * ow + w], count);
@@ -67,11 +68,11 @@ static void filters_gradient_block(const void *asked, int64_t block, void *scrat
     const images *x = &t->x, *dy = &t->dy;
     const filters *k = &t->k;
     int64_t width = x->w + 2 * t->pw;
-    lanes *packed = scratch, *grad = packed + (x->h + 2 * t->ph) * x->c * width;
-    pack(x, block, t->ph, t->pw, packed);
+    lanes *maps = scratch, *grad = maps + (x->h + 2 * t->ph) * x->c * width;
+    pack(x, block, t->ph, t->pw, maps);
     pack(dy, block, 0, 0, grad);
     lanes *sums = grad + dy->h * dy->c * dy->w;
-    filters_of_block(packed, width, grad, dy->w, dy->h, dy->w, k, sums, t->dw + block * k->f * k->c * k->kh * k->kw);
+    filters_of_block(maps, width, grad, dy->w, dy->h, dy->w, k, sums, t->dw + block * k->f * k->c * k->kh * k->kw);
 }
 
 /* A packed block, and two rows of output. */
@@ -81,11 +82,12 @@ static void correlate_and_pool_block(const void *asked, int64_t block, void *scr
     const filters *k = &t->k;
     int64_t width = x->w + 2 * t->pw, oh = x->h + 2 * t->ph - k->kh + 1, ow = width - k->kw + 1, n = x->n;
     int64_t count = smaller(LANES, n - block * LANES);
-    lanes *packed = scratch, *two = packed + (x->h + 2 * t->ph) * x->c * width;
-    pack(x, block, t->ph, t->pw, packed);
+    lanes *maps = scratch, *two = maps + (x->h + 2 * t->ph) * x->c * width;
+    packed from_x = {maps, x->h + 2 * t->ph, width, t->ph, t->ph + x->h, t->pw, t->pw + x->w};
+    pack(x, block, t->ph, t->pw, maps);
     for (int64_t p = 0; p < oh / 2; p++) {
         for (int i = 0; i < 2; i++)
-            row_of(packed, width, 2 * p + i, t->ph, t->ph + x->h, k, 1, t->bias, 0, two + i * k->f * ow, ow);
+            row_of(&from_x, 2 * p + i, k, 1, t->bias, 0, two + i * k->f * ow, ow);
         for (int64_t f = 0; f < k->f; f++)
             for (int64_t q = 0; q < ow / 2; q++) {
                 lanes best = {0};
@@ -112,7 +114,7 @@ static void pooled_gradients_block(const void *asked, int64_t block, void *scrat
     int64_t width = x->w + 2 * t->pw, oh = 2 * dy->h, ow = 2 * dy->w, n = x->n;
     int64_t top = t->dx ? k->kh - 1 - t->ph : 0, left = t->dx ? k->kw - 1 - t->pw : 0, wide = ow + 2 * left;
     int64_t count = smaller(LANES, n - block * LANES);
-    lanes *packed = scratch, *maps = packed + (x->h + 2 * t->ph) * x->c * width;
+    lanes *packed_x = scratch, *maps = packed_x + (x->h + 2 * t->ph) * x->c * width;
     lanes *corner = maps + top * k->f * wide + left, *row = maps + (oh + 2 * top) * k->f * wide;
     memset(maps, 0, (oh + 2 * top) * k->f * wide * sizeof *maps);
     for (int64_t f = 0; f < k->f; f++) {
@@ -129,12 +131,13 @@ static void pooled_gradients_block(const void *asked, int64_t block, void *scrat
         if (t->db) t->db[block * k->f + f] = sum(total);
     }
     if (t->dw) {
-        pack(x, block, t->ph, t->pw, packed);
+        pack(x, block, t->ph, t->pw, packed_x);
         lanes *sums = row + x->c * x->w;
-        filters_of_block(packed, width, corner, wide, oh, ow, k, sums, t->dw + block * k->f * k->c * k->kh * k->kw);
+        filters_of_block(packed_x, width, corner, wide, oh, ow, k, sums, t->dw + block * k->f * k->c * k->kh * k->kw);
     }
+    packed from_maps = {maps, oh + 2 * top, wide, top, top + oh, left, left + ow};
     for (int64_t h = 0; t->dx && h < x->h; h++) {
-        row_of(maps, wide, h, top, top + oh, &t->turned, 1, 0, 0, row, x->w);
+        row_of(&from_maps, h, &t->turned, 1, 0, 0, row, x->w);
         for (int64_t c = 0; c < x->c; c++)
             for (int64_t w = 0; w < x->w; w++)
                 store(t->dx + ((h * x->c + c) * x->w + w) * n + block * LANES, row[c * x->w + w], count);

@@ -49,6 +49,7 @@ typedef uint8_t ways __attribute__((vector_size(LANES)));
 #endif
 
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* The lanes that there are images for; the others hold zeros. */
 INLINE lanes load(const float *from, int64_t stride, int64_t count) {

@@ -13,11 +13,13 @@ static void take_images(const instruction *i, char **at, place here) {
                 const float *from = x + ch * sc + row * sh;
                 lanes *to = (lanes *)at[0] + ((b * h + row) * c + ch) * w;
                 int64_t q = 0;
-                for (; count == LANES && sw == 1 && q + LANES <= w; q += LANES) {
+                for (int64_t left = w; count == LANES && sw == 1 && w >= LANES && left > 0; left -= LANES) {
+                    q = left < LANES ? w - LANES : q; /* the last vector may begin in the one before it */
                     lanes v[LANES];
                     for (int k = 0; k < LANES; k++) memcpy(&v[k], from + k * sn + q, sizeof *v);
                     transpose(v);
                     for (int k = 0; k < LANES; k++) to[q + k] = v[k];
+                    q += LANES;
                 }
                 for (; q < w; q++) to[q] = load(from + q * sw, sn, count);
             }
@@ -40,19 +42,16 @@ static void give_images(const instruction *i, char **at, place here) {
 /* Sizes of a convolution: x (c, h, w), f filters (kh, kw), strides, padding, output (oh, ow), and whether ReLU follows. */
 typedef struct { int64_t c, h, w, f, kh, kw, sh, sw, ph, pw, oh, ow, relu; } conv_sizes;
 
-/* Maps of c channels in the middle of zeros, with every `sh`-th row and `sw`-th column theirs; the maps themselves where
- * there is nothing to add. to: [top + (h - 1) sh + 1 + bottom][c][left + (w - 1) sw + 1 + right]. */
-static const lanes *padded(const lanes *x, int64_t c, int64_t h, int64_t w, int64_t top, int64_t left, int64_t sh,
-                           int64_t sw, int64_t rows, int64_t width, lanes *to) {
-    if (rows == h && width == w) return x;
-    memset(to, 0, rows * c * width * sizeof *to);
-    for (int64_t row = 0; row < h; row++)
-        for (int64_t ch = 0; ch < c; ch++, x += w) {
-            lanes *line = to + ((top + row * sh) * c + ch) * width + left;
-            if (sw == 1) memcpy(line, x, w * sizeof *x);
-            else for (int64_t q = 0; q < w; q++) line[q * sw] = x[q];
-        }
-    return to;
+/* x of one block in the middle of zeros: [h + 2 ph][c][w + 2 pw]; x itself where there is no padding. */
+static packed padded(const conv_sizes *z, const lanes *x, lanes *to) {
+    packed p = {x, z->h + 2 * z->ph, z->w + 2 * z->pw, z->ph, z->ph + z->h, z->pw, z->pw + z->w};
+    if (z->ph == 0 && z->pw == 0) return p;
+    p.data = to;
+    memset(to, 0, p.rows * z->c * p.width * sizeof *to);
+    for (int64_t row = 0; row < z->h; row++)
+        for (int64_t ch = 0; ch < z->c; ch++, x += z->w)
+            memcpy(to + ((z->ph + row) * z->c + ch) * p.width + z->pw, x, z->w * sizeof *x);
+    return p;
 }
 
 /* y[f][i][j] = bias[f] + sum_cuv weight[f][c][u][v] x[c][i SH + u - PH][j SW + v - PW], then ReLU if asked for.
@@ -60,33 +59,28 @@ static const lanes *padded(const lanes *x, int64_t c, int64_t h, int64_t w, int6
 static void conv(const instruction *i, char **at, place here) {
     const conv_sizes *z = (const conv_sizes *)i->size;
     filters k = {(float *)at[2], z->f, z->c, z->kh, z->kw, group_of(z->f)};
-    int64_t width = z->w + 2 * z->pw;
     for (int64_t b = 0; b < here.blocks; b++) {
-        const lanes *x = padded((lanes *)at[1] + b * z->c * z->h * z->w, z->c, z->h, z->w, z->ph, z->pw, 1, 1,
-                                z->h + 2 * z->ph, width, (lanes *)at[4]);
+        packed x = padded(z, (lanes *)at[1] + b * z->c * z->h * z->w, (lanes *)at[4]);
         lanes *y = (lanes *)at[0] + b * z->f * z->oh * z->ow;
         for (int64_t row = 0; row < z->oh; row++)
-            row_of(x, width, row * z->sh, z->ph, z->ph + z->h, &k, z->sw, (float *)at[3], z->relu, y + row * z->f * z->ow,
-                   z->ow);
+            row_of(&x, row * z->sh, &k, z->sw, (float *)at[3], z->relu, y + row * z->f * z->ow, z->ow);
     }
 }
 
 /* Of one block, from dy = `maps` with room for dx around it: dx = turned filters over dy; dw += dy x by lanes; and the
- * sums of dy by lanes. The maps' row is [f][wide], and the rows of dy begin at `corner`. */
+ * sums of dy by lanes. The maps' row is [f][wide], and dy begins at row `top`, column `left`. */
 static void conv_gradients(const conv_sizes *z, const lanes *x, const lanes *maps, int64_t top, int64_t left,
                            int64_t wide, const float *turned, lanes *dx, lanes *dw, lanes *room) {
-    const lanes *corner = maps + top * z->f * wide + left;
+    int64_t rows = (z->oh - 1) * z->sh + 1, columns = (z->ow - 1) * z->sw + 1;
     if (dw) {
         filters k = {0, z->f, z->c, z->kh, z->kw, 0};
-        int64_t width = z->w + 2 * z->pw, tall = (z->oh - 1) * z->sh + 1, broad = (z->ow - 1) * z->sw + 1;
-        x = padded(x, z->c, z->h, z->w, z->ph, z->pw, 1, 1, z->h + 2 * z->ph, width, room);
-        filters_of(x, width, 1, 1, corner, wide, tall, broad, &k, dw);
+        packed from = padded(z, x, room);
+        filters_of(from.data, from.width, 1, 1, maps + top * z->f * wide + left, wide, rows, columns, &k, dw);
     }
     if (dx) {
         filters k = {turned, z->c, z->f, z->kh, z->kw, group_of(z->c)};
-        int64_t end = top + (z->oh - 1) * z->sh + 1;
-        for (int64_t h = 0; h < z->h; h++)
-            row_of(maps, wide, h, top, end, &k, 1, 0, 0, dx + h * z->c * z->w, z->w);
+        packed from = {maps, z->h + z->kh - 1, wide, top, top + rows, left, left + columns};
+        for (int64_t h = 0; h < z->h; h++) row_of(&from, h, &k, 1, 0, 0, dx + h * z->c * z->w, z->w);
     }
 }
 
@@ -127,16 +121,15 @@ static void conv_back(const instruction *i, char **at, place here) {
 static void conv_pool(const instruction *i, char **at, place here) {
     const conv_sizes *z = (const conv_sizes *)i->size;
     filters k = {(float *)at[3], z->f, z->c, z->kh, z->kw, group_of(z->f)};
-    int64_t width = z->w + 2 * z->pw, ow = z->ow, f = z->f, out = f * (z->oh / 2) * (ow / 2);
+    int64_t ow = z->ow, f = z->f, out = f * (z->oh / 2) * (ow / 2);
     lanes *two = (lanes *)at[6];
     for (int64_t b = 0; b < here.blocks; b++) {
-        const lanes *x = padded((lanes *)at[2] + b * z->c * z->h * z->w, z->c, z->h, z->w, z->ph, z->pw, 1, 1,
-                                z->h + 2 * z->ph, width, (lanes *)at[5]);
+        packed x = padded(z, (lanes *)at[2] + b * z->c * z->h * z->w, (lanes *)at[5]);
         lanes *y = (lanes *)at[0] + b * out;
         uint8_t *way = (uint8_t *)at[1] + b * out * LANES;
         for (int64_t p = 0; p < z->oh / 2; p++) {
             for (int64_t r = 0; r < 2; r++)
-                row_of(x, width, (2 * p + r) * z->sh, z->ph, z->ph + z->h, &k, z->sw, (float *)at[4], 0, two + r * f * ow, ow);
+                row_of(&x, (2 * p + r) * z->sh, &k, z->sw, (float *)at[4], 0, two + r * f * ow, ow);
             for (int64_t g = 0; g < f; g++)
                 for (int64_t q = 0; q < ow / 2; q++, y++, way += LANES) {
                     const lanes *upper = two + g * ow + 2 * q, *lower = upper + f * ow;

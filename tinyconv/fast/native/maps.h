@@ -8,68 +8,80 @@
 #pragma once
 #include "lanes.h"
 
-enum { FILTERS = 4, PIXELS = 6, COLUMNS = 5 };
+enum { FILTERS = 6, PIXELS = 6, COLUMNS = 5 };
 /* Sums of a tile: what the registers hold, less those for its factors. */
 enum { SUMS = REGISTERS == 32 ? 24 : 12 };
 
 /* Filters in groups of `group`, packed as [f / group][kh][c][kw][group]. */
 typedef struct { const float *data; int64_t f, c, kh, kw, group; } filters;
 
-INLINE int64_t group_of(int64_t f) { return f % 4 == 0 ? 4 : f % 3 == 0 ? 3 : f % 2 == 0 ? 2 : 1; }
+INLINE int64_t group_of(int64_t f) { return f % 6 == 0 ? 6 : f % 4 == 0 ? 4 : f % 3 == 0 ? 3 : f % 2 == 0 ? 2 : 1; }
 
 /* The tile: `group` filters at `pixels` places next to each other, `step` apart in x. The first two are constants where
  * this is called, so that the sums are registers. y[f][ow] = bias[f] + sum_icj w[i][c][j][f] x[i][c][step ow + j], over
- * `rows` pairs (i, c), at least one, which follow each other in memory; then max(., 0) if `relu`, where NaN stays. */
-INLINE void tile(const int group, const int pixels, const lanes *x, int64_t width, int64_t rows, int64_t kw,
-                 int64_t step, const float *w, const float *bias, int64_t relu, lanes *y, int64_t ow) {
+ * `rows` pairs (i, c), at least one, which follow each other in memory, and `columns` j; then max(., 0) if `relu`, where
+ * NaN stays. The weights of a row begin `next` after those of the one before. */
+INLINE void tile(const int group, const int pixels, const lanes *x, int64_t width, int64_t rows, int64_t columns,
+                 int64_t step, const float *w, int64_t next, const float *bias, int64_t relu, lanes *y, int64_t ow) {
     lanes sums[FILTERS][PIXELS];
     for (int f = 0; f < group; f++)
         for (int p = 0; p < pixels; p++) sums[f][p] = (lanes){0} + (bias ? bias[f] : 0);
     do {
         int64_t j = 0;
+        const float *factor = w;
         do {
             const lanes *from = ANEW(x + j);
             if (pixels < group) { /* the fewer factors wait in registers */
                 lanes pixel[PIXELS];
                 for (int p = 0; p < pixels; p++) pixel[p] = from[p * step];
                 for (int f = 0; f < group; f++)
-                    for (int p = 0; p < pixels; p++) sums[f][p] += pixel[p] * w[f];
+                    for (int p = 0; p < pixels; p++) sums[f][p] += pixel[p] * factor[f];
             } else
                 for (int p = 0; p < pixels; p++) {
                     lanes pixel = from[p * step];
                     IN_REGISTER(pixel);
-                    for (int f = 0; f < group; f++) sums[f][p] += pixel * w[f];
+                    for (int f = 0; f < group; f++) sums[f][p] += pixel * factor[f];
                 }
-            w += group;
-        } while (++j < kw);
+            factor += group;
+        } while (++j < columns);
         x += width;
+        w += next;
     } while (--rows);
     for (int f = 0; f < group; f++)
         for (int p = 0; p < pixels; p++)
             y[f * ow + p] = relu ? zero_where(sums[f][p] <= 0, sums[f][p]) : sums[f][p];
 }
 
-/* A row of the output of all filters, y[f][ow], from packed maps whose rows ph ... end - 1 are not padding; `h` is the
- * row of the maps where its windows begin. Kernel rows that lie over padding only are left out. The compiler is told the
- * width of 3x3 kernels: 117 GFLOP/s at 128 channels, and 94 if it is not. */
-static void row_of(const lanes *x, int64_t width, int64_t h, int64_t ph, int64_t end, const filters *k, int64_t step,
-                   const float *bias, int64_t relu, lanes *y, int64_t ow) {
-    int64_t most = smaller(PIXELS, SUMS / k->group), tiles = (ow + most - 1) / most;
-    int64_t top = h < ph ? smaller(ph - h, k->kh) : 0, rows = k->c * (smaller(k->kh, end - h) - top);
-    x += (h + top) * k->c * width;
+/* Packed maps of `rows` rows, `width` wide, of which the rows top ... bottom - 1 and columns left ... right - 1 are not
+ * padding. */
+typedef struct { const lanes *data; int64_t rows, width, top, bottom, left, right; } packed;
+
+/* A row of the output of all filters, y[f][ow]; `h` is the row of the maps where its windows begin. Kernel rows and
+ * columns that lie over padding only are left out: for dx of LeNet's second convolution, half of all. The compiler is
+ * told the width of 3x3 kernels: 117 GFLOP/s at 128 channels, and 94 if it is not. */
+static void row_of(const packed *x, int64_t h, const filters *k, int64_t step, const float *bias, int64_t relu, lanes *y,
+                   int64_t ow) {
+    int64_t most = smaller(PIXELS, SUMS / k->group), tiles = (ow + most - 1) / most, row = k->kw * k->group;
+    int64_t top = smaller(larger(x->top - h, 0), k->kh - 1), end = larger(smaller(k->kh, x->bottom - h), top + 1);
+    const lanes *first = x->data + (h + top) * k->c * x->width;
     for (int64_t f = 0; f < k->f; f += k->group) {
-        const float *w = k->data + (f * k->kh + top * k->group) * k->c * k->kw, *from_bias = bias ? bias + f : 0;
+        const float *of_group = k->data + (f * k->kh + top * k->group) * k->c * k->kw, *from_bias = bias ? bias + f : 0;
         for (int64_t t = 0; t < tiles; t++) { /* of widths as equal as can be: 8 is 4 + 4 */
-            int64_t from = ow * t / tiles, pixels = ow * (t + 1) / tiles - from;
-            const lanes *corner = x + from * step;
+            int64_t from = ow * t / tiles, pixels = ow * (t + 1) / tiles - from, left = from * step;
+            int64_t j = smaller(larger(x->left - left - (pixels - 1) * step, 0), k->kw - 1);
+            int64_t columns = larger(smaller(k->kw, x->right - left), j + 1) - j;
+            const lanes *corner = first + left + j;
+            const float *w = of_group + j * k->group;
             lanes *to = y + f * ow + from;
+#define TILE_OF(g, p, columns, step) \
+    tile(g, p, corner, x->width, k->c * (end - top), columns, step, w, row, from_bias, relu, to, ow)
 #define CASE(g, p) case (g) * 8 + (p): if ((g) * (p) > SUMS) break; \
-    if (k->kw == 3 && step == 1) tile(g, p, corner, width, rows, 3, 1, w, from_bias, relu, to, ow); \
-    else if (step == 1) tile(g, p, corner, width, rows, k->kw, 1, w, from_bias, relu, to, ow); \
-    else tile(g, p, corner, width, rows, k->kw, step, w, from_bias, relu, to, ow); \
+    if (columns == 3 && step == 1) TILE_OF(g, p, 3, 1); \
+    else if (step == 1) TILE_OF(g, p, columns, 1); \
+    else TILE_OF(g, p, columns, step); \
     break;
 #define CASES(g) CASE(g, 1) CASE(g, 2) CASE(g, 3) CASE(g, 4) CASE(g, 5) CASE(g, 6)
-            switch (k->group * 8 + pixels) { CASES(1) CASES(2) CASES(3) CASES(4) }
+            switch (k->group * 8 + pixels) { CASES(1) CASES(2) CASES(3) CASES(4) CASES(6) }
         }
     }
 }
@@ -110,7 +122,7 @@ static void filters_of(const lanes *x, int64_t width, int64_t step_h, int64_t st
                        int64_t oh, int64_t ow, const filters *k, lanes *dw) {
     int64_t columns = smaller(COLUMNS, k->kw), most = SUMS / columns; /* filters at a time */
     for (int64_t f = 0, group; f < k->f; f += group) {
-        group = smaller(smaller(FILTERS, most), k->f - f);
+        group = smaller(smaller(4, most), k->f - f);
         for (int64_t c = 0; c < k->c; c++)
             for (int64_t i = 0; i < k->kh; i++)
                 for (int64_t j = 0; j < k->kw; j += COLUMNS) {
