@@ -240,7 +240,7 @@ class _Entry:
 
     def __init__(self, kind: Any) -> None:
         self.kind, self.calls = kind, 0
-        self.modes: list[tuple[Any, bool]] = []  # modules, and whether they were in training mode
+        self.modes: list[tuple[Any, bool]] = []  # modules that ran, and whether the step left them in training mode
         self.run: NumpyRun | CompiledRun | None = None
         self.result: Any = None
         self.refused, self.device = "", "cpu"
@@ -266,7 +266,8 @@ class _Entry:
         finally:
             context.set(now)
             captured_step.reset(token)
-        self.refused, self.device, self.modes = recorder.refused, recorder.device, list(recorder.modes.values())
+        self.refused, self.device = recorder.refused, recorder.device
+        self.modes = [(module, module.training) for module in recorder.modules.values()]
         if self.refused:
             return result
         if self.calls:

@@ -25,7 +25,7 @@ from tinyconv.errors import GraphError, ShapeError, shortened, suggest_names
 from tinyconv.ops.conv import check_images
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import Pair, check_broadcast, pair, same_padding, sizes_of, whole
-from tinyconv.tensor.creation import rand_like, tensor
+from tinyconv.tensor.creation import made, rand_like
 from tinyconv.tensor.refusals import refuse
 from tinyconv.tensor.tensor import Tensor, apply, unary, wrap
 from tinyconv.user_frame import warn
@@ -576,7 +576,8 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         source = [min(max(i, 0), n - 1) for i in positions]
     else:
         source = [n - 1 - abs(n - 1 - abs(i)) for i in positions]
-    return input[(slice(None),) * axis + (tensor(source, dtype=np.int64, device=input.device),)]
+    index = made(input.device, (len(source),), np.int64, partial(np.asarray, source, np.int64), False)
+    return input[(slice(None),) * axis + (index,)]
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------

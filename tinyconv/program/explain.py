@@ -50,7 +50,7 @@ def described(program: Program) -> dict[str, Any]:
 def _names(program: Program) -> dict[int, str]:
     """What the modules that ran call their arrays, by the id of the array; the outermost module ran last."""
     names: dict[int, str] = {}
-    for module, _ in program.modes:
+    for module in program.modules:
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             names[id(tensor.array)] = name
     for leaf, gradient in program.gradients:

@@ -21,7 +21,7 @@ class Outside:
     def __init__(self, program: Program) -> None:
         tensors = [value.tensor for value in program.values if value.tensor is not None]
         self.tensors = [(tensor, tensor.array, tensor.requires_grad) for tensor in tensors]
-        self.parts = [(module, _parts(module)) for module, _ in program.modes]
+        self.parts = [(module, _parts(module)) for module in program.modules]
         updates = [one.optimizer for one in program.instructions if one.optimizer is not None]
         self.groups = [(optimizer, len(optimizer.param_groups)) for optimizer in updates]
         self.changes = Changes.count

@@ -117,7 +117,7 @@ class Program:
     inputs: list[Value]
     results: list[Value]
     values: list[Value]
-    modes: list[tuple[Any, bool]] = field(default_factory=list)  # modules, and whether they were in training mode
+    modules: list[Any] = field(default_factory=list)  # that ran, the outermost last
     gradients: list[tuple[Any, Value]] = field(default_factory=list)  # leaves, and the gradients that they hold
     notes: list[tuple[Instruction, str]] = field(default_factory=list)  # what was not fused, and why
 

@@ -40,7 +40,7 @@ class Recorder(CapturedStep):
         self._alive: list[Any] = []  # arrays and nodes, so that no id is given twice
         self._memories: dict[int, int] = {}
         self._forwards: dict[int, Instruction] = {}  # by the id of the node
-        self.modes: dict[int, tuple[Any, bool]] = {}  # modules, and whether they were in training mode
+        self.modules: dict[int, Any] = {}  # that ran, by their id
         self._gradients: dict[int, tuple[Any, Value]] = {}
         self.inputs = [self._known("input", t.array) for t in arguments]
 
@@ -51,7 +51,7 @@ class Recorder(CapturedStep):
             inputs=self.inputs,
             results=[self._value(t) for t in results],
             values=self._all,
-            modes=list(self.modes.values()),
+            modules=list(self.modules.values()),
             # A gradient that the step has dropped again at its end is no longer its leaf's.
             gradients=[pair for pair in self._gradients.values() if _holds(*pair)],
         )
@@ -80,7 +80,7 @@ class Recorder(CapturedStep):
             self._forwards[id(node)] = instruction
 
     def left(self, layer: Layer, output: Any) -> None:
-        self.modes.setdefault(id(layer.module), (layer.module, layer.module.training))
+        self.modules[id(layer.module)] = layer.module
 
     def within(self, node: OpNode) -> Recorder:
         self.refuse(
@@ -113,6 +113,8 @@ class Recorder(CapturedStep):
         self._add("sum", both, (self._known("made", found),), owned=found is total)
 
     def gathered(self, leaf: Any, kept: Array, grad: Array, first: bool) -> None:
+        if isinstance(kept, np.generic):  # a number of NumPy's, which nobody can write into
+            kept = leaf.grad.array = np.asarray(kept)
         source = self._value(grad)
         fixed = self._known("held", kept) if first or id(kept) not in self._values else self._values[id(kept)]
         self._gradients[id(leaf)] = leaf, fixed

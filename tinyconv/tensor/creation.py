@@ -125,7 +125,7 @@ def arange(
         dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
     wanted = as_dtype(dtype)
     # In double precision, rounded once at the end.
-    return _made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
+    return made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
@@ -244,7 +244,7 @@ def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_g
         numbers = _random().random(sizes, dtype=drawn)
         return numbers if drawn == wanted else (np.floor(numbers * 2048) / 2048).astype(wanted)  # else some become 1
 
-    return _made(device, sizes, wanted, values, requires_grad)
+    return made(device, sizes, wanted, values, requires_grad)
 
 
 def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
@@ -257,7 +257,7 @@ def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_
     def values() -> np.ndarray[Any, Any]:
         return np.asarray(_random().standard_normal(sizes, dtype=drawn), wanted)
 
-    return _made(device, sizes, wanted, values, requires_grad)
+    return made(device, sizes, wanted, values, requires_grad)
 
 
 def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
@@ -267,13 +267,13 @@ def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None =
     """
     sizes, low = _sizes((shape,)), integer("randint: low", low)
     high = integer("randint: high", high, low + 1)
-    return _made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
+    return made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
     """The integers below n in random order, int64, shape (n,). ShapeError for n < 0. Like `torch.randperm`."""
     (n,) = _sizes((n,))
-    return _made(device, (n,), np.int64, lambda: _random().permutation(n), False)
+    return made(device, (n,), np.int64, lambda: _random().permutation(n), False)
 
 
 def rand_like(x: Tensor) -> Tensor:
@@ -310,7 +310,7 @@ def _random_dtypes(dtype: Dtype) -> tuple[Any, Any]:
     return found, np.promote_types(found, np.float32)
 
 
-def _made(
+def made(
     device: str | None,
     shape: Shape,
     dtype: Dtype,
