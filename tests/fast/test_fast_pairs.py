@@ -87,6 +87,31 @@ def test_conv2d(sizes, dtype, innermost):
     compare(conv.Conv2d, ops.Conv2d, (x, weight, bias), dtype, **geometry)
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("padding", [(0, 0), (2, 1)])
+@pytest.mark.parametrize("special", [False, True])
+def test_one_image(special, padding, stride):
+    """A batch of one is not laid out anew: it goes through one product."""
+    rng = np.random.default_rng(0)
+    x, weight, bias = rng.standard_normal((1, 3, 17, 11)), rng.standard_normal((5, 3, 4, 4)), rng.standard_normal(5)
+    if special:
+        x, weight, bias = x.round(), np.sign(weight), bias.round()  # ties
+        x[0, 0, 5, 5] = np.nan
+    geometry = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": 1}
+    for op, pair, more in (
+        (ops.Conv2d, conv.Conv2d, {}),
+        (ops.Conv2dRelu, conv.Conv2dRelu, {}),
+        (ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, {"pool": pool.GEOMETRY}),
+    ):
+        y, saved = op.forward(np, x, weight, bias, **geometry, **more)
+        found, kept = pair.forward(np, x, weight, bias, **geometry, **more)
+        np.testing.assert_allclose(found, y, rtol=1e-12, atol=1e-12)
+        dy = rng.standard_normal(y.shape)
+        expected = op.backward(np, saved, dy, NEEDS, **geometry, **more)
+        for ours, theirs in zip(pair.backward(np, kept, dy, NEEDS, **geometry, **more), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("workspace", [1, 3000, 8 << 20])
 @pytest.mark.parametrize("shape", [(6, 3, 5, 5), (64, 40, 3, 3), (150, 120, 3, 3), (150, 40, 3, 3)])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyconv import ops
 from tinyconv.fast.numpy.blas import with_blas_for
 from tinyconv.fast.numpy.layout import Array, images, matrices, rows
 from tinyconv.fast.numpy.pool import (
@@ -319,6 +320,33 @@ def bias_gradient(dy: Array) -> Array:
     return np.add.reduce(sums, axis=0)
 
 
+def of_one_image(x: Array, weight: Array, stride: Pair, padding: Pair, size: Pair) -> Array:
+    """weight (F, C, KH, KW) over x (1, C, H, W), where `size` is (OH, OW): maps (F, OH, OW).
+
+    One product with the columns of the whole image: its rows are too short to be products of their own, and nothing is
+    gained by a batch of one innermost.
+    """
+    (_, c, h, w), (f, _, kh, kw), (oh, ow), (sh, sw), (ph, pw) = x.shape, weight.shape, size, stride, padding
+    image = x[0]
+    if ph or pw or not image.flags.c_contiguous:
+        image = empty((c, h + 2 * ph, w + 2 * pw), x.dtype)
+        image[...] = 0
+        image[:, ph : ph + h, pw : pw + w] = x[0]
+    (_, h, w), cols = image.shape, empty((c, kh, kw, oh, ow), x.dtype)
+    np.copyto(cols, matrices(image, 0, (c, h * w), (kh, w), (kw, 1), (oh, sh * w), (ow, sw)))
+    maps = empty((f, oh * ow), x.dtype)
+    with_blas_for(weight.size * oh * ow, np.matmul, weight.reshape(f, -1), cols.reshape(-1, oh * ow), maps)
+    return maps.reshape(f, oh, ow)
+
+
+def maxima_of_one(maps: Array) -> Array:
+    """The maxima (F, OH / 2, OW / 2) of 2x2 windows of maps (F, OH, OW)."""
+    f, oh, ow = maps.shape
+    columns, y = empty((f, oh // 2, ow), maps.dtype), empty((f, oh // 2, ow // 2), maps.dtype)
+    np.maximum(maps[:, 0::2], maps[:, 1::2], out=columns)
+    return np.maximum(columns[:, :, 0::2], columns[:, :, 1::2], out=y)
+
+
 def applies(x: Array, weight: Array, bias: Any, *, dilation: Pair, groups: int, **geometry: Any) -> bool:
     """float32 and float64, which BLAS has; no groups, no dilation."""
     return groups == 1 and dilation == (1, 1) and x.dtype.char in "fd" and x.size > 0 and weight.size > 0
@@ -340,7 +368,12 @@ class Conv2d:
     def forward(
         xp: Any, x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, dilation: Pair, groups: int
     ) -> Any:
-        _, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, dilation)
+        n, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, dilation)
+        if n == 1:
+            y = of_one_image(x, weight, stride, padding, (oh, ow))
+            if bias is not None:
+                y += bias.reshape(f, 1, 1)
+            return y[None], (x, weight)
         x = rows(x)
         y = correlate(x, weight, stride, padding, (oh, ow))
         if bias is not None:
@@ -386,6 +419,12 @@ class Conv2dReluMaxPool2d:
         xp: Any, x: Array, weight: Array, bias: Any, *, pool: Any, stride: Pair, padding: Pair, **geometry: Any
     ) -> Any:
         n, f, oh, ow = maps_of(x.shape, weight.shape, stride, padding, **geometry)
+        if n == 1:
+            maps = of_one_image(x, weight, stride, padding, (oh, ow))
+            y = maxima_of_one(maps)
+            if bias is not None:
+                y += bias.reshape(f, 1, 1)
+            return np.maximum(y, 0, out=y)[None], (x, weight, y[None], maps[None])
         x = rows(x)
         y, is_right, is_low = pooled(oh // 2, f, ow // 2, n, x.dtype)
         rows_of = correlation(x, weight, stride, padding, (oh, ow))
@@ -404,7 +443,12 @@ class Conv2dReluMaxPool2d:
 
     @staticmethod
     def backward(xp: Any, saved: Any, dy: Array, needs: Any, *, pool: Any, **geometry: Any) -> Any:
-        x, weight, y, is_right, is_low = saved
+        x, weight, y, *places = saved
+        if len(x) == 1:
+            _, from_pool = ops.MaxPool2d.forward(xp, *places, **pool)
+            (dmaps,) = ops.MaxPool2d.backward(xp, from_pool, relu_backward(y, dy), (True,), **pool)
+            return Conv2d.backward(xp, (x, weight), dmaps, needs, **geometry)
+        is_right, is_low = places
         y, dy, (h, f, w, n) = rows(y), rows(dy), rows(y).shape
         dmaps, sums, ones = (
             empty((2 * h, f, 2 * w, n), dy.dtype),
