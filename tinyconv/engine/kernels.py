@@ -74,7 +74,7 @@ def prepare() -> None:
 
     def look() -> None:
         with suppress(Exception):  # whoever asks next is told
-            find()
+            _for_programs()
 
     if kernels() == "compiled":
         Thread(target=look, name="tinyconv-kernels", daemon=True).start()
