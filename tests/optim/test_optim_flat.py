@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv.optim import SGD, Adam, AdamW, RMSprop
+from tinyconv.optim import SGD, Adam, AdamW, RMSprop, flat
 
 SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
 OPTIMIZERS = [
@@ -119,3 +119,29 @@ def test_a_write_by_the_step_is_known_to_the_tape():
     train(optimizer, params, steps=1)
     with pytest.raises(tc.GraphError, match="written to in place"):
         loss.backward()
+
+
+@pytest.mark.parametrize("size", [flat.PART, flat.PART + 1, 3 * flat.PART + 5])
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (SGD, {"momentum": 0.9, "nesterov": True}),
+        (Adam, {"amsgrad": True, "weight_decay": 0.1}),
+        (AdamW, {}),
+        (RMSprop, {"momentum": 0.5, "centered": True}),
+    ],
+)
+def test_a_rule_in_parts_gives_the_same_bits(monkeypatch, make, options, size):
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal(size).astype(np.float32) for _ in range(5)]
+    results = []
+    for part in (flat.PART, 10 * size):
+        monkeypatch.setattr(flat, "PART", part)
+        param = tc.nn.Parameter(tc.tensor(given[0]))
+        optimizer = make([param], lr=0.1, **options)
+        for grad in given[1:]:
+            param.grad = tc.tensor(grad)
+            optimizer.step()
+        arrays = optimizer.state[param]
+        results.append([param.numpy().tobytes(), *(np.asarray(arrays[name]).tobytes() for name in sorted(arrays))])
+    assert results[0] == results[1]

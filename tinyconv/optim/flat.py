@@ -7,6 +7,8 @@ from itertools import repeat
 from operator import is_, setitem
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from tinyconv.arrays.backend import Array, backend_of
 from tinyconv.engine.wide import FLOAT16
 from tinyconv.engine.writes import base_of
@@ -20,7 +22,34 @@ TOGETHER = 1 << 16
 """The most elements joined into one array. Adam works on seven arrays, which in float32 are then 1.8 MB, about what a
 core's own cache holds. An array many times as long takes longer than its parts do one after another."""
 
+PART = 1 << 14
+"""Elements that a rule works on at a time, so that what it makes on the way stays small, for large parameters too. The
+step of Adam for LeNet's 44,426 takes 0.13 ms so; as a whole it takes 0.10 ms, and half a megabyte."""
+
 State: TypeAlias = dict[str, Any]
+
+
+def in_parts(
+    rule: Callable[..., None], xp: Any, param: Array, grad: Array, state: State, options: Mapping[str, Any]
+) -> None:
+    """A step of `rule`, which is elementwise, on NumPy arrays a part at a time: the same bits, in less memory."""
+    arrays = {name: value for name, value in state.items() if _is_array(value)}
+    whole = (param, grad, *arrays.values())
+    if param.size <= PART or not all(type(a) is np.ndarray and a.flags.c_contiguous for a in whole):
+        rule(xp, param, grad, state, **options)
+        return
+    flat = {name: value.reshape(-1) for name, value in arrays.items()}
+    params, grads = param.reshape(-1), grad.reshape(-1)
+    for start in range(0, param.size, PART):
+        part = slice(start, start + PART)
+        views = {name: value[part] for name, value in flat.items()}
+        found = state | views
+        rule(xp, params[part], grads[part], found, **options)
+        for name, value in found.items():
+            if _is_array(value) and value is not views.get(name):  # made in the first step
+                arrays.setdefault(name, np.empty_like(param)).reshape(-1)[part] = value
+        last = found
+    state.update(last | arrays)
 
 
 class Flat:
@@ -76,7 +105,7 @@ class Flat:
         """Make a step of `rule`, which is elementwise, for all the parameters."""
         self.xp.concatenate([grad.reshape(-1) for grad in grads], out=self.grad)
         self.xp.concatenate(self.ravelled, out=self.param)
-        rule(self.xp, self.param, self.grad, self.state, **options)
+        in_parts(rule, self.xp, self.param, self.grad, self.state, options)
         for param, array in zip(self.params, self.arrays, strict=True):
             param._storage.wrote(array)
         write = map(setitem, self.arrays, repeat(...), self.copies)

@@ -21,7 +21,7 @@ from tinyconv.engine.variants import kernel_for
 from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError, printable, shortened
-from tinyconv.optim.flat import Flat, together
+from tinyconv.optim.flat import Flat, in_parts, together
 from tinyconv.tensor.memory import write
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
@@ -274,7 +274,11 @@ class Optimizer(Checked):
             flat.step(self.rule, [grads[param] for param in flat.params], options)
         for param in alone:
             grad, array = grads[param], widened(param.array)
-            self.rule(backend_of(array, grad).xp, array, widened(grad), self.state[param], **options)
+            xp = backend_of(array, grad).xp
+            if self.elementwise:
+                in_parts(self.rule, xp, array, widened(grad), self.state[param], options)
+            else:
+                self.rule(xp, array, widened(grad), self.state[param], **options)
             if array is not param.array:
                 param.array[...] = array
             param._storage.wrote(param.array)

@@ -74,14 +74,15 @@ class _Whole:
     def __init__(self, making: Making, plan: Schedule, stage: Stage) -> None:
         needed = {value for i in making.program.instructions if i not in set(stage.instructions) for value in i.read()}
         self.steps = making.steps(stage, needed.union(making.program.results))
+        self.taken = [value.number for value in making.program.inputs]
         self.plan: Plan | None = None
-        self.threads = 0
+        self.planned_for: Any = None
 
     def __call__(self, slots: Slots) -> None:
-        threads = get_num_threads()
-        if self.threads != threads:  # how many there are decides which arrays are taken
+        found = get_num_threads(), [slots[number].strides for number in self.taken]
+        if self.planned_for != found:  # these decide which arrays are taken
             self.plan = Plan(self.steps, slots)
-            self.block, self.threads = Block(self.plan), threads
+            self.block, self.planned_for = Block(self.plan), found
         else:
             self.block.run(self.steps, slots)
 
@@ -97,16 +98,15 @@ class _Tiled:
         made = {value for i in stage.instructions for value in i.outputs if value is not None}
         self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
         self.bounds = tiles(plan.batch)
-        self.steps = {n: making.steps(stage, {*stage.joined, *stage.summed}, n) for n in self._sizes()}
+        sizes = {stop - start for start, stop in self.bounds}
+        self.steps = {n: making.steps(stage, {*stage.joined, *stage.summed}, n) for n in sizes}
         self.taken = [value.number for value in stage.taken]
         self.joined = [(value.number, np.empty(value.shape, value.dtype)) for value in stage.joined]
         self.sums = _Sums(stage.summed, len(self.bounds))
         self.lock = Lock()
         self.planned: dict[int, Plan] = {}
-        self.blocks: dict[int, list[Block]] = {n: [] for n in self._sizes()}  # that no thread is using
-
-    def _sizes(self) -> set[int]:
-        return {stop - start for start, stop in self.bounds}
+        self.planned_for: Any = None
+        self.blocks: dict[int, list[Block]] = {}  # for each size of tiles, those that no thread is using
 
     def __call__(self, slots: Slots) -> None:
         for function in self.before:
@@ -114,6 +114,9 @@ class _Tiled:
         for number, array in self.joined:
             slots[number] = array
         self.sums.there.clear()  # an error may have left something
+        found = [slots[number].strides for number in self.taken]
+        if self.planned_for != found:  # another layout: other arrays are taken
+            self.planned, self.blocks, self.planned_for = {}, {n: [] for n in self.steps}, found
         parallel(lambda tile: self._run(tile, slots), len(self.bounds))
         if self.sums.values:
             self.sums.give(slots)
