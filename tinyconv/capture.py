@@ -18,6 +18,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import numpy as np
 
 from tinyconv.arrays.backend import captured_step, device_name
+from tinyconv.engine import kernels
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
@@ -278,6 +279,7 @@ class _Entry:
     def _ready(self, program: Program) -> None:
         program = fused(program)
         self.run = compiled(program) or NumpyRun(program)
+        self.why = kernels.for_programs().how
         self.outside = Outside(program)
         self.written = program.written()
 
@@ -286,8 +288,8 @@ class _Entry:
         arguments, recording, variants, _ = self.kind
         data = {"arguments": shown(arguments), "records": recording, "variants": variants or {}}
         if self.run is not None:
-            executor = self.run.executor
-            return data | {"state": "replayed", "says": "", "executor": executor, **described(self.run.program)}
+            runs = {"executor": self.run.executor, "why": self.why}
+            return data | {"state": "replayed", "says": "", **runs, **described(self.run)}
         if self.refused:
             return data | {"state": "refused", "says": self.refused.replace("capture:", "cannot be captured:", 1)}
         return data | {"state": "new", "says": "the next call like this one records the step"}

@@ -62,10 +62,11 @@ def filled(page):
 NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?:e-\d+)?(?![\w.])")
 TIMED = re.compile(r"^(\S.*?  +\d+)  +[\d.]+  +[\d.]+  +\d+%  +[\d.-]+(  .*)$")
 MEASURED = re.compile(r"^[\d.]+ ms measured in (\d+ events); [\d.]+ ms of [\d.]+ outside of them$")
+MEMORY = re.compile(r"^  memory: [\d.]+ MB in \d+ blocks?, .*$")  # it depends on the threads
 
 
 def same(written, text):
-    """Whether these are the same but for times, and for what rounding does to the third digit of a number."""
+    """Whether these are the same but for times, memory, and what rounding does to the third digit of a number."""
     (words, numbers), (other_words, other_numbers) = _parts(written), _parts(text)
     close = (isclose(a, b, rel_tol=0.02) for a, b in zip(numbers, other_numbers, strict=False))
     return words == other_words and all(close)
@@ -73,7 +74,7 @@ def same(written, text):
 
 def _parts(text):
     """The text without times, which also order the rows of a table, and its numbers with a point, apart."""
-    lines = [MEASURED.sub(r"\1", line) for line in text.splitlines()]
+    lines = [MEMORY.sub("memory", MEASURED.sub(r"\1", line)) for line in text.splitlines()]
     timed = iter(sorted(TIMED.sub(r"\1\2", line) for line in lines if TIMED.match(line)))
     lines = [next(timed) if TIMED.match(line) else line for line in lines]
     words = NUMBER.sub("0.0", "\n".join(re.sub(" +", " ", line) for line in lines))

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, optim
+from tinyconv.engine import kernels
 from tinyconv.program.explain import WIDTH
 
 ROOT = Path(tc.__file__).parents[1]
@@ -20,6 +22,15 @@ DTYPES = {"float32", "float64", "int64", "bool"}
 def batch(n=8, size=28):
     rng = np.random.default_rng(0)
     return tc.tensor(rng.standard_normal((n, 1, size, size), np.float32)), tc.tensor(rng.integers(0, 10, n))
+
+
+KERNELS = "numpy", "compiled"
+
+
+def needs(executor):
+    if executor == "compiled" and kernels.for_programs().library is None:
+        pytest.skip("there is no library of compiled kernels")
+    return tc.using(executor)
 
 
 def training(model, clip=False):
@@ -44,10 +55,15 @@ def called(step, *args, times=2):
     return step
 
 
+def lenet_on(executor, n=8):
+    tc.manual_seed(0)
+    with needs(executor):
+        return called(training(tc.models.LeNet5()), *batch(n), times=4)
+
+
 @pytest.fixture
 def lenet():
-    tc.manual_seed(0)
-    return called(training(tc.models.LeNet5()), *batch())
+    return lenet_on("numpy")
 
 
 def test_the_table_of_lenet(lenet):
@@ -67,16 +83,68 @@ def test_the_table_of_lenet(lenet):
     assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
 
 
-def test_a_kernel_is_where_the_text_says(lenet):
-    """The line is in the function that runs the instruction: a forward, or a backward."""
+@pytest.mark.parametrize("executor", KERNELS)
+def test_a_kernel_is_where_the_text_says(executor):
+    """The line is in the function that runs the instruction: a forward or a backward, in Python or in C."""
     found = 0
-    for one in lenet.to_dict()["programs"][0]["instructions"]:
+    for one in lenet_on(executor).to_dict()["programs"][0]["instructions"]:
         if one["kind"] in ("forward", "backward"):
             file, _, line = one["kernel"].partition(":")
             above = (ROOT / file).read_text(encoding="utf-8").splitlines()[: int(line)]
-            assert next(text for text in reversed(above) if " def " in text).split("(")[0].endswith(one["kind"])
+            if executor == "compiled":
+                name = re.match(r"static void (\w+)\(const instruction \*i", above[-1])[1]
+                assert name.endswith("_back") == (one["kind"] == "backward")
+                assert one["computes"][0]["name"].split("_")[0].removesuffix("2d").replace("reshape", "flatten") in name
+            else:
+                assert next(text for text in reversed(above) if " def " in text).split("(")[0].endswith(one["kind"])
             found += 1
     assert found == 14
+
+
+def heading(step):
+    """The lines about the first program, before its table, by their first words."""
+    lines = str(step).split("\n\n")[1].replace("\n    ", " ").splitlines()
+    return dict(line.strip().split(": ", 1) for line in lines[1:])
+
+
+def test_what_runs_it_and_why_is_said():
+    found = heading(lenet_on("numpy"))
+    assert found["executor"] == "numpy; numpy kernels are chosen"
+    assert "tiles" not in found, "8 images are one tile"
+    found = heading(lenet_on("numpy", 128))
+    assert found["tiles"] == "1-14 for one tile of 64 images after another"
+    found = heading(lenet_on("compiled", 128))
+    assert found["executor"].startswith("compiled, all instructions in C; the library is ")
+    assert found["tiles"] == "1-14 for one tile of 64 images after another"
+
+
+def test_what_is_not_in_c_is_said_with_the_reason():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.GELU(), nn.Linear(16, 10))
+    with needs("compiled"):
+        step = called(training(model), *batch(128), times=3)
+    assert "not in C\n  3  gelu: no kernel" in str(step)
+    assert heading(step)["executor"].startswith("compiled, 3, 8 in NumPy, the others in C; ")
+    gelus = [one for one in step.to_dict()["programs"][0]["instructions"] if one["op"] == "Gelu"]
+    said = [(one["compiled"], one["not_compiled"], one["by_tile"]) for one in gelus]
+    assert said == [(False, "no kernel", False)] * 2
+    assert all(one["kernel"].startswith("tinyconv/ops/activation.py:") for one in gelus)
+
+
+@pytest.mark.parametrize("executor", KERNELS)
+def test_the_memory_of_a_replay_is_said(executor):
+    with needs(executor):
+        step = called(training(tc.models.LeNet5()), *batch(128))
+        assert heading(step)["memory"] == "planned in the first replay"
+        assert step.to_dict()["programs"][0]["memory"] is None
+        called(step, *batch(128))
+    data = step.to_dict()["programs"][0]
+    used = data["memory"]
+    assert used["shared"] < used["apart"] + 2**20, "there is reuse"
+    assert 0 < used["shared"] + used["whole"] < 2 * data["bytes"]["made"]
+    assert used["arrays"] > 10
+    said = heading(step)["memory"]
+    assert said.startswith(f"{used['shared'] / 1e6:,.2f} MB in {used['blocks']} block")
+    assert f"where {used['arrays']} arrays share room" in said
 
 
 def test_the_users_line_stands_above_what_it_does(lenet):
@@ -170,8 +238,9 @@ def test_the_data_are_what_json_keeps(lenet):
     assert set(other) == {"arguments", "records", "variants", "state", "says"}
     assert set(program) == {
         *other,
-        *("executor", "inputs", "results", "instructions", "values", "bytes"),
+        *("executor", "why", "inputs", "results", "instructions", "values", "bytes", "memory"),
     }
+    assert set(program["memory"]) == {"blocks", "shared", "arrays", "apart", "whole"}
     assert (data["state"], program["state"], other["state"]) == ("replayed", "replayed", "new")
     assert [value["number"] for value in program["values"]] == list(range(len(program["values"])))
     for value in program["values"]:
@@ -181,7 +250,7 @@ def test_the_data_are_what_json_keeps(lenet):
     for i, one in enumerate(program["instructions"], 1):
         assert set(one) == {
             *("number", "section", "kind", "op", "computes", "inputs", "outputs", "of", "gradients", "not_fused"),
-            *("variant", "kernel", "layer", "line"),
+            *("variant", "compiled", "not_compiled", "kernel", "by_tile", "layer", "line"),
         }
         assert one["number"] == i
         assert all(set(part) == {"name", "geometry", "layer", "line"} for part in one["computes"])
@@ -200,15 +269,18 @@ def test_the_page_names_every_key(lenet):
     listed = page[page.index("| key | what |") : page.index("### What a replay cannot do")]
     data = lenet.to_dict()
     program = data["programs"][0]
-    for part in (data, program, program["instructions"][0], program["instructions"][0]["computes"][0]):
+    one = program["instructions"][0]
+    for part in (data, program, program["memory"], one, one["computes"][0]):
         assert not [key for key in part if f"`{key}`" not in listed]
     assert not [key for key in program["values"][0] if f"`{key}`" not in listed]
 
 
 def test_the_text_of_a_step_can_be_read_while_another_thread_calls_it(lenet):
-    import threading
+    def call():
+        with tc.using("numpy"):  # each thread has a context of its own
+            called(lenet, *batch(), times=20)
 
-    thread = threading.Thread(target=lambda: called(lenet, *batch(), times=20))
+    thread = threading.Thread(target=call)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

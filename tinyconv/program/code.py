@@ -166,12 +166,16 @@ class Code:
         self.words = self.code.data.cast("B").cast("q")
         self.pointer = ctypes.c_void_p(address(self.program))
 
+    def buffers(self) -> list[Buffer]:
+        """The memory of tiles, in the order of its first use."""
+        calls = (call for stretch in self.stretches for call in stretch.calls)
+        return list(dict.fromkeys(o for call in calls for o in call.at if isinstance(o, Buffer)))
+
     def _place_buffers(self, calls: Sequence[Call]) -> None:
         """Give each buffer a place: the first gap where it fits, among those that are needed at the same time."""
-        buffers = dict.fromkeys(o for call in calls for o in call.at if isinstance(o, Buffer))
         placed: list[tuple[int, int, int, int]] = []  # first and last call, begin and end
         self.values = 0
-        for buffer in buffers:
+        for buffer in self.buffers():
             if len({call.stretch for call in buffer.users}) > 1:
                 if buffer.everywhere is None:
                     buffer.everywhere = aligned(buffer.bytes(self.lanes) * len(tiles(self.batch)))

@@ -23,6 +23,7 @@ from tinyconv.host.threads import free_threads
 from tinyconv.ops.conv import maps_of
 from tinyconv.program.code import RECORD_STEP, UNITS, Buffer, Call, Code, Memory, Operand, Record, Stretch
 from tinyconv.program.fuse import stand_in
+from tinyconv.program.memory import Used
 from tinyconv.program.program import Instruction, Program, Value
 from tinyconv.program.run import Making
 from tinyconv.program.tiles import schedule
@@ -53,6 +54,7 @@ class CompiledRun:
         self.program = program
         lowering = Lowering(program, library)
         self.pieces, self.slots, self.without = lowering.pieces, lowering.making.slots, lowering.without
+        self.kernels = lowering.kernels
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         for value, array in zip(self.program.inputs, inputs, strict=True):
@@ -63,6 +65,33 @@ class CompiledRun:
     def _run(self) -> None:
         for piece in self.pieces:
             piece(self.slots)
+
+    @property
+    def by_tile(self) -> set[Instruction]:
+        """The instructions that run for one tile after another."""
+        return {i for i in self.kernels if i.kind in ("forward", "backward") and (i.of or i) not in self.without}
+
+    def kernel(self, instruction: Instruction) -> str:
+        """The name of the kernel in C that runs an instruction; "" where none does."""
+        return self.kernels[instruction]
+
+    def used(self) -> Used | None:
+        """The memory that is kept; None before the first replay has placed it."""
+        codes = [piece.code for piece in self.pieces if isinstance(piece, _Piece)]
+        if not all(code.threads for code in codes):
+            return None
+        inside = [(b.bytes(code.lanes), code.threads) for code in codes for b in code.buffers() if b.everywhere is None]
+        outside = [b.everywhere for code in codes for b in code.buffers() if b.everywhere is not None]
+        outside += [records for code in codes for records in code.records.values()]
+        made = (self.slots[value.number] for value in self.program.values if value.kind == "made")
+        outside += [array for array in made if isinstance(array, np.ndarray)]
+        return Used(
+            blocks=sum(code.threads for code in codes),
+            shared=sum(code.scratch.nbytes for code in codes),
+            arrays=len(inside),
+            apart=sum(size * threads for size, threads in inside),
+            whole=sum({id(array): array.nbytes for array in outside}.values()),
+        )
 
 
 class _Piece:
@@ -102,6 +131,8 @@ class Lowering:
         self.sums: list[tuple[Record, Any]] = []  # what tiles give, and where its sum goes; not yet added up
         self.saved: dict[Instruction, Any] = {}  # what the entry of a forward keeps for that of its backward
         self.without: dict[Instruction, str] = {}  # why an instruction runs in NumPy
+        self.kernels: dict[Instruction, str] = {}  # the last that each calls, which does its work
+        self.kernel = ""
         for value in program.values:
             if value.array is not None:
                 self.in_arrays[value] = value.array
@@ -114,7 +145,9 @@ class Lowering:
                 self.backwards[instruction.of].append(instruction)
         self.asked = set(program.results).union(v for i in order for v in i.read())
         for instruction in order:
+            self.kernel = ""
             self._lower(instruction)
+            self.kernels[instruction] = self.kernel
             for output in instruction.outputs:
                 if output in self.made_by_tiles and (output in program.results or output.kind == "held"):
                     self._give(output)
@@ -175,6 +208,7 @@ class Lowering:
         for value in instruction.read():
             self.pointer(value)
         self._close()
+        self.kernel = ""
         self.pieces.append(self.making.function(instruction))
 
     def _by_copies(self, instruction: Instruction) -> bool:
@@ -209,13 +243,13 @@ class Lowering:
     def tile(self, kernel: str, at: Sequence[Operand], size: Sequence[int], number: Sequence[float] = (),
              outputs: int = 1) -> None:  # fmt: skip
         """Call a kernel for each tile; the first `outputs` operands are what it makes."""
-        code = self._code()
+        code, self.kernel = self._code(), kernel
         code.add(Call(kernel, at, size, number, outputs), code.begin(tiled=True))
 
     def whole(self, kernel: str, at: Sequence[Operand], size: Sequence[int], number: Sequence[float] = (),
               anew: bool = False) -> Call:  # fmt: skip
         """Call a kernel once, after the tiles so far; `anew`, when all parts of the calls so far are done."""
-        code = self._code()
+        code, self.kernel = self._code(), kernel
         stretch = code.begin(tiled=False, anew=anew)
         self._add_sums(stretch)
         return code.add(Call(kernel, at, size, number), stretch)

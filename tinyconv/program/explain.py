@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 from itertools import groupby
+from pathlib import Path
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinyconv.engine.tree import TILE
 from tinyconv.engine.variants import PROGRAM, name_of, op_name, place_of
 from tinyconv.program.program import Instruction, Program, Value
 from tinyconv.shapes import product
 
+if TYPE_CHECKING:
+    from tinyconv.program.compiled import CompiledRun
+    from tinyconv.program.run import NumpyRun
+
+NATIVE = Path(__file__).parents[1] / "fast" / "native"
+
 # Plain data: what JSON keeps, with numbers as they are.
 
 
-def described(program: Program) -> dict[str, Any]:
-    """The program in plain values. Instructions are numbered from 1; they name values by their numbers."""
+def described(run: NumpyRun | CompiledRun) -> dict[str, Any]:
+    """A program and what runs it, in plain values. Instructions are numbered from 1, and name values by numbers."""
+    program, used = run.program, run.used()
     numbers = {instruction: i for i, instruction in enumerate(program.instructions, 1)}
     why = dict(program.notes)
     names = _names(program)
@@ -39,11 +48,12 @@ def described(program: Program) -> dict[str, Any]:
         "inputs": [value.number for value in program.inputs],
         "results": [value.number for value in program.results],
         "instructions": [
-            _described(instruction, section, numbers, why)
+            _described(instruction, section, numbers, why) | _run_by(run, instruction)
             for instruction, section in zip(program.instructions, _sections(program.instructions), strict=True)
         ],
         "values": values,
         "bytes": {kind: _bytes(program.values, kind) for kind in ("input", "held", "constant", "made")},
+        "memory": None if used is None else used._asdict(),
     }
 
 
@@ -92,10 +102,31 @@ def _described(
         "gradients": _gradients(one),
         "not_fused": next((why[part] for part in (one, *one.parts) if part in why), ""),
         "variant": "" if one.op is None else name_of(one.op, one.pair),
-        "kernel": _kernel(one),
         "layer": one.layer,
         "line": one.line,
     }
+
+
+def _run_by(run: NumpyRun | CompiledRun, one: Instruction) -> dict[str, Any]:
+    """What runs an instruction: in C or not, and where that is to be read; and whether it goes tile by tile."""
+    name = run.kernel(one)
+    without = getattr(run, "without", {}).get(one.of or one, "")
+    return {
+        "compiled": bool(name),
+        "not_compiled": without,
+        "kernel": _place_in_c(name) if name else _kernel(one),
+        "by_tile": one in run.by_tile,
+    }
+
+
+@cache
+def _place_in_c(name: str) -> str:
+    """`tinyconv/fast/native/maps.c:121`, where the kernel of this name begins."""
+    for path in sorted(NATIVE.glob("*.c")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if line.startswith(f"static void {name}("):
+                return f"{OURS}fast/native/{path.name}:{number}"
+    return f"{OURS}fast/native: {name}"
 
 
 def _name(one: Instruction) -> str:
@@ -187,19 +218,53 @@ def text(data: Mapping[str, Any]) -> str:
         ]
         chosen = [f"{op}={name}" for op, name in program["variants"].items() if op != PROGRAM]
         if chosen:
-            lines += wrap(f"variants: {', '.join(chosen)}", WIDTH - 2, initial_indent="  ", subsequent_indent="    ")
+            lines += wrap(f"variants: {', '.join(chosen)}", WIDTH, initial_indent="  ", subsequent_indent="    ")
         if program["state"] != "replayed":
             lines += [f"  {part}" for line in program["says"].splitlines() for part in wrap(line, WIDTH - 2)]
             continue
-        sizes = {kind: f"{size / 1e6:,.2f} MB" for kind, size in program["bytes"].items()}
-        lines += [
-            f"  runs on {program['executor']}",
-            f"  arrays: {sizes['input']} of arguments, {sizes['held']} held outside (parameters, gradients, buffers), "
-            f"{sizes['made']} made by instructions",
-            "",
-            *table(program),
-        ]
+        for about in (_executor(program), _tiles(program), _arrays(program), _memory(program)):
+            lines += wrap(about, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += ["", *table(program)]
     return "\n".join(lines)
+
+
+def _executor(program: Mapping[str, Any]) -> str:
+    """What runs the program, and why; in C, which instructions NumPy runs all the same."""
+    if program["executor"] == "numpy":
+        return f"executor: numpy; {program['why']}"
+    rest = [one for one in program["instructions"] if one["section"] != "host" and one["kernel"]]
+    rest = [one for one in rest if not one["compiled"]]
+    where = f"{_numbers(rest)} in NumPy, the others in C" if rest else "all instructions in C"
+    return f"executor: compiled, {where}; the library is {program['why']}"
+
+
+def _tiles(program: Mapping[str, Any]) -> str:
+    tiled = [one for one in program["instructions"] if one["by_tile"]]
+    return f"tiles: {_numbers(tiled)} for one tile of {TILE} images after another" if tiled else ""
+
+
+def _numbers(found: Sequence[Mapping[str, Any]]) -> str:
+    """`1-14, 16`."""
+    numbers = [one["number"] for one in found]
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _arrays(program: Mapping[str, Any]) -> str:
+    sizes = {kind: f"{size / 1e6:,.2f} MB" for kind, size in program["bytes"].items()}
+    outside = "of the model (parameters, gradients, buffers)"
+    return f"arrays: {sizes['input']} of arguments, {sizes['held']} {outside}, {sizes['made']} made by instructions"
+
+
+def _memory(program: Mapping[str, Any]) -> str:
+    used = program["memory"]
+    if used is None:
+        return "memory: planned in the first replay"
+    shared, apart, whole = (f"{used[key] / 1e6:,.2f} MB" for key in ("shared", "apart", "whole"))
+    blocks = "1 block" if used["blocks"] == 1 else f"{used['blocks']} blocks"
+    sharing = f"where {used['arrays']} arrays share room ({apart} apart)"
+    return f"memory: {shared} in {blocks}, {sharing}; {whole} for the whole batch and for sums"
 
 
 class _Row(NamedTuple):
@@ -227,12 +292,14 @@ def table(data: Mapping[str, Any]) -> list[str]:
             line = row.line
             lines.append(line or "(in the library)")
         lines.append(_aligned(row.cells, widths))
-    apart = [(one["number"], one["not_fused"]) for one in data["instructions"] if one["not_fused"]]
-    if apart:
-        lines += ["", "not fused with what follows"]
-    for number, why in apart:
-        cells = (str(number), why, "", "", "")
-        lines.append(_aligned(cells, widths))
+    for key, title in (("not_fused", "not fused with what follows"), ("not_compiled", "not in C")):
+        reasons: dict[str, list[Mapping[str, Any]]] = {}
+        for one in data["instructions"]:
+            if one[key] and one["kind"] == "forward":
+                name = "" if key == "not_fused" else f"{' + '.join(part['name'] for part in one['computes'])}: "
+                reasons.setdefault(f"{name}{one[key]}", []).append(one)
+        lines += ["", title] if reasons else []
+        lines += [f"  {_numbers(found)}  {reason}" for reason, found in reasons.items()]
     return [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines]
 
 

@@ -23,6 +23,16 @@ ALIGNED = 64
 NEVER = 1 << 60
 
 
+class Used(NamedTuple):
+    """The memory that an executor keeps for a program, in bytes; what a replay returns comes on top of it."""
+
+    blocks: int  # in which the arrays of one tile, or of a whole batch, share room
+    shared: int  # all blocks together
+    arrays: int  # that lie in them, each block counted once for all of its kind
+    apart: int  # what they would take, if each had a place of its own
+    whole: int  # arrays outside the blocks: of the whole batch, and sums over the tiles
+
+
 class Step(NamedTuple):
     """An instruction, ready to run: `function(slots)`."""
 

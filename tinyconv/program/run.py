@@ -21,7 +21,7 @@ from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
 from tinyconv.host.threads import get_num_threads, parallel
 from tinyconv.program.fuse import stand_in
-from tinyconv.program.memory import Block, Plan, Step
+from tinyconv.program.memory import Block, Plan, Step, Used
 from tinyconv.program.program import Instruction, Program, Value, replaced, values_in
 from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, schedule
 
@@ -52,6 +52,30 @@ class NumpyRun:
     def _run(self) -> None:
         for stage in self.stages:
             stage(self.slots)
+
+    @property
+    def by_tile(self) -> set[Instruction]:
+        """The instructions that run for one tile after another."""
+        tiled = (stage for stage in self.stages if isinstance(stage, _Tiled))
+        return {step.instruction for stage in tiled for steps in stage.steps.values() for step in steps}
+
+    def kernel(self, instruction: Instruction) -> str:
+        """The name of the kernel in C that runs an instruction; "" where the pair does."""
+        return ""
+
+    def used(self) -> Used | None:
+        """The memory that is kept; None before the first replay has planned it."""
+        plans = [plan for stage in self.stages for plan in stage.plans()]
+        if not plans:
+            return None
+        buffers = [buffer for plan, _ in plans for taken in plan.buffers for buffer in taken]
+        return Used(
+            blocks=sum(count for _, count in plans),
+            shared=sum(plan.bytes * count for plan, count in plans),
+            arrays=len(buffers),
+            apart=sum(buffer.bytes * count for plan, count in plans for taken in plan.buffers for buffer in taken),
+            whole=sum(stage.kept() for stage in self.stages if isinstance(stage, _Tiled)),
+        )
 
 
 def _is_cut(plan: Schedule) -> bool:
@@ -149,6 +173,11 @@ class _Tiled:
     def plans(self) -> list[tuple[Plan, int]]:
         """Each plan, and how many blocks there are of it."""
         return [(plan, len(self.blocks[n])) for n, plan in self.planned.items()]
+
+    def kept(self) -> int:
+        """The bytes of arrays outside the blocks: those for the whole batch, and the sums."""
+        parts = [array for part in self.sums.free for array in part.whole.values()]
+        return sum(array.nbytes for array in (*parts, *(array for _, array in self.joined)))
 
 
 class _Sums:
