@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tinyconv import ops
 from tinyconv.engine import kernels
 from tinyconv.engine.context import quietly
-from tinyconv.engine.tree import TILE
+from tinyconv.engine.tree import TILE, tiles
 from tinyconv.host.threads import free_threads
 from tinyconv.ops.conv import maps_of
 from tinyconv.program.code import RECORD_STEP, UNITS, Buffer, Call, Code, Memory, Operand, Record, Stretch
+from tinyconv.program.entries import ENTRIES, FLOAT, NO_WAY, Kernels, Winograd, added, elements, layout, made_by, moved
 from tinyconv.program.fuse import stand_in
 from tinyconv.program.memory import Used
 from tinyconv.program.program import Instruction, Program, Value
@@ -30,7 +31,7 @@ from tinyconv.program.tiles import schedule
 from tinyconv.program.updates import UPDATES, Update
 from tinyconv.shapes import product
 
-FLOAT, LABEL = np.dtype(np.float32), np.dtype(np.int64)
+LABEL = np.dtype(np.int64)
 
 
 def compiled(program: Program) -> CompiledRun | None:
@@ -137,7 +138,7 @@ class Lowering:
             if value.array is not None:
                 self.in_arrays[value] = value.array
         plan = schedule(program)
-        self.batch, self.by_tile = plan.batch, plan.by_tile
+        self.batch, self.by_tile, self.tiles = plan.batch, plan.by_tile, len(tiles(plan.batch))
         order = [i for stage in plan.stages for i in stage.instructions]
         self.backwards: dict[Instruction, list[Instruction]] = defaultdict(list)
         for instruction in order:
@@ -162,7 +163,7 @@ class Lowering:
         if kind in ("forward", "backward") and forward not in self.without:
             entry = KERNELS[forward.op]
             entry.forward(self, instruction) if kind == "forward" else entry.backward(self, instruction)
-        elif self._by_update(instruction) or self._by_copies(instruction):
+        elif self._by_update(instruction) or self._by_copies(instruction) or moved(self, instruction):
             return
         elif kind in ("host", "stage"):  # asks for nothing that code makes
             self._before_code(self.making.function(instruction))
@@ -174,15 +175,15 @@ class Lowering:
         entry = KERNELS.get(forward.op)
         if entry is None:
             return "no kernel"
-        if forward not in self.by_tile:
+        if forward not in self.by_tile and not (entry.meets and forward.inputs[0].shape[0] == self.batch):
             return "needs all images at once"
         backs = self.backwards[forward]
         if len(backs) > 1:
             return "backward walks through it more than once"
-        arrays = [v for v in (*forward.inputs, *forward.outputs[:1]) if isinstance(v, Value)]
-        if any(v.dtype not in (FLOAT, LABEL) for v in arrays):
+        dtypes = [FLOAT, entry.second, *[FLOAT] * len(forward.inputs[2:])]
+        if any(isinstance(v, Value) and v.dtype != d for v, d in zip(forward.inputs, dtypes, strict=False)):
             return "not float32"
-        if any(v is not None and v in self.asked for v in forward.outputs[1:]):
+        if not entry.further and any(v is not None and v in self.asked for v in forward.outputs[1:]):
             return "all its outputs are used"
         return entry.fits(forward)
 
@@ -217,6 +218,9 @@ class Lowering:
             return False
         (to,) = instruction.outputs
         assert to is not None
+        if instruction.kind == "sum" and all(v in self.made_by_tiles for v in instruction.inputs):
+            added(self, instruction)
+            return True
         if any(v.dtype != FLOAT or v in self.made_by_tiles for v in (*instruction.inputs, to)):
             return False
         adds = [not instruction.first] if instruction.kind == "keep" else [False, True]
@@ -292,13 +296,13 @@ class Lowering:
             self.in_arrays[value] = self.making.slots[value.number] = np.empty(value.shape, value.dtype)
         return self.in_arrays[value]
 
-    def summed(self, value: Value | None) -> Record | None:
-        """Room in the record of each tile for what a kernel gives to a sum over the tiles."""
-        if value is None:
+    def summed(self, of: Any) -> Record | None:
+        """Room in the record of each tile for what a kernel gives to a sum over the tiles: a value, or an array."""
+        if of is None:
             return None
         code = self._code()
-        record = code.record(product(value.shape), code.begin(tiled=True))
-        self.sums.append((record, self.array_of(value)))
+        record = code.record(product(of.shape), code.begin(tiled=True))
+        self.sums.append((record, self.array_of(of) if isinstance(of, Value) else of))
         return record
 
     def bad(self, forward: Instruction) -> Memory:
@@ -309,6 +313,20 @@ class Lowering:
         assert isinstance(piece, _Piece)
         piece.checks.append(lambda slots: forward.op.check_values(*taken(slots), **forward.geometry))
         return Memory(code.bad)
+
+    def same(self, value: Value, other: Value) -> None:
+        """A value of tiles that is another one."""
+        self.in_tiles[value] = self.lanes(other)
+        self.made_by_tiles.add(value)
+
+    def each_tile(self, numbers: int) -> Memory:
+        """So many numbers for each tile, which a kernel that runs once finds one after another."""
+        return Memory(np.empty((self.tiles, numbers), FLOAT), numbers * FLOAT.itemsize)
+
+    def total(self, of: Any) -> Memory:
+        """What the tiles so far give to a sum: to a value, or to an array."""
+        self._add_sums(self._code().begin(tiled=False))
+        return Memory(self.array_of(of) if isinstance(of, Value) else of)
 
     def once(self, dtype: Any = np.float32) -> Memory:
         """A number that code holds."""
@@ -327,38 +345,13 @@ class Lowering:
         self.tile("give_images", (to, self.in_tiles[value]), layout(value), outputs=0)
 
 
-def made_by(i: Instruction) -> Value:
-    """The first output of an instruction, which it has."""
-    assert i.outputs[0] is not None
-    return i.outputs[0]
-
-
-def elements(value: Value) -> int:
-    return product(value.shape[1:])
-
-
-def layout(value: Value) -> tuple[int, ...]:
-    """c, h, w and the strides of n, c, h, w in elements: what take_images and give_images need."""
-    c, h, w = value.shape[1:] if len(value.shape) == 4 else (1, 1, elements(value))
-    return c, h, w, c * h * w, h * w, w, 1
-
-
 # --- The kernels of each op -----------------------------------------------------------------------------------------
 
 
-class Kernels(Protocol):
-    """An entry of KERNELS."""
-
-    def fits(self, forward: Instruction) -> str:
-        """Why there is no kernel for this forward and its backward; empty if there is."""
-
-    def forward(self, to: Lowering, i: Instruction) -> None: ...
-
-    def backward(self, to: Lowering, i: Instruction) -> None: ...
-
-
-class Convolution:
+class Convolution(Kernels):
     """Conv2d, and with ReLU, and with ReLU and 2x2 max-pooling after it."""
+
+    winograd = Winograd()
 
     def fits(self, forward: Instruction) -> str:
         x, weight, _ = forward.inputs
@@ -390,6 +383,9 @@ class Convolution:
 
     def forward(self, to: Lowering, i: Instruction) -> None:
         (x, weight, bias), y, size = i.inputs, made_by(i), self.sizes(i)
+        if self.winograd.takes(size):
+            self.winograd.forward(to, i, size)
+            return
         source, filters, offset, room = to.lanes(x), self.packed(to, weight, False), to.pointer(bias), self.room(i)
         assert y is not None
         if i.op is ops.Conv2dReluMaxPool2d:
@@ -404,6 +400,9 @@ class Convolution:
     def backward(self, to: Lowering, i: Instruction) -> None:
         forward, (dx, dw, db) = i.of, i.outputs
         assert forward is not None
+        if self.winograd.takes(self.sizes(forward)):
+            self.winograd.backward(to, i, self.sizes(forward))
+            return
         (x, weight, _), (source, kept) = forward.inputs, to.saved[forward]
         (h, w), (f, _, kh, kw) = x.shape[2:], weight.shape
         dy, turned = to.lanes(i.inputs[0]), self.packed(to, weight, True) if dx else None
@@ -418,7 +417,7 @@ class Convolution:
 TWO_BY_TWO = {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}
 
 
-class Linear:
+class Linear(Kernels):
     """Linear, and with ReLU after it, of (N, I)."""
 
     def fits(self, forward: Instruction) -> str:
@@ -444,11 +443,8 @@ class Linear:
         to.tile("linear_back", (*goals, dy, kept, source, to.pointer(weight), rows, masked), self.sizes(forward))
 
 
-class Relu:
+class Relu(Kernels):
     """max(x, 0)."""
-
-    def fits(self, forward: Instruction) -> str:
-        return rank(forward)
 
     def forward(self, to: Lowering, i: Instruction) -> None:
         (x,), y = i.inputs, made_by(i)
@@ -463,7 +459,7 @@ class Relu:
         to.tile("relu_back", (to.made(dx), source, to.saved[i.of]), (elements(dx),))
 
 
-class MaxPool:
+class MaxPool(Kernels):
     """Max-pooling, and with ReLU before it."""
 
     def fits(self, forward: Instruction) -> str:
@@ -489,10 +485,7 @@ class MaxPool:
         to.tile("max_pool_back", (to.made(dx), source, to.saved[i.of]), self.sizes(i.of))
 
 
-NO_WAY = 255
-
-
-class Reshape:
+class Reshape(Kernels):
     """Maps as features, and back: (N, C, H, W) and (N, C H W). Other shapes than maps lie in tiles as features do."""
 
     def fits(self, forward: Instruction) -> str:
@@ -515,8 +508,7 @@ class Reshape:
                 else:
                     to.tile(kernel, (to.made(y), x_in_tiles), value.shape[1:])
                 return
-        to.in_tiles[y] = to.lanes(x)
-        to.made_by_tiles.add(y)
+        to.same(y, x)
 
 
 def in_feature_order(value: Value) -> bool:
@@ -524,14 +516,16 @@ def in_feature_order(value: Value) -> bool:
     return len(value.shape) != 4 or 1 in value.shape[1:3]
 
 
-class CrossEntropy:
+class CrossEntropy(Kernels):
     """The cross-entropy of (N, C) with classes, added up or the mean, without weights of classes."""
 
+    second = LABEL
+
     def fits(self, forward: Instruction) -> str:
-        x, target, weight = forward.inputs
+        x, _, weight = forward.inputs
         if len(x.shape) != 2 or weight is not None or forward.geometry["reduction"] == "none":
             return "weights of classes, more axes than two, or no reduction"
-        return "" if target.dtype == LABEL and x.shape[1] else "labels that are not int64"
+        return "" if x.shape[1] else "no classes"
 
     def forward(self, to: Lowering, i: Instruction) -> None:
         (x, target, _), loss, g = i.inputs, made_by(i), i.geometry
@@ -553,10 +547,6 @@ class CrossEntropy:
         to.tile("cross_entropy_back", (to.made(dx), *to.saved[forward], dl), size, number)
 
 
-def rank(forward: Instruction) -> str:
-    return "" if len(forward.inputs[0].shape) in (2, 4) else "neither maps nor features"
-
-
 KERNELS: dict[Any, Kernels] = {
     **dict.fromkeys((ops.Conv2d, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d), Convolution()),
     **dict.fromkeys((ops.Linear, ops.LinearRelu), Linear()),
@@ -564,4 +554,5 @@ KERNELS: dict[Any, Kernels] = {
     ops.Relu: Relu(),
     ops.Reshape: Reshape(),
     ops.CrossEntropy: CrossEntropy(),
+    **ENTRIES,
 }

@@ -103,6 +103,8 @@ class _Analysis:
             for value, is_sum in zip(instruction.outputs, works.summed, strict=True):
                 if value is not None:
                     self.made[value] = "summed" if is_sum else "cut"
+        elif (instruction.of or instruction).op is ops.BatchNorm:  # the tiles meet there, and go on
+            self.data.update(value for value in instruction.outputs[:1] if value is not None)
         else:
             self.data.update(self._like_images(instruction))
         self.maker.update((value, instruction) for value in instruction.outputs if value is not None)
@@ -128,7 +130,7 @@ class _Analysis:
         forward = self.by_tile.get(instruction.of) if instruction.of is not None else None
         if forward is not None:
             return ByTile((not forward.summed[0],), tuple(not is_cut for is_cut in forward.cut))
-        if instruction.kind == "sum" and all(self.made.get(value) == "cut" for value in instruction.inputs):
+        if instruction.kind == "sum" and all(self._goes_on(value) for value in instruction.inputs):
             return ByTile((True, True), (False,))
         return None
 
@@ -137,6 +139,10 @@ class _Analysis:
         return any(v in self.computed_with for v in forward.outputs) and all(
             v in self.data and v not in self.made for v in forward.inputs if isinstance(v, Value)
         )
+
+    def _goes_on(self, value: Value) -> bool:
+        """Whether a gradient has a part for each image."""
+        return self.made.get(value) == "cut" or (value in self.data and value.shape[:1] == (self.batch,))
 
     def _fit(self, inputs: tuple[Any, ...], cut: Cut) -> bool:
         """Whether inputs can be cut so: one at least is data or made of it, and none is cut that has to be whole."""

@@ -41,9 +41,7 @@ static void run_instructions(const program *p, const stretch *s, place here, cha
         }
         kernels[i->kernel](i, at, here);
         if (!s->tiled || !missing) continue;
-        choice number, there;
-        for (int k = 0; k < LANES; k++) number[k] = k;
-        there = number < (int32_t)missing;
+        choice there = lanes_there(missing);
         for (int k = 0; k < OPERANDS; k++) {
             int64_t size = i->at[k].cleared;
             lanes *v = (lanes *)at[k] + (here.blocks - 1) * size;

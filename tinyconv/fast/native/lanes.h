@@ -51,6 +51,13 @@ typedef uint8_t ways __attribute__((vector_size(LANES)));
 INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* All ones in the first `count` lanes: those that there are images for. */
+INLINE choice lanes_there(int64_t count) {
+    choice number;
+    for (int k = 0; k < LANES; k++) number[k] = k;
+    return number < (int32_t)count;
+}
+
 /* The lanes that there are images for; the others hold zeros. */
 INLINE lanes load(const float *from, int64_t stride, int64_t count) {
     lanes v = {0};
