@@ -48,7 +48,8 @@ def conv_plot(record: Mapping[str, Any], path: Path) -> None:
 
 
 def lenet_plot(record: Mapping[str, Any], path: Path, batch: int = 128) -> None:
-    """Milliseconds of a training step of each library, with each number of threads that was measured."""
+    """Milliseconds of a training step of each library, with each number of threads that was measured, and of its
+    products at the rate of one large product."""
     found = {
         name.removeprefix("step, "): one
         for name, part in record["parts"].items()
@@ -71,8 +72,11 @@ def lenet_plot(record: Mapping[str, Any], path: Path, batch: int = 128) -> None:
             y = i + (0.2 if k == 0 else -0.2)
             axes.barh(y, row["median_ms"], 0.38, color=colour)
             axes.text(row["median_ms"] * 1.03, y, f"{row['median_ms']:.1f} ms, {threads}", va="center", fontsize=10)
+        axes.axvline(one["floor_ms"], color="#333333", linestyle=("--", ":")[k % 2], label=f"floor, {threads}")
+    axes.legend(fontsize=10, frameon=False, loc="upper right")
     axes.set_xscale("log")
-    axes.set_xlim(right=2.5 * max(row["median_ms"] for one in found.values() for row in one["summary"].values()))
+    slowest = max(row["median_ms"] for one in found.values() for row in one["summary"].values())
+    axes.set_xlim(min(one["floor_ms"] for one in found.values()) / 2, 2.5 * slowest)
     axes.set_yticks(range(len(names)), names, fontsize=12)
     axes.set_title(f"One LeNet training step, batch {batch}: lower is better", loc="left", fontsize=15)
     axes.set_xlabel("milliseconds (logarithmic)", fontsize=12)
