@@ -59,7 +59,17 @@ def both(make, calls, before=lambda i, *held: None):
 
 def same(make, calls, before=lambda i, *held: None):
     eager, captured = both(make, calls, before)
-    assert captured == eager
+    alike(captured, eager)
+
+
+def alike(found, expected):
+    """The same nested values; numbers to rounding, for a fused op may round in another way."""
+    if isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for a, b in zip(found, expected, strict=True):
+            alike(a, b)
+    else:
+        assert found == (pytest.approx(expected, 1e-4, 1e-6) if isinstance(expected, float) else expected)
 
 
 def singly(tensors):
@@ -73,6 +83,8 @@ STEPS = {
     "rows": lambda x, i: x[i],
     "elements": lambda x, i: x[i, 0] * 2,
     "where it is largest": lambda x, i: x[x.argmax(0)],
+    "the place of the largest": lambda x, i: x.max(1)[1],
+    "no number below 0, of integers": lambda x, i: (i - 2).relu().reshape(5, 1),
     "written rows": lambda x, i: _written(x.clone(), i, 0.0),
     "written where": lambda x, i: _written(x.clone(), x > 0, 0.0),
     "shuffled": lambda x, i: x[tc.randperm(4)],
@@ -236,8 +248,8 @@ def test_an_error_in_the_step_leaves_nothing_behind(when):
             with pytest.raises(RuntimeError, match="my own"):
                 run(x)
         else:
-            assert run(x).item() == expected
-    assert plain(state()) == plain(plain_state())
+            alike(run(x).item(), expected)
+    alike(plain(state()), plain(plain_state()))
 
 
 def test_a_label_that_is_no_class_is_found_in_a_replay_and_changes_nothing():
@@ -346,7 +358,7 @@ def test_a_captured_model_is_copied_without_its_programs():
     for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         assert twin.entries == []
         assert twin.step.weight is not model.step.weight
-        assert twin(x).tolist() == model(x).tolist()
+        alike(twin(x).tolist(), model(x).tolist())
 
 
 def test_a_captured_model_can_have_layers_of_any_name():
@@ -361,7 +373,7 @@ def test_a_captured_model_can_have_layers_of_any_name():
     model = Net()
     run = tc.capture(model)
     for x in xs(4):
-        assert run(x).tolist() == model(x).tolist()
+        alike(run(x).tolist(), model(x).tolist())
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,9 @@ class _Entry:
     def _ready(self, program: Program) -> None:
         program = fused(program)
         self.run = compiled(program) or NumpyRun(program)
-        self.why = kernels.for_programs().how
+        found = kernels.for_programs()
+        in_c = self.run.executor == "compiled"
+        self.why = found.how if in_c or found.library is None else "no instruction has a kernel in C"
         self.outside = Outside(program)
         self.written = program.written()
 

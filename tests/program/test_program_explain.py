@@ -130,6 +130,13 @@ def test_what_is_not_in_c_is_said_with_the_reason():
     assert all(one["kernel"].startswith("tinyconv/ops/activation.py:") for one in gelus)
 
 
+def test_a_program_without_a_kernel_in_c_runs_in_numpy():
+    with needs("compiled"):
+        step = called(tc.capture(lambda x: x.max(1)[1]), tc.rand(4, 3))
+    assert heading(step)["executor"] == "numpy; no instruction has a kernel in C"
+    assert "  1  argmax    (4, 3) -> (4, 1) int64" in re.sub("  +", "  ", str(step)).replace("argmax  ", "argmax    ")
+
+
 @pytest.mark.parametrize("executor", KERNELS)
 def test_the_memory_of_a_replay_is_said(executor):
     with needs(executor):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from inspect import signature
 from itertools import groupby
+from operator import methodcaller
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -138,6 +139,8 @@ def _name(one: Instruction) -> str:
     function = _function(one)
     if function is None:
         return one.kind
+    if isinstance(function, methodcaller):
+        return repr(function).split("'")[1]
     owner = getattr(function, "__self__", None)
     name: str = getattr(function, "__qualname__", "") or getattr(function, "__name__", type(function).__name__)
     if owner is not None and not isinstance(owner, type):
@@ -160,7 +163,7 @@ def _function(one: Instruction) -> Any:
 def _kernel(one: Instruction) -> str:
     """Where that function is to be read: `tinyconv/fast/numpy/conv.py:340`; "" of one of NumPy's own."""
     function = _function(one)
-    return "" if function is None or isinstance(function, np.ufunc) else place_of(function)
+    return "" if function is None or isinstance(function, np.ufunc | methodcaller) else place_of(function)
 
 
 def _gradients(one: Instruction) -> list[str]:
