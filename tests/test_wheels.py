@@ -123,6 +123,27 @@ def step(pairs):
 
 for found, expected in zip(step("native"), step("readable"), strict=True):
     assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+
+def losses(kernels):
+    tc.manual_seed(0)
+    model = tc.models.lenet5()
+    optimizer = tc.optim.Adam(model.parameters(), lr=1e-3)
+    x, y = tc.rand(100, 1, 28, 28), tc.randint(0, 10, (100,))
+
+    @tc.capture
+    def train():
+        optimizer.zero_grad()
+        loss = tc.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    with tc.using(kernels):
+        found = [train().item() for _ in range(8)]
+    assert ("runs on compiled" in str(train)) == (kernels == "compiled"), str(train)
+    return found
+
+assert np.abs(np.subtract(losses("compiled"), losses("numpy"))).max() <= 1e-4
 """
 
 
