@@ -13,6 +13,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, optim
 from tinyconv.engine import kernels
+from tinyconv.program import explain
 from tinyconv.program.explain import WIDTH
 
 ROOT = Path(tc.__file__).parents[1]
@@ -99,6 +100,13 @@ def test_a_kernel_is_where_the_text_says(executor):
                 assert next(text for text in reversed(above) if " def " in text).split("(")[0].endswith(one["kind"])
             found += 1
     assert found == 14
+
+
+def test_every_kernel_in_c_has_a_place():
+    with needs("compiled"):
+        names = re.findall(r"X\((\w+)\)", (explain.NATIVE / "kernel.h").read_text(encoding="utf-8"))
+    assert len(names) > 20
+    assert not [name for name in names if not re.fullmatch(r".*\.c:\d+", explain._place_in_c(name))]
 
 
 def heading(step):

@@ -110,22 +110,23 @@ def _described(
 
 def _run_by(run: NumpyRun | CompiledRun, one: Instruction) -> dict[str, Any]:
     """What runs an instruction: in C or not, and where that is to be read; and whether it goes tile by tile."""
-    name = run.kernel(one)
-    without = getattr(run, "without", {}).get(one.of or one, "")
+    name, by_tile = run.kernel(one), one in run.by_tile
+    moves_nothing = run.executor == "compiled" and by_tile and not name
     return {
-        "compiled": bool(name),
-        "not_compiled": without,
-        "kernel": _place_in_c(name) if name else _kernel(one),
-        "by_tile": one in run.by_tile,
+        "compiled": bool(name) or moves_nothing,
+        "not_compiled": getattr(run, "without", {}).get(one.of or one, ""),
+        "kernel": _place_in_c(name) if name else "" if moves_nothing else _kernel(one),
+        "by_tile": by_tile,
     }
 
 
 @cache
 def _place_in_c(name: str) -> str:
-    """`tinyconv/fast/native/maps.c:121`, where the kernel of this name begins."""
+    """`tinyconv/fast/native/maps.c:121`, where the kernel of this name begins, as a function or made by a macro."""
+    begins = re.compile(rf"(static void |[A-Z]+\(){name}\b").match
     for path in sorted(NATIVE.glob("*.c")):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if line.startswith(f"static void {name}("):
+            if begins(line):
                 return f"{OURS}fast/native/{path.name}:{number}"
     return f"{OURS}fast/native: {name}"
 
