@@ -53,7 +53,7 @@ SUMMED_A_US = 8_000
 FEW = 48
 """Numbers in a column of an image's rows under a kernel, all channels, below which products with each kernel column are
 too small for BLAS: those of LeNet's first layer, padded, take 3.6 ms for 64 images; one with columns takes 0.7 ms,
-and 0.5 ms where it makes two rows, though a sixth of it is then of no use."""
+and with very few, a quarter of this, 0.5 ms where it makes two rows, though a sixth of it is then of no use."""
 GAP = 16
 """Elements between the rows of columns. Rows of whole pages would all fall on the same places of the nearest cache: the
 first convolution of LeNet then runs at 58 GFLOP/s, with the gap at 78."""
@@ -294,7 +294,7 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
             total[v, top:bottom] += found
         return total.transpose(3, 2, 1, 0)
     total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * (length + GAP)
-    two = 2 if few and oh % 2 == 0 else 1  # rows of the output at a time, which see kh + sh rows of the kernel together
+    two = 2 if kh * c < FEW // 4 and oh % 2 == 0 else 1  # rows of the output at a time, of which each sees kh rows of x
     seen_by = kh + (two - 1) * sh
     step = max(1, (WORKSPACE // max(1, row * x.itemsize) - kh) // (two * sh)) * two
     for first in range(0, oh, step):
