@@ -7,14 +7,21 @@ from messages import message
 import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, ops, optim
+from tinyconv.check.draw import RandomDraw
 from tinyconv.engine import kernels
+from tinyconv.engine.context import context
 from tinyconv.engine.tree import TILE
-from tinyconv.program.compiled import CompiledRun
+from tinyconv.program.compiled import KERNELS, TWO_BY_TWO, CompiledRun
+from tinyconv.program.program import Instruction, Program, Value
+from tinyconv.program.record import Recorder
+from tinyconv.testing import spaces
+from tinyconv.testing.case import draw_case
 
 pytest.importorskip("tinyconv.fast", reason="the fast pairs were deleted, and with them the compiled kernels")
 if kernels.for_programs().library is None:
     pytest.skip(f"no compiled kernels: {kernels.for_programs().how}", allow_module_level=True)
 
+assert spaces  # importing it fills the argument spaces
 RATE = {"Adam": 1e-3, "AdamW": 1e-3, "SGD": 0.05}
 
 
@@ -230,3 +237,118 @@ def test_what_has_no_kernel_runs_in_numpy_between_pieces_of_code():
     run = run_of(captured)
     assert {i.op: why for i, why in run.without.items()} == {ops.Softmax: "no kernel"}
     assert sum(hasattr(piece, "code") for piece in run.pieces) == 3
+
+
+# --- Each kernel against the readable pair ---------------------------------------------------------------------------
+
+SPACES = {
+    "conv2d": 40,
+    "conv2d_relu": 40,
+    "conv2d_relu_max_pool2d": 4,
+    "linear": 40,
+    "linear_relu": 40,
+    "relu": 40,
+    "max_pool2d": 60,
+    "relu_max_pool2d": 60,
+    "flatten": 20,
+    "cross_entropy": 15,
+}
+"""Argument spaces, and of 400 cases of each how many at least have kernels. All floats become float32, and all
+integers int64."""
+
+
+class Asked:
+    """An op on arrays, as a program: forward, then backward of a gradient."""
+
+    def __init__(self, op, arrays, geometry, seed):
+        self.op, self.arrays, self.geometry = op, arrays, geometry
+        with np.errstate(all="ignore"):
+            y, saved = op.forward(np, *arrays, **geometry)
+            self.y = np.asarray(y[0] if isinstance(y, tuple) else y)
+            self.dy = np.random.default_rng(seed).standard_normal(self.y.shape).astype(np.float32)
+            self.needs = tuple(array is not None and array.dtype == np.float32 for array in arrays)
+            grads = op.backward(np, saved, self.dy, self.needs, **geometry)
+        self.expected = [self.y, *(grad for grad, need in zip(grads, self.needs, strict=True) if need)]
+        self.run = CompiledRun(self.program(), kernels.for_programs().library)
+
+    def program(self):
+        values = []
+
+        def value(kind, array):
+            values.append(Value(len(values), kind, array.shape, array.dtype, memory=len(values)))
+            return values[-1]
+
+        inputs = [None if array is None else value("input", array) for array in self.arrays]
+        y, dy = value("made", self.y), value("input", self.dy)
+        grads = [value("made", a) if need else None for a, need in zip(self.arrays, self.needs, strict=True)]
+        forward = Instruction("forward", tuple(inputs), (y,), self.op, self.op, self.geometry)
+        backward = Instruction("backward", (dy,), tuple(grads), self.op, self.op, self.geometry, self.needs, forward)
+        given, results = (*inputs, dy), (y, *grads)
+        return Program([forward, backward], *([v for v in some if v] for some in (given, results)), values)
+
+    def assert_agrees(self):
+        found = self.run([array for array in (*self.arrays, self.dy) if array is not None])
+        largest = max(np.abs(a[np.isfinite(a)]).max(initial=1) for a in self.expected)
+        for a, b in zip(found, self.expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * largest)
+
+
+def asked_by(case, n, seed):
+    """What a case asks for, on a batch of `n` images; None where that is not one op of float32, with kernels."""
+    dtypes = {"f": np.float32, "i": np.int64, "u": np.int64}
+    arrays = [a.astype(dtypes.get(a.dtype.kind, a.dtype), order="C") for a in case.inputs]
+    tensors = [tc.tensor(array) for array in arrays]
+    recorder, now = Recorder(tensors), context.get()
+    try:
+        context.set(now.but(observer=recorder))
+        result = case.function()(*tensors)
+    finally:
+        context.set(now)
+    made = recorder.program([result] if isinstance(result, tc.Tensor) else list(result)).instructions
+    x = arrays[0]
+    if len(made) != 1 or made[0].op not in KERNELS or x.ndim < 2 or not len(x) or x.dtype != np.float32:
+        return None
+    (forward,), by_number = made, {v.number: a for v, a in zip(recorder.inputs, arrays, strict=True)}
+    arrays, geometry = [None if v is None else by_number[v.number] for v in forward.inputs], forward.geometry
+    if geometry.get("shape", x.shape)[0] != len(x):
+        return None
+    for i, array in enumerate(arrays):
+        if i == 0 or (array is not None and array.dtype == np.int64):  # images, or scores and their classes
+            arrays[i] = array[np.arange(n) % len(array)]
+    if "shape" in geometry:
+        geometry = {**geometry, "shape": (n, *geometry["shape"][1:])}
+    return Asked(forward.op, arrays, geometry, seed)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_kernels_compute_what_the_readable_pairs_do(name):
+    """Also with NaN and infinities; on batches that fill no vector, some vectors, and more than a tile."""
+    taken = 0
+    for seed in range(400):
+        case, n = draw_case(name, RandomDraw(seed)), (1, 3, 9, 66)[seed % 4]
+        asked = asked_by(case, n, seed)
+        if asked is not None and not asked.run.without:
+            taken += 1
+            try:
+                asked.assert_agrees()
+            except AssertionError as error:
+                raise AssertionError(f"seed {seed}, {n} images: {case!r}") from error
+    assert taken >= SPACES[name]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_convolutions_of_more_channels_and_larger_maps(seed):
+    """Every group of filters, width of a tile and kernel, with and without padding, strides and pooling."""
+    rng = np.random.default_rng(seed)
+    kernel, (c, f) = tuple(rng.integers(1, 7, 2)), rng.choice([1, 2, 3, 4, 5, 6, 8, 12], 2)
+    padding = tuple(int(rng.integers(0, k)) for k in kernel)
+    op = (ops.Conv2d, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d)[seed % 3]
+    stride = (1, 1) if op is ops.Conv2dReluMaxPool2d else tuple(map(int, rng.integers(1, 3, 2)))
+    size = [max(1, k - 2 * p) + int(rng.integers(1, 14)) for k, p in zip(kernel, padding, strict=True)]
+    geometry = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": 1}
+    if op is ops.Conv2dReluMaxPool2d:
+        geometry["pool"] = TWO_BY_TWO
+    shapes = (int(rng.integers(1, 70)), c, *size), (f, c, *kernel), (f,)
+    asked = Asked(op, [rng.standard_normal(shape, np.float32) for shape in shapes], geometry, seed)
+    assert asked.run.without == {}
+    asked.assert_agrees()

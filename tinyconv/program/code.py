@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +37,13 @@ PROGRAM = struct(
     code="i8", stretches="i8", count="i8", images="i8", per_unit="i8", threads="i8", bad="i8", scratch="i8",
     values="i8", scratch_size="i8",
 )  # fmt: skip
+
+
+class Later(Enum):
+    """Sizes of a call that are known when it is placed: units of tiles, and numbers from one record to the next."""
+
+    UNITS = 1
+    RECORD_STEP = 2
 
 
 @dataclass(eq=False)
@@ -83,7 +91,7 @@ class Call:
 
     kernel: str
     at: Sequence[Operand]
-    size: Sequence[int]
+    size: Sequence[int | Later]
     number: Sequence[float] = ()
     outputs: int = 0
     stretch: Stretch | None = None
@@ -199,10 +207,10 @@ class Code:
         row["size"][: len(call.size)] = [self._size(size, call) for size in call.size]
         row["number"][: len(call.number)] = call.number
 
-    def _size(self, size: int, call: Call) -> int:
-        if size == UNITS:
+    def _size(self, size: int | Later, call: Call) -> int:
+        if size is Later.UNITS:
             return self.units
-        if size == RECORD_STEP:
+        if size is Later.RECORD_STEP:
             (stretch,) = (operand.stretch for operand in call.at if isinstance(operand, Record))
             return rounded(4 * stretch.record) // 4
         return size
@@ -239,11 +247,6 @@ class Code:
                 copies.append(array)  # alive until C has run
             words[word] = array.__array_interface__["data"][0]
         self.library.run_program(self.pointer)
-
-
-UNITS, RECORD_STEP = -1, -2
-"""Stand in `Call.size` for the number of units of tiles, which depends on the threads, and for the numbers from one
-record to the next."""
 
 
 def _word(call: Call, i: int) -> int:

@@ -21,7 +21,7 @@ from tinyconv.engine.context import quietly
 from tinyconv.engine.tree import TILE, tiles
 from tinyconv.host.threads import free_threads
 from tinyconv.ops.conv import maps_of
-from tinyconv.program.code import RECORD_STEP, UNITS, Buffer, Call, Code, Memory, Operand, Record, Stretch
+from tinyconv.program.code import Buffer, Call, Code, Later, Memory, Operand, Record, Stretch
 from tinyconv.program.entries import ENTRIES, FLOAT, NO_WAY, Kernels, Winograd, added, elements, layout, made_by, moved
 from tinyconv.program.fuse import stand_in
 from tinyconv.program.memory import Used
@@ -336,7 +336,7 @@ class Lowering:
         """Add up what the tiles have given."""
         sums, self.sums = self.sums, []
         for record, array in sums:
-            size = record.numbers, RECORD_STEP, UNITS
+            size = record.numbers, Later.RECORD_STEP, Later.UNITS
             self._code().add(Call("add_records", (Memory(array), record), size), stretch)
 
     def _give(self, value: Value) -> None:
@@ -360,8 +360,8 @@ class Convolution(Kernels):
             return "groups or dilation"
         if any(p >= k for p, k in zip(g["padding"], weight.shape[2:], strict=True)):
             return "padding as wide as the kernel"
-        if pool is not None and pool != {**pool, **TWO_BY_TWO}:
-            return "the pooling is not 2x2"
+        if pool is not None and (pool != {**pool, **TWO_BY_TWO} or g["stride"] != (1, 1)):
+            return "the pooling is not 2x2, or there are strides before it"
         return "" if x.shape[0] and product(made_by(forward).shape) else "nothing to compute"
 
     def sizes(self, forward: Instruction) -> tuple[int, ...]:
@@ -407,7 +407,7 @@ class Convolution(Kernels):
         (h, w), (f, _, kh, kw) = x.shape[2:], weight.shape
         dy, turned = to.lanes(i.inputs[0]), self.packed(to, weight, True) if dx else None
         maps = Buffer((h + kh - 1) * f * (w + kw - 1), room=True)
-        sums = Buffer(product(weight.shape) + f, room=True)
+        sums = Buffer(product(weight.shape) + f + elements(made_by(forward)), room=True)
         sources = dy, kept, source, turned, maps, self.room(forward), sums
         goals = to.made(dx) if dx else None, to.summed(dw), to.summed(db)
         kernel = "conv_pool_back" if i.op is ops.Conv2dReluMaxPool2d else "conv_back"

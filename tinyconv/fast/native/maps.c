@@ -67,21 +67,20 @@ static void conv(const instruction *i, char **at, place here) {
     }
 }
 
-/* Of one block, from dy = `maps` with room for dx around it: dx = turned filters over dy; dw += dy x by lanes; and the
- * sums of dy by lanes. The maps' row is [f][wide], and dy begins at row `top`, column `left`. */
-static void conv_gradients(const conv_sizes *z, const lanes *x, const lanes *maps, int64_t top, int64_t left,
-                           int64_t wide, const float *turned, lanes *dx, lanes *dw, lanes *room) {
-    int64_t rows = (z->oh - 1) * z->sh + 1, columns = (z->ow - 1) * z->sw + 1;
-    if (dw) {
-        filters k = {0, z->f, z->c, z->kh, z->kw, 0};
-        packed from = padded(z, x, room);
-        filters_of(from.data, from.width, 1, 1, maps + top * z->f * wide + left, wide, rows, columns, &k, dw);
-    }
-    if (dx) {
-        filters k = {turned, z->c, z->f, z->kh, z->kw, group_of(z->c)};
-        packed from = {maps, z->h + z->kh - 1, wide, top, top + rows, left, left + columns};
-        for (int64_t h = 0; h < z->h; h++) row_of(&from, h, &k, 1, 0, 0, dx + h * z->c * z->w, z->w);
-    }
+/* Of one block, dw += dy x by lanes, from rows of dy, [f][wide]. */
+static void conv_dw(const conv_sizes *z, const lanes *x, const lanes *dy, int64_t wide, lanes *dw, lanes *room) {
+    filters k = {0, z->f, z->c, z->kh, z->kw, 0};
+    packed from = padded(z, x, room);
+    filters_of(from.data, from.width, z->sh, z->sw, dy, wide, z->oh, z->ow, &k, dw);
+}
+
+/* Of one block, dx = turned filters over dy, which lies in `maps`, [h + kh - 1][f][w + kw - 1], between zeros. */
+static void conv_dx(const conv_sizes *z, const lanes *maps, const float *turned, lanes *dx) {
+    int64_t top = z->kh - 1 - z->ph, left = z->kw - 1 - z->pw;
+    filters k = {turned, z->c, z->f, z->kh, z->kw, group_of(z->c)};
+    packed from = {maps, z->h + z->kh - 1, z->w + z->kw - 1, top, top + (z->oh - 1) * z->sh + 1, left,
+                   left + (z->ow - 1) * z->sw + 1};
+    for (int64_t h = 0; h < z->h; h++) row_of(&from, h, &k, 1, 0, 0, dx + h * z->c * z->w, z->w);
 }
 
 /* Adds the lanes up: the gradients of one tile. */
@@ -91,25 +90,27 @@ static void lanes_added(const lanes *sums, int64_t size, float *to) {
 
 /* With dy masked where y <= 0 if ReLU followed:  db[f] = sum_p dy,  dw = sum_p dy x,  dx = turned filters over dy, where
  * padding is less than the kernel. at: dx, dw, db (each or null), dy, y (of ReLU), x, packed turned filters, room for
- * [h + kh - 1][f][w + kw - 1] maps of dy, room for padded x, room for f c kh kw + f vectors. size: conv_sizes. */
+ * [h + kh - 1][f][w + kw - 1] maps of dy, room for padded x, room for f c kh kw + f + f oh ow vectors. size: conv_sizes. */
 static void conv_back(const instruction *i, char **at, place here) {
     const conv_sizes *z = (const conv_sizes *)i->size;
     int64_t top = z->kh - 1 - z->ph, left = z->kw - 1 - z->pw, rows = z->h + z->kh - 1, wide = z->w + z->kw - 1;
     int64_t weights = z->f * z->c * z->kh * z->kw, out = z->f * z->oh * z->ow, in = z->c * z->h * z->w;
-    lanes *maps = (lanes *)at[7], *dw = (lanes *)at[9], *db = dw + weights;
+    lanes *maps = (lanes *)at[7], *dw = (lanes *)at[9], *db = dw + weights, *masked = db + z->f;
     memset(dw, 0, (weights + z->f) * sizeof *dw);
-    memset(maps, 0, rows * z->f * wide * sizeof *maps);
+    if (at[0]) memset(maps, 0, rows * z->f * wide * sizeof *maps);
     for (int64_t b = 0; b < here.blocks; b++) {
         const lanes *dy = (lanes *)at[3] + b * out, *y = (lanes *)at[4] + b * out;
+        for (int64_t k = 0; z->relu && k < out; k++) masked[k] = zero_where(y[k] <= 0, dy[k]);
+        if (z->relu) dy = masked;
         for (int64_t h = 0; h < z->oh; h++)
-            for (int64_t f = 0; f < z->f; f++)
-                for (int64_t w = 0; w < z->ow; w++, y++, dy++) {
-                    lanes d = z->relu ? zero_where(*y <= 0, *dy) : *dy;
-                    maps[((top + h * z->sh) * z->f + f) * wide + left + w * z->sw] = d;
-                    db[f] += d;
-                }
-        conv_gradients(z, (lanes *)at[5] + b * in, maps, top, left, wide, (float *)at[6],
-                       at[0] ? (lanes *)at[0] + b * in : 0, at[1] ? dw : 0, (lanes *)at[8]);
+            for (int64_t f = 0; f < z->f; f++) {
+                const lanes *from = dy + (h * z->f + f) * z->ow;
+                lanes *to = maps + ((top + h * z->sh) * z->f + f) * wide + left;
+                for (int64_t w = 0; w < z->ow; w++) db[f] += from[w];
+                for (int64_t w = 0; at[0] && w < z->ow; w++) to[w * z->sw] = from[w];
+            }
+        if (at[1]) conv_dw(z, (lanes *)at[5] + b * in, dy, z->ow, dw, (lanes *)at[8]);
+        if (at[0]) conv_dx(z, maps, (float *)at[6], (lanes *)at[0] + b * in);
     }
     if (at[1]) lanes_added(dw, weights, (float *)at[1]);
     if (at[2]) lanes_added(db, z->f, (float *)at[2]);
@@ -117,7 +118,8 @@ static void conv_back(const instruction *i, char **at, place here) {
 
 /* y = max-pool 2x2 of relu(conv(x)), and the way each maximum came: its place, row by row in its window, or NONE where it
  * is not positive. NaN is larger than everything, and of equals the first counts.
- * at: y, ways, x, packed filters, bias or null, room for padded x, room for two rows of output. size: conv_sizes. */
+ * at: y, ways, x, packed filters, bias or null, room for padded x, room for two rows of output. size: conv_sizes,
+ * of stride 1. */
 static void conv_pool(const instruction *i, char **at, place here) {
     const conv_sizes *z = (const conv_sizes *)i->size;
     filters k = {(float *)at[3], z->f, z->c, z->kh, z->kw, group_of(z->f)};
@@ -129,7 +131,7 @@ static void conv_pool(const instruction *i, char **at, place here) {
         uint8_t *way = (uint8_t *)at[1] + b * out * LANES;
         for (int64_t p = 0; p < z->oh / 2; p++) {
             for (int64_t r = 0; r < 2; r++)
-                row_of(&x, (2 * p + r) * z->sh, &k, z->sw, (float *)at[4], 0, two + r * f * ow, ow);
+                row_of(&x, 2 * p + r, &k, 1, (float *)at[4], 0, two + r * f * ow, ow);
             for (int64_t g = 0; g < f; g++)
                 for (int64_t q = 0; q < ow / 2; q++, y++, way += LANES) {
                     const lanes *upper = two + g * ow + 2 * q, *lower = upper + f * ow;
@@ -150,7 +152,8 @@ static void conv_pool(const instruction *i, char **at, place here) {
 }
 
 /* The way back: dy goes to the place of its maximum, and from there as in conv_back.
- * at: dx, dw, db (each or null), dy, ways, x, packed turned filters, and the room of conv_back. size: conv_sizes. */
+ * at: dx, dw, db (each or null), dy, ways, x, packed turned filters, and the room of conv_back. size: conv_sizes, of
+ * stride 1. */
 static void conv_pool_back(const instruction *i, char **at, place here) {
     const conv_sizes *z = (const conv_sizes *)i->size;
     int64_t top = z->kh - 1 - z->ph, left = z->kw - 1 - z->pw, rows = z->h + z->kh - 1, wide = z->w + z->kw - 1;
@@ -164,14 +167,14 @@ static void conv_pool_back(const instruction *i, char **at, place here) {
         for (int64_t p = 0; p < ph; p++)
             for (int64_t f = 0; f < z->f; f++)
                 for (int64_t q = 0; q < pw; q++, dy++, way += LANES) {
-                    lanes *to = maps + ((top + 2 * p * z->sh) * z->f + f) * wide + left + 2 * q * z->sw;
+                    lanes *to = maps + ((top + 2 * p) * z->f + f) * wide + left + 2 * q;
                     choice from = load_ways(way, LANES);
                     db[f] += zero_where(from == NONE, *dy);
                     for (int place = 0; place < 4; place++)
-                        to[place / 2 * z->sh * z->f * wide + place % 2 * z->sw] = zero_where(from != place, *dy);
+                        to[place / 2 * z->f * wide + place % 2] = zero_where(from != place, *dy);
                 }
-        conv_gradients(z, (lanes *)at[5] + b * in, maps, top, left, wide, (float *)at[6],
-                       at[0] ? (lanes *)at[0] + b * in : 0, at[1] ? dw : 0, (lanes *)at[8]);
+        if (at[1]) conv_dw(z, (lanes *)at[5] + b * in, maps + top * z->f * wide + left, wide, dw, (lanes *)at[8]);
+        if (at[0]) conv_dx(z, maps, (float *)at[6], (lanes *)at[0] + b * in);
     }
     if (at[1]) lanes_added(dw, weights, (float *)at[1]);
     if (at[2]) lanes_added(db, z->f, (float *)at[2]);
