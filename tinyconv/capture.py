@@ -162,7 +162,7 @@ class Captured(Generic[Args, Result]):
         entry.calls += 1
         device = _device_of(self.device, args, options, result, otherwise=entry.device)
         if device.startswith("cuda"):  # its arguments did not say so
-            self.graph = Graph(self.step, device)
+            self.graph, self.entries = Graph(self.step, device), []
         return result
 
     def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
@@ -216,10 +216,9 @@ class Captured(Generic[Args, Result]):
     def _state(self, programs: Sequence[dict[str, Any]]) -> tuple[str, str]:
         """`state` and `says` of `to_dict`."""
         if self.graph is not None:
-            where = f"the CUDA graph of a step on {self.graph.place}"
             if self.graph.graph is None:
-                return "new", f"{where}; its third call records it, and every later one launches it"
-            return "replayed", f"{where}; one launch runs all kernels of its recorded call"
+                return "new", f"on {self.graph.device} the third call is recorded, and every later one replays that"
+            return "replayed", f"a CUDA graph on {self.graph.device}; one launch runs all kernels of the recorded call"
         if not programs:
             return "new", (
                 "not called yet. On the CPU the first call runs the step as it is, the second records it, and every "

@@ -189,6 +189,15 @@ def test_what_will_happen_is_said_before_there_is_a_program():
     assert repr(step) == "capture(train_step)"
 
 
+def test_on_a_gpu_there_is_a_graph(cuda):
+    step, x = tc.capture(lambda x: x * 2), tc.ones(3, device=cuda)
+    step(x)
+    assert str(step) == "<lambda>: on cuda:0 the third call is recorded, and every later one replays that"
+    called(step, x)
+    assert str(step) == "<lambda>: a CUDA graph on cuda:0; one launch runs all kernels of the recorded call"
+    assert step.to_dict() == {"step": "<lambda>", "state": "replayed", "says": str(step)[10:], "programs": []}
+
+
 def test_why_a_step_cannot_be_captured_is_said():
     step = tc.capture(lambda x: x.sum().item())
     step(tc.ones(3))

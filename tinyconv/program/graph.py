@@ -25,7 +25,7 @@ class Graph:
     """A step's CUDA graph, with its stream, the memory of its arrays, and the tensors that it takes and returns."""
 
     def __init__(self, step: Callable[..., Any], device: str) -> None:
-        self.step = step
+        self.step, self.device = step, device
         self.cupy: Any = backend_for(device).xp
         self.place = self.cupy.cuda.Device(int(device.partition(":")[2]))
         with self.place:
