@@ -8,8 +8,9 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, optim
 from tinyconv.check.draw import RandomDraw
-from tinyconv.engine.tree import TILE
-from tinyconv.program.run import _Tiled
+from tinyconv.engine.tree import TILE, pairwise
+from tinyconv.program.program import Value
+from tinyconv.program.run import _Sums, _Tiled
 from tinyconv.program.tiles import schedule
 from tinyconv.testing.case import draw_case
 from tinyconv.testing.table import public_ops
@@ -152,6 +153,48 @@ def test_threads_change_no_bit(name, n):
 
 def hot(z, y):
     return (y.unsqueeze(1) == tc.arange(10)).to(z.dtype)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
+def test_sums_are_those_of_the_tree_in_whatever_order_tiles_come(count):
+    rng = np.random.default_rng(0)
+    parts = rng.standard_normal((count, 50)).astype(np.float32) * 10.0 ** rng.integers(-4, 4, (count, 1))
+    parts = parts.astype(np.float32)
+    expected = pairwise(list(parts), np.add)
+    value = Value(0, "made", (50,), np.dtype(np.float32))
+    sums = _Sums([value], count)
+    for _ in range(20):
+        for tile in rng.permutation(count):
+            sums.add(int(tile), [parts[tile]])
+        found = [None]
+        sums.give(found)
+        np.testing.assert_array_equal(found[0], expected)
+    assert len(sums.free) <= count, "what was used is used again"
+
+
+def test_a_block_is_kept_until_what_it_holds_is_added(monkeypatch):
+    """Another thread may take any block that is free, and write over it."""
+    add, states = _Sums.add, []
+    for spoiled in (False, True):
+        model = model_of("lenet5")
+        step = tc.capture(training(model))
+        x, y = images_for("lenet5", 130)
+        for _ in range(3):
+            step(x, y)
+        (stage,) = (stage for stage in step.entries[-1].run.stages if isinstance(stage, _Tiled))
+
+        def spoil(self, tile, slots, stage=stage):
+            for block in (block for blocks in stage.blocks.values() for block in blocks):
+                for array in (array for arrays in block.arrays for array in arrays):
+                    array.fill(1)
+            add(self, tile, slots)
+
+        if spoiled:
+            monkeypatch.setattr(_Sums, "add", spoil)
+        step(x, y)
+        states.append(state(model))
+    for name, array in states[0].items():
+        np.testing.assert_array_equal(states[1][name], array)
 
 
 LOSSES = {

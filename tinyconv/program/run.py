@@ -150,25 +150,28 @@ class _Tiled:
         own = slots.copy()
         for number in self.taken:
             own[number] = own[number][start:stop]
-        self._go_through(stop - start, own)
+        block = self._go_through(stop - start, own)
         for number, array in self.joined:
             array[start:stop] = own[number]
         if self.sums.values:
             self.sums.add(tile, own)
+        if block is not None:  # what it holds was needed until now
+            self.blocks[stop - start].append(block)
 
-    def _go_through(self, n: int, own: Slots) -> None:
-        steps, blocks = self.steps[n], self.blocks[n]
+    def _go_through(self, n: int, own: Slots) -> Block | None:
+        """Run the instructions on a tile of `n` images, in the block that is returned."""
+        steps = self.steps[n]
         if n not in self.planned:
             with self.lock:
                 if n not in self.planned:
                     self.planned[n] = Plan(steps, own)
-                    return
+                    return None
         try:
-            block = blocks.pop()
-        except IndexError:
+            block = self.blocks[n].pop()
+        except IndexError:  # other threads are using all there are
             block = Block(self.planned[n])
         block.run(steps, own)
-        blocks.append(block)
+        return block
 
     def plans(self) -> list[tuple[Plan, int]]:
         """Each plan, and how many blocks there are of it."""
@@ -189,9 +192,7 @@ class _Sums:
         self.sizes = {dtype: sum(_size(v) for v in values if v.dtype == dtype) for dtype in self.dtypes}
         self.lock = Lock()
         self.free: list[_Part] = []
-        self.there: dict[
-            tuple[int, int], _Part
-        ] = {}  # (level of the tree, number there) -> what waits for its neighbour
+        self.there: dict[tuple[int, int], _Part] = {}  # (level of the tree, number there) -> waits for its neighbour
 
     def add(self, tile: int, slots: Slots) -> None:
         """Take what a tile gives, and add up what can be."""
@@ -207,12 +208,10 @@ class _Sums:
                     if other is None:
                         self.there[level, number] = part
                         return
-                first, second = (other, part) if number % 2 else (part, other)
-                for a, b in zip(first.whole.values(), second.whole.values(), strict=True):
-                    a += b
-                part = first
+                for a, b in zip(part.whole.values(), other.whole.values(), strict=True):
+                    a += b  # b + a has the same bits
                 with self.lock:
-                    self.free.append(second)
+                    self.free.append(other)
             level, number, count = level + 1, number // 2, (count + 1) // 2
         self.total = part
 
