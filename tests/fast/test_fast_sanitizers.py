@@ -1,6 +1,6 @@
 """The compiled kernels under the sanitizers of addresses, of undefined behaviour, and of threads: no report.
 
-Python runs as it is, with the sanitizer loaded before it, and captured steps run in a library that was compiled with it.
+Python runs as it is, with the sanitizer loaded before it; captured steps run in a library that was compiled for it.
 """
 
 import os
@@ -51,7 +51,7 @@ def run(model, shape, rule, n, threads):
         optimizer.step()
         return loss
 
-    for _ in range(4):
+    for _ in range(8):
         step(tc.randn(n, *shape), tc.randint(0, 10, (n,)))
     assert step.to_dict()["programs"][0]["executor"] == "compiled"
     assert kernels.for_programs().library is library
@@ -61,9 +61,9 @@ for n, threads in ((70, 1), (1, 3), (200, 3)):
     run(tc.models.LeNet5(), (1, 28, 28), tc.optim.Adam, n, threads)
     run(nn.Sequential(
         nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 28, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(28, 8, 3, 2, padding=1, bias=False), nn.BatchNorm2d(8), nn.Tanh(), Residual(8, 16, 2), nn.AvgPool2d(2, 1, 1),
-        nn.AdaptiveAvgPool2d(3), nn.LeakyReLU(), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Sigmoid(),
-        nn.Linear(64, 10),
+        nn.Conv2d(28, 8, 3, 2, padding=1, bias=False), nn.BatchNorm2d(8), nn.Tanh(), Residual(8, 16, 2),
+        nn.AvgPool2d(2, 1, 1), nn.AdaptiveAvgPool2d(3), nn.LeakyReLU(), nn.AdaptiveMaxPool2d(2), nn.Flatten(),
+        nn.Dropout(0.2), nn.Sigmoid(), nn.Linear(64, 10),
     ), (3, 13, 11), tc.optim.SGD, n + 1, threads)
 print("done")
 """

@@ -116,6 +116,7 @@ class Code:
         self.kernels = {name: i for i, name in enumerate(library.kernel_names().decode().split())}
         self.stretches: list[Stretch] = []
         self.threads = 0
+        self.shared: Any = None  # memory of all tiles
         self.bad = np.zeros(1, np.int64)  # the engine stops when something was counted here
 
     def begin(self, tiled: bool, anew: bool = False) -> Stretch:
@@ -147,7 +148,7 @@ class Code:
         count, calls = len(tiles(self.batch)), [call for stretch in self.stretches for call in stretch.calls]
         for i, call in enumerate(calls):
             call.place = i
-        self._place_buffers(calls)
+        self._place_buffers()
         size = max(rounded(4 * stretch.record) for stretch in self.stretches)
         per_unit = 1
         while size and -(-count // per_unit) > max(UNITS_A_THREAD * threads, UNITS_A_THREAD):
@@ -179,24 +180,32 @@ class Code:
         calls = (call for stretch in self.stretches for call in stretch.calls)
         return list(dict.fromkeys(o for call in calls for o in call.at if isinstance(o, Buffer)))
 
-    def _place_buffers(self, calls: Sequence[Call]) -> None:
-        """Give each buffer a place: the first gap where it fits, among those that are needed at the same time."""
-        placed: list[tuple[int, int, int, int]] = []  # first and last call, begin and end
-        self.values = 0
+    def for_all_tiles(self) -> list[Any]:
+        """The memory for all tiles: that of this code, and of buffers that other code uses too."""
+        apart = (
+            b.everywhere
+            for b in self.buffers()
+            if b.everywhere is not None and b.everywhere.base is not self.shared.base
+        )
+        return [self.shared, *apart]
+
+    def _place_buffers(self) -> None:
+        """Give each buffer a place: in the memory of a thread if one stretch uses it, else in one for all tiles."""
+        number: dict[Stretch | None, int] = {stretch: i for i, stretch in enumerate(self.stretches)}
+        alone, shared, count = list[Use](), list[Use](), len(tiles(self.batch))
         for buffer in self.buffers():
-            if len({call.stretch for call in buffer.users}) > 1:
-                if buffer.everywhere is None:
-                    buffer.everywhere = aligned(buffer.bytes(self.lanes) * len(tiles(self.batch)))
-                continue
-            first, last = min(c.place for c in buffer.users), max(c.place for c in buffer.users)
-            size, begin = buffer.bytes(self.lanes), 0
-            for _, _, start, end in sorted((p for p in placed if p[0] <= last and p[1] >= first), key=lambda p: p[2]):
-                if begin + size <= start:
-                    break
-                begin = max(begin, end)
-            buffer.offset = begin
-            placed.append((first, last, begin, begin + size))
-            self.values = max(self.values, begin + size)
+            stretches, size = {call.stretch for call in buffer.users}, buffer.bytes(self.lanes)
+            if len(stretches) == 1:
+                alone.append((buffer, [call.place for call in buffer.users], size))
+            elif stretches <= number.keys():
+                shared.append((buffer, [number[stretch] for stretch in stretches], count * size))
+            elif buffer.everywhere is None:  # other code uses it too
+                buffer.everywhere = aligned(count * size)
+        self.values, size = packed(alone), packed(shared)
+        if self.shared is None:  # the same for any number of threads
+            self.shared = aligned(size)
+        for buffer, _, size in shared:
+            buffer.everywhere = self.shared[buffer.offset : buffer.offset + size]
 
     def _write(self, row: Any, call: Call) -> None:
         row["kernel"] = self.kernels[call.kernel]
@@ -247,6 +256,25 @@ class Code:
                 copies.append(array)  # alive until C has run
             words[word] = array.__array_interface__["data"][0]
         self.library.run_program(self.pointer)
+
+
+Use: TypeAlias = "tuple[Buffer, list[int], int]"
+"""A buffer, when it is used, and its bytes."""
+
+
+def packed(buffers: Sequence[Use]) -> int:
+    """Give each buffer an offset: the first gap where it fits, among those that are needed at the same time. Returns
+    the bytes of all."""
+    placed: list[tuple[int, int, int, int]] = []  # first and last use, begin and end
+    for buffer, uses, size in buffers:
+        first, last, begin = min(uses), max(uses), 0
+        for _, _, start, end in sorted((p for p in placed if p[0] <= last and p[1] >= first), key=lambda p: p[2]):
+            if begin + size <= start:
+                break
+            begin = max(begin, end)
+        buffer.offset = begin
+        placed.append((first, last, begin, begin + size))
+    return max((end for *_, end in placed), default=0)
 
 
 def _word(call: Call, i: int) -> int:

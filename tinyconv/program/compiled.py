@@ -82,7 +82,7 @@ class CompiledRun:
         if not all(code.threads for code in codes):
             return None
         inside = [(b.bytes(code.lanes), code.threads) for code in codes for b in code.buffers() if b.everywhere is None]
-        outside = [b.everywhere for code in codes for b in code.buffers() if b.everywhere is not None]
+        outside = [array for code in codes for array in code.for_all_tiles()]
         outside += [records for code in codes for records in code.records.values()]
         made = (self.slots[value.number] for value in self.program.values if value.kind == "made")
         outside += [array for array in made if isinstance(array, np.ndarray)]
