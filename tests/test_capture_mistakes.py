@@ -559,3 +559,13 @@ def test_a_step_is_captured_in_a_task_as_anywhere():
         return await asyncio.gather(*(task(x) for x in xs()))
 
     assert asyncio.run(every()) == [(x * 2).tolist() for x in xs()]
+
+
+def test_a_number_of_another_type_is_another_argument():
+    run = tc.capture(lambda x, flag: x + 1 if flag is True else x * 3)
+    x = tc.ones(2)
+    for _ in range(3):
+        assert run(x, True).tolist() == [2.0, 2.0]
+        assert run(x, 1).tolist() == [3.0, 3.0]
+        assert run(x, flag=True).tolist() == [2.0, 2.0]
+    assert len(run.entries) == 3

@@ -22,7 +22,7 @@ from tinyconv.engine import kernels
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
-from tinyconv.program.arguments import hidden_in, mapped, outline_of, refusal_of, shown, tensors_in, twice
+from tinyconv.program.arguments import hidden_in, kind_of, mapped, outline_of, refusal_of, shown, tensors_in
 from tinyconv.program.compiled import CompiledRun, compiled
 from tinyconv.program.explain import described, text
 from tinyconv.program.fuse import fused
@@ -145,14 +145,14 @@ class Captured(Generic[Args, Result]):
         if self.graph is not None or _device_of(self.device, args, options).startswith("cuda"):
             return 0
         with self.lock:
-            entry = self._entry(args, options)
+            entry, _ = self._entry(args, options)
             return 0 if entry.run is not None or entry.refused else 2 - entry.calls
 
     def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        entry = self._entry(args, options)
+        entry, arrays = self._entry(args, options)
         if entry.run is not None:
             if entry.outside.same():
-                return entry.replay(args, options)
+                return entry.replay(arrays)
             entry.run = None
         if entry.refused:
             if self.required:
@@ -165,23 +165,24 @@ class Captured(Generic[Args, Result]):
             self.graph, self.entries = Graph(self.step, device), []
         return result
 
-    def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> _Entry:
-        """The entry of calls like this one, which becomes the one used last."""
+    def _entry(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[_Entry, list[Any]]:
+        """The entry of calls like this one, which becomes the one used last; and the arrays of this call."""
         now, call = context.get(), (args, options)
-        kind = outline_of(call), now.recording, now.variants, twice(list(tensors_in(call)))
+        kind, arrays = kind_of(call)
+        kind += now.recording, now.variants
         for i, entry in enumerate(reversed(self.entries), 1):
             if entry.kind == kind and all(module.training is mode for module, mode in entry.modes):
                 if i > 1:
                     self.entries.append(self.entries.pop(-i))
-                return entry
+                return entry, arrays
         if self.required and len(self.entries) == KEPT and not any(entry.calls > 1 for entry in self.entries):
             warn(
                 f"capture: {self._name} was called with {KEPT} kinds of arguments and with none of them twice, so "
-                f"nothing is replayed; the last: {shown(self.entries[-1].kind[0])}. Give what changes as tensors of "
-                "fixed shapes"
+                f"nothing is replayed; the last: {self.entries[-1].arguments}. Give what changes as tensors of fixed "
+                "shapes"
             )
-        self.entries = [*self.entries[-KEPT + 1 :], _Entry(kind)]
-        return self.entries[-1]
+        self.entries = [*self.entries[-KEPT + 1 :], _Entry(kind, shown(outline_of(call)))]
+        return self.entries[-1], arrays
 
     def __repr__(self) -> str:
         return f"capture({self._name})"
@@ -238,8 +239,8 @@ def _device_of(device: str | None, *holders: Any, otherwise: str = "cpu") -> str
 class _Entry:
     """Calls with one kind of arguments, and the program that replays them."""
 
-    def __init__(self, kind: Any) -> None:
-        self.kind, self.calls = kind, 0
+    def __init__(self, kind: list[Any], arguments: str) -> None:
+        self.kind, self.arguments, self.calls = kind, arguments, 0
         self.modes: list[tuple[Any, bool]] = []  # modules that ran, and whether the step left them in training mode
         self.run: NumpyRun | CompiledRun | None = None
         self.result: Any = None
@@ -286,8 +287,8 @@ class _Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """This entry's part of `Captured.to_dict`."""
-        arguments, recording, variants, _ = self.kind
-        data = {"arguments": shown(arguments), "records": recording, "variants": variants or {}}
+        *_, recording, variants = self.kind
+        data = {"arguments": self.arguments, "records": recording, "variants": variants or {}}
         if self.run is not None:
             runs = {"executor": self.run.executor, "why": self.why}
             return data | {"state": "replayed", "says": "", **runs, **described(self.run)}
@@ -295,7 +296,7 @@ class _Entry:
             return data | {"state": "refused", "says": self.refused.replace("capture:", "cannot be captured:", 1)}
         return data | {"state": "new", "says": "the next call like this one records the step"}
 
-    def replay(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def replay(self, given: list[Any]) -> Any:
         run = self.run
         assert run is not None
         program = run.program
@@ -305,7 +306,7 @@ class _Entry:
                 value.array[...] = 0
             elif kept.array is not value.array:
                 np.copyto(value.array, kept.array)
-        arrays = iter([array.copy() for array in run([tensor.array for tensor in tensors_in((args, options))])])
+        arrays = iter([array.copy() for array in run(given)])
         for leaf, value in program.gradients:
             if leaf.grad is None or leaf.grad.array is not value.array:
                 leaf.grad = Gradient(value.array)

@@ -87,10 +87,31 @@ def refusal_of(arguments: list[Tensor]) -> str:
     return ""
 
 
-def twice(tensors: list[Tensor]) -> tuple[int, ...]:
-    """Which tensors of a call are the same array: the place of the first for each; empty where all are different."""
-    arrays = [id(tensor.array) for tensor in tensors]
-    return () if len(set(arrays)) == len(arrays) else tuple(map(arrays.index, arrays))
+def kind_of(call: Any) -> tuple[list[Any], list[Any]]:
+    """What has to be the same of another call for a program of this one to take it; and the arrays of its tensors."""
+    kind, arrays = list[Any](), list[Any]()
+    _look(call, kind, arrays)
+    if len(arrays) > 1 and len(set(map(id, arrays))) < len(arrays):  # one array in several places
+        found = list(map(id, arrays))
+        kind += map(found.index, found)
+    return kind, arrays
+
+
+def _look(value: Any, kind: list[Any], arrays: list[Any]) -> None:
+    if isinstance(value, Tensor):
+        array = value.array
+        kind += type(array), array.dtype, array.shape
+        arrays.append(array)
+    elif isinstance(value, list | tuple):
+        kind += type(value), len(value)
+        for part in value:
+            _look(part, kind, arrays)
+    elif isinstance(value, dict):
+        kind.append(tuple(value))
+        for part in value.values():
+            _look(part, kind, arrays)
+    else:
+        kind += type(value), value if isinstance(value, PLAIN) else Same(value)
 
 
 def hidden_in(value: Any) -> Any:
