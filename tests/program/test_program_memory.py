@@ -10,6 +10,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import optim
 from tinyconv.host.memory import empty, here
+from tinyconv.host.threads import parallel
 from tinyconv.program.memory import Buffer, _packed
 
 KILOBYTE = 1 << 10
@@ -95,6 +96,19 @@ def test_arrays_that_are_needed_at_once_lie_apart(n):
             assert apart or a.died <= b.born or b.died <= a.born
         named = {value.shape for buffer in buffers if (value := buffer.value) is not None}
         assert {(n, 6, 12, 12), (n, 16, 4, 4)} <= named, "buffers know which values lie in them"
+
+
+def test_inside_a_parallel_loop_it_is_planned_anew():
+    """There an op has one thread, and takes other arrays than where threads share it out."""
+    tc.set_num_threads(2)
+    call, run = lenet(40)
+    (stage,) = run.stages
+    before = stage.planned_for
+    call()
+    assert stage.planned_for == before
+    parallel(lambda i: call() if i == 0 else None, 2)
+    assert stage.planned_for != before
+    assert stage.planned_for[0] == 1
 
 
 def test_a_plan_that_lets_go_too_early_is_seen(monkeypatch):

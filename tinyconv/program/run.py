@@ -19,7 +19,7 @@ from tinyconv.engine.tree import tiles
 from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
-from tinyconv.host.threads import get_num_threads, parallel
+from tinyconv.host.threads import parallel, threads_for
 from tinyconv.program.fuse import stand_in
 from tinyconv.program.memory import Block, Plan, Step, Used
 from tinyconv.program.program import Instruction, Program, Value, replaced, values_in
@@ -28,6 +28,8 @@ from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, sc
 Slots: TypeAlias = list[Any]
 """The arrays of the values, by number, and after them what else the functions of a program keep: see `Making`."""
 Function: TypeAlias = Callable[[Slots], None]
+LONG = 1e9
+"""Microseconds of work that all threads share."""
 
 
 class NumpyRun:
@@ -103,7 +105,7 @@ class _Whole:
         self.planned_for: Any = None
 
     def __call__(self, slots: Slots) -> None:
-        found = get_num_threads(), [slots[number].strides for number in self.taken]
+        found = threads_for(LONG), [slots[number].strides for number in self.taken]
         if self.planned_for != found:  # these decide which arrays are taken
             self.plan = Plan(self.steps, slots)
             self.block, self.planned_for = Block(self.plan), found
