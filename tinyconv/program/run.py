@@ -273,7 +273,7 @@ class Making:
     def before_tiles(self, forward: Instruction, made: set[Value]) -> list[Function]:
         """What the tiles of a forward need of the whole batch: targets that are classes, and the factor of a mean.
 
-        Of what the stage itself has `made`, these functions look at the shape and dtype alone.
+        These functions look at the shape and dtype alone of what the stage itself has `made`.
         """
         inputs = self.taking([stand_in(value) if value in made else value for value in forward.inputs])
         found: list[Function] = []
