@@ -152,7 +152,7 @@ RECIPES: dict[str, Recipe] = _Named(
     {
         "default": Recipe(),
         "lesson": Recipe(lr=1e-3, schedule="constant"),
-        "fast": Recipe(epochs=2, lr=1.6e-2, label_smoothing=0.2),
+        "fast": Recipe(epochs=2, lr=1.6e-2, label_smoothing=0.2),  # 99 % of MNIST, as soon as can be
         "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
         "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
         "cifar": CIFAR,
