@@ -30,7 +30,7 @@ NATIVE = Path(__file__).parents[1] / "fast" / "native"
 
 def described(run: NumpyRun | CompiledRun) -> dict[str, Any]:
     """A program and what runs it, in plain values. Instructions are numbered from 1, and name values by numbers."""
-    program, used = run.program, run.used()
+    program, used, tiled = run.program, run.used(), run.by_tile
     numbers = {instruction: i for i, instruction in enumerate(program.instructions, 1)}
     why = dict(program.notes)
     names = _names(program)
@@ -49,7 +49,7 @@ def described(run: NumpyRun | CompiledRun) -> dict[str, Any]:
         "inputs": [value.number for value in program.inputs],
         "results": [value.number for value in program.results],
         "instructions": [
-            _described(instruction, section, numbers, why) | _run_by(run, instruction)
+            _described(instruction, section, numbers, why) | _run_by(run, instruction, instruction in tiled)
             for instruction, section in zip(program.instructions, _sections(program.instructions), strict=True)
         ],
         "values": values,
@@ -108,9 +108,9 @@ def _described(
     }
 
 
-def _run_by(run: NumpyRun | CompiledRun, one: Instruction) -> dict[str, Any]:
+def _run_by(run: NumpyRun | CompiledRun, one: Instruction, by_tile: bool) -> dict[str, Any]:
     """What runs an instruction: in C or not, and where that is to be read; and whether it goes tile by tile."""
-    name, by_tile = run.kernel(one), one in run.by_tile
+    name = run.kernel(one)
     moves_nothing = run.executor == "compiled" and by_tile and not name
     return {
         "compiled": bool(name) or moves_nothing,
