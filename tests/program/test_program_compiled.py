@@ -352,3 +352,30 @@ def test_convolutions_of_more_channels_and_larger_maps(seed):
     asked = Asked(op, [rng.standard_normal(shape, np.float32) for shape in shapes], geometry, seed)
     assert asked.run.without == {}
     asked.assert_agrees()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_few_images_go_one_after_another(seed):
+    """A filter a lane, and a feature a lane: forward, with and without bias, padding, strides, ReLU and pooling."""
+    rng = np.random.default_rng(seed)
+    n, c, f = int(rng.integers(1, 5)), int(rng.integers(1, 4)), int(rng.choice([1, 5, 8, 9, 16, 17]))
+    kernel = int(rng.integers(1, 6))
+    padding, bias = int(rng.integers(0, kernel)), bool(rng.integers(0, 2))
+    tail = [[], [nn.ReLU()], [nn.ReLU(), nn.MaxPool2d(2)]][seed % 3]
+    stride = 1 if len(tail) == 2 else int(rng.integers(1, 3))
+    size = 2 * int(rng.integers(4, 12)) + kernel - 1 - 2 * padding  # the pooled maps are even
+    tc.manual_seed(seed)
+    conv = nn.Conv2d(c, f, kernel, stride=stride, padding=padding, bias=bias)
+    x = tc.tensor(rng.choice([-1.0, 0.5, 2.0, np.nan if seed % 5 == 0 else 3.0], (n, c, size, size)).astype(np.float32))
+    features = int(np.prod(nn.Sequential(conv, *tail)(x).shape[1:]))
+    model = nn.Sequential(conv, *tail, nn.Flatten(), nn.Linear(features, 11, bias=bias), nn.ReLU(), nn.Linear(11, 3))
+    captured = tc.capture(model)
+    with tc.no_grad():
+        for _ in range(3):
+            found = captured(x)
+        np.testing.assert_allclose(found.numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
+    run = assert_whole(captured)
+    assert {call.kernel for p in run.pieces for stretch in p.code.stretches for call in stretch.calls} == {
+        "few_conv",
+        "few_linear",
+    }

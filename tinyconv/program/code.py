@@ -29,7 +29,7 @@ def struct(**fields: Any) -> np.dtype[Any]:
     return np.dtype([(name, *([kind] if isinstance(kind, str) else kind)) for name, kind in fields.items()])
 
 
-OPERANDS, SIZES, NUMBERS = 10, 14, 8
+OPERANDS, SIZES, NUMBERS = 10, 16, 8
 OPERAND = struct(base="i8", offset="i8", tile="i8", cleared="i8")
 INSTRUCTION = struct(kernel="i8", at=(OPERAND, (OPERANDS,)), size=("i8", (SIZES,)), number=("f8", (NUMBERS,)))
 STRETCH = struct(tiled="i8", first="i8", count="i8", record="i8", records="i8")

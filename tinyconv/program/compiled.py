@@ -145,6 +145,7 @@ class Lowering:
             if instruction.of is not None:
                 self.backwards[instruction.of].append(instruction)
         self.asked = set(program.results).union(v for i in order for v in i.read())
+        self.entries = FEW_IMAGES if _few(order, self.batch) else KERNELS
         for instruction in order:
             self.kernel = ""
             self._lower(instruction)
@@ -161,7 +162,7 @@ class Lowering:
             if reason:
                 self.without[instruction] = reason
         if kind in ("forward", "backward") and forward not in self.without:
-            entry = KERNELS[forward.op]
+            entry = self.entries[forward.op]
             entry.forward(self, instruction) if kind == "forward" else entry.backward(self, instruction)
         elif self._by_update(instruction) or self._by_copies(instruction) or moved(self, instruction):
             return
@@ -172,7 +173,7 @@ class Lowering:
 
     def _reason(self, forward: Instruction) -> str:
         """Why a forward, and with it its backward, runs in NumPy; empty if it has kernels."""
-        entry = KERNELS.get(forward.op)
+        entry = self.entries.get(forward.op)
         if entry is None:
             return "no kernel"
         if forward not in self.by_tile and not (entry.meets and forward.inputs[0].shape[0] == self.batch):
@@ -555,4 +556,54 @@ KERNELS: dict[Any, Kernels] = {
     ops.Reshape: Reshape(),
     ops.CrossEntropy: CrossEntropy(),
     **ENTRIES,
+}
+
+
+# --- A few images -----------------------------------------------------------------------------------------------------
+
+FEW = 4
+"""Images up to which they are computed one after another, in arrays: they would fill half of the lanes at most."""
+
+
+def _few(instructions: Sequence[Instruction], batch: int) -> bool:
+    """Whether all that a program does is in FEW_IMAGES."""
+    forwards = [i for i in instructions if i.kind == "forward"]
+    return 0 < batch <= FEW and all(
+        i.op in FEW_IMAGES and (i.op is not ops.Reshape or i.inputs[0].kind == "made") for i in forwards
+    ) and len(forwards) == len(instructions)  # fmt: skip
+
+
+class ConvolutionOfFew(Convolution):
+    """The same, with a filter a lane."""
+
+    def forward(self, to: Lowering, i: Instruction) -> None:
+        (x, weight, bias), y, size, lanes = i.inputs, made_by(i), self.sizes(i), to.library.lanes_of_a_vector()
+        vectors, pooled = -(-weight.shape[0] // lanes), i.op is ops.Conv2dReluMaxPool2d
+        filters = Buffer((product(weight.shape[1:]) + 1) * vectors, room=True)
+        image, rows = Buffer(-(-self.room(i).vectors // lanes), room=True), Buffer(2 * size[11] * vectors, room=True)
+        at = Memory(to.array_of(y)), to.pointer(x), to.pointer(weight), to.pointer(bias), filters, image, rows
+        to.whole("few_conv", at, (*size, pooled, x.shape[0]))
+
+
+class LinearOfFew(Linear):
+    """The same, with a feature a lane."""
+
+    def forward(self, to: Lowering, i: Instruction) -> None:
+        (x, weight, bias), y = i.inputs, made_by(i)
+        at = Memory(to.array_of(y)), to.pointer(x), to.pointer(weight), to.pointer(bias)
+        to.whole("few_linear", at, (*self.sizes(i), x.shape[0]))
+
+
+class ReshapeOfFew(Reshape):
+    """The same array."""
+
+    def forward(self, to: Lowering, i: Instruction) -> None:
+        y, array = made_by(i), to.array_of(i.inputs[0])
+        to.in_arrays[y] = to.making.slots[y.number] = array.reshape(y.shape)
+
+
+FEW_IMAGES: dict[Any, Kernels] = {
+    **dict.fromkeys((ops.Conv2d, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d), ConvolutionOfFew()),
+    **dict.fromkeys((ops.Linear, ops.LinearRelu), LinearOfFew()),
+    ops.Reshape: ReshapeOfFew(),
 }

@@ -20,7 +20,7 @@
 #pragma once
 #include "maps.h"
 
-enum { TILE = 64, BLOCKS = TILE / LANES, OPERANDS = 10, SIZES = 14, NUMBERS = 8 };
+enum { TILE = 64, BLOCKS = TILE / LANES, OPERANDS = 10, SIZES = 16, NUMBERS = 8 };
 
 /* Where an operand lies: `offset` bytes into the program's scratch memory of the thread, into the record of the tile, or
  * at the address itself; `tile` bytes further for each tile. Null: not wanted. */
@@ -50,4 +50,4 @@ typedef void kernel(const instruction *i, char **at, place here);
     X(silu_back) X(dropout) X(avg_pool) X(avg_pool_back) X(cell_max) X(cell_max_back) \
     X(norm_moments) X(norm_statistics) X(norm_running) X(norm) X(norm_sums) X(norm_back) X(channel_sums) \
     X(winograd_filters) X(winograd) X(winograd_dw) \
-    X(pack_filters) X(loss_scale) X(add_records) X(copy) X(sgd) X(adam)
+    X(few_conv) X(few_linear) X(pack_filters) X(loss_scale) X(add_records) X(copy) X(sgd) X(adam)

@@ -3,6 +3,7 @@
 #include "conv.c"
 #include "maps.c"
 #include "dense.c"
+#include "few.c"
 #include "points.c"
 #include "pools.c"
 #include "norm.c"
