@@ -100,22 +100,20 @@ static void winograd(const instruction *i, char **at, place here) {
                 for (int64_t f = 0; f < z->f; f += FOUR)
                     tile(FOUR, TOGETHER, in + k * apart(z->c) + g * z->c * TOGETHER, TOGETHER, z->c, 1, 1,
                          filters + (k * z->f + f) * z->c, FOUR, 0, 0, out + k * apart(z->f) + (g * z->f + f) * TOGETHER, TOGETHER);
-        for (int64_t t = 0; t < smaller(ROUND, total - first); t++) {
-            corner q = corner_of(&to, first + t, 2);
-            const lanes *products = out + t / TOGETHER * z->f * TOGETHER + t % TOGETHER;
-            int64_t rows = smaller(2, z->oh - q.top), columns = smaller(2, z->ow - q.left);
-            for (int64_t f = 0; f < z->f; f++) {
-                lanes m[SQUARE];
-                for (int k = 0; k < SQUARE; k++) m[k] = products[k * apart(z->f) + f * TOGETHER];
-                BOTH_WAYS(of_output, m, SIDE);
-                for (int64_t u = 0; u < rows; u++)
-                    for (int64_t v = 0; v < columns; v++) {
-                        lanes y = m[SIDE * u + v] + (bias ? bias[f] : 0);
-                        if (z->relu) y = zero_where(y <= 0, y);
-                        ((lanes *)q.maps)[((q.top + u) * z->f + f) * z->ow + q.left + v] = y;
-                    }
-            }
-        }
+        for (int64_t t = 0; t < groups * TOGETHER; t++) corners[t] = corner_of(&to, smaller(first + t, total - 1), 2);
+        for (int64_t g = 0; g < groups; g++)
+            for (int64_t f = 0; f < z->f; f++)
+                for (int64_t p = 0; p < TOGETHER; p++) {
+                    const corner *q = corners + g * TOGETHER + p;
+                    lanes m[SQUARE], *y = (lanes *)q->maps + (q->top * z->f + f) * z->ow + q->left;
+                    for (int k = 0; k < SQUARE; k++) m[k] = out[k * apart(z->f) + (g * z->f + f) * TOGETHER + p];
+                    BOTH_WAYS(of_output, m, SIDE);
+                    for (int64_t u = 0; u < (q->top + 1 < z->oh ? 2 : 1); u++, y += z->f * z->ow)
+                        for (int64_t v = 0; v < (q->left + 1 < z->ow ? 2 : 1); v++) {
+                            lanes number = m[SIDE * u + v] + (bias ? bias[f] : 0);
+                            y[v] = z->relu ? zero_where(number <= 0, number) : number;
+                        }
+                }
     }
 }
 
@@ -159,8 +157,10 @@ static void winograd_dw(const instruction *i, char **at, place here) {
     memset(sums, 0, SQUARE * z->f * vectors * sizeof *sums);
     for (int64_t first = 0; first < total; first += ROUND) {
         int64_t count = smaller(ROUND, total - first);
+        corner corners[ROUND];
         for (int64_t t = 0; t < count; t++) {
-            corner x = corner_of(&from, first + t, SIDE), dy = corner_of(&to, first + t, 2);
+            corner x = corner_of(&from, first + t, SIDE);
+            corners[t] = corner_of(&to, first + t, 2);
             for (int64_t v = 0; v < vectors; v++) {
                 lanes d[LANES][SQUARE];
                 for (int64_t c = 0; c < LANES; c++) {
@@ -175,13 +175,14 @@ static void winograd_dw(const instruction *i, char **at, place here) {
                     for (int n = 0; n < LANES; n++) row[n * PAIR] = turned[n];
                 }
             }
-            for (int64_t f = 0; f < z->f; f++) {
+        }
+        for (int64_t f = 0; f < z->f; f++)
+            for (int64_t t = 0; t < count; t++) {
                 lanes d[SQUARE] = {{0}};
-                load_square(&to, &dy, f, 2, d);
+                load_square(&to, corners + t, f, 2, d);
                 BOTH_WAYS(of_output_gradient, d, 2);
                 for (int k = 0; k < SQUARE; k++) out[k * apart(z->f) + f * ROUND + t] = d[k];
             }
-        }
         for (int64_t k = 0; k < SQUARE; k++)
             for (int64_t v = 0; v < vectors; v += PAIR) {
 #define PRODUCTS(g, n) products_tile(g, (float *)(out + k * apart(z->f) + f * ROUND), ROUND * LANES, \
