@@ -220,6 +220,26 @@ def test_inference_gives_the_scores_of_the_model(n):
     assert_whole(captured)
 
 
+@pytest.mark.parametrize("n", [1, 5, 67])
+def test_lanes_without_an_image_add_nothing_to_a_sum(n):
+    """An infinite weight times their zeros is NaN, which the images do not have: for them the ReLU gives 0."""
+
+    def make():
+        model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+        with tc.no_grad():
+            model[0].weight[0] = np.inf
+        return model
+
+    (plain, eager, _), (model, step, _) = training(make, "SGD"), training(make, "SGD")
+    captured, x, y = tc.capture(step), -tc.ones(n, 2), tc.zeros(n, dtype="int64")
+    for _ in range(4):
+        captured(x, y), eager(x, y)
+        for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+            assert np.isfinite(q.grad.numpy()).all()
+            assert_close(p.grad.numpy(), q.grad.numpy())
+    assert_whole(captured)
+
+
 def test_what_has_no_kernel_runs_in_numpy_between_pieces_of_code():
     def make():
         return nn.Sequential(
