@@ -569,3 +569,28 @@ def test_a_number_of_another_type_is_another_argument():
         assert run(x, 1).tolist() == [3.0, 3.0]
         assert run(x, flag=True).tolist() == [2.0, 2.0]
     assert len(run.entries) == 3
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["added to", "dropped"])
+def test_gradients_that_the_recorded_call_did_not_find_are_what_the_step_takes_them_for(inside):
+    """Gradients are added up over two calls, and the one that was recorded began with none."""
+
+    def gradients(capture):
+        tc.manual_seed(0)
+        layer = nn.Linear(3, 2)
+
+        def step(x):
+            if inside:
+                layer.zero_grad()
+            layer(x).sum().backward()
+
+        step, found = (tc.capture(step) if capture else step), []
+        for i in range(8):
+            if i in (1, 5):
+                layer.zero_grad()
+            step(tc.tensor(np.full((2, 3), i + 1, np.float32)))
+            found.append(layer.weight.grad.numpy().copy())
+        return found
+
+    for replayed, eager in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_allclose(replayed, eager, rtol=1e-6)

@@ -151,7 +151,7 @@ class Captured(Generic[Args, Result]):
     def _on_the_cpu(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         entry, arrays = self._entry(args, options)
         if entry.run is not None:
-            if entry.outside.same():
+            if entry.outside.same() and entry.finds_gradients():
                 return entry.replay(arrays)
             entry.run = None
         if entry.refused:
@@ -241,6 +241,8 @@ class _Entry:
 
     def __init__(self, kind: list[Any], arguments: str) -> None:
         self.kind, self.arguments, self.calls = kind, arguments, 0
+        self.leaves: set[Any] = set()  # that got a gradient in the last call that was watched
+        self.bare: list[Any] = []  # and had none before the recorded call, as far as anybody knows
         self.modes: list[tuple[Any, bool]] = []  # modules that ran, and whether the step left them in training mode
         self.run: NumpyRun | CompiledRun | None = None
         self.result: Any = None
@@ -255,6 +257,7 @@ class _Entry:
         recorder, now = Recorder(arguments, strict=self.calls > 0), context.get()
         if refusal := refusal_of(arguments):
             recorder.refuse(refusal)
+        with_gradient = {leaf for leaf in self.leaves if leaf.grad is not None}
         token = captured_step.set(recorder)
         try:
             context.set(now.but(observer=recorder))
@@ -268,6 +271,8 @@ class _Entry:
             context.set(now)
             captured_step.reset(token)
         self.refused, self.device = recorder.refused, recorder.device
+        self.leaves = set(recorder.leaves)
+        self.bare = [leaf for leaf in recorder.leaves if leaf not in with_gradient]
         self.modes = [(module, module.training) for module in recorder.modules.values()]
         if self.refused:
             return result
@@ -284,6 +289,13 @@ class _Entry:
         self.why = found.how if in_c or found.library is None else "no instruction has a kernel in C"
         self.outside = Outside(program)
         self.written = program.written()
+
+    def finds_gradients(self) -> bool:
+        """Whether the program knows what the step does with the gradients that there are now.
+
+        A step that was recorded without any may drop those that it finds, or add to them.
+        """
+        return all(leaf.grad is None for leaf in self.bare)
 
     def to_dict(self) -> dict[str, Any]:
         """This entry's part of `Captured.to_dict`."""

@@ -399,3 +399,23 @@ def test_a_few_images_go_one_after_another(seed):
         "few_conv",
         "few_linear",
     }
+
+
+def test_a_gradient_is_written_row_by_row_whatever_the_eager_step_made():
+    """The two gradients of a convolution that is used twice are summed eagerly in another order of axes."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(75, 3)
+
+        def forward(self, x):
+            return self.fc(self.conv(F.relu(self.conv(x))).flatten(1))
+
+    (plain, eager, _), (model, step, _) = training(Twice, "SGD"), training(Twice, "SGD")
+    captured = tc.capture(step)
+    for i in range(4):
+        x, y = batch(16, seed=i, shape=(3, 5, 5), classes=3)
+        assert_close(captured(x, y).numpy(), eager(x, y).numpy())
+        assert_close(model.conv.weight.grad.numpy(), plain.conv.weight.grad.numpy())
+    assert_whole(captured)

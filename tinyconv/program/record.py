@@ -44,6 +44,11 @@ class Recorder(CapturedStep):
         self._gradients: dict[int, tuple[Any, Value]] = {}
         self.inputs = [self._known("input", t.array) for t in arguments]
 
+    @property
+    def leaves(self) -> list[Any]:
+        """Those that got a gradient."""
+        return [leaf for leaf, _ in self._gradients.values()]
+
     def program(self, results: Iterable[Tensor]) -> Program:
         """The program so far; the step has returned these tensors."""
         return Program(
@@ -99,6 +104,7 @@ class Recorder(CapturedStep):
             return
         dy = self._value(grad)
         if type(node.grad) is Gradient:
+            node.grad.array = _in_order(node.grad.array)
             kept = self._known("held", node.grad.array)
             self._add("keep", (dy,), (kept,), first=True, layer=forward.layer, line=forward.line)
         needs = tuple(g is not None for g in grads)
@@ -113,8 +119,7 @@ class Recorder(CapturedStep):
         self._add("sum", both, (self._known("made", found),), owned=found is total)
 
     def gathered(self, leaf: Any, kept: Array, grad: Array, first: bool) -> None:
-        if isinstance(kept, np.generic):  # a number of NumPy's, which nobody can write into
-            kept = leaf.grad.array = np.asarray(kept)
+        leaf.grad.array = kept = _in_order(kept)
         source = self._value(grad)
         fixed = self._known("held", kept) if first or id(kept) not in self._values else self._values[id(kept)]
         self._gradients[id(leaf)] = leaf, fixed
@@ -200,6 +205,11 @@ class Recorder(CapturedStep):
     def _path() -> str:
         layer = context.get().layer
         return "" if layer is None else layer.path
+
+
+def _in_order(kept: Any) -> Any:
+    """The array of a gradient that is kept as replays write it: row by row, and no number of NumPy's."""
+    return np.asarray(kept, order="C") if isinstance(kept, np.ndarray | np.generic) else kept
 
 
 def _holds(leaf: Any, gradient: Value) -> bool:
