@@ -419,3 +419,23 @@ def test_a_gradient_is_written_row_by_row_whatever_the_eager_step_made():
         assert_close(captured(x, y).numpy(), eager(x, y).numpy())
         assert_close(model.conv.weight.grad.numpy(), plain.conv.weight.grad.numpy())
     assert_whole(captured)
+
+
+def test_the_gradients_of_two_scaled_losses_are_two_numbers():
+    """NumPy computes them as numbers of its own, which have no address that lasts."""
+
+    def run(capture):
+        tc.manual_seed(0)
+        model = nn.Linear(7, 3)
+
+        def step(x, y):
+            model.zero_grad()
+            for factor in (1, 0.5):
+                (F.cross_entropy(model(x), y, reduction="sum") * 0.01 * factor).backward()
+
+        step = tc.capture(step) if capture else step
+        for i in range(4):
+            step(*batch(16, seed=i, shape=(7,), classes=3))
+        return model.weight.grad.numpy()
+
+    assert_close(run(True), run(False))

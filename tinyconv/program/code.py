@@ -251,8 +251,8 @@ class Code:
         words, copies = self.words, list[Any]()
         for number, word in self.patches:
             array = arrays[number]
-            if not array.flags.c_contiguous:
-                array = np.ascontiguousarray(array)
+            if isinstance(array, np.generic) or not array.flags.c_contiguous:
+                array = np.asarray(array, order="C")  # a number of NumPy's has no address of its own
                 copies.append(array)  # alive until C has run
             words[word] = array.__array_interface__["data"][0]
         self.library.run_program(self.pointer)
