@@ -75,18 +75,25 @@ def assert_close(ours, theirs, dtype, steps=1):
         )
 
 
+def cases(*sizes):
+    """Each model with each size of a batch; the large ones are slow."""
+    large = {"resnet", "cifarnet"}
+    return [
+        pytest.param(name, n, marks=[pytest.mark.slow] if name in large and n > 5 else [])
+        for name in SMALL
+        for n in sizes
+    ]
+
+
 def is_tiled(step):
     return any(isinstance(stage, _Tiled) for stage in step.entries[-1].run.stages)
 
 
 @pytest.mark.parametrize("dtype", [tc.float32, tc.float64], ids=str)
-@pytest.mark.parametrize("n", [1, 5, 64, 65, 130])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "n"), cases(1, 5, 64, 65, 130))
 def test_a_replayed_training_is_the_training(name, n, dtype):
     if name in ("lenet_bn", "cifarnet", "resnet") and n == 1:
         n = 2  # one value a channel has no variance
-    if name == "cifarnet" and n > 5:
-        pytest.skip("large")
     results = []
     for wrap in (tc.capture, lambda step: step):
         model = model_of(name, dtype)
@@ -100,11 +107,8 @@ def test_a_replayed_training_is_the_training(name, n, dtype):
     assert_close(*results, dtype, steps=4)
 
 
-@pytest.mark.parametrize("n", [1, 5, 65, 130])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "n"), cases(1, 5, 65, 130))
 def test_a_replayed_inference_is_the_inference(name, n):
-    if name == "cifarnet" and n > 5:
-        pytest.skip("large")
     model = model_of(name, tc.float64).eval()
     infer = tc.capture(model)
     with tc.no_grad():
