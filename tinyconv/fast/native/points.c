@@ -45,7 +45,6 @@ INLINE lanes sigmoid_of(lanes x) { return 1 / (1 + exp_of(-x)); }
         } \
     }
 EACH(add, a + b[k])
-EACH(times, a * number)
 EACH(leaky_relu, pick(a > 0, a, a * number)) /* number: the slope */
 EACH(leaky_relu_back, pick(b[k] > 0, a, a * number)) /* a: dy, b: x */
 EACH(tanh_, tanh_of(a)) /* (C's own has the name without a line) */
