@@ -52,6 +52,7 @@ bench:
 		.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt $$library || true; \
 	done
 	for benchmark in lenet cifar conv ops; do .venv-bench/bin/tinyconv bench $$benchmark; done
+	.venv-bench/bin/python benchmarks/fast_recipe.py
 	.venv-bench/bin/python benchmarks/tables.py --plots
 
 oracle: .venv/.test
