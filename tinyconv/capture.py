@@ -7,6 +7,7 @@ CUDA graph.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
@@ -14,6 +15,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import RLock
 from types import MethodType
 from typing import Any, Generic, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
@@ -102,6 +104,7 @@ class Captured(Generic[Args, Result]):
         self.graph: Graph | None = None
         self.entries: list[_Entry] = []  # the last one was used last
         self.lock = RLock()
+        _ALL.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("graph", "entries", "lock")}
@@ -229,6 +232,19 @@ class Captured(Generic[Args, Result]):
         if ready:
             return "replayed", f"{ready} {'program runs' if ready == 1 else 'programs run'} in the place of its Python"
         return programs[-1]["state"], programs[-1]["says"]
+
+
+_ALL: WeakSet[Captured[Any, Any]] = WeakSet()
+
+
+def _forget_all() -> None:
+    """In a forked child: a thread that it has not may hold a lock, and have left a replay half done."""
+    for captured in list(_ALL):
+        captured._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 def _device_of(device: str | None, *holders: Any, otherwise: str = "cpu") -> str:

@@ -64,6 +64,9 @@ def set_num_threads(n: int) -> None:
     _blas_threads.set_num_threads(threads)
 
 
+_onces: list[Once[Any]] = []
+
+
 class Once(Generic[Result]):
     """A function without arguments that is called once: several threads may be the first to ask, and all get the same.
 
@@ -73,6 +76,7 @@ class Once(Generic[Result]):
     def __init__(self, function: Callable[[], Result]) -> None:
         self.function, self.lock, self.made = function, RLock(), list[Result]()
         update_wrapper(self, function)
+        _onces.append(self)
 
     def __call__(self) -> Result:
         if not self.made:
@@ -331,6 +335,8 @@ def _forget() -> None:
     """A child process has none of its parent's threads."""
     global _team, _blas_threads, _forked
     _team, _blas_threads, _forked = _Team(), _Blas(), True
+    for once in _onces:
+        once.lock = RLock()  # one of those threads may hold it
 
 
 if hasattr(os, "register_at_fork"):

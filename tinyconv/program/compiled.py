@@ -19,7 +19,7 @@ from tinyconv import ops
 from tinyconv.engine import kernels
 from tinyconv.engine.context import quietly
 from tinyconv.engine.tree import TILE, tiles
-from tinyconv.host.threads import free_threads
+from tinyconv.host.threads import blas_alone, free_threads
 from tinyconv.ops.conv import maps_of
 from tinyconv.program.code import Buffer, Call, Code, Later, Memory, Operand, Record, Stretch
 from tinyconv.program.entries import ENTRIES, FLOAT, NO_WAY, Kernels, Winograd, added, elements, layout, made_by, moved
@@ -60,7 +60,8 @@ class CompiledRun:
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         for value, array in zip(self.program.inputs, inputs, strict=True):
             self.slots[value.number] = array
-        quietly(self._run)
+        # What NumPy does in between must not depend on the number of BLAS's threads.
+        quietly(blas_alone, self._run) if self.without else quietly(self._run)
         return [self.slots[value.number] for value in self.program.results]
 
     def _run(self) -> None:

@@ -19,17 +19,21 @@ from tinyconv.engine.tree import tiles
 from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
-from tinyconv.host.threads import parallel, threads_for
+from tinyconv.host.threads import blas_alone, parallel, threads_for
 from tinyconv.program.fuse import stand_in
 from tinyconv.program.memory import Block, Plan, Step, Used
 from tinyconv.program.program import Instruction, Program, Value, replaced, values_in
 from tinyconv.program.tiles import Schedule, Stage, as_sum, geometry_of_tile, schedule
+from tinyconv.shapes import product
 
 Slots: TypeAlias = list[Any]
 """The arrays of the values, by number, and after them what else the functions of a program keep: see `Making`."""
 Function: TypeAlias = Callable[[Slots], None]
 LONG = 1e9
 """Microseconds of work that all threads share."""
+MANY = 1 << 17
+"""Numbers in a program from which on it may have products that BLAS would share out among its threads, where their bits
+depend on how many there are. To keep BLAS to one thread takes 10 us, a tenth of a small program's time."""
 
 
 class NumpyRun:
@@ -101,10 +105,17 @@ class _Whole:
         needed = {value for i in making.program.instructions if i not in set(stage.instructions) for value in i.read()}
         self.steps = making.steps(stage, needed.union(making.program.results))
         self.taken = [value.number for value in making.program.inputs]
+        self.many = sum(product(value.shape) for value in making.program.values) > MANY
         self.plan: Plan | None = None
         self.planned_for: Any = None
 
     def __call__(self, slots: Slots) -> None:
+        if self.many:
+            blas_alone(self._run, slots)
+        else:
+            self._run(slots)
+
+    def _run(self, slots: Slots) -> None:
         found = threads_for(LONG), [slots[number].strides for number in self.taken]
         if self.planned_for != found:  # these decide which arrays are taken
             self.plan = Plan(self.steps, slots)

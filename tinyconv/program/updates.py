@@ -66,11 +66,26 @@ class Update:
         flags = [self.flags(state) for state in self.states]
         now = [code, *chain(*kept), *chain(*flags)]
         if len(now) != len(self.written) or not all(map(is_, now, self.written)):
+            if self._brought_in_order():  # of a state that was loaded
+                self.write()
+                return
             for call, arrays, sizes in zip(self.calls, kept, flags, strict=True):
                 self.code.point(call, 2, arrays)
                 code["size"][call.place, 1 : 1 + len(sizes)] = sizes
             self.written = now
         code["number"][self.calls[0].place : self.calls[-1].place + 1] = self.numbers(self.options)
+
+    def _brought_in_order(self) -> bool:
+        """Copy what the states hold and the kernel could not read: another dtype, another order of axes."""
+        odd = [
+            (state, name, value)
+            for state in self.states
+            for name, value in state.items()
+            if isinstance(value, np.ndarray) and (value.dtype != FLOAT or not value.flags.c_contiguous)
+        ]
+        for state, name, value in odd:
+            state[name] = np.ascontiguousarray(value, FLOAT)
+        return bool(odd)
 
     def done(self) -> None:
         for parameter, array in zip(self.parameters, self.arrays, strict=True):
