@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
-from tinyconv import nn, optim
 from tinyconv import functional as F
+from tinyconv import nn, optim
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

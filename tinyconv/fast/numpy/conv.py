@@ -295,15 +295,15 @@ def filters_gradient(x: Array, dy: Array, stride: Pair, padding: Pair, shape: tu
         return total.transpose(3, 2, 1, 0)
     total, row = np.zeros((kh, kw, c, f), x.dtype), kw * c * (length + GAP)
     two = 2 if kh * c < FEW // 4 and oh % 2 == 0 else 1  # rows of the output at a time, of which each sees kh rows of x
-    seen_by = kh + (two - 1) * sh
+    height = kh + (two - 1) * sh
     step = max(1, (WORKSPACE // max(1, row * x.itemsize) - kh) // (two * sh)) * two
     for first in range(0, oh, step):
         last = min(oh, first + step)
         cols = columns(x, first * sh - ph, (last - 1) * sh - ph + kh, kw, sw, pw, ow)
         count = (last - first) // two
-        seen = matrices(cols, 0, (count, two * sh * row), (seen_by * kw * c, length + GAP), (length, 1))
+        seen = matrices(cols, 0, (count, two * sh * row), (height * kw * c, length + GAP), (length, 1))
         products = multiply(seen, dy[first:last].reshape(count, two * f, length).transpose(0, 2, 1))
-        found = np.add.reduce(products, axis=0).reshape(seen_by, kw, c, two, f)
+        found = np.add.reduce(products, axis=0).reshape(height, kw, c, two, f)
         for i in range(two):
             total += found[i * sh : i * sh + kh, :, :, i]
     return total.transpose(3, 2, 0, 1)
