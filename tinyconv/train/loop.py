@@ -305,9 +305,12 @@ class Trainer:
 
 @contextmanager
 def _put_back(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None) -> Iterator[None]:
-    """A `with` block whose steps leave no trace in the model, the optimiser, the schedule and the random numbers."""
+    """A `with` block whose steps leave no trace in the model, the optimiser, the schedule and the random numbers.
+
+    Gradients stay: a program that was recorded where there were none would be recorded again where there are.
+    """
     tensors = [*model.parameters(), *model.buffers()]
-    values, grads = [t.detach().clone() for t in tensors], [p.grad for p in model.parameters()]
+    values = [t.detach().clone() for t in tensors]
     optimizers, schedule = optimizer.state_dict(), None if scheduler is None else scheduler.state_dict()
     chance = get_rng_state()
     try:
@@ -316,8 +319,6 @@ def _put_back(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None
         with no_grad():
             for t, value in zip(tensors, values, strict=True):
                 t[...] = value
-        for parameter, grad in zip(model.parameters(), grads, strict=True):
-            parameter.grad = grad
         optimizer.load_state_dict(optimizers)
         if scheduler is not None and schedule is not None:
             scheduler.load_state_dict(schedule)
