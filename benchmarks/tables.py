@@ -415,8 +415,8 @@ def cifar():
             one = columns[-1][1]
             tables.append(
                 f"{what} ({one['parameters']:,} parameters), on 3x32x32 images:\n\n{compared(columns)}\n\n"
-                f"{one['summary']['torch']['calls']} steps of each. Floor: {floors(columns)}; it counts the 36 products "
-                "of a 3x3 convolution for which Winograd's makes 16, so a share may be over 100 %."
+                f"{one['summary']['torch']['calls']} steps of each. Floor: {floors(columns)}; it counts the 36 "
+                "products of a 3x3 convolution for which Winograd's makes 16, so a share may be over 100 %."
                 f"{left_out(columns)} {measured_on(one)}"
             )
     return "\n\n".join(tables) if tables else NOT_YET
