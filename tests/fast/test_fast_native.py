@@ -188,8 +188,9 @@ def test_a_training_follows_the_readable_one():
 @pytest.mark.slow
 def test_a_mistake_in_the_source_is_seen(tmp_path, monkeypatch):
     files = build.sources()
-    (name,) = (name for name, text in files.items() if text.count("w += group)") == 1)
-    wrong = build.load(files | {name: files[name].replace("w += group)", "w += group - (j == 1))")}, tmp_path).library
+    (name,) = (name for name, text in files.items() if text.count("factor += group;") == 1)
+    mistaken = files[name].replace("factor += group;", "factor += group - (j == 1);")
+    wrong = build.load(files | {name: mistaken}, tmp_path).library
     monkeypatch.setattr(native, "library", lambda: wrong)
     geometry = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
     with pytest.raises(AssertionError):
