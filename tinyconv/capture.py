@@ -14,7 +14,7 @@ from functools import update_wrapper
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import RLock
 from types import MethodType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -25,16 +25,17 @@ from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
 from tinyconv.program.arguments import hidden_in, kind_of, mapped, outline_of, refusal_of, shown, tensors_in
-from tinyconv.program.compiled import CompiledRun, compiled
 from tinyconv.program.explain import described, text
-from tinyconv.program.fuse import fused
 from tinyconv.program.graph import Graph
 from tinyconv.program.outside import Outside
 from tinyconv.program.program import Program
 from tinyconv.program.record import Recorder
-from tinyconv.program.run import NumpyRun
 from tinyconv.tensor.tensor import wrap
 from tinyconv.user_frame import warn
+
+if TYPE_CHECKING:
+    from tinyconv.program.compiled import CompiledRun
+    from tinyconv.program.run import NumpyRun
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -78,8 +79,9 @@ def capture(step: Callable[Args, Result], device: str | None = None) -> Captured
     Returns a function that is called like `step`. It raises CaptureError, with the reason, where the step reads a value
     of a tensor (`loss.item()`, `if loss > 1`, printing a tensor), copies data from the host, takes an argument that
     requires grad, or does what cannot be recorded; on a GPU also where it needs a kernel that cannot be captured, and
-    where it is called with other shapes. A call that could not be recorded has changed no tensor. Raises TypeError for
-    what is no function, and for a generator or an async function.
+    where it is called with other shapes. A call that could not be recorded has changed no tensor, unless it did, on the
+    CPU, what the first call did not. Raises TypeError for what is no function, for a generator and for an async
+    function.
     """
     if not callable(step):
         raise TypeError(f"capture: expected a function, got {shortened(step)}")
@@ -298,6 +300,11 @@ class _Entry:
         return mapped(result, lambda tensor: wrap(tensor.array.copy()))
 
     def _ready(self, program: Program) -> None:
+        # Here and not above: who captures nothing does not wait for their import, a tenth of this library's.
+        from tinyconv.program.compiled import compiled
+        from tinyconv.program.fuse import fused
+        from tinyconv.program.run import NumpyRun
+
         program = fused(program)
         self.run = compiled(program) or NumpyRun(program)
         found = kernels.for_programs()

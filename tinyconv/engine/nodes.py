@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from inspect import unwrap
+from operator import methodcaller
 from threading import RLock
 from typing import Any, TypeAlias, cast
 
@@ -39,10 +39,6 @@ class Gradient:
         self.array, self._storage = array, Storage()
 
 
-def _as_type(array: Array, dtype: Any) -> Array:
-    return array.astype(dtype)
-
-
 class ArrayNode(Node):
     """A node that gets arrays: those of float16 are added up in float32, where 2048 + 1 is not 2048."""
 
@@ -58,7 +54,7 @@ class ArrayNode(Node):
 
     def rounded(self, total: Array) -> Array:
         dtype = self.dtype
-        return total if total.dtype == dtype else computed(partial(_as_type, dtype=dtype), total)
+        return total if total.dtype == dtype else computed(methodcaller("astype", dtype), total)
 
 
 class Leaf(ArrayNode):

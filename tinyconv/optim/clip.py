@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from math import inf, isfinite
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def clip_grad_norm_(
                 grad._storage.wrote(grad.array)
     dtype = np.result_type(*(array.dtype for array in arrays))
     with np.errstate(all="ignore"):
-        return wrap(computed(partial(_as_type, dtype), total))
+        return wrap(computed(methodcaller("astype", dtype), total))
 
 
 def _norm(xp: Any, p: float, *grads: Array) -> Array:
@@ -84,10 +85,6 @@ def _shorten(xp: Any, longest: float, total: Array, *grads: Array) -> None:
     factor = xp.minimum(longest / (total + 1e-6), 1.0)
     for grad in grads:
         grad *= factor
-
-
-def _as_type(dtype: Any, array: Array) -> Array:
-    return array.astype(dtype)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:

@@ -10,31 +10,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyconv.errors import CaptureError, shortened
+from tinyconv.program.program import leaves_of, replaced
 from tinyconv.tensor.tensor import Tensor
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from tensors_in(part)
+    return (leaf for leaf in leaves_of(value) if isinstance(leaf, Tensor))
 
 
 def mapped(value: Any, function: Callable[[Tensor], Any], others: Callable[[Any], Any] | None = None) -> Any:
     """The same nested value, with `function(tensor)` in the place of each tensor, and `others(leaf)` of the rest."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: mapped(part, function, others) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        parts = [mapped(part, function, others) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value if others is None else others(value)
+
+    def found(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return function(leaf)
+        return leaf if others is None else others(leaf)
+
+    return replaced(value, found)
 
 
 class Outline(NamedTuple):

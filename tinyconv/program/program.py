@@ -87,16 +87,20 @@ class Instruction:
             yield from (value for value in self.outputs if value is not None and value.kind == "held")
 
 
+def leaves_of(nested: Any) -> Iterator[Any]:
+    """What nested tuples, lists and dicts hold, in order."""
+    if isinstance(nested, dict):
+        nested = list(nested.values())
+    if isinstance(nested, list | tuple):
+        for part in nested:
+            yield from leaves_of(part)
+    else:
+        yield nested
+
+
 def values_in(nested: Any) -> Iterator[Value]:
     """The values in nested tuples, lists and dicts."""
-    if isinstance(nested, Value):
-        yield nested
-    elif isinstance(nested, dict):
-        for part in nested.values():
-            yield from values_in(part)
-    elif isinstance(nested, list | tuple):
-        for part in nested:
-            yield from values_in(part)
+    return (leaf for leaf in leaves_of(nested) if isinstance(leaf, Value))
 
 
 def replaced(nested: Any, function: Callable[[Any], Any]) -> Any:

@@ -25,7 +25,7 @@ from tinyconv.nn import Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
-from tinyconv.tensor.tensor import Tensor
+from tinyconv.tensor.tensor import Tensor, wrap
 from tinyconv.train.fields import check_fields
 
 READ = 50
@@ -204,7 +204,7 @@ class Trainer:
             one_shape = examples == self.loader.batch_size or self._sum is None
             if one_shape:
                 self._rehearse(examples)
-            before = [] if self._sum is not None else [p.detach().clone() for p in self.model.parameters()]
+            before = [] if self._sum is not None else [p.array.copy() for p in self.model.parameters()]
             loss = (self.captured if one_shape else self._step)(examples)
             at.step += 1
             if self._sum is None:
@@ -266,12 +266,12 @@ class Trainer:
         at.loss_sum, self._read_at = total, at.examples
         self._check(at.step)
 
-    def _check(self, step: int, before: Iterable[Tensor] = ()) -> None:
+    def _check(self, step: int, before: Iterable[Any] = ()) -> None:
         """Raise DivergedError where the loss is not finite. The weights become those of `before`, if given."""
         if not isfinite(self._loss):
             with no_grad():
                 for parameter, value in zip(self.model.parameters(), before, strict=False):
-                    parameter[...] = value
+                    parameter[...] = wrap(value)
             raise DivergedError(
                 f"the loss is {self._loss} at epoch {self.progress.epoch + 1}, step {step}; "
                 "the learning rate is likely too high (--lr), or the data hold infinities"
