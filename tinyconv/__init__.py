@@ -6,6 +6,8 @@ To read it, start with `tinyconv.ops` (the operations, backward right under forw
 walk back), then `tinyconv.tensor.tensor` (what joins the two). `docs/architecture.md` has the map.
 """
 
+# ruff: noqa: F403
+
 from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -37,6 +39,7 @@ from tinyconv.errors import (
 )
 from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
+from tinyconv.tensor import pointwise as _pointwise
 from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.creation import (
     arange,
@@ -71,11 +74,9 @@ from tinyconv.tensor.functions import (
     chunk,
     clamp,
     div,
-    exp,
     flatten,
     isfinite,
     isnan,
-    log,
     log_softmax,
     logsumexp,
     matmul,
@@ -95,7 +96,6 @@ from tinyconv.tensor.functions import (
     sigmoid,
     softmax,
     split,
-    sqrt,
     squeeze,
     std,
     sub,
@@ -107,6 +107,7 @@ from tinyconv.tensor.functions import (
 )
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.joins import cat, stack, where
+from tinyconv.tensor.pointwise import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
@@ -133,22 +134,24 @@ float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", 
 __all__ = [  # noqa: RUF022
     "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool",
     "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp",
-    "data", "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad", "exp",
+    "data", "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad",
     "feature_maps", "FeatureMaps", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like",
     "functional", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
-    "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log", "log_softmax", "logsumexp", "manual_seed", "matmul",
+    "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log_softmax", "logsumexp", "manual_seed", "matmul",
     "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
     "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",
     "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
-    "ShapeError", "sigmoid", "softmax", "split", "sqrt", "squeeze", "stack", "std", "studio", "studio_page", "sub",
+    "ShapeError", "sigmoid", "softmax", "split", "squeeze", "stack", "std", "studio", "studio_page", "sub",
     "sum", "Summary", "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train",
     "transpose",
     "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
+__all__ += _pointwise.__all__
 # fmt: on
 
 
 _import_module("tinyconv.tensor.higher")  # registers the walk of create_graph
+_import_module("tinyconv.tensor.methods")  # attaches methods to Tensor
 if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 

@@ -3,7 +3,6 @@
 How many examples, and whether they are the same each time, is the profile's choice: see conftest.py.
 """
 
-import inspect
 import types
 
 import pytest
@@ -151,11 +150,7 @@ def public():
     found = [(name, f) for name, f in vars(tc.Tensor).items() if not name.startswith("_")]
     found += [(name, f) for name, f in vars(tc.Tensor).items() if name.startswith("__") and callable(f)]
     found += [(name, getattr(tc, name)) for name in tc.__all__ if isinstance(getattr(tc, name), types.FunctionType)]
-    found += [
-        (name, f)
-        for name, f in vars(functional).items()
-        if not name.startswith("_") and inspect.isfunction(f) and f.__module__ == functional.__name__
-    ]
+    found += [(name, getattr(functional, name)) for name in functional.__all__]
     return found
 
 

@@ -38,9 +38,9 @@ NO_TENSOR = {
         "adaptive_avg_pool2d: input must be a Tensor, got list: tinyconv.tensor(input)?",
     ),
     "relu": (lambda: F.relu([1]), "relu: input must be a Tensor, got list: tinyconv.tensor(input)?"),
-    "leaky_relu": (lambda: F.leaky_relu(1.0), "leaky_relu: x must be a Tensor, got float"),
-    "gelu": (lambda: F.gelu(np.ones(2)), "gelu: x must be a Tensor, got ndarray: tinyconv.tensor(x)?"),
-    "silu": (lambda: F.silu(None), "silu: x must be a Tensor, got NoneType"),
+    "leaky_relu": (lambda: F.leaky_relu(1.0), "leaky_relu: input must be a Tensor, got float"),
+    "gelu": (lambda: F.gelu(np.ones(2)), "gelu: input must be a Tensor, got ndarray: tinyconv.tensor(input)?"),
+    "silu": (lambda: F.silu(None), "silu: input must be a Tensor, got NoneType"),
     "batch_norm": (
         lambda: F.batch_norm([1], None, None, training=True),
         "batch_norm: x must be a Tensor, got list: tinyconv.tensor(x)?",

@@ -12,7 +12,7 @@ from tinyconv import functional as F
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.engine.options import finite, fraction, non_negative, real
 from tinyconv.errors import ShapeError
-from tinyconv.functional import OutputSize, Padding, Size
+from tinyconv.functional.arguments import OutputSize, Padding, Size
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
 from tinyconv.shapes import Shape, pair, product, size, sizes_of, whole

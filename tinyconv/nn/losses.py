@@ -7,7 +7,7 @@ from typing import ClassVar
 from tinyconv import functional as F
 from tinyconv.engine.options import fraction
 from tinyconv.errors import ShapeError
-from tinyconv.functional import Reduction
+from tinyconv.functional.arguments import Reduction
 from tinyconv.nn.module import Module
 from tinyconv.shapes import whole
 from tinyconv.tensor.tensor import Tensor

@@ -34,21 +34,6 @@ def _tensor(name: str, input: Tensor) -> Tensor:
     return input
 
 
-@_as(Tensor.exp)
-def exp(input: Tensor) -> Tensor:
-    return _tensor("exp", input).exp()
-
-
-@_as(Tensor.log)
-def log(input: Tensor) -> Tensor:
-    return _tensor("log", input).log()
-
-
-@_as(Tensor.sqrt)
-def sqrt(input: Tensor) -> Tensor:
-    return _tensor("sqrt", input).sqrt()
-
-
 @_as(Tensor.tanh)
 def tanh(input: Tensor) -> Tensor:
     return _tensor("tanh", input).tanh()

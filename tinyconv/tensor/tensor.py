@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from operator import invert, methodcaller
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy import ndarray  # by its own name on the way of every op
@@ -30,6 +30,11 @@ from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constan
 from tinyconv.tensor.show import formatted, shown_tensor
 from tinyconv.tensor.signatures import Bool, Dim, Extreme, Float, HookHandle, Index, Int, Operand, Scalar, numpy_names
 from tinyconv.tensor.walking import walk_back
+
+if TYPE_CHECKING:
+    from tinyconv.tensor.methods import Methods
+else:
+    Methods = object  # `tensor.methods` attaches them, for they need what is below
 
 # --- apply ----------------------------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ def check_gradient(what: str, value: Any, of: Any) -> None:
 # --- Tensor ---------------------------------------------------------------------------------------------------------
 
 
-class Tensor:
+class Tensor(Methods):
     """An array, and how it was computed. `Tensor(data)` makes a float32 tensor, as in torch.
 
     Args:
@@ -685,18 +690,6 @@ class Tensor:
 
     # Elementwise. The result has the shape and dtype of the tensor; integers become float32 where values are real.
 
-    def exp(self) -> Tensor:
-        """e to the power of each element; integers become float32."""
-        return unary(ops.Exp, self)
-
-    def log(self) -> Tensor:
-        """The natural logarithm: -inf at 0, NaN below; integers become float32."""
-        return unary(ops.Log, self)
-
-    def sqrt(self) -> Tensor:
-        """The square root: NaN below 0; integers become float32. Its gradient at 0 is infinite."""
-        return unary(ops.Sqrt, self)
-
     def tanh(self) -> Tensor:
         """The hyperbolic tangent; integers become float32."""
         return unary(ops.Tanh, self)
@@ -1037,7 +1030,7 @@ def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
 def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
     """An op with real values; integers become float32 first. DtypeError for anything but a Tensor."""
     if not isinstance(x, Tensor):
-        refuse(op_name(op), "x", x)
+        refuse(op_name(op), "input", x)
     return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import tinyconv as tc
 from tinyconv import ops
 from tinyconv.check.draw import Array, Draw
-from tinyconv.functional import Size
+from tinyconv.functional.arguments import Size
 from tinyconv.shapes import pair, same_padding
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.testing.case import SPACES, Case, space

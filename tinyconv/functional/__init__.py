@@ -1,0 +1,45 @@
+"""Functions of neural networks, with the names and arguments of `torch.nn.functional`.
+
+Each checks and completes its arguments, then applies an op of `tinyconv.ops`, which has the formula and the gradients.
+Images are (N, C, H, W): examples, channels, rows, columns. Tensors on different devices raise DeviceError everywhere.
+In the examples `F` is `tinyconv.functional`.
+"""
+
+from tinyconv.errors import suggest_names
+from tinyconv.functional.activation import gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from tinyconv.functional.convolution import conv2d, conv_padding
+from tinyconv.functional.dropout import dropout
+from tinyconv.functional.linear import linear
+from tinyconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
+from tinyconv.functional.normalization import batch_norm, layer_norm
+from tinyconv.functional.padding import pad
+from tinyconv.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy_with_logits",
+    "conv2d",
+    "conv_padding",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "mse_loss",
+    "nll_loss",
+    "pad",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+]
+
+suggest_names(globals())
