@@ -83,6 +83,7 @@ campaign: .venv/.test
 .venv/.test: .venv/.train
 	$(PIP) pytest pytest-xdist hypothesis torch onnx expecttest ruff mypy pyright \
 		playwright axe-playwright-python
+	$(PIP) --no-deps torchvision  # what it needs is here, and its own PyTorch would be one for CUDA
 	touch $@
 
 clean:
