@@ -238,7 +238,7 @@ def samples():
     summary, maps = tc.summary(LENET, (1, 28, 28)), tc.feature_maps(LENET, np.zeros((1, 28, 28), np.float32))
     trace, profile, report = tc.trace(LENET(IMAGE)), profiled(), check.check_op(tc.ops.Relu, shapes=[(2, 3)])
     return [
-        *(tc.ones(2), nn.Parameter(tc.ones(2)), tc.device("cpu"), tc.float32, tc.get_rng_state()),
+        *(tc.ones(2), nn.Parameter(tc.ones(2)), tc.device("cpu"), tc.float32, tc.get_rng_state(), tc.Generator()),
         *(
             tc.no_grad(),
             tc.enable_grad(),
@@ -311,6 +311,8 @@ def same(x, twin):
         return repr(x) == repr(twin) and same(x.state_dict(), twin.state_dict()) and x.training == twin.training
     if isinstance(x, optim.Optimizer):
         return same(x.state_dict(), twin.state_dict())
+    if isinstance(x, tc.Generator):
+        return x.get_state() == twin.get_state()
     if isinstance(x, data.DataLoader):
         return all(map(same, x.batches(0), twin.batches(0)))
     if isinstance(x, train.Trainer):

@@ -105,6 +105,7 @@ from tinyconv.tensor.functions import (
     unsqueeze,
     var,
 )
+from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.joins import cat, stack, where
 from tinyconv.tensor.pointwise import *
@@ -136,7 +137,7 @@ __all__ = [  # noqa: RUF022
     "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp",
     "data", "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad",
     "feature_maps", "FeatureMaps", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like",
-    "functional", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
+    "functional", "Generator", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
     "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log_softmax", "logsumexp", "manual_seed", "matmul",
     "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
     "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",

@@ -136,6 +136,23 @@ def test_the_state_of_the_generator_can_be_saved_and_restored():
     assert draw() == first
 
 
+def test_a_generator_is_apart_from_manual_seed():
+    tc.manual_seed(0)
+    before, g = tc.get_rng_state(), tc.Generator(device="cpu").manual_seed(3)
+    first, state = tc.randperm(20, generator=g), json.loads(json.dumps(g.get_state()))
+    second = tc.randperm(20, generator=g)
+    assert tc.get_rng_state() == before
+    assert first.tolist() != second.tolist()
+    assert tc.randperm(20, generator=g.manual_seed(3)).tolist() == first.tolist()
+    g.set_state(state)
+    assert tc.randperm(20, generator=g).tolist() == second.tolist()
+    assert (g.initial_seed(), g.seed() == g.initial_seed()) == (3, True)
+    with pytest.raises(tc.OptionError, match=r"generator: expected a tinyconv.Generator, got 3"):
+        tc.randperm(20, generator=3)
+    with pytest.raises(tc.OptionError, match=r"set_state: expected what get_state returned, got \{\}"):
+        g.set_state({})
+
+
 def test_the_numbers_have_the_promised_distribution():
     tc.manual_seed(0)
     uniform, normal = tc.rand(100_000), tc.randn(100_000, dtype=tc.float64)

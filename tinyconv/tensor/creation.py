@@ -25,6 +25,7 @@ from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.host.threads import Once
 from tinyconv.shapes import Shape, sizes_of
 from tinyconv.tensor.convert import to_array
+from tinyconv.tensor.generator import Generator, numbers_of
 from tinyconv.tensor.tensor import Tensor, from_array, wrap
 
 
@@ -207,9 +208,14 @@ def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
     return _generator() if stream is None else stream[0].generator(stream[1])
 
 
-def _random() -> np.random.Generator:
-    """Where random numbers come from here and now."""
-    return _of(_stream.get())
+def _random(generator: Generator | None = None) -> np.random.Generator:
+    """Where random numbers come from: what was given as `generator=`, else what there is here and now."""
+    return _of(_stream.get()) if generator is None else numbers_of(generator)
+
+
+def drawn_seed(generator: Generator | None = None) -> int:
+    """A seed for numbers of their own, drawn from `generator`, or from those of `manual_seed`."""
+    return int(_random(generator).integers(2**63))
 
 
 def manual_seed(seed: int) -> None:
@@ -270,10 +276,10 @@ def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None =
     return made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
 
 
-def randperm(n: int, *, device: str | None = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, device: str | None = None) -> Tensor:
     """The integers below n in random order, int64, shape (n,). ShapeError for n < 0. Like `torch.randperm`."""
     (n,) = _sizes((n,))
-    return made(device, (n,), np.int64, lambda: _random().permutation(n), False)
+    return made(device, (n,), np.int64, lambda: _random(generator).permutation(n), False)
 
 
 def rand_like(x: Tensor) -> Tensor:
