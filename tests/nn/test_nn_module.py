@@ -424,3 +424,62 @@ def test_repr_with_extra():
             return "by=2"
 
     assert repr(Scaled()) == "Scaled(by=2\n  (inner): ReLU()\n)"
+
+
+# --- what is asked for by name, and states with more to say -----------------------------------------------------------
+
+
+def test_names_of_what_is_shared_come_under_each_of_them_where_asked_for():
+    ours, theirs = shared(nn, nn.Module), shared(torch.nn, torch.nn.Module)
+    for walk in ("named_parameters", "named_buffers", "named_modules"):
+        mine, other = (getattr(net, walk)(prefix="net", remove_duplicate=False) for net in (ours, theirs))
+        assert [name for name, _ in mine] == [name for name, _ in other]
+    memo = {ours.first}
+    assert [name for name, _ in ours.named_modules(memo)] == ["", "second"]
+    assert memo == {ours, ours.first, ours.second}
+
+
+def test_get_parameter_and_buffer():
+    model = Net()
+    assert model.get_parameter("features.0.weight") is model.features[0].weight
+    assert model.get_buffer("features.1.running_mean") is model.features[1].running_mean
+    expected = "Conv2d has no parameter 'wieght' (in path 'features.0.wieght'); did you mean 'weight'?"
+    assert message(AttributeError, model.get_parameter, "features.0.wieght") == expected
+    assert message(AttributeError, model.get_buffer, "scale") == "Net has no buffer 'scale' (in path 'scale')"
+
+
+def test_half_and_back():
+    ours, theirs = Net().half(), TorchNet().half()
+    for (name, mine), (_, other) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert str(mine.dtype) == str(other.dtype).removeprefix("torch."), name
+
+
+def test_a_state_with_a_prefix_in_a_dict_that_is_there():
+    ours, theirs = Net(), TorchNet()
+    mine, other = {"a": 1}, {"a": 1}
+    assert ours.state_dict(destination=mine, prefix="net.", keep_vars=True) is mine
+    theirs.state_dict(destination=other, prefix="net.", keep_vars=True)
+    assert list(mine) == list(other)
+    assert mine["net.scale"] is ours.scale
+    assert {name: getattr(t, "requires_grad", None) for name, t in mine.items()} == {
+        name: getattr(t, "requires_grad", None) for name, t in other.items()
+    }
+
+
+def test_a_state_can_be_assigned_to_a_model_without_elements():
+    with tc.device("meta"):
+        model = Net()
+    model.fc.requires_grad_(False)
+    source = Net().double()
+    before = model.scale
+    assert model.load_state_dict(source.state_dict(), assign=True) == ([], [])
+    assert model.scale is not before
+    assert values(model) == values(source)
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float64)}
+    assert [p.requires_grad for p in model.parameters()] == [True] * 8 + [False] * 2
+    assert not np.shares_memory(model.mean.array, source.mean.array)
+    keys = model.load_state_dict({"fc.bias": np.ones(3, np.float32), "more": 1}, strict=False, assign=True)
+    assert keys.unexpected_keys == ["more"]
+    assert (model.fc.bias.dtype, model.fc.bias.tolist()) == (np.float32, [1.0] * 3)
+    with pytest.raises(tc.CheckpointError, match=r"fc\.bias: expected shape \(3,\), got \(4,\)"):
+        model.load_state_dict({"fc.bias": np.ones(4)}, strict=False, assign=True)

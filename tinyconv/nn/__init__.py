@@ -3,6 +3,7 @@
 
 from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
+from tinyconv.nn import utils as utils
 from tinyconv.nn.containers import *
 from tinyconv.nn.layers import *
 from tinyconv.nn.losses import *

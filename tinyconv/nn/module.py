@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from types import CellType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
@@ -31,9 +31,11 @@ from tinyconv.errors import (
     listed,
     shortened,
 )
+from tinyconv.nn.hooks import Hook, called
 from tinyconv.program.outside import Changes
 from tinyconv.tensor.convert import cuda_name, destination, to_array
 from tinyconv.tensor.memory import rebind
+from tinyconv.tensor.signatures import HookHandle
 from tinyconv.tensor.tensor import Tensor, wrap
 from tinyconv.user_frame import warn
 
@@ -90,6 +92,7 @@ class _HasForward(Protocol[P, Output_co]):
     """A module, as its call sees it: `model(x)` takes and returns what the model's own `forward` does."""
 
     replica_of: Any
+    _hooks: Any
 
     def forward(self, *inputs: P.args, **options: P.kwargs) -> Output_co: ...
 
@@ -121,6 +124,7 @@ class Module(Checked):
     _transient: set[str]  # names of buffers that `state_dict` leaves out
     _held: bool  # whether it ever became a child: another module cannot be part of a cycle
     _told: set[str]  # names of attributes that a warning was about, and "" once all were looked at: see `hidden`
+    _hooks: tuple[Hook, ...] | None = None  # replaced, never changed
 
     def __init__(self) -> None:
         # `__setattr__` needs these, so they go around it.
@@ -147,7 +151,8 @@ class Module(Checked):
         layer = Layer(self if self.replica_of is None else self.replica_of, now.layer)
         try:
             context.set(now.inside(layer))  # the tape notes which layer ran an op
-            output = self.forward(*inputs, **options)
+            hooks = self._hooks
+            output = self.forward(*inputs, **options) if hooks is None else called(self, hooks, inputs, options)
             if output is None and not returns(self.forward):
                 raise CallError(f"{method_of(self.forward)} returned None: is `return` missing?")
             if now.observer is not None:
@@ -286,17 +291,26 @@ class Module(Checked):
         """
         self._register("_modules", name, module)
 
-    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+    def register_module(self, name: str, module: Module | None) -> None:
+        """The same as `add_module`. Raises what that does."""
+        self.add_module(name, module)
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """This module and all below it, with their dotted paths, parents first.
 
-        Each comes once, or under every name that it has where `remove_duplicate` is False.
+        Each comes once, or under every name that it has where `remove_duplicate` is False. Those in `memo` are left
+        out, and those that come are added to it.
         """
-        seen: set[int] = set()
+        seen = {id(module) for module in memo or ()}
         pending: list[tuple[str, Module]] = [(prefix, self)]
         while pending:
             path, module = pending.pop()
             if not remove_duplicate or id(module) not in seen:
                 seen.add(id(module))
+                if memo is not None:
+                    memo.add(module)
                 yield path, module
                 pending += [(_join(path, name), child) for name, child in reversed(list(module.named_children()))]
 
@@ -319,14 +333,17 @@ class Module(Checked):
         """The modules right below this one."""
         return (child for _, child in self.named_children())
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters, each once, with their dotted paths; only those of this module without `recurse`.
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted paths; only those of this module without `recurse`.
 
-        It also sets the `path` of each. The first call, like `state_dict`, warns of what it cannot find.
+        Each comes once, or under every name that it has where `remove_duplicate` is False. It also sets the `path` of
+        each. The first call, like `state_dict`, warns of what it cannot find.
         """
         if recurse and "" not in self._told:  # a step may ask for the parameters, and is not to look each time
             _warn_of_hidden(self)
-        for path, parameter in self._named("_parameters", prefix, recurse):
+        for path, parameter in self._named("_parameters", prefix, recurse, remove_duplicate):
             if isinstance(parameter, Parameter):  # not the tensor that stands in for one within functional_call
                 parameter.path = path
             yield path, parameter
@@ -335,19 +352,26 @@ class Module(Checked):
         """All parameters, each once: what an optimiser takes. Only those of this module without `recurse`."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """All buffers, each once, with their dotted paths; only those of this module without `recurse`."""
-        return self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their dotted paths; only those of this module without `recurse`.
+
+        Each comes once, or under every name that it has where `remove_duplicate` is False.
+        """
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers, each once; only those of this module without `recurse`."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def _named(self, register: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, register: str, prefix: str = "", recurse: bool = True, once: bool = True
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+        for path, module in self.named_modules(None, prefix, once) if recurse else [(prefix, self)]:
             for name, tensor in getattr(module, register).items():
-                if tensor is not None and id(tensor) not in seen:
+                if tensor is not None and not (once and id(tensor) in seen):
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
 
@@ -361,6 +385,74 @@ class Module(Checked):
                 raise AttributeError(f"{owner} has no child {shortened(name)} (in path {shortened(path)})")
             module = found
         return module
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter at a dotted path. Raises AttributeError where there is none."""
+        return self._at("_parameters", path)
+
+    def get_buffer(self, path: str) -> Tensor:
+        """The buffer at a dotted path. Raises AttributeError where there is none."""
+        return self._at("_buffers", path)
+
+    def _at(self, register: str, path: str) -> Any:
+        owner, _, name = path.rpartition(".")
+        module = self.get_submodule(owner)
+        found = module.__dict__[register].get(name)
+        if found is None:
+            kind = register[1:-1]
+            raise AttributeError(
+                f"{type(module).__name__} has no {kind} {shortened(name)} (in path {shortened(path)})"
+                f"{did_you_mean(name, module.__dict__[register])}"
+            )
+        return found
+
+    # Hooks.
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args)` before each `forward`; what it returns, if not None, are the arguments instead.
+
+            handle = layer.register_forward_pre_hook(lambda layer, args: (args[0] * 2,))
+
+        Args:
+            hook: The function. One that returns no tuple has returned the only argument.
+            prepend: Call it before those that are registered already.
+            with_kwargs: Call `hook(module, args, kwargs)`, which returns None or a pair (args, kwargs).
+
+        `handle.remove()` takes it away. A step that is captured calls it while it is recorded, so what it computes is
+        replayed, and what else it does, such as a print, is not. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("forward_pre", _function(self, hook), with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> HookHandle:
+        """Call `hook(module, args, output)` after each `forward`; what it returns, if not None, is the output instead.
+
+            seen = {}
+            handle = layer.register_forward_hook(lambda layer, args, output: seen.update(last=output.detach()))
+
+        Args:
+            hook: The function.
+            prepend: Call it before those that are registered already.
+            with_kwargs: Call `hook(module, args, kwargs, output)`.
+            always_call: Call it where `forward` raised too, with None as the output; an error of its own is lost then.
+
+        `handle.remove()` takes it away. A step that is captured calls it while it is recorded, so what it computes is
+        replayed, and what else it does, such as a print, is not. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("forward", _function(self, hook), with_kwargs, always_call), prepend)
+
+    def _hook(self, hook: Hook, prepend: bool) -> HookHandle:
+        now = self._hooks or ()
+        self.__dict__["_hooks"] = (hook, *now) if prepend else (*now, hook)
+        Changes.count += 1
+        return HookHandle(partial(self._unhook, hook))
+
+    def _unhook(self, hook: Hook) -> None:
+        self.__dict__["_hooks"] = tuple(other for other in self._hooks or () if other is not hook) or None
+        Changes.count += 1
 
     # Modes and places.
 
@@ -447,36 +539,55 @@ class Module(Checked):
         """Make all floating-point tensors float64. Returns this module."""
         return self.to(np.float64)
 
+    def half(self) -> Self:
+        """Make all floating-point tensors float16. Returns this module."""
+        return self.to(np.float16)
+
     # State.
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
         """All parameters and persistent buffers by dotted path, with torch's names. They share the module's memory.
 
         A tensor that modules share stands under every name that it has.
+
+        Args:
+            destination: A dict to add to, and to return; a new one if None.
+            prefix: What each name begins with.
+            keep_vars: Give the parameters and buffers themselves, not tensors outside of the tape.
         """
         _warn_of_hidden(self)
-        state = {}
+        state = {} if destination is None else destination
         for path, module in self.named_modules(remove_duplicate=False):
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None and name not in module._transient:
-                    state[_join(path, name)] = tensor.detach()
+                    state[prefix + _join(path, name)] = tensor if keep_vars else tensor.detach()
         return state
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadedKeys:
         """Copy a state into this module: tensors, PyTorch's too, or anything that NumPy can read, by dotted path.
 
         Values are converted to the dtypes of the module. A batch norm's `num_batches_tracked` may be missing, as in
         states from before PyTorch counted: it stays what it was. Returns the names that were missing and unexpected.
 
+        Args:
+            state_dict: Values by dotted path.
+            strict: Names that are missing or unexpected are an error.
+            assign: Put copies of the state's tensors, on their device and in their dtype, in place of the parameters
+                and buffers: for a model made on device "meta". An optimiser has to be made after it.
+
         Raises CheckpointError, before anything is changed, where a shape or dtype does not fit, and where names are
         missing or unexpected, unless `strict` is False.
         """
+        state = state_dict
         check_state(state, "load_state_dict")
-        own = self.state_dict()
-        if any(t.device == "meta" for t in own.values()):
+        own = self.state_dict(keep_vars=True)
+        if not assign and any(t.device == "meta" for t in own.values()):
             raise CheckpointError(
                 f"load_state_dict: this {type(self).__name__} is on device 'meta' and has no elements to load into; "
-                "make it outside of `with tinyconv.device('meta')`"
+                "put those of the state in their place with assign=True, or make it outside of "
+                "`with tinyconv.device('meta')`"
             )
         arrays, unread = {}, []
         for name in [name for name in state if name in own]:
@@ -485,8 +596,17 @@ class Module(Checked):
             except (TypeError, ValueError, RuntimeError) as error:  # tinyconv's, NumPy's and PyTorch's
                 unread.append(f"{name}: cannot be read as an array: {error}")
         keys = check_fits(self, state, arrays, strict, unread)
-        for name, array in arrays.items():
-            own[name].copy_(wrap(array))
+        if not assign:
+            for name, array in arrays.items():
+                own[name].detach().copy_(wrap(array))
+            return keys
+        given = {name: state[name] if isinstance(state[name], Tensor) else array for name, array in arrays.items()}
+        trained = {name: own[name].requires_grad for name in given if isinstance(own[name], Parameter)}
+        new = {name: Tensor(value, dtype=None) for name, value in given.items()}
+        new |= {name: Parameter(new[name], requires_grad) for name, requires_grad in trained.items()}
+        for name, value in new.items():
+            owner, _, last = name.rpartition(".")
+            setattr(self.get_submodule(owner), last, value)
         return keys
 
     # How it prints.
@@ -509,7 +629,13 @@ class Module(Checked):
 
 _KINDS: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
 _FIX = {"_parameters": "nn.Parameter(...)", "_modules": "nn.ReLU(), not F.relu", "_buffers": "tinyconv.tensor(...)"}
-_STATE = {*_KINDS, "_transient", "_held", "_told"}
+_STATE = {*_KINDS, "_transient", "_held", "_told", "_hooks"}
+
+
+def _function(module: Module, hook: Any) -> Callable[..., Any]:
+    if not callable(hook):
+        raise TypeError(f"{type(module).__name__}: a hook is a function, got {_kind_of(hook)}")
+    return cast("Callable[..., Any]", hook)
 
 
 def _kind_of(value: Any) -> str:
@@ -584,7 +710,7 @@ def _hidden_in(value: Any, root: Module) -> str:
     held = list(_held(value))
     if not held:
         return ""
-    known = {id(module) for module in root.modules()} | {id(p) for _, p in root._named("_parameters", "", True)}
+    known = {id(module) for module in root.modules()} | {id(p) for _, p in root._named("_parameters")}
     lost = Counter(_called(x) for x in held if id(x) not in known and _is_lost(x, root, known))
     if not lost:
         return ""
@@ -639,7 +765,7 @@ def _is_lost(x: Module | Tensor, root: Module, known: set[int]) -> bool:
     """Whether `x` is to be trained: a model that `root` is a part of is not lost, nor is what is frozen or computed."""
     if isinstance(x, Tensor):
         return x.requires_grad and x.is_leaf
-    parameters = [p for _, p in x._named("_parameters", "", True)]
+    parameters = [p for _, p in x._named("_parameters")]
     trained = not parameters or any(p.requires_grad and id(p) not in known for p in parameters)
     return trained and all(module is not root for module in x.modules())
 

@@ -40,6 +40,7 @@ class Outside:
 
 
 def _parts(module: Any) -> list[Any]:
-    """The parameters, buffers and layers that a module holds itself."""
+    """The parameters, buffers, layers and hooks that a module holds itself."""
     held = vars(module)
-    return list(chain(held["_parameters"].values(), held["_buffers"].values(), held["_modules"].values()))
+    registers = (held["_parameters"].values(), held["_buffers"].values(), held["_modules"].values())
+    return list(chain(*registers, held.get("_hooks") or ()))

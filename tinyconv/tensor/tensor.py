@@ -345,8 +345,9 @@ class Tensor(Methods):
 
         if self._node.hooks is None:
             self._node.hooks = []
-        self._node.hooks.append(on_gradient)
-        return HookHandle(self._node.hooks, on_gradient)
+        hooks = self._node.hooks
+        hooks.append(on_gradient)
+        return HookHandle(lambda: hooks.remove(on_gradient) if on_gradient in hooks else None)
 
     # To and from other forms.
 
