@@ -39,7 +39,11 @@ from tinyconv.errors import (
 )
 from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
+from tinyconv.tensor import arranging as _arranging
 from tinyconv.tensor import pointwise as _pointwise
+from tinyconv.tensor import products as _products
+from tinyconv.tensor import reductions as _reductions
+from tinyconv.tensor.arranging import *
 from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.creation import (
     arange,
@@ -62,53 +66,12 @@ from tinyconv.tensor.creation import (
     zeros,
     zeros_like,
 )
-from tinyconv.tensor.functions import (
-    abs,
-    add,
-    all,
-    amax,
-    amin,
-    any,
-    argmax,
-    argmin,
-    chunk,
-    clamp,
-    div,
-    flatten,
-    isfinite,
-    isnan,
-    log_softmax,
-    logsumexp,
-    matmul,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    mul,
-    neg,
-    norm,
-    permute,
-    pow,
-    prod,
-    relu,
-    reshape,
-    sigmoid,
-    softmax,
-    split,
-    squeeze,
-    std,
-    sub,
-    sum,
-    tanh,
-    transpose,
-    unsqueeze,
-    var,
-)
 from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.joins import cat, stack, where
 from tinyconv.tensor.pointwise import *
+from tinyconv.tensor.products import *
+from tinyconv.tensor.reductions import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
@@ -133,21 +96,20 @@ float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", 
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "abs", "add", "all", "amax", "amin", "AnomalyError", "any", "apply", "arange", "argmax", "argmin", "bool",
-    "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat", "check", "CheckpointError", "chunk", "clamp",
-    "data", "DataError", "detect_anomaly", "device", "DeviceError", "div", "DtypeError", "enable_grad",
-    "feature_maps", "FeatureMaps", "flatten", "float16", "float32", "float64", "from_numpy", "full", "full_like",
+    "AnomalyError", "apply", "arange", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat",
+    "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "DtypeError",
+    "enable_grad", "feature_maps", "FeatureMaps", "float16", "float32", "float64", "from_numpy", "full", "full_like",
     "functional", "Generator", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
-    "is_grad_enabled", "is_tensor", "isfinite", "isnan", "log_softmax", "logsumexp", "manual_seed", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "models", "ModuleError", "mul", "neg", "nn", "no_grad", "norm", "ones",
-    "ones_like", "optim", "OptionError", "OutOfMemoryError", "permute", "pow", "prod", "profile", "rand", "rand_like",
-    "randint", "randn", "randn_like", "randperm", "register", "relu", "reshape", "set_num_threads", "set_rng_state",
-    "ShapeError", "sigmoid", "softmax", "split", "squeeze", "stack", "std", "studio", "studio_page", "sub",
-    "sum", "Summary", "summary", "synchronize", "tanh", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train",
-    "transpose",
-    "uint8", "unsqueeze", "using", "var", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "is_grad_enabled", "is_tensor", "manual_seed", "models", "ModuleError", "nn", "no_grad", "ones", "ones_like",
+    "optim", "OptionError", "OutOfMemoryError", "profile", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "stack", "studio", "studio_page",
+    "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8",
+    "using", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
+__all__ += _arranging.__all__  # one at a time, as type checkers read it
 __all__ += _pointwise.__all__
+__all__ += _products.__all__
+__all__ += _reductions.__all__
 # fmt: on
 
 

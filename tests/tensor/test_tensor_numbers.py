@@ -490,8 +490,8 @@ def takes_numbers(function):
 ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
     "nn.init", "nn.layers", "nn.losses", "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip",
-    "optim.lr_scheduler", "tensor.creation", "tensor.functions", "tensor.pointwise", "tensor.joins", "data.augment",
-    "data.loader",
+    "optim.lr_scheduler", "tensor.arranging", "tensor.creation", "tensor.joins", "tensor.pointwise",
+    "tensor.products", "tensor.reductions", "data.augment", "data.loader",
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
     "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all", "any",

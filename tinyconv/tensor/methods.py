@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
-from tinyconv.tensor import pointwise
+from tinyconv.tensor import arranging, pointwise, products, reductions
 from tinyconv.tensor.tensor import Tensor
 
 
 class Methods:
     """A base of Tensor for type checkers. At run time Tensor gets the functions themselves, below."""
 
+    abs = pointwise.abs
+    add = pointwise.add
+    clamp = pointwise.clamp
+    clip = pointwise.clamp
+    div = pointwise.div
+    eq = pointwise.eq
     exp = pointwise.exp
+    ge = pointwise.ge
+    gt = pointwise.gt
+    isfinite = pointwise.isfinite
+    isnan = pointwise.isnan
+    le = pointwise.le
     log = pointwise.log
+    lt = pointwise.lt
+    maximum = pointwise.maximum
+    minimum = pointwise.minimum
+    mul = pointwise.mul
+    ne = pointwise.ne
+    neg = pointwise.neg
+    pow = pointwise.pow
+    relu = pointwise.relu
+    sigmoid = pointwise.sigmoid
     sqrt = pointwise.sqrt
+    sub = pointwise.sub
+    tanh = pointwise.tanh
+
+    matmul = products.matmul
+
+    all = reductions.all
+    amax = reductions.amax
+    amin = reductions.amin
+    any = reductions.any
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+    log_softmax = reductions.log_softmax
+    logsumexp = reductions.logsumexp
+    max = reductions.max
+    mean = reductions.mean
+    min = reductions.min
+    norm = reductions.norm
+    prod = reductions.prod
+    softmax = reductions.softmax
+    std = reductions.std
+    sum = reductions.sum
+    var = reductions.var
+
+    chunk = arranging.chunk
+    expand = arranging.expand
+    flatten = arranging.flatten
+    permute = arranging.permute
+    reshape = arranging.reshape
+    split = arranging.split
+    squeeze = arranging.squeeze
+    t = arranging.t
+    transpose = arranging.transpose
+    unsqueeze = arranging.unsqueeze
+    view = arranging.reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
 
 for _name, _function in vars(Methods).items():

@@ -12,6 +12,7 @@ import numpy as np
 from tinyconv.engine.options import number
 from tinyconv.engine.variants import op_name
 from tinyconv.errors import DtypeError
+from tinyconv.tensor.convert import is_tensor
 
 
 def constant_input(value: Any, op: Any, inputs: tuple[Any, ...]) -> Any:
@@ -43,6 +44,12 @@ def refuse(name: str, what: str, value: Any) -> NoReturn:
         hint = " of tensors: is it a batch? for images, labels in loader"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # an op without a name of its own has its class's
     raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}{hint}")
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """Raise DtypeError where the input of a function is no tensor."""
+    if not is_tensor(value):
+        refuse(name, "input", value)
 
 
 def check_not_bool(name: str, *operands: Any) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeAlias, T
 
 import numpy as np
 
+from tinyconv.tensor.refusals import check_tensor
+
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
 
@@ -27,10 +29,12 @@ Result = TypeVar("Result")
 
 
 def numpy_names(method: Callable[P, Result]) -> Callable[P, Result]:
-    """Let a method with `dim` and `keepdim` be called with NumPy's `axis` and `keepdims` as well, as torch does."""
+    """Let a reduction be called with NumPy's `axis` and `keepdims` too, as torch does. It refuses what is no Tensor."""
+    name = method.__name__
 
     @wraps(method)
     def renamed(*args: P.args, **options: P.kwargs) -> Result:
+        check_tensor(name, args[0] if args else options.get("input"))
         for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
             if theirs in options:
                 options[ours] = options.pop(theirs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from operator import invert, methodcaller
+from operator import invert
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -17,18 +17,18 @@ from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
 from tinyconv.engine.each_step import computed, taken
 from tinyconv.engine.nodes import NONE, RETAIN, Gradient, Leaf, OpNode, constants_of
-from tinyconv.engine.options import finite, number, plain
+from tinyconv.engine.options import number, plain
 from tinyconv.engine.variants import defaults, op_name, select
 from tinyconv.engine.wide import Wide, in_float16, is_wide
 from tinyconv.engine.writes import Storage
-from tinyconv.errors import DtypeError, GraphError, ShapeError, shortened
+from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import check_index, parts_of, placed
 from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_number, refused
 from tinyconv.tensor.show import formatted, shown_tensor
-from tinyconv.tensor.signatures import Bool, Dim, Extreme, Float, HookHandle, Index, Int, Operand, Scalar, numpy_names
+from tinyconv.tensor.signatures import Bool, HookHandle, Index, Int, Operand, Scalar
 from tinyconv.tensor.walking import walk_back
 
 if TYPE_CHECKING:
@@ -499,35 +499,35 @@ class Tensor(Methods):
 
     def __add__(self, other: Operand) -> Tensor:
         """self + other, broadcast. Raises ShapeError where the shapes do not broadcast."""
-        return _binary(ops.Add, self, other)
+        return binary(ops.Add, self, other)
 
     def __radd__(self, other: Operand) -> Tensor:
-        return _binary(ops.Add, other, self)
+        return binary(ops.Add, other, self)
 
     def __sub__(self, other: Operand) -> Tensor:
         """self - other, broadcast. Raises ShapeError where the shapes do not broadcast."""
-        return _binary(ops.Sub, self, other)
+        return binary(ops.Sub, self, other)
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return _binary(ops.Sub, other, self)
+        return binary(ops.Sub, other, self)
 
     def __mul__(self, other: Operand) -> Tensor:
         """self * other, element by element, broadcast. Raises ShapeError where the shapes do not broadcast."""
-        return _binary(ops.Mul, self, other)
+        return binary(ops.Mul, self, other)
 
     def __rmul__(self, other: Operand) -> Tensor:
-        return _binary(ops.Mul, other, self)
+        return binary(ops.Mul, other, self)
 
     def __truediv__(self, other: Operand) -> Tensor:
         """self / other, broadcast; integers become float32. Raises ShapeError where the shapes do not broadcast."""
-        return _binary(ops.Div, self, other, floating=True)
+        return binary(ops.Div, self, other, floating=True)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return _binary(ops.Div, other, self, floating=True)
+        return binary(ops.Div, other, self, floating=True)
 
     def __pow__(self, other: Operand) -> Tensor:
         """self to the power of other, broadcast. Raises ShapeError where the shapes do not broadcast."""
-        return _binary(ops.Pow, self, other)
+        return binary(ops.Pow, self, other)
 
     def __rpow__(self, other: Operand) -> Tensor:
         base = operand(other)
@@ -535,7 +535,7 @@ class Tensor(Methods):
             return refused("pow", other)
         # As a tensor, since its logarithm is taken: that of a Python number would be a float64.
         dtype = result_type(map(kind_of, (base, self)))
-        return _binary(ops.Pow, base if isinstance(base, Tensor) else wrap(to_array(base, dtype, self.device)), self)
+        return binary(ops.Pow, base if isinstance(base, Tensor) else wrap(to_array(base, dtype, self.device)), self)
 
     def __matmul__(self, other: Tensor | np.ndarray[Any, Any]) -> Tensor:
         """The matrix product (..., N, K) @ (..., K, M) = (..., N, M), with batch axes broadcast, by NumPy's rule.
@@ -559,18 +559,6 @@ class Tensor(Methods):
     def __abs__(self) -> Tensor:
         """The absolute value of each element; its gradient is 0 at 0."""
         return apply(ops.Abs, self)
-
-    add, sub, mul, div, pow, matmul, neg, abs = (
-        __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__, __neg__, __abs__,
-    )  # fmt: skip
-
-    def maximum(self, other: Operand) -> Tensor:
-        """The larger of each two elements, broadcast; NaN wins. Equal elements share the gradient."""
-        return _binary(ops.Maximum, self, other)
-
-    def minimum(self, other: Operand) -> Tensor:
-        """The smaller of each two elements, broadcast; NaN wins. Equal elements share the gradient."""
-        return _binary(ops.Minimum, self, other)
 
     # In place. Under no_grad (or where nothing requires grad) they write into this tensor's memory. Where they are
     # recorded, the name is given to a new tensor instead. The two differ only where there are views of the memory, and
@@ -633,320 +621,49 @@ class Tensor(Methods):
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         """Where elements are equal: a bool tensor, broadcast."""
-        return _compare("equal", self, other)
+        return compare("equal", self, other)
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
         """Where elements differ: a bool tensor, broadcast."""
-        return _compare("not_equal", self, other)
+        return compare("not_equal", self, other)
 
     def __lt__(self, other: Operand) -> Tensor:
         """Where self < other: a bool tensor, broadcast."""
-        return _compare("less", self, other)
+        return compare("less", self, other)
 
     def __le__(self, other: Operand) -> Tensor:
         """Where self <= other: a bool tensor, broadcast."""
-        return _compare("less_equal", self, other)
+        return compare("less_equal", self, other)
 
     def __gt__(self, other: Operand) -> Tensor:
         """Where self > other: a bool tensor, broadcast."""
-        return _compare("greater", self, other)
+        return compare("greater", self, other)
 
     def __ge__(self, other: Operand) -> Tensor:
         """Where self >= other: a bool tensor, broadcast."""
-        return _compare("greater_equal", self, other)
+        return compare("greater_equal", self, other)
 
     def __and__(self, other: Operand) -> Tensor:
-        return _compare("bitwise_and", self, other)
+        return compare("bitwise_and", self, other)
 
     def __or__(self, other: Operand) -> Tensor:
-        return _compare("bitwise_or", self, other)
+        return compare("bitwise_or", self, other)
 
     def __xor__(self, other: Operand) -> Tensor:
-        return _compare("bitwise_xor", self, other)
+        return compare("bitwise_xor", self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
-    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
 
     def __invert__(self) -> Tensor:
         check_not_floating("invert", self)
         return wrap(computed(invert, ready(self.array)))
 
-    def isnan(self) -> Tensor:
-        """Where elements are NaN: a bool tensor."""
-        return wrap(computed(lambda x: x != x, ready(self.array)))
-
-    def isfinite(self) -> Tensor:
-        """Where elements are neither NaN nor infinite: a bool tensor."""
-        return wrap(computed(backend_of(self.array).xp.isfinite, self.array))
-
-    @numpy_names
-    def all(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """Whether all elements are true (not zero): a bool tensor. True for an empty tensor."""
-        return _without_gradient(self, "all", shapes.axes_or_none(dim, self.ndim, "all"), keepdim)
-
-    @numpy_names
-    def any(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """Whether any element is true (not zero, NaN among them): a bool tensor. False for an empty tensor."""
-        return _without_gradient(self, "any", shapes.axes_or_none(dim, self.ndim, "any"), keepdim)
-
-    # Elementwise. The result has the shape and dtype of the tensor; integers become float32 where values are real.
-
-    def tanh(self) -> Tensor:
-        """The hyperbolic tangent; integers become float32."""
-        return unary(ops.Tanh, self)
-
-    def sigmoid(self) -> Tensor:
-        """1 / (1 + e^-x), without overflow; integers become float32."""
-        return unary(ops.Sigmoid, self)
-
-    def relu(self) -> Tensor:
-        """max(x, 0); its gradient is 0 at 0. NaN stays NaN."""
-        return apply(ops.Relu, self)
-
-    def clamp(self, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-        """Limited to [min, max]; either may be left out, and either may be a tensor that broadcasts.
-
-        A bound that is NaN wins. Raises ValueError where both are left out, and ShapeError where they do not broadcast.
-        """
-        if min is None and max is None:
-            raise ValueError("clamp: give min, max or both")
-        low, high = operand(min), operand(max)
-        for given, bound in ((min, low), (max, high)):
-            if given is not None and bound is None:
-                refused("clamp", given)
-        x = self.to(result_type(map(kind_of, (v for v in (self, low, high) if v is not None))))
-        if not isinstance(low, Tensor) and not isinstance(high, Tensor):
-            return apply(ops.Clamp, x, low=low, high=high)
-        for bound, beyond in ((low, Tensor.__lt__), (high, Tensor.__gt__)):
-            if bound is not None:
-                limit = bound.to(x.dtype) if isinstance(bound, Tensor) else wrap(to_array(bound, x.dtype, x.device))
-                x = apply(ops.Where, beyond(x, limit) | limit.isnan(), limit, x)
-        return x
-
-    clip = clamp
-
-    def softmax(self, dim: Int, dtype: Dtype = None) -> Tensor:
-        """e^x / sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
-
-        Raises ShapeError for an axis that does not exist.
-        """
-        x = self if dtype is None else self.to(dtype)
-        return unary(ops.Softmax, x, axis=shapes.axis_of(dim, self.ndim, "softmax"))
-
-    def log_softmax(self, dim: Int, dtype: Dtype = None) -> Tensor:
-        """x - ln sum e^x along `dim`, without overflow, computed in `dtype` if one is given.
-
-        Raises ShapeError for an axis that does not exist.
-        """
-        x = self if dtype is None else self.to(dtype)
-        return unary(ops.LogSoftmax, x, axis=shapes.axis_of(dim, self.ndim, "log_softmax"))
-
-    # Reductions. `dim`: an axis, several axes, or None for all; `keepdim` leaves the reduced axes in, with size 1.
-    # NumPy's `axis` and `keepdims` are understood too. An axis that does not exist raises ShapeError.
-
-    @numpy_names
-    def sum(self, dim: Dim = None, keepdim: Bool = False, dtype: Dtype = None) -> Tensor:
-        """The sum along `dim`. Integers and bools give an int64, unless `dtype` says otherwise."""
-        wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
-        return _reduce(ops.Sum, self.to(wanted), dim, keepdim).to(wanted)  # NumPy sums an int32 in int64
-
-    @numpy_names
-    def mean(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """The mean along `dim`; NaN for an empty tensor. Raises DtypeError unless the dtype is floating point."""
-        if self.dtype.kind != "f":
-            raise DtypeError(f"mean: expected a floating-point tensor, got {self.dtype}: x.float().mean()")
-        return _reduce(ops.Mean, self, dim, keepdim)
-
-    @numpy_names
-    def amax(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """The maximum along `dim`; equal maxima share its gradient evenly. ShapeError along an axis of size 0."""
-        shapes.check_not_empty("amax", self.shape, dim)
-        return _reduce(ops.Amax, self, dim, keepdim)
-
-    @numpy_names
-    def amin(self, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """The minimum along `dim`; equal minima share its gradient evenly. ShapeError along an axis of size 0."""
-        shapes.check_not_empty("amin", self.shape, dim)
-        return _reduce(ops.Amin, self, dim, keepdim)
-
-    @overload
-    def max(self, dim: None = None, keepdim: Bool = False) -> Tensor: ...
-    @overload
-    def max(self, dim: Int, keepdim: Bool = False) -> Extreme: ...
-    @overload
-    def max(self, dim: Tensor, keepdim: Bool = False) -> Tensor: ...
-    @numpy_names
-    def max(self, dim: Int | Tensor | None = None, keepdim: Bool = False) -> Tensor | Extreme:
-        """The maximum of all; or along one `dim`, as (values, indices), the first of equal maxima.
-
-        Given a tensor, the elementwise maximum. Raises ShapeError along an axis of size 0.
-        """
-        return _extreme(self, "max", ops.Amax, self.maximum, dim, keepdim)
-
-    @overload
-    def min(self, dim: None = None, keepdim: Bool = False) -> Tensor: ...
-    @overload
-    def min(self, dim: Int, keepdim: Bool = False) -> Extreme: ...
-    @overload
-    def min(self, dim: Tensor, keepdim: Bool = False) -> Tensor: ...
-    @numpy_names
-    def min(self, dim: Int | Tensor | None = None, keepdim: Bool = False) -> Tensor | Extreme:
-        """The minimum of all; or along one `dim`, as (values, indices), the first of equal minima.
-
-        Given a tensor, the elementwise minimum. Raises ShapeError along an axis of size 0.
-        """
-        return _extreme(self, "min", ops.Amin, self.minimum, dim, keepdim)
-
-    @numpy_names
-    def argmax(self, dim: Int | None = None, keepdim: Bool = False) -> Tensor:
-        """Where the maximum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
-
-        Raises ShapeError along an axis of size 0.
-        """
-        return _arg(self, "argmax", dim, keepdim)
-
-    @numpy_names
-    def argmin(self, dim: Int | None = None, keepdim: Bool = False) -> Tensor:
-        """Where the minimum is, the first of equals: along `dim`, or in the flattened tensor. An int64 tensor.
-
-        Raises ShapeError along an axis of size 0.
-        """
-        return _arg(self, "argmin", dim, keepdim)
-
-    @numpy_names
-    def var(
-        self, dim: Dim | Bool = None, correction: Int | None = 1, keepdim: Bool = False, unbiased: Bool | None = None
-    ) -> Tensor:
-        """The variance along `dim`, sum (x - mean)^2 / (n - correction); `unbiased=False` is `correction=0`.
-
-        Raises DtypeError unless the dtype is floating point.
-        """
-        return _spread(self, ops.Var, dim, correction, keepdim, unbiased)
-
-    @numpy_names
-    def std(
-        self, dim: Dim | Bool = None, correction: Int | None = 1, keepdim: Bool = False, unbiased: Bool | None = None
-    ) -> Tensor:
-        """The standard deviation along `dim`: the square root of `var`, with the same arguments and errors."""
-        return _spread(self, ops.Std, dim, correction, keepdim, unbiased)
-
-    @numpy_names
-    def prod(self, dim: Int | None = None, keepdim: Bool = False, dtype: Dtype = None) -> Tensor:
-        """The product of all elements, or along one `dim`. Integers and bools give an int64, unless `dtype` says so."""
-        wanted = as_dtype(dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else np.int64)
-        x = self.to(wanted)
-        if dim is None or x.ndim == 0:
-            shapes.axes_of(dim, x.ndim, "prod")
-            return apply(ops.Prod, x.reshape(-1)).to(wanted)  # NumPy multiplies a uint8 in uint64
-        axis = shapes.axis_of(dim, x.ndim, "prod")
-        out = apply(ops.Prod, x.transpose(axis, -1)).to(wanted).unsqueeze(-1).transpose(axis, -1)
-        return out if keepdim else out.squeeze(axis)
-
-    @numpy_names
-    def norm(self, p: Float | str = 2, dim: Dim = None, keepdim: Bool = False) -> Tensor:
-        """The norm of all elements, or along `dim`: p = 2 or "fro", (sum x^2)^(1/2); 1, sum |x|; infinity, max |x|.
-
-        Raises ValueError for another p, and DtypeError unless the dtype is floating point.
-        """
-        if self.dtype.kind != "f":
-            raise DtypeError(f"norm: expected a floating-point tensor, got {self.dtype}: x.float().norm()")
-        kind = p if isinstance(p, str) else number(p)
-        if kind in (2, "fro"):
-            return _reduce(ops.Norm, self, dim, keepdim)
-        if kind == 1:
-            return self.abs().sum(dim, keepdim)
-        if kind == float("inf"):
-            return self.abs().amax(dim, keepdim)
-        raise ValueError(f"norm: p must be 1, 2 or infinity, got {shortened(p)}")
-
-    @numpy_names
-    def logsumexp(self, dim: Dim, keepdim: Bool = False) -> Tensor:
-        """ln sum e^x along `dim`, without overflow; integers become float32."""
-        x = self if self.dtype.kind == "f" else self.to(DEFAULT_FLOAT)
-        return _reduce(ops.LogSumExp, x, dim, keepdim)
-
-    # Shapes. Results are views where NumPy can make one.
-
-    def reshape(self, *shape: Int | Sequence[Int]) -> Tensor:
-        """The same elements, row by row, in another shape; one size may be -1. ShapeError where the sizes do not fit.
-
-        x.reshape(2, -1), x.reshape((2, -1))
-        """
-        sizes = shapes.sizes_of(shape, "reshape: sizes")
-        return apply(ops.Reshape, self, shape=shapes.infer_reshape(self.shape, sizes))
-
-    view = reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
-
-    def flatten(self, start_dim: Int = 0, end_dim: Int = -1) -> Tensor:
-        """The axes from `start_dim` to `end_dim` as one: `x.flatten(1)` keeps the batch. ShapeError for other axes."""
-        return self.reshape(*shapes.flattened(self.shape, start_dim, end_dim))
-
-    def squeeze(self, dim: Dim = None) -> Tensor:
-        """Without the axes of size 1; with `dim`, only those of them that it names."""
-        none = isinstance(dim, Sequence) and not dim
-        axes = () if none else shapes.axes_of(dim, self.ndim, "squeeze")
-        return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in axes))
-
-    def unsqueeze(self, dim: Int) -> Tensor:
-        """With one more axis, of size 1, at `dim`. Raises ShapeError for a place that does not exist."""
-        axis = shapes.axis_of(dim, self.ndim + 1, "unsqueeze")
-        return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
-
-    def permute(self, *dims: Int | Sequence[Int]) -> Tensor:
-        """The axes in another order: `x.permute(0, 3, 1, 2)`. ShapeError unless each axis is named once."""
-        order = shapes.sizes_of(dims, "permute: axes")
-        axes = shapes.axes_of(order, self.ndim, "permute")
-        if len(axes) != self.ndim:
-            raise ShapeError(f"permute: {self.shape} has {self.ndim} axes, and {tuple(order)} must name each once")
-        return apply(ops.Permute, self, axes=axes)
-
-    def transpose(self, dim0: Int, dim1: Int) -> Tensor:
-        """Two axes exchanged. Raises ShapeError for an axis that does not exist."""
-        if self.ndim == 0:
-            return self
-        axes = list(range(self.ndim))
-        i, j = (shapes.axis_of(dim, self.ndim, "transpose") for dim in (dim0, dim1))
-        axes[i], axes[j] = axes[j], axes[i]
-        return apply(ops.Permute, self, axes=tuple(axes))
-
-    def t(self) -> Tensor:
-        """The transpose of a matrix. Raises ShapeError for more than 2 axes."""
-        if self.ndim > 2:
-            raise ShapeError(f"t: expected at most 2 axes, got {self.shape}; use transpose(dim0, dim1)")
-        return self.T
+    # The rest, in files of their kinds: `tensor.methods` names them all.
 
     @property
     def T(self) -> Tensor:
         """The axes in reverse order."""
         return apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1])
-
-    def expand(self, *shape: Int | Sequence[Int]) -> Tensor:
-        """Repeated along its axes of size 1, and new ones in front, without copying; -1 leaves an axis as it is.
-
-        Raises ShapeError where another axis would have to be repeated.
-        """
-        return apply(ops.Expand, self, shape=shapes.expanded(self.shape, shapes.sizes_of(shape, "expand: sizes")))
-
-    def split(self, split_size_or_sections: Int | Sequence[Int], dim: Int = 0) -> tuple[Tensor, ...]:
-        """In pieces along `dim`: of one size each (the last may be smaller), or of the sizes listed.
-
-        Raises ShapeError where the sizes do not add up, or are below 1.
-        """
-        axis = shapes.axis_of(dim, self.ndim, "split")
-        sizes = shapes.split_sizes(self.shape[axis], split_size_or_sections, axis)
-        lead, start, pieces = (slice(None),) * axis, 0, []
-        for n in sizes:
-            pieces.append(self[(*lead, slice(start, start + n))])
-            start += n
-        return tuple(pieces)
-
-    def chunk(self, chunks: Int, dim: Int = 0) -> tuple[Tensor, ...]:
-        """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller. ShapeError for chunks < 1."""
-        chunks = shapes.whole(chunks, "chunk: pieces", minimum=1)
-        total = self.shape[shapes.axis_of(dim, self.ndim, "chunk")]
-        if total == 0:
-            return (self,) * chunks
-        return self.split(-(-total // chunks), dim)
 
     def __getitem__(self, index: Index) -> Tensor:
         """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
@@ -984,8 +701,11 @@ def kind_of(value: Tensor | Scalar) -> tuple[np.dtype[Any], int | None]:
     return (value.dtype, value.ndim) if isinstance(value, Tensor) else (dtype_of_number(value), None)
 
 
-def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
-    """Two operands, brought to one dtype, to an op that broadcasts; Python numbers stay numbers."""
+def binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
+    """Two operands, brought to one dtype, to an op that broadcasts; Python numbers stay numbers.
+
+    NotImplemented where one of them may know what to do with a tensor.
+    """
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         dtype = a.array.dtype
         fit = dtype == b.array.dtype and (not floating or dtype.kind == "f")
@@ -1010,7 +730,8 @@ def _binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
         raise
 
 
-def _compare(ufunc: str, a: Tensor, b: Any) -> Any:
+def compare(ufunc: str, a: Tensor, b: Any) -> Any:
+    """What NumPy's function of this name gives of a tensor and an operand, outside the tape; else NotImplemented."""
     other = operand(b)
     if other is None:  # nothing of another kind is equal
         return NotImplemented if ufunc in ("equal", "not_equal") else refused(ufunc, b)
@@ -1033,52 +754,6 @@ def unary(op: Any, x: Tensor, **geometry: Any) -> Tensor:
     if not isinstance(x, Tensor):
         refuse(op_name(op), "input", x)
     return apply(op, x if x.dtype.kind == "f" else x.to(DEFAULT_FLOAT), **geometry)
-
-
-def _reduce(op: Any, x: Tensor, dim: Dim, keepdim: bool, **geometry: Any) -> Tensor:
-    axes = shapes.axes_of(dim, x.ndim, op_name(op).lower())  # a wrong dim is one for a 0-d tensor too
-    return apply(op, x, axes=axes if x.ndim else (), keepdims=bool(keepdim), **geometry)
-
-
-def _extreme(
-    t: Tensor, name: str, op: Any, elementwise: Callable[[Tensor], Tensor], dim: int | Tensor | None, keepdim: bool
-) -> Tensor | Extreme:
-    if isinstance(dim, Tensor):
-        return elementwise(dim)
-    shapes.check_not_empty(name, t.shape, dim)
-    if dim is None:
-        return _reduce(op, t, None, keepdim)
-    axis = shapes.axis_of(dim, t.ndim, name)
-    if t.ndim == 0:
-        return Extreme(t, wrap(backend_of(t.array).xp.zeros((), np.int64)))
-    places = _without_gradient(t, f"arg{name}", axis, True)
-    values = apply(ops.Pick, t, places, axis=axis, keepdims=bool(keepdim))
-    return Extreme(values, places if keepdim else places.squeeze(axis))
-
-
-def _without_gradient(t: Tensor, name: str, axis: Any, keepdim: bool) -> Tensor:
-    return wrap(computed(methodcaller(name, axis=axis, keepdims=keepdim), ready(t.array)))
-
-
-def _arg(t: Tensor, name: str, dim: int | None, keepdim: bool) -> Tensor:
-    shapes.check_not_empty(name, t.shape, dim)
-    axis = None if dim is None else shapes.axis_of(dim, t.ndim, name)
-    return _without_gradient(t, name, axis if t.ndim else None, keepdim)
-
-
-def _spread(
-    t: Tensor, op: Any, dim: Dim | bool, correction: int | None, keepdim: bool, unbiased: bool | None
-) -> Tensor:
-    if t.dtype.kind != "f":
-        raise DtypeError(f"{op_name(op).lower()}: expected a floating-point tensor, got {t.dtype}: x.float()?")
-    if isinstance(dim, bool):  # torch's older order of arguments: x.var(unbiased)
-        dim, unbiased = None, dim
-    if unbiased is not None:
-        correction = int(unbiased)
-    elif correction is None:
-        correction = 1
-    freedom = finite(f"{op_name(op).lower()}: correction", correction)
-    return _reduce(op, t, dim, keepdim, correction=freedom)
 
 
 def _matmul(a: Any, b: Any) -> Any:
