@@ -300,6 +300,8 @@ ENTRIES: dict[Any, Any] = {
     ops.Tanh: Elementwise("tanh_", "tanh_back", "y"),
     ops.Sigmoid: Elementwise("sigmoid", "sigmoid_back", "y"),
     ops.Silu: Elementwise("silu", "silu_back", "x"),
+    ops.Gelu: Elementwise("gelu", "gelu_back", "x"),
+    ops.GeluTanh: Elementwise("gelu_tanh", "gelu_tanh_back", "x"),
     ops.Add: Add(),
     ops.Dropout: Dropout(),
     **dict.fromkeys((ops.AvgPool2d, ops.AdaptiveAvgPool2d), AvgPool()),

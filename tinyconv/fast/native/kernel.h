@@ -47,7 +47,8 @@ typedef void kernel(const instruction *i, char **at, place here);
     X(take_images) X(give_images) X(conv) X(conv_back) X(conv_pool) X(conv_pool_back) X(relu) X(relu_back) X(max_pool) \
     X(max_pool_back) X(flatten) X(flatten_back) X(linear) X(linear_back) X(cross_entropy) X(cross_entropy_back) \
     X(add) X(leaky_relu) X(leaky_relu_back) X(tanh_) X(tanh_back) X(sigmoid) X(sigmoid_back) X(silu) \
-    X(silu_back) X(dropout) X(avg_pool) X(avg_pool_back) X(cell_max) X(cell_max_back) \
+    X(silu_back) X(gelu) X(gelu_back) X(gelu_tanh) X(gelu_tanh_back) \
+    X(dropout) X(avg_pool) X(avg_pool_back) X(cell_max) X(cell_max_back) \
     X(norm_moments) X(norm_statistics) X(norm_running) X(norm) X(norm_sums) X(norm_back) X(channel_sums) \
     X(winograd_filters) X(winograd) X(winograd_dw) \
     X(few_conv) X(few_linear) X(pack_filters) X(loss_scale) X(add_records) X(copy) X(sgd) X(adam)
