@@ -251,6 +251,7 @@ def samples():
         *(report, report.cases[0], report.reports[0], check.Agreement(1.0)),
         *(DIGITS, data.DataLoader(DIGITS, 5), *data.verify("mnist", "nowhere")[:1], data.RandomShift(2)),
         *(data.Compose([data.RandomShift(1)]), data.Cutout(3), data.RandomCrop(2), data.RandomHorizontalFlip()),
+        data.AlternatingFlip(),
         *(summary, summary.layers[0], summary.layers[0].fields[0], maps, maps.layers[0]),
         *(
             trace,

@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from tinyconv.data import Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import AlternatingFlip, Compose, Cutout, DataLoader, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.errors import DataError
 
 IMAGES = np.arange(200 * 2 * 5 * 6, dtype=np.uint16).reshape(200, 2, 5, 6) + 1  # no two pixels alike, none is 0
@@ -72,6 +72,64 @@ def test_flip():
     np.testing.assert_array_equal(RandomHorizontalFlip(0)(IMAGES, np.random.default_rng(0)), IMAGES)
 
 
+def flips(loader, epoch, start=0):
+    """Which images a loader of IMAGES mirrors in an epoch, in their own order; None where it shows none."""
+    found = np.full(len(IMAGES), None)
+    for x, labels in loader.arrays(epoch, start):
+        for image, label in zip(x, labels, strict=True):
+            original = IMAGES[label].astype(np.float32)
+            found[label] = bool((image == original[..., ::-1]).all())
+            assert found[label] or (image == original).all()
+    return found
+
+
+@pytest.mark.parametrize(
+    "augment", [AlternatingFlip(), Compose((RandomCrop(0), Compose((AlternatingFlip(),))))], ids=str
+)
+def test_images_take_turns_at_being_mirrored(augment):
+    """Half of them in the first epoch, the others in the next, whatever the order and the batches are."""
+
+    def loader(size=32, shuffle=True, seed=3):
+        images = IMAGES.astype(np.float32), np.arange(len(IMAGES))
+        return DataLoader(images, size, shuffle=shuffle, seed=seed, augment=augment)
+
+    first = flips(loader(), 0)
+    assert 0.4 < first.mean() < 0.6
+    np.testing.assert_array_equal(flips(loader(), 1), ~first.astype(bool))
+    np.testing.assert_array_equal(flips(loader(), 6), first)
+    np.testing.assert_array_equal(flips(loader(size=7), 2), first)
+    np.testing.assert_array_equal(flips(loader(shuffle=False), 3), ~first.astype(bool))
+    assert (flips(loader(seed=4), 0) != first).any()
+    resumed, there = flips(loader(), 5, start=4), loader().order(5)[4 * 32 :]
+    np.testing.assert_array_equal(resumed[there], ~first.astype(bool)[there])
+    assert (resumed == None).sum() == 4 * 32  # noqa: E711
+
+
+def test_what_takes_turns_is_pinned():
+    """As what is drawn is."""
+    mirrored = AlternatingFlip().for_batch(7, 0, np.arange(40)).draw((40, 1, 1, 1), np.random.default_rng())[0]
+    assert "".join("01"[int(is_so)] for is_so in mirrored) == "0011001000010010001011101010001101111000"
+
+
+class Brighter:
+    """One's own augmentation that depends on the epoch."""
+
+    def __init__(self, by=0):
+        self.by = by
+
+    def for_batch(self, seed, epoch, index):
+        return Brighter(1000 * seed + 100 * epoch + index[0])
+
+    def __call__(self, images, rng):
+        return images + self.by
+
+
+def test_ones_own_augmentation_may_ask_for_the_epoch():
+    images = np.zeros((6, 1, 2, 2), np.float32), np.arange(6)
+    loader = DataLoader(images, 3, seed=5, augment=Compose((Brighter(), RandomShift(0))))
+    assert [x[0, 0, 0, 0] for x, _ in loader.arrays(2)] == [5200, 5203]
+
+
 def test_compose_is_one_after_the_other():
     rng = np.random.default_rng(0)
     expected = RandomHorizontalFlip()(RandomShift(1)(IMAGES, rng), rng)
@@ -130,6 +188,10 @@ def test_images_without_channels_are_refused(augment):
         (lambda: Cutout(-1), "Cutout: size: expected an integer >= 0, got -1"),
         (lambda: RandomHorizontalFlip(1.5), r"p: expected a number from 0 to 1, got 1.5"),
         (lambda: RandomHorizontalFlip(float("nan")), "got nan"),
+        (
+            lambda: AlternatingFlip()(IMAGES, np.random.default_rng(0)),
+            r"needs a DataLoader that tells it the epoch: DataLoader\(data, augment=AlternatingFlip\(\)\)",
+        ),
         (lambda: RandomCrop(5)(IMAGES, np.random.default_rng(0)), r"cannot mirror 5 pixels of images of \(5, 6\)"),
     ],
 )

@@ -6,7 +6,16 @@ from standin import counted, kernels
 
 import tinyconv as tc
 from tinyconv.capture import capture
-from tinyconv.data import Compose, Cutout, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import (
+    AlternatingFlip,
+    Compose,
+    Cutout,
+    DataLoader,
+    Dataset,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomShift,
+)
 from tinyconv.errors import CaptureError, DataError
 
 N, C, H, W = 23, 3, 9, 14  # of images: more pixels in one than threads in a block
@@ -40,7 +49,9 @@ AUGMENTATIONS = [
     RandomCrop(3, "edge"),
     RandomCrop(1, "constant"),
     RandomHorizontalFlip(),
+    AlternatingFlip(),
     Compose(()),
+    Compose((RandomCrop(4), Compose((AlternatingFlip(),)))),
     Compose((RandomCrop(4), RandomHorizontalFlip())),
     Compose((RandomHorizontalFlip(), RandomShift(3, fill=255), RandomCrop(12, "edge"), RandomHorizontalFlip())),
     Compose((RandomShift(1), Compose((RandomCrop(2), RandomShift(2, fill=9))))),
@@ -163,7 +174,9 @@ def test_next_of_nothing():
 
 
 @pytest.mark.parametrize(
-    "augment", [None, Compose((RandomCrop(4), RandomHorizontalFlip())), invert], ids=["none", "crop and flip", "own"]
+    "augment",
+    [None, Compose((RandomCrop(4), RandomHorizontalFlip())), AlternatingFlip(), invert],
+    ids=["none", "crop and flip", "turns", "own"],
 )
 def test_a_captured_step_takes_its_own_batch(standin_cuda, augment):
     loader = DataLoader(PHOTOGRAPHS, 5, shuffle=True, drop_last=True, augment=augment, device="cuda")

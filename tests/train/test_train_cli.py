@@ -61,6 +61,7 @@ def test_eval_agrees_with_training(trained):
     found = json.loads(run("eval", out, "--json").stdout)
     assert found == {"model": "lenet5", "test_accuracy": lines[-1]["test_accuracy"], "images": 2000}
     assert json.loads(run("eval", out, "--json", "--mirrored").stdout)["test_accuracy"] != found["test_accuracy"]
+    assert json.loads(run("eval", out, "--json", "--shifted", 1).stdout)["test_accuracy"] != found["test_accuracy"]
     text = run("eval", out).stdout
     assert text.startswith(f"lenet5: test accuracy {lines[-1]['test_accuracy']:.2%} (")
 

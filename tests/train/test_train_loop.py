@@ -9,7 +9,8 @@ from messages import message
 
 import tinyconv as tc
 from tinyconv import models, nn, optim
-from tinyconv.data import DataLoader, RandomShift, synthetic_digits
+from tinyconv.data import AlternatingFlip, Compose, DataLoader, RandomShift, synthetic_digits
+from tinyconv.errors import OptionError, ShapeError
 from tinyconv.functional import cross_entropy
 from tinyconv.optim.lr_scheduler import OneCycleLR
 from tinyconv.train import (
@@ -30,6 +31,7 @@ from tinyconv.train import (
 from tinyconv.train.checkpoint import Run
 
 EPOCHS, IMAGES, BATCH = 2, 80, 16
+AUGMENT = Compose((RandomShift(2), AlternatingFlip()))
 STEPS = EPOCHS * IMAGES // BATCH
 
 
@@ -43,7 +45,7 @@ def net():
 def build(make_optimizer=optim.Adam, seed=0):
     tc.manual_seed(seed)
     model = net()
-    loader = DataLoader(synthetic_digits(IMAGES), BATCH, shuffle=True, seed=seed, augment=RandomShift(2))
+    loader = DataLoader(synthetic_digits(IMAGES), BATCH, shuffle=True, seed=seed, augment=AUGMENT)
     optimizer = make_optimizer(model.parameters(), lr=1e-3)
     schedule = OneCycleLR(optimizer, 1e-2, STEPS, cycle_momentum=not isinstance(optimizer, optim.RMSprop))
     trainer = Trainer(model, optimizer, schedule, loader, synthetic_digits(40, seed=1), EPOCHS)
@@ -217,6 +219,33 @@ def test_images_are_shown_mirrored_too():
     )
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_images_are_shown_shifted_too(mirrored):
+    """Half for the image itself, a quarter for each copy; in batches enough that they are replays too."""
+    tc.manual_seed(0)
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), synthetic_digits(300)
+    x = images.normalized()
+    around = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    views = [(2, x), (1, around[:, :, :28, :28]), (1, around[:, :, 4:, 4:])]
+    views += [(share, view[:, :, :, ::-1]) for share, view in views if mirrored]
+    p = sum(share * predict(model, np.ascontiguousarray(view)) for share, view in views)
+    labelled = replace(images, labels=p.argmax(1))
+    for size in (1000, 50):
+        assert evaluate(model, labelled, size, mirrored=mirrored, shifted=2) == 1
+        for other in ({"mirrored": mirrored}, {"mirrored": mirrored, "shifted": 1}, {"shifted": 2} if mirrored else {}):
+            assert evaluate(model, labelled, size, **other) < 0.99
+
+
+def test_shifts_that_are_none():
+    model, images = net().eval(), synthetic_digits(5)
+    assert evaluate(model, images, shifted=0) == evaluate(model, images)
+    for wrong in (-1, 1.5):
+        with pytest.raises(OptionError, match=f"evaluate: shifted: expected an integer >= 0, got {wrong}"):
+            evaluate(model, images, shifted=wrong)
+    with pytest.raises(ShapeError, match="28"):
+        evaluate(model, images, shifted=28)
+
+
 def test_ten_steps_follow_torch_in_float64():
     """From the same weights, on the same batches, with Adam: losses equal to 1e-5 relative, and far closer."""
     torch = pytest.importorskip("torch")
@@ -292,7 +321,7 @@ NOT_SCORES = {
 DIGITS = synthetic_digits(8)
 ASKS = {
     "evaluate": lambda model: evaluate(model, DIGITS),
-    "evaluate mirrored": lambda model: evaluate(model, DIGITS, mirrored=True),
+    "evaluate mirrored": lambda model: evaluate(model, DIGITS, mirrored=True, shifted=1),
     "predict": lambda model: predict(model, DIGITS.normalized()),
     "Trainer": lambda model: list(
         Trainer(model, optim.SGD(model.parameters()), None, DataLoader(DIGITS, 8), DIGITS, 1).run()

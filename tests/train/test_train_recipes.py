@@ -7,7 +7,7 @@ import pytest
 
 import tinyconv as tc
 from tinyconv import models, nn
-from tinyconv.data import Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import AlternatingFlip, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.optim import SGD, Adam, AdamW
 from tinyconv.train import RECIPES, Recipe, new_run, start, usual_recipe
 
@@ -18,6 +18,7 @@ def test_augmentation():
     assert Recipe(crop=4).augmentation() == RandomCrop(4)
     both = Recipe(crop=4, flip=True).augmentation()
     assert both == Compose((RandomCrop(4), RandomHorizontalFlip()))
+    assert Recipe(flip=True, alternating=True).augmentation() == AlternatingFlip()
     covered = Recipe(shift=1, cutout=8).augmentation()
     assert covered == Compose((RandomShift(1), Cutout(8, fill=120)))
 
@@ -118,6 +119,7 @@ def test_which_recipe_trains_what():
         ("crop", -1, "crop must be at least 0, got -1"),
         ("cutout", -1, "cutout must be at least 0, got -1"),
         ("optimizer", "lion", "optimizer must be 'adam' or 'sgd', got 'lion'"),
+        ("alternating", True, "alternating says how flip=True mirrors images, but flip is False"),
         ("flip", 1, "flip must be of type bool, got 1"),
         ("epochs", True, "epochs must be of type int, got True"),
     ],

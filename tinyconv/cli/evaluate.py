@@ -41,6 +41,10 @@ def eval_(
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="Classify by the mean over each image and its mirror image.")
     ] = False,
+    shifted: Annotated[
+        int,
+        typer.Option(min=0, help="Classify by the mean over each image and two copies, moved by this many pixels."),
+    ] = 0,
     data_dir: DataDir = None,
     offline: Offline = False,
     device: Device = None,
@@ -54,7 +58,7 @@ def eval_(
     model = found.model().to(device=device)
     dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     with threads_of(threads), kernels_of(kernels):
-        accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored)
+        accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored, shifted=shifted)
     if as_json:
         print(json.dumps({"model": found.run.model, "test_accuracy": accuracy, "images": len(dataset)}), flush=True)
     else:

@@ -1,6 +1,14 @@
 """Datasets: found or fetched, verified, augmented, and served in batches."""
 
-from tinyconv.data.augment import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data.augment import (
+    AlternatingFlip,
+    Augment,
+    Compose,
+    Cutout,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomShift,
+)
 from tinyconv.data.cifar import read_cifar10
 from tinyconv.data.datasets import Dataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
 from tinyconv.data.idx import read_idx, write_idx
@@ -11,6 +19,7 @@ from tinyconv.errors import suggest_names
 from tinyconv.host.files import cache_dir
 
 __all__ = [
+    "AlternatingFlip",
     "Augment",
     "Compose",
     "Cutout",

@@ -7,6 +7,9 @@ images that are normalised already give the normalised black, for MNIST `(0 - 0.
     crop_and_flip = tc.data.Compose((tc.data.RandomCrop(4), tc.data.RandomHorizontalFlip()))
     images = crop_and_flip(images, np.random.default_rng(0))
 
+One that depends on more, as `AlternatingFlip` does, has a method `for_batch(seed, epoch, index)`, by which `DataLoader`
+gets the augmentation of each batch: from its own seed, the epoch, and the indices of the images in the dataset.
+
 The augmentations here only move pixels. Each separates what it draws, a few numbers for an image, from what these do to
 the images (`moved`), so the numbers are drawn on the host and the images are moved on the device that holds them.
 """
@@ -14,10 +17,12 @@ the images (`moved`), so the numbers are drawn on the host and the images are mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinyconv.data.reading import Array
 from tinyconv.engine.options import count, finite, fraction, integer
@@ -107,6 +112,10 @@ class Moving:
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
         """The numbers that the moves take for images of `shape` (N, C, H, W), in order: arrays (N,)."""
         raise NotImplementedError
+
+    def for_batch(self, seed: int, epoch: int, index: NDArray[np.int64]) -> Augment:
+        """The augmentation of one batch of a `DataLoader`: this one, unless it depends on more than chance."""
+        return self
 
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
         """New images of the dtype of `images`, (N, C, H, W). Raises DataError where their shape does not fit."""
@@ -202,6 +211,40 @@ class RandomHorizontalFlip(Moving):
 
 
 @dataclass(frozen=True)
+class AlternatingFlip(Moving):
+    """Mirror each image left to right in every second epoch: half of them in even epochs, the others in odd ones.
+
+    So two epochs show each image both ways, where `RandomHorizontalFlip` shows half of them the same way twice. Which
+    half is which depends on the seed of the `DataLoader`, and in epoch 0 looks like chance. Jordan, arXiv:2404.00498.
+
+    It needs the epoch and the indices of the images, which a `DataLoader` gives it: DataError without one.
+
+        loader = tc.data.DataLoader(train, 64, shuffle=True, augment=tc.data.AlternatingFlip())
+    """
+
+    _mirrored: ClassVar[Array | None] = None  # of each image of the batch, whether it is mirrored; set by for_batch
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return (Move("flip"),)
+
+    def for_batch(self, seed: int, epoch: int, index: NDArray[np.int64]) -> Augment:
+        # Another stream than those of DataLoader, which are of (epoch,) and (epoch, batch).
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 0, 0)))
+        at_first, here = rng.random(index.max() + 1)[index] < 0.5, copy(self)
+        object.__setattr__(here, "_mirrored", at_first ^ bool(epoch % 2))
+        return here
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> list[Array]:
+        if self._mirrored is None:
+            raise DataError(
+                "AlternatingFlip takes turns from epoch to epoch, and needs a DataLoader that tells it the epoch: "
+                "DataLoader(data, augment=AlternatingFlip()); without one, take RandomHorizontalFlip()"
+            )
+        return [self._mirrored]
+
+
+@dataclass(frozen=True)
 class Cutout(Moving):
     """Cover a square of each image, around a pixel drawn at random; at the border a part of the square lies outside.
 
@@ -241,11 +284,22 @@ class Compose:
 
     transforms: tuple[Augment, ...]
 
+    def for_batch(self, seed: int, epoch: int, index: NDArray[np.int64]) -> Compose:
+        """The augmentations of one batch of a `DataLoader`."""
+        made = (augment_for_batch(transform, seed, epoch, index) for transform in self.transforms)
+        return replace(self, transforms=tuple(made))
+
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
         """New images, (N, C, H, W). Raises what the augmentations raise."""
         for transform in self.transforms:
             images = transform(images, rng)
         return images
+
+
+def augment_for_batch(augment: Augment, seed: int, epoch: int, index: NDArray[np.int64]) -> Augment:
+    """The augmentation of one batch: `index` are its images, in a `DataLoader` of this seed."""
+    make = getattr(augment, "for_batch", None)
+    return augment if make is None else make(seed, epoch, index)
 
 
 def parts_that_move(augment: Augment | None) -> list[Moving] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tinyconv.arrays.backend import META, NUMPY, Backend, backend_for, backend_of, captured_step, device_name
 from tinyconv.calls import Checked
-from tinyconv.data.augment import Augment, Move, checked, moved, parts_that_move
+from tinyconv.data.augment import Augment, Move, augment_for_batch, checked, moved, parts_that_move
 from tinyconv.data.datasets import Dataset, normalize
 from tinyconv.data.reading import Array
 from tinyconv.engine.each_step import each_step, staged
@@ -56,7 +56,8 @@ class DataLoader(Checked):
         drop_last: Whether to leave out a last batch that is smaller.
         seed: For the order and for what `augment` draws, >= 0.
         augment: Called as `augment(images, rng)` on the images as they are stored, before any scaling (see
-            `tinyconv.data.augment`). What `rng` gives is a pure function of `(seed, epoch, batch)`.
+            `tinyconv.data.augment`). What `rng` gives is a pure function of `(seed, epoch, batch)`. One that has a
+            method `for_batch(seed, epoch, index)` is replaced by what that returns.
         device: Where the batches are, such as "cuda"; unless given, the default device.
 
     Raises DataError where an argument is out of range, the lengths differ, the images are not 4-D, a dtype is not one
@@ -256,7 +257,8 @@ class DataLoader(Checked):
         index = self._index(epoch, number)
         images = self.images[index]
         if self.augment is not None:
-            images = self.augment(images, np.random.default_rng(self._stream(epoch, number)))
+            augment = augment_for_batch(self.augment, self.seed, epoch, index)
+            images = augment(images, np.random.default_rng(self._stream(epoch, number)))
             if getattr(images, "ndim", 0) != 4 or len(images) != len(index):
                 got = getattr(images, "shape", type(images).__name__)
                 raise DataError(f"augment must return {len(index)} images (N, C, H, W), as it was given, got {got}")
@@ -269,7 +271,8 @@ class DataLoader(Checked):
         rng = np.random.default_rng(self._stream(epoch, number))
         shape = (len(index), *self.images.shape[1:])
         rows = []
-        for part in parts_that_move(self.augment) or []:
+        augment = self.augment and augment_for_batch(self.augment, self.seed, epoch, index)
+        for part in parts_that_move(augment) or []:
             rows += part.draw(shape, rng)
             for move in part.moves:
                 shape = (*shape[:2], *move.shape(*shape[2:]))

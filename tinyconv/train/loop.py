@@ -18,7 +18,7 @@ from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import Captured
 from tinyconv.data import DataLoader, Dataset
 from tinyconv.engine.context import no_grad
-from tinyconv.engine.options import count, fraction
+from tinyconv.engine.options import count, fraction, integer
 from tinyconv.errors import ShapeError, TinyconvError, shortened
 from tinyconv.host import limits
 from tinyconv.nn import Module
@@ -374,6 +374,7 @@ def evaluate(
     batch_size: int = TESTED,
     device: str | None = None,
     mirrored: bool = False,
+    shifted: int = 0,
 ) -> float:
     """The share of images, 0 to 1, that `model` classifies right.
 
@@ -388,17 +389,21 @@ def evaluate(
         batch_size: Images at a time.
         device: Where the model is; the default device unless given.
         mirrored: Classify by the mean of the probabilities of each image and of its mirror image.
+        shifted: Unless 0: classify by the mean over each image, which counts for half, and two copies of it, moved by
+            this many pixels up and left, and down and right. What comes in is mirrored at the border. With `mirrored`
+            each of the three is shown both ways, as in Jordan, arXiv:2404.00498.
 
     Raises ShapeError where the images do not fit the model, and where it does not give (N, classes), with a class for
-    each label.
+    each label; ShapeError for images that are too small to be shifted, and OptionError for a negative number of pixels.
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
-    *_, right = _tested(model, loader, Captured(_right, loader.device, required=False), mirrored)
+    views = bool(mirrored), integer("evaluate: shifted", shifted, 0)
+    *_, right = _tested(model, loader, Captured(_right, loader.device, required=False), *views)
     return right.item() / len(loader.images)
 
 
 def _tested(
-    model: Module, loader: DataLoader, counted: Captured[..., Tensor], mirrored: bool = False
+    model: Module, loader: DataLoader, counted: Captured[..., Tensor], mirrored: bool = False, shifted: int = 0
 ) -> Iterator[Tensor]:
     """Test a batch at a time; how many images were classified right so far, on the device, after each.
 
@@ -410,14 +415,14 @@ def _tested(
         with _evaluating(model), no_grad():  # and back before the caller has its turn
             if len(loader) > REHEARSED:  # so that all batches are replays; see `Trainer._rehearse`
                 chance = get_rng_state()
-                for _ in range(counted.rehearsals(model, x, y, last, mirrored)):
-                    counted(model, x, y, last, mirrored)
+                for _ in range(counted.rehearsals(model, x, y, last, mirrored, shifted)):
+                    counted(model, x, y, last, mirrored, shifted)
                 set_rng_state(chance)
-            right += counted(model, x, y, last, mirrored)
+            right += counted(model, x, y, last, mirrored, shifted)
         yield right
 
 
-def _right(model: Module, x: Tensor, y: Tensor, last: int, mirrored: bool) -> Tensor:
+def _right(model: Module, x: Tensor, y: Tensor, last: int, mirrored: bool, shifted: int) -> Tensor:
     """How many images of a batch are classified right; the labels of the data go up to `last`."""
     scores = _scores("evaluate", model, x)
     if last >= scores.shape[1]:
@@ -425,9 +430,22 @@ def _right(model: Module, x: Tensor, y: Tensor, last: int, mirrored: bool) -> Te
             f"evaluate: the labels go up to {last}, but the model gives {scores.shape[1]} scores: "
             f"its last layer needs {last + 1} outputs"
         )
-    if mirrored:
-        scores = scores.softmax(1) + model(x[:, :, :, ::-1]).softmax(1)
+    views = _views(x, mirrored, shifted)
+    if views:
+        scores = scores.softmax(1)
+        for share, view in views:
+            scores = scores + share * model(view).softmax(1)
     return (scores.argmax(1) == y).sum()
+
+
+def _views(x: Tensor, mirrored: bool, shifted: int) -> list[tuple[float, Tensor]]:
+    """What images are shown as besides themselves, each with what it counts, where they count 1."""
+    views = [(1.0, x)]
+    if shifted:
+        h, w = x.shape[2:]
+        around = F.pad(x, (shifted,) * 4, mode="reflect")
+        views += [(0.5, around[:, :, :h, :w]), (0.5, around[:, :, -h:, -w:])]
+    return views[1:] + [(share, view[:, :, :, ::-1]) for share, view in views if mirrored]
 
 
 def _scores(what: str, model: Module, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tinyconv.calls import Checked
-from tinyconv.data import Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
+from tinyconv.data import AlternatingFlip, Augment, Compose, Cutout, RandomCrop, RandomHorizontalFlip, RandomShift
 from tinyconv.errors import no_such
 from tinyconv.host import limits
 from tinyconv.nn import BatchNorm1d, BatchNorm2d, Linear, Module
@@ -41,6 +41,7 @@ class Recipe(Checked):
         flip: Augmentation: mirror each image left to right with probability 1/2.
         layer_rates: With "sgd", use the learning rates of `layer_groups` and not one for all layers.
         cutout: Augmentation: cover part of each image with a grey square of this many pixels a side.
+        alternating: With `flip`, mirror each image in every second epoch, in the first with probability 1/2.
 
     Raises TypeError for a value of another type, and ValueError for one out of range.
     """
@@ -57,12 +58,15 @@ class Recipe(Checked):
     flip: bool = False
     layer_rates: bool = False
     cutout: int = 0
+    alternating: bool = False
 
     def __post_init__(self) -> None:
         pixels = dict.fromkeys(("shift", "crop", "cutout"), (0, MOST_PIXELS))
         rates = dict.fromkeys(("lr", "weight_decay"), (0, MOST_RATE))
         whole = {"epochs": (1, limits.EPOCHS), "batch_size": (1, limits.SIZE)}
         check_fields(self, label_smoothing=(0, 1), **pixels, **rates, **whole)
+        if self.alternating and not self.flip:
+            raise ValueError("alternating says how flip=True mirrors images, but flip is False")
         if self.layer_rates and self.optimizer != "sgd":
             raise ValueError(f"layer_rates are for optimizer='sgd'; {self.optimizer!r} scales each step by itself")
 
@@ -70,7 +74,7 @@ class Recipe(Checked):
         """The augmentations of this recipe as one, or None where it has none."""
         steps: list[Augment] = [RandomShift(self.shift)] if self.shift else []
         steps += [RandomCrop(self.crop)] if self.crop else []
-        steps += [RandomHorizontalFlip()] if self.flip else []
+        steps += [AlternatingFlip() if self.alternating else RandomHorizontalFlip()] if self.flip else []
         steps += [Cutout(self.cutout, GREY)] if self.cutout else []
         return Compose(tuple(steps)) if len(steps) > 1 else next(iter(steps), None)
 

@@ -20,6 +20,7 @@ const FIELDS = {
   crop: ['Crop', 'Pad each training image by this many mirrored pixels, then crop it at random.'],
   cutout: ['Cutout', 'Cover part of each training image with a grey square of this many pixels a side.'],
   flip: ['Flip', 'Mirror each training image left to right with probability 1/2. Not for digits.'],
+  alternating: ['Flip by turns', 'With flip: each training image is mirrored in every second epoch.'],
   layer_rates: ['Rates by layer', 'With SGD: rates of their own for normalisations and the last layer.'],
 };
 const SEED = ['Seed', 'Decides the first weights, the order of the images and how they are changed.'];
