@@ -11,6 +11,7 @@ import tinyconv as tc
 from harness.tasks import Task
 from harness.timing import timed
 from tinyconv import functional as F
+from tinyconv import nn
 from tinyconv.inspect.flops import MACS
 
 FEW = 4  # images: enough to normalise a batch
@@ -20,13 +21,18 @@ def flops(task: Task, batch: int, training: bool) -> int:
     """The floating-point operations of all products of a step, two for each multiply-accumulate: forward, and where it
     is a training step the gradients of weights, and those of inputs that need one."""
     x, y = (tc.tensor(array) for array in task.batch(FEW))
+    return flops_of(task.model(), x, y if training else None) * batch // FEW
+
+
+def flops_of(model: nn.Module, x: tc.Tensor, y: tc.Tensor | None) -> int:
+    """Those of this model, on images x: with labels y in a training step, without in a forward."""
     with tc.profile() as found:
-        if training:
-            F.cross_entropy(task.model()(x), y).backward()
+        if y is not None:
+            F.cross_entropy(model(x), y).backward()
         else:
             with tc.no_grad():
-                task.model()(x)
-    return sum(event.flops for event in found.events if event.name in MACS) * batch // FEW
+                model(x)
+    return sum(event.flops for event in found.events if event.name in MACS)
 
 
 def gemm_peak(n: int = 1536) -> float:

@@ -50,6 +50,7 @@ def layered(jax: Any, task: Task) -> Callable[..., Any]:
 
     others: dict[type, Callable[[Any], Any]] = {
         nn.ReLU: jax.nn.relu,
+        nn.GELU: lambda x: jax.nn.gelu(x, approximate=False),
         nn.MaxPool2d: lambda x: _pooled(jax, x),
         nn.AdaptiveAvgPool2d: lambda x: x.mean((2, 3)),
         nn.AdaptiveMaxPool2d: lambda x: x.max((2, 3)),

@@ -51,6 +51,7 @@ class StackOfFunctions(nn.Module):
 
     FUNCTIONS: Mapping[type, Callable[[Any, tc.Tensor], tc.Tensor]] = {
         nn.ReLU: lambda layer, x: F.relu(x),
+        nn.GELU: lambda layer, x: F.gelu(x, layer.approximate),
         nn.MaxPool2d: lambda layer, x: F.max_pool2d(x, layer.kernel_size),
         nn.AdaptiveAvgPool2d: lambda layer, x: F.adaptive_avg_pool2d(x, layer.output_size),
         nn.AdaptiveMaxPool2d: lambda layer, x: F.adaptive_max_pool2d(x, layer.output_size),

@@ -37,6 +37,7 @@ def layered(torch: Any, task: Task) -> Any:
         ),
         nn.BatchNorm2d: lambda m: torch.nn.BatchNorm2d(m.num_features),
         nn.ReLU: lambda m: torch.nn.ReLU(),
+        nn.GELU: lambda m: torch.nn.GELU(m.approximate),
         nn.MaxPool2d: lambda m: torch.nn.MaxPool2d(m.kernel_size),
         nn.AdaptiveAvgPool2d: lambda m: torch.nn.AdaptiveAvgPool2d(m.output_size),
         nn.AdaptiveMaxPool2d: lambda m: torch.nn.AdaptiveMaxPool2d(m.output_size),

@@ -24,14 +24,14 @@ FIRST_LOGITS = 1 / 9
 class CifarNet(nn.Sequential):
     """A net for small photographs: images (N, in_channels, H, W) of at least 9x9 give logits (N, num_classes).
 
-    A first layer of 2x2 filters and ReLU; for each width a conv 3x3, 2x2 max-pooling, batch norm and ReLU, then the
+    A first layer of 2x2 filters and GELU; for each width a conv 3x3, 2x2 max-pooling, batch norm and GELU, then the
     same without the pooling; the maximum over all positions; and one linear layer. It has 1,972,802 parameters as it
     is, for three channels and ten classes.
 
     The 3x3 convolutions are padded to keep the size. They have no bias, because the normalisation would subtract it
     again. Each begins as the identity on as many channels as it has filters for, so that images pass through from the
-    first step on. `whiten` makes the filters of the first layer from images. The order of the layers and the first
-    weights are those of Jordan, arXiv:2404.00498.
+    first step on. `whiten` makes the filters of the first layer from images. The layers and the first weights are those
+    of Jordan, arXiv:2404.00498.
 
         model = tc.models.cifarnet(widths=[32, 64, 160])
         model(tc.zeros(8, 3, 32, 32)).shape  # (8, 10)
@@ -44,13 +44,13 @@ class CifarNet(nn.Sequential):
 
     def __init__(self, widths: Sequence[int] = (64, 256, 256), in_channels: int = 3, num_classes: int = 10) -> None:
         channels = 2 * in_channels * PATCH**2
-        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, PATCH), nn.GELU()]
         for width in widths:
             for pooling in ([nn.MaxPool2d(2)], []):
                 conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 with no_grad():
                     nn.init.dirac_(conv.weight[:channels])
-                layers += [conv, *pooling, nn.BatchNorm2d(width), nn.ReLU()]
+                layers += [conv, *pooling, nn.BatchNorm2d(width), nn.GELU()]
                 channels = width
         head = nn.Linear(channels, num_classes)
         for parameter in head.parameters():
@@ -64,7 +64,7 @@ class CifarNet(nn.Sequential):
         The training then begins with inputs that do not repeat each other. With the covariance of the C x 2 x 2
         patches = V diag(l) V^T, filter k is v_k / sqrt(l_k + FAINT), the largest l first. Its outputs are uncorrelated
         and have unit variance, except for faint directions. Each filter is there a second time with the other sign,
-        for the values that ReLU cuts off.
+        for the values that GELU takes away.
 
             images, labels = next(loader.arrays(0))
             model.whiten(images)
