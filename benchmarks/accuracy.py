@@ -1,20 +1,24 @@
 """Train with a recipe and several seeds, and record what came out.
 
 python benchmarks/accuracy.py [NAME ...]              # default: LeNet-5 on MNIST, all recipes; an hour on two cores
-python benchmarks/accuracy.py cifar-lenet cifarnet    # CIFAR-10; another hour
+python benchmarks/accuracy.py cifar-lenet cifarnet    # CIFAR-10; three hours
+python benchmarks/accuracy.py cifarnet --seeds 1      # one seed; the record keeps the others of this commit
 python benchmarks/accuracy.py cifarnet-full           # on a GPU, as far as the net gets
 python benchmarks/tables.py                           # puts the records into the pages
 """
 
 import argparse
+import json
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
 
 import tinyconv
+from harness.floor import FEW, flops_of
 from harness.record import write
 from tinyconv import data, models, train
 from tinyconv.host.environment import commit, device_details, environment
@@ -60,38 +64,50 @@ def run(what, seed, root, threads):
     """Train once; what came out of it."""
     tinyconv.set_num_threads(threads)
     described = train.new_run(what.model, what.data, seed, train.RECIPES[what.recipe])
+    began = time.perf_counter()
     session = train.start(described, root=root, device=what.device)
     for report in session.trainer.run():
         if isinstance(report, train.EpochReport):
             print(f"{what.model}, {what.recipe}, seed {seed}: {asdict(report)}", flush=True)
-    return result(what, seed, session)
+    return {**result(what, seed, session), "wall_seconds": time.perf_counter() - began}
 
 
 def result(what, seed, session):
-    """What came out of a session; where the recipe mirrors images, also the accuracy by the mean over both ways."""
+    """What came out of a session. Where the recipe mirrors images, the test images are shown in several ways too."""
     history = session.trainer.progress.history
-    found = {"seed": seed, "seconds": sum(entry["seconds"] for entry in history), "history": history}
+    seconds = sum(entry["seconds"] for entry in history)
+    gflops = len(history) * epoch_flops(session) / seconds / 1e9
+    found = {"seed": seed, "seconds": seconds, "gflops": gflops, "history": history}
     if train.RECIPES[what.recipe].flip:
-        found["mirrored_accuracy"] = train.evaluate(session.model, session.trainer.test, mirrored=True)
+        for name, shifted in {"mirrored_accuracy": 0, "six_views_accuracy": 1}.items():
+            found[name] = train.evaluate(session.model, session.trainer.test, mirrored=True, shifted=shifted)
     return found
 
 
-def measure(what, root=None, jobs=1):
+def epoch_flops(session):
+    """The floating-point operations of an epoch and its test, a convolution counted as its formula has it."""
+    loader, tested = session.trainer.loader, len(session.trainer.test.images)
+    x = tinyconv.zeros(FEW, *loader.images.shape[1:], device=loader.device)
+    y = tinyconv.zeros(FEW, dtype="int64", device=loader.device)
+    model = deepcopy(session.model)  # its statistics and gradients change
+    return (flops_of(model, x, y) * len(loader.images) + flops_of(model, x, None) * tested) // FEW
+
+
+def measure(what, seeds, root=None, jobs=1):
     """Train once for each seed; the record of it."""
     threads = max(1, tinyconv.get_num_threads() // jobs)
     ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": COMMIT, "environment": environment()}  # of the start
     if jobs == 1:
-        runs = [run(what, seed, root, threads) for seed in what.seeds]
+        runs = [run(what, seed, root, threads) for seed in seeds]
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            runs = list(pool.map(run, repeat(what), what.seeds, repeat(root), repeat(threads)))
+            runs = list(pool.map(run, repeat(what), seeds, repeat(root), repeat(threads)))
     return record(what, root, runs, jobs, threads, ran_on)
 
 
 def record(what, root, runs, jobs, threads, ran_on):
     """The record of these runs."""
     fitting = train.new_run(what.model, what.data, 0, train.RECIPES[what.recipe]).options
-    accuracies = [found["history"][-1]["test_accuracy"] for found in runs]
     return {
         "benchmark": "accuracy",
         "model": what.model,
@@ -99,9 +115,7 @@ def record(what, root, runs, jobs, threads, ran_on):
         "recipe_name": what.recipe,
         "recipe": asdict(train.RECIPES[what.recipe]),
         "parameters": sum(p.numel() for p in models.create(what.model, **fitting).parameters()),
-        "mean_accuracy": statistics.mean(accuracies),
-        "sd_accuracy": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
-        "median_seconds": statistics.median(found["seconds"] for found in runs),
+        **summary(runs),
         "jobs": jobs,
         "threads": threads,
         "device": what.device,
@@ -114,10 +128,34 @@ def record(what, root, runs, jobs, threads, ran_on):
     }
 
 
+def summary(runs):
+    accuracies = [found["history"][-1]["test_accuracy"] for found in runs]
+    return {
+        "mean_accuracy": statistics.mean(accuracies),
+        "sd_accuracy": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        "median_seconds": statistics.median(found["seconds"] for found in runs),
+    }
+
+
+def merged(before, found):
+    """The record `found` with the runs of other seeds that `before` has, if they are of the same experiment.
+
+    Then all but the runs and the date is the same: the commit, the recipe, the machine, the threads.
+    """
+    own = {"runs", "date", *summary(found["runs"])}
+    if differ := sorted(name for name in {*before, *found} - own if before.get(name) != found.get(name)):
+        print(f"the runs that were there go, for they are of another {', '.join(differ)}")
+        return found
+    runs = {one["seed"]: one for one in (*before["runs"], *found["runs"])}
+    runs = [runs[seed] for seed in sorted(runs)]
+    return {**found, **summary(runs), "runs": runs}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(MEASURED)}")
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default: one)")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="train these alone")
     parser.add_argument("--data-dir", help="folder with the data files")
     arguments = parser.parse_args()
     names = arguments.names or [name for name, what in MEASURED.items() if what.data == "mnist"]
@@ -129,9 +167,11 @@ def main():
     for name in names:
         device_details(MEASURED[name].device)  # an error now, and not after the download
     for name in names:
-        data.fetch(MEASURED[name].data, arguments.data_dir)
-        found = measure(MEASURED[name], arguments.data_dir, arguments.jobs)
-        path = RECORDS / f"accuracy-{name}.json"
+        what, path = MEASURED[name], RECORDS / f"accuracy-{name}.json"
+        data.fetch(what.data, arguments.data_dir)
+        found = measure(what, arguments.seeds or what.seeds, arguments.data_dir, arguments.jobs)
+        if arguments.seeds and path.exists():
+            found = merged(json.loads(path.read_text(encoding="utf-8")), found)
         write(path, found)
         print(f"{name}: mean {found['mean_accuracy']:.4%}, sd {found['sd_accuracy']:.4%}: {path}")
 

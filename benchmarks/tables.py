@@ -439,8 +439,9 @@ def experiment(name):
 def cifar_accuracy():
     """What is reached on CIFAR-10, a row a recipe."""
     lines = [
-        "| model | parameters | `--recipe` | epochs | seeds | test accuracy, mean | sd | both ways | time of a seed |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| model | parameters | `--recipe` | epochs | seeds | test accuracy, mean | sd | both ways | six views "
+        "| time of a seed | GFLOP/s |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     notes = []
     for name in ("cifar-lenet", "cifarnet", "cifarnet-full"):
@@ -451,12 +452,16 @@ def cifar_accuracy():
         seeds = final_accuracies(found)
         sd = f"{found['sd_accuracy']:.2%}" if len(seeds) > 1 else ""
         where = threads_of(found) if found.get("device", "cpu") == "cpu" else found["device_name"]
-        both_ways = [run["mirrored_accuracy"] for run in found["runs"] if "mirrored_accuracy" in run]
+        shown = [
+            f"{statistics.mean(values):.2%}" if (values := [run[name] for run in found["runs"] if name in run]) else ""
+            for name in ("mirrored_accuracy", "six_views_accuracy")
+        ]
+        rates = [run["gflops"] for run in found["runs"] if "gflops" in run]
         lines.append(
             f"| `{found['model']}` | {found['parameters']:,} | `{found['recipe_name']}` | {found['recipe']['epochs']} "
             f"| {', '.join(map(str, seeds))} | **{found['mean_accuracy']:.2%}** | {sd} "
-            f"| {f'{statistics.mean(both_ways):.2%}' if both_ways else ''} "
-            f"| {found['median_seconds'] / 60:.0f} min, {where} |"
+            f"| {' | '.join(shown)} | {found['median_seconds'] / 60:.0f} min, {where} "
+            f"| {f'{statistics.median(rates):.0f}' if rates else ''} |"
         )
         original = "" if found["files"] == ["ok"] else " It was not trained on the original files."
         on = f"{machine(found)}; commit {found['commit']}, {found['date']}"

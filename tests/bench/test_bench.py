@@ -231,6 +231,66 @@ def test_a_page_is_filled_between_its_marks(tables, tmp_path, monkeypatch):
     ]
 
 
+@pytest.fixture
+def accuracy(monkeypatch):
+    """benchmarks/accuracy.py, and a recipe for it that takes seconds."""
+    monkeypatch.setitem(RECIPES, "quick", replace(RECIPES["default"], epochs=1, flip=True))
+    return runpy.run_path(str(ROOT / "benchmarks" / "accuracy.py"))
+
+
+def test_seeds_of_a_record_are_trained_one_by_one(accuracy, tables, tmp_path, monkeypatch):
+    def run(what, seed, root, threads):
+        return {"seed": seed, "seconds": 9 + seed, "gflops": 100.0, "history": [{"test_accuracy": 0.9 + seed / 100}]}
+
+    script, path = accuracy["main"].__globals__, tmp_path / "records" / "accuracy-cifarnet.json"
+    path.parent.mkdir()
+    monkeypatch.setitem(script, "run", run)
+    monkeypatch.setitem(script, "RECORDS", path.parent)
+    quick = accuracy["Measured"]("lenet5", "synthetic", "quick", range(3), "A note.")
+    monkeypatch.setitem(accuracy["MEASURED"], "cifarnet", quick)
+    monkeypatch.setattr(tc.data, "fetch", lambda *words: None)  # drawn digits have no files
+    monkeypatch.setattr(tc.data, "verify", lambda *words: [(None, "ok")])
+
+    def trained(*seeds):
+        words = ["--seeds", *map(str, seeds)] if seeds else []
+        monkeypatch.setattr(sys, "argv", ["accuracy.py", "cifarnet", *words])
+        accuracy["main"]()
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found, [run["seed"] for run in found["runs"]]
+
+    assert trained(1)[1] == [1]
+    assert trained(0)[1] == [0, 1]
+    found, seeds = trained(1, 2)
+    assert seeds == [0, 1, 2]
+    assert (found["mean_accuracy"], found["median_seconds"]) == (pytest.approx(0.91), 10)
+    assert trained() == (found, seeds)
+    monkeypatch.setitem(tables["cifar_accuracy"].__globals__, "HERE", tmp_path)
+    row = tables["cifar_accuracy"]().splitlines()[2].split(" | ")
+    assert (row[4], row[5], row[7:9], row[-1]) == ("0, 1, 2", "**91.00%**", ["", ""], "100 |")
+    path.write_text(json.dumps({**found, "commit": "another"}), encoding="utf-8")
+    assert trained(1)[1] == [1]
+
+
+def test_a_seed_of_a_record(accuracy):
+    found = accuracy["run"](
+        accuracy["Measured"]("lenet5", "synthetic", "quick", range(1)), 0, None, tc.get_num_threads()
+    )
+    assert found["history"][-1]["test_accuracy"] > 0.5
+    assert {found[name] for name in ("mirrored_accuracy", "six_views_accuracy")} <= {n / 2000 for n in range(2001)}
+    assert 0 < found["seconds"] < found["wall_seconds"]
+    assert found["gflops"] > 0
+
+
+def test_the_operations_of_an_epoch_are_those_of_its_layers(accuracy):
+    """A step of training counts three times a forward, but for the gradient of the images."""
+    session = accuracy["train"].start(accuracy["train"].new_run("mlp", "synthetic", 0, RECIPES["default"]))
+    first, *others = (layer.weight.numel() for layer in session.model.modules() if isinstance(layer, tc.nn.Linear))
+    images, tested = len(session.trainer.loader.images), len(session.trainer.test.images)
+    forward = 2 * (first + sum(others))
+    assert accuracy["epoch_flops"](session) == images * (3 * forward - 2 * first) + tested * forward
+    assert all(parameter.grad is None for parameter in session.model.parameters())
+
+
 def test_the_source_of_an_op_is_that_of_the_book(tables):
     found = tables["TABLES"]["op"]("Conv2d")
     assert found.startswith("```python\nclass Conv2d:\n")
