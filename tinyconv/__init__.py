@@ -40,6 +40,7 @@ from tinyconv.errors import (
 from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
 from tinyconv.tensor import arranging as _arranging
+from tinyconv.tensor import inplace as _inplace
 from tinyconv.tensor import pointwise as _pointwise
 from tinyconv.tensor import products as _products
 from tinyconv.tensor import reductions as _reductions
@@ -68,6 +69,7 @@ from tinyconv.tensor.creation import (
 )
 from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.gradients import grad
+from tinyconv.tensor.inplace import *
 from tinyconv.tensor.joins import cat, stack, where
 from tinyconv.tensor.pointwise import *
 from tinyconv.tensor.products import *
@@ -107,6 +109,7 @@ __all__ = [  # noqa: RUF022
     "using", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
+__all__ += _inplace.__all__
 __all__ += _pointwise.__all__
 __all__ += _products.__all__
 __all__ += _reductions.__all__

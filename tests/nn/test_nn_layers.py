@@ -6,7 +6,6 @@ from messages import message
 from oracle import assert_allclose, assert_array_equal, host
 
 import tinyconv as tc
-from tinyconv import functional as F
 from tinyconv import nn
 
 torch = pytest.importorskip("torch")
@@ -230,40 +229,3 @@ def test_layers_in_float64():
     y = layer(tc.ones(2, 1, 4, 4, dtype=tc.float64))
     assert y.dtype == tc.float64
     assert {p.dtype for p in layer.parameters()} == {np.dtype(np.float64)}
-
-
-IN_PLACE = {
-    "ReLU": (lambda: nn.ReLU(inplace=True), lambda x: F.relu(x, inplace=True), F.relu),
-    "LeakyReLU": (
-        lambda: nn.LeakyReLU(0.1, True),
-        lambda x: F.leaky_relu(x, 0.1, inplace=True),
-        lambda x: F.leaky_relu(x, 0.1),
-    ),
-    "SiLU": (lambda: nn.SiLU(inplace=True), lambda x: F.silu(x, inplace=True), F.silu),
-    "Dropout": (lambda: nn.Dropout(0.5, True), lambda x: F.dropout(x, 0.5, True, True), lambda x: F.dropout(x, 0.5)),
-}
-
-
-@pytest.mark.parametrize("name", IN_PLACE)
-def test_inplace_is_accepted_and_leaves_the_input_alone(name):
-    """The value and the gradient are those without it, also where the input is a leaf, a view, or saved by the tape."""
-    layer, function, plain = IN_PLACE[name]
-    for call in (layer(), function):
-        w = tc.tensor([[-1.0, 0.5], [2.0, -3.0]], requires_grad=True)
-        results = []
-        for each in (call, plain):
-            tc.manual_seed(0)
-            before = (w * w).reshape(4)
-            y = each(before)
-            assert before.tolist() == [1.0, 0.25, 4.0, 9.0]
-            results.append((y.tolist(), tc.grad((y * before).sum(), w)[0].tolist()))
-            each(w)
-        assert results[0] == results[1]
-        assert w.tolist() == [[-1.0, 0.5], [2.0, -3.0]]
-
-
-def test_a_model_written_with_inplace_still_runs_as_one_op():
-    x = tc.randn(2, 1, 6, 6)
-    conv, pool = nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)
-    apart = nn.Sequential(conv, nn.ReLU(), pool)(x)
-    assert nn.Sequential(conv, nn.ReLU(inplace=True), pool)(x).tolist() == apart.tolist()

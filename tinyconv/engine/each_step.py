@@ -36,6 +36,10 @@ class CapturedStep:
     def computed(self, function: Callable[..., Any], arrays: tuple[Any, ...], result: Any) -> None:
         """`function(*arrays)` gave `result`, outside the tape; it may have written into the arrays."""
 
+    def made_here(self, array: Array) -> bool:
+        """Whether the step itself has made this array, so that nobody outside of it knows the array."""
+        return False
+
     def wrote(self, array: Array, where: Any, values: Any) -> None:
         """`array[where] = values` was done."""
 

@@ -56,6 +56,16 @@ class Storage:
         self._views.update((id(view), view) for view in views)
 
     @property
+    def views(self) -> list[Any]:
+        """The tensors and arrays alive that are known to be views of this memory."""
+        return [] if self._views is None else list(self._views.values())
+
+    @property
+    def lent(self) -> bool:
+        """Whether NumPy, or another library, may hold this memory."""
+        return self._lent is not None
+
+    @property
     def shared(self) -> bool:
         """Whether more than one view of this memory is alive."""
         return self._views is not None and len(self._views) > 1
@@ -68,6 +78,7 @@ def checksum(array: Array) -> int:
 
 def base_of(array: Array) -> Array:
     """The array that `array` is a view of."""
-    while getattr(array, "base", None) is not None and hasattr(array.base, "strides"):
-        array = array.base
-    return array
+    owner = array
+    while (array := getattr(array, "base", None)) is not None:
+        owner = array if hasattr(array, "strides") else owner  # `as_strided` puts something else in between
+    return owner

@@ -11,10 +11,8 @@ from tinyconv.errors import shortened
 from tinyconv.functional.arguments import (
     checked_tensor,
 )
+from tinyconv.tensor.inplace import replace
 from tinyconv.tensor.tensor import Tensor, unary
-
-# `inplace` is PyTorch's, and changes nothing: the input is left as it is, and so is what the tape has saved of it. What
-# counts is the value, and programs written with `inplace` take that: x = F.relu(x, inplace=True).
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -24,11 +22,12 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Args:
         input: x, of any shape; the output has its dtype.
-        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
+        inplace: Write the values into `input`, and return that.
 
-    Raises DtypeError for anything but a Tensor.
+    Raises DtypeError for anything but a Tensor, and GraphError for a write into a leaf that requires grad.
     """
-    return checked_tensor("relu", "input", input).relu()
+    y = checked_tensor("relu", "input", input).relu()
+    return replace(input, "relu", y) if inplace else y
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -39,11 +38,13 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Args:
         input: x, of any shape; integers become float32.
         negative_slope: The slope on the left of 0.
-        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
+        inplace: Write the values into `input`, and return that.
 
-    Raises DtypeError for anything but a Tensor, and OptionError for a slope that is no number.
+    Raises DtypeError for anything but a Tensor, OptionError for a slope that is no number, and GraphError for a write
+    into a leaf that requires grad.
     """
-    return unary(ops.LeakyRelu, input, slope=real("leaky_relu: negative_slope", negative_slope))
+    y = unary(ops.LeakyRelu, input, slope=real("leaky_relu: negative_slope", negative_slope))
+    return replace(input, "leaky_relu", y) if inplace else y
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
@@ -97,11 +98,12 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Args:
         input: x, of any shape; integers become float32.
-        inplace: Accepted, and the same either way: a new tensor, never a write into `input`.
+        inplace: Write the values into `input`, and return that.
 
-    Raises DtypeError for anything but a Tensor.
+    Raises DtypeError for anything but a Tensor, and GraphError for a write into a leaf that requires grad.
     """
-    return unary(ops.Silu, input)
+    y = unary(ops.Silu, input)
+    return replace(input, "silu", y) if inplace else y
 
 
 def softmax(input: Tensor, dim: int, dtype: Dtype = None) -> Tensor:

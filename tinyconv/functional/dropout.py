@@ -10,6 +10,7 @@ from tinyconv.functional.arguments import (
     checked_tensor,
 )
 from tinyconv.tensor.creation import rand_like
+from tinyconv.tensor.inplace import replace
 from tinyconv.tensor.tensor import Tensor, apply
 
 
@@ -24,13 +25,15 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         input: Any shape, floating point.
         p: The probability that an element becomes 0.
         training: Where False, the input comes back as it is.
-        inplace: Accepted, and the same either way: never a write into `input`.
+        inplace: Write the values into `input`, and return that.
 
-    Raises OptionError where `p` is not between 0 and 1, and DtypeError in training for an input of another dtype.
+    Raises OptionError where `p` is not between 0 and 1, DtypeError in training for an input of another dtype, and
+    GraphError for a write into a leaf that requires grad.
     """
     checked_tensor("dropout", "input", input)
     p = fraction("dropout: p", p)
     if not training or p == 0:
         return input
     chances = rand_like(input.float() if input.dtype == np.float16 else input)  # p may be no number of float16
-    return apply(ops.Dropout, input, chances >= p, p=p)
+    y = apply(ops.Dropout, input, chances >= p, p=p)
+    return replace(input, "dropout", y) if inplace else y

@@ -453,7 +453,7 @@ class Dropout(Module):
 
     Args:
         p: The probability that an element becomes 0.
-        inplace: Accepted, and the same either way: never a write into the input.
+        inplace: Write the values into the input, and return that.
 
     Raises OptionError where `p` is not between 0 and 1. A call raises what `functional.dropout` does.
     """
@@ -463,7 +463,7 @@ class Dropout(Module):
         self.p, self.inplace = fraction("Dropout: p", p), inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(x, self.p, self.training, self.inplace)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -527,13 +527,13 @@ class ReLU(_Activation):
         nn.ReLU()(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
 
     Args:
-        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
+        inplace: Write the values into the input, and return that.
 
     Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)
+        return F.relu(x, self.inplace)
 
 
 class LeakyReLU(Module):
@@ -543,7 +543,7 @@ class LeakyReLU(Module):
 
     Args:
         negative_slope: The slope on the left of 0.
-        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
+        inplace: Write the values into the input, and return that.
 
     Raises OptionError for a slope that is no number, and a call DtypeError for anything but a Tensor.
     """
@@ -553,7 +553,7 @@ class LeakyReLU(Module):
         self.negative_slope, self.inplace = real("LeakyReLU: negative_slope", negative_slope), inplace
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(x, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}{', inplace=True' if self.inplace else ''}"
@@ -619,13 +619,13 @@ class SiLU(_Activation):
         nn.SiLU()(tc.zeros(1)).tolist()  # [0.0]
 
     Args:
-        inplace: Accepted, and the same either way: a new tensor, never a write into the input.
+        inplace: Write the values into the input, and return that.
 
     Raises DtypeError for anything but a Tensor.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)
+        return F.silu(x, self.inplace)
 
 
 class Softmax(Module):

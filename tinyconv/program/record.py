@@ -141,6 +141,10 @@ class Recorder(CapturedStep):
         made = () if result is None else (self._known("made", result),)
         self._add("compute", given, made, function=function, layer=self._path(), line=user_line())
 
+    def made_here(self, array: Array) -> bool:
+        known = self._values.get(id(array))
+        return known is not None and known.kind == "made"
+
     def wrote(self, array: Array, where: Any, values: Any) -> None:
         self._add(
             "write", (self._value(array), self._value(values)), where=replaced(where, self._value), line=user_line()

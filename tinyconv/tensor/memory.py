@@ -7,40 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyconv.arrays.backend import META, Array, backend_of, captured_step, ready, refuse_reading
-from tinyconv.engine.context import context
-from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage, base_of
-from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
+from tinyconv.errors import DeviceError, GraphError, ShapeError
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
 from tinyconv.tensor.index import check_index
 
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
-
-
-def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
-    """`t` with `value` in it: written into its memory, or, where that has to be recorded, a new tensor's."""
-    if value.shape != t.shape:
-        raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {t.shape}")
-    if category(value.dtype) > category(t.dtype):
-        raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {t.dtype}")
-    if context.get().recording and (t.requires_grad or value.requires_grad):
-        if t.is_leaf and t.requires_grad:
-            raise GraphError(
-                f"{what}: a leaf that requires grad cannot be changed in place while recording; "
-                "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
-            )
-        if t._storage.shared:
-            raise GraphError(
-                f"{what}: this tensor shares its memory with a view (or x.detach(), x.numpy()), and writing "
-                "through views is not recorded; make a new tensor, as in x = x + 1"
-            )
-        value = value.to(t.dtype)
-        t.array, t._node, t._storage, t._tracked = value.array, value._node, value._storage, value._tracked
-    else:
-        write(t, ..., value.array)
-    return t
 
 
 def share_memory(out: Tensor, inputs: tuple[Any, ...], xp: Any) -> None:

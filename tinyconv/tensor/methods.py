@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tinyconv.tensor import arranging, pointwise, products, reductions
+from types import FunctionType
+
+from tinyconv.tensor import arranging, inplace, pointwise, products, reductions
 from tinyconv.tensor.tensor import Tensor
 
 
@@ -67,7 +69,25 @@ class Methods:
     unsqueeze = arranging.unsqueeze
     view = arranging.reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
+    __iadd__ = add_ = inplace.add_
+    __isub__ = sub_ = inplace.sub_
+    __imul__ = mul_ = inplace.mul_
+    __itruediv__ = div_ = inplace.div_
+    __ipow__ = pow_ = inplace.pow_
+    abs_ = inplace.abs_
+    clamp_ = clip_ = inplace.clamp_
+    copy_ = inplace.copy_
+    exp_ = inplace.exp_
+    fill_ = inplace.fill_
+    log_ = inplace.log_
+    neg_ = inplace.neg_
+    relu_ = inplace.relu_
+    sigmoid_ = inplace.sigmoid_
+    sqrt_ = inplace.sqrt_
+    tanh_ = inplace.tanh_
+    zero_ = inplace.zero_
+
 
 for _name, _function in vars(Methods).items():
-    if not _name.startswith("__"):
+    if isinstance(_function, FunctionType):
         setattr(Tensor, _name, _function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from operator import invert
 from typing import TYPE_CHECKING, Any, overload
@@ -24,7 +24,7 @@ from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
 from tinyconv.tensor.index import check_index, parts_of, placed
-from tinyconv.tensor.memory import assign, copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
+from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_number, refused
 from tinyconv.tensor.show import formatted, shown_tensor
@@ -559,47 +559,6 @@ class Tensor(Methods):
     def __abs__(self) -> Tensor:
         """The absolute value of each element; its gradient is 0 at 0."""
         return apply(ops.Abs, self)
-
-    # In place. Under no_grad (or where nothing requires grad) they write into this tensor's memory. Where they are
-    # recorded, the name is given to a new tensor instead. The two differ only where there are views of the memory, and
-    # there they raise.
-
-    def __iadd__(self, other: Operand) -> Tensor:
-        """Add `other` to this tensor, in place. Raises GraphError on a leaf that requires grad while recording."""
-        return assign(self, "+=", self + other)
-
-    def __isub__(self, other: Operand) -> Tensor:
-        """Subtract `other` in place. Raises GraphError on a leaf that requires grad while recording."""
-        return assign(self, "-=", self - other)
-
-    def __imul__(self, other: Operand) -> Tensor:
-        """Multiply by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
-        return assign(self, "*=", self * other)
-
-    def __itruediv__(self, other: Operand) -> Tensor:
-        """Divide by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
-        return assign(self, "/=", self / other)
-
-    def __ipow__(self, other: Operand) -> Tensor:
-        return assign(self, "**=", self**other)
-
-    add_, sub_, mul_, div_ = __iadd__, __isub__, __imul__, __itruediv__
-
-    def copy_(self, source: Operand | Sequence[Any]) -> Tensor:
-        """Write the values of `source`, which may broadcast, into this tensor; they are cast to its dtype.
-
-        Raises ShapeError where they do not fit, and GraphError on a leaf that requires grad while recording.
-        """
-        value = source if isinstance(source, Tensor) else wrap(to_array(source, self.dtype, self.device))
-        return assign(self, "copy_", value.to(self.device).to(self.dtype).expand(*self.shape))
-
-    def fill_(self, value: Scalar) -> Tensor:
-        """Write one number everywhere. Raises GraphError on a leaf that requires grad while recording."""
-        return self.copy_(value)
-
-    def zero_(self) -> Tensor:
-        """Write zeros everywhere. Raises GraphError on a leaf that requires grad while recording."""
-        return self.copy_(0)
 
     def __setitem__(self, index: Index, value: Any) -> None:
         needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)

@@ -1,0 +1,221 @@
+"""Writing in place: what `x += y`, `x.relu_()` and `inplace=True` do.
+
+Where nothing is recorded, the values are written into the tensor's memory, and all that share it see them. Where they
+are, the tensor gets new memory and a new place on the tape, and so do its views. The old memory stays as it was, for
+the tape may have saved it: a gradient that PyTorch refuses, because what it needs was overwritten, is right here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+import numpy as np
+
+from tinyconv import ops
+from tinyconv.arrays.backend import META, Array, backend_of, captured_step
+from tinyconv.engine.context import context
+from tinyconv.engine.dtypes import category
+from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.writes import Storage
+from tinyconv.errors import DtypeError, GraphError, ShapeError
+from tinyconv.tensor import pointwise
+from tinyconv.tensor.convert import is_tensor, to_array, writeable
+from tinyconv.tensor.memory import write
+from tinyconv.tensor.signatures import Operand, Scalar
+from tinyconv.tensor.tensor import Tensor, apply, wrap
+
+__all__ = ["abs_", "clamp_", "clip_", "exp_", "log_", "neg_", "relu_", "sigmoid_", "sqrt_", "tanh_"]
+
+
+def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
+    """`t` with `value` in it: written into its memory, or, where that has to be recorded, in new memory."""
+    if value.shape != t.shape:
+        raise ShapeError(f"{what}: the result has shape {value.shape} and cannot be written into {t.shape}")
+    if category(value.dtype) > category(t.dtype):
+        raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {t.dtype}")
+    if context.get().recording and (t.requires_grad or value.requires_grad):
+        if t.is_leaf and t.requires_grad:
+            raise GraphError(
+                f"{what}: a leaf that requires grad cannot be changed in place while recording; "
+                "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+            )
+        if t._storage.shared and t.numel() and not META.owns(t.array):
+            _assign_to_views(t, what, value.to(t.dtype))
+        else:
+            _become(t, value.to(t.dtype))
+    else:
+        write(t, ..., value.array)
+    return t
+
+
+def replace(t: Tensor, what: str, value: Tensor) -> Tensor:
+    """`t` with `value`, a result that nobody else holds, in it. No copy is made where `t` alone has its memory."""
+    recorded = context.get().recording and (t.requires_grad or value.requires_grad)
+    if recorded or value.dtype != t.dtype or not _alone(t):
+        return t if value is t else assign(t, what, value)
+    _become(t, value)
+    return t
+
+
+def _become(t: Tensor, value: Tensor) -> None:
+    t.array, t._node, t._storage, t._tracked = value.array, value._node, value._storage, value._tracked
+
+
+def _alone(t: Tensor) -> bool:
+    """Whether nobody would notice that `t`, which no op computed, holds another array."""
+    step = captured_step.get()
+    return (
+        t._node is None
+        and not (t._storage.shared or t._storage.lent)
+        and writeable(t.array)
+        and (step is None or step.made_here(t.array))
+    )
+
+
+def _assign_to_views(t: Tensor, what: str, value: Tensor) -> None:
+    """Record `value` as what `t` is, and what its views are where they overlap with it, all of them in new memory."""
+    held = t._storage.views
+    if not all(map(is_tensor, held)):
+        raise GraphError(
+            f"{what}: this tensor shares its memory with a NumPy array (x.numpy()), and what is recorded cannot be "
+            "written there; make a new tensor, as in x = x + 1"
+        )
+    views: list[Tensor] = [view for view in held if view is not t]
+    if any(view.is_leaf and view.requires_grad for view in views):
+        raise GraphError(
+            f"{what}: a view of a leaf that requires grad cannot be changed in place while recording; "
+            "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+        )
+    if (step := captured_step.get()) is not None:
+        step.refuse(
+            f"capture: {what} writes into a tensor that has views, which is not replayed; make a new tensor, as in "
+            "x = x + 1"
+        )
+    moved, xp = [t, *views], backend_of(t.array).xp
+    places = _places([view.array for view in moved])
+    memory = xp.zeros(max(int(at.max(initial=0)) for at in places) + 1, t.dtype)
+    for view, at in zip(moved[::-1], places[::-1], strict=True):
+        memory[xp.asarray(at)] = value.array if view is t else view.array
+    results = [value] + [_overlaid(view, at, value, places[0]) for view, at in zip(views, places[1:], strict=True)]
+    storage, tracked = Storage(), t.requires_grad
+    storage.recorded = True
+    storage.share(*moved)
+    for view, at, result in zip(moved, places, results, strict=True):
+        part = memory[int(at.flat[0]) :] if at.size else memory
+        view.array = xp.lib.stride_tricks.as_strided(part, view.shape, view.array.strides)
+        view._storage = storage
+        if (view is t or view.requires_grad or not tracked) and isinstance(result._node, OpNode):
+            view._node, view._tracked = result._node, True  # what was detached stays so
+            result._node.storage = storage
+
+
+def _places(arrays: list[Array]) -> list[np.ndarray[Any, Any]]:
+    """Where in the memory that they share each element of these arrays is: the numbers of the elements, from 0."""
+    found = []
+    for array in arrays:
+        at = np.asarray(_address(array) // array.itemsize)
+        for n, stride in zip(array.shape, array.strides, strict=True):
+            at = at[..., None] + np.arange(n) * (stride // array.itemsize)
+        found.append(at)
+    first = min(int(at.min()) for at in found if at.size)
+    return [at - first for at in found]
+
+
+def _address(array: Array) -> int:
+    data = array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
+    return int(data)
+
+
+def _overlaid(view: Tensor, at: np.ndarray[Any, Any], value: Tensor, written: np.ndarray[Any, Any]) -> Tensor:
+    """`view`, of the elements at the places `at`, with those of `value` where `value` was written to the same place."""
+    where = np.full(max(at.max(initial=0), written.max()) + 1, -1)
+    where[written] = np.arange(written.size).reshape(written.shape)
+    source = where[at].reshape(-1)
+    taken = np.flatnonzero(source >= 0)
+    if not taken.size:
+        return view
+    into, out_of = (backend_of(view.array).asarray(index, view.device) for index in (taken, source[taken]))
+    picked = apply(ops.Index, value.reshape(-1), index=(out_of,), simple=True)
+    return apply(ops.Put, view.reshape(-1), picked, index=(into,)).reshape(view.shape)
+
+
+# --- the methods, and functions of their names ------------------------------------------------------------------------
+
+
+def add_(input: Tensor, other: Operand) -> Tensor:
+    """Add `other` to this tensor, in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "+=", input + other)
+
+
+def sub_(input: Tensor, other: Operand) -> Tensor:
+    """Subtract `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "-=", input - other)
+
+
+def mul_(input: Tensor, other: Operand) -> Tensor:
+    """Multiply by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "*=", input * other)
+
+
+def div_(input: Tensor, other: Operand) -> Tensor:
+    """Divide by `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "/=", input / other)
+
+
+def pow_(input: Tensor, exponent: Operand) -> Tensor:
+    """Raise to the power of `exponent` in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "**=", input**exponent)
+
+
+def copy_(input: Tensor, source: Operand | Sequence[Any]) -> Tensor:
+    """Write the values of `source`, which may broadcast, into this tensor; they are cast to its dtype.
+
+    Raises ShapeError where they do not fit, and GraphError on a leaf that requires grad while recording.
+    """
+    value = source if isinstance(source, Tensor) else wrap(to_array(source, input.dtype, input.device))
+    value = value.to(input.device).to(input.dtype).expand(*input.shape)
+    recorded = context.get().recording and (input.requires_grad or value.requires_grad)
+    return assign(input, "copy_", value.clone() if recorded else value)  # else it would share the memory of the source
+
+
+def fill_(input: Tensor, value: Scalar) -> Tensor:
+    """Write one number everywhere. Raises GraphError on a leaf that requires grad while recording."""
+    return copy_(input, value)
+
+
+def zero_(input: Tensor) -> Tensor:
+    """Write zeros everywhere. Raises GraphError on a leaf that requires grad while recording."""
+    return copy_(input, 0)
+
+
+P = ParamSpec("P")
+
+
+def _in_place(function: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """The function that writes what `function` gives into its input."""
+    name = f"{function.__name__}_"
+
+    @wraps(function)
+    def in_place(input: Tensor, /, *args: P.args, **options: P.kwargs) -> Tensor:
+        return replace(input, name, function(input, *args, **options))
+
+    in_place.__name__ = in_place.__qualname__ = name
+    in_place.__module__ = __name__
+    in_place.__doc__ = (
+        f"`{name[:-1]}` in place. Raises what that does, GraphError on a leaf that requires grad while recording, and "
+        "DtypeError where the result is of another kind than the tensor."
+    )
+    return in_place
+
+
+abs_ = _in_place(pointwise.abs)
+clamp_ = clip_ = _in_place(pointwise.clamp)
+exp_ = _in_place(pointwise.exp)
+log_ = _in_place(pointwise.log)
+neg_ = _in_place(pointwise.neg)
+relu_ = _in_place(pointwise.relu)
+sigmoid_ = _in_place(pointwise.sigmoid)
+sqrt_ = _in_place(pointwise.sqrt)
+tanh_ = _in_place(pointwise.tanh)
