@@ -245,7 +245,6 @@ def test_seeds_of_a_record_are_trained_one_by_one(accuracy, tables, tmp_path, mo
     script, path = accuracy["main"].__globals__, tmp_path / "records" / "accuracy-cifarnet.json"
     path.parent.mkdir()
     monkeypatch.setitem(script, "run", run)
-    monkeypatch.setitem(script, "RECORDS", path.parent)
     quick = accuracy["Measured"]("lenet5", "synthetic", "quick", range(3), "A note.")
     monkeypatch.setitem(accuracy["MEASURED"], "cifarnet", quick)
     monkeypatch.setattr(tc.data, "fetch", lambda *words: None)  # drawn digits have no files
@@ -253,7 +252,7 @@ def test_seeds_of_a_record_are_trained_one_by_one(accuracy, tables, tmp_path, mo
 
     def trained(*seeds):
         words = ["--seeds", *map(str, seeds)] if seeds else []
-        monkeypatch.setattr(sys, "argv", ["accuracy.py", "cifarnet", *words])
+        monkeypatch.setattr(sys, "argv", ["accuracy.py", "cifarnet", "--records", str(path.parent), *words])
         accuracy["main"]()
         found = json.loads(path.read_text(encoding="utf-8"))
         return found, [run["seed"] for run in found["runs"]]

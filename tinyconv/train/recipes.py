@@ -131,18 +131,21 @@ def layer_groups(model: Module, lr: float, weight_decay: float) -> list[dict[str
 
 
 CIFAR = Recipe(
-    epochs=10,
-    batch_size=256,
-    lr=0.25,
+    epochs=16,
+    batch_size=512,
+    lr=0.5,
     schedule="triangle",
-    weight_decay=1.3e-3,
+    weight_decay=2e-3,
     label_smoothing=0.2,
     optimizer="sgd",
-    crop=4,
+    crop=2,
     flip=True,
     layer_rates=True,
+    alternating=True,
 )
-"""One hour on two CPU cores."""
+"""One hour on two CPU cores. The values are those of Jordan, arXiv:2404.00498, but for the epochs (there 9.9), the
+batch (there 1024), the momentum (there 0.85; the rate is such that an image moves the weights as far), and no
+lookahead."""
 
 
 class _Named(dict[str, Recipe]):
@@ -160,7 +163,7 @@ RECIPES: dict[str, Recipe] = _Named(
         "best": Recipe(epochs=40, lr=4e-3, weight_decay=0.02, shift=1, label_smoothing=0.05),
         "cifar-lenet": Recipe(epochs=20, lr=3e-3, weight_decay=0.2, label_smoothing=0.1),
         "cifar": CIFAR,
-        "cifar-full": replace(CIFAR, epochs=60, cutout=8),  # for a GPU
+        "cifar-full": replace(CIFAR, epochs=60, crop=4, cutout=8),  # for a GPU
     }
 )
 """The recipes that `tinyconv train --recipe` knows, by name."""
