@@ -278,8 +278,8 @@ def samples():
 
 
 SAMPLES = samples()
-# The large models are Sequentials; a scheduler and an optimiser of no kind have no rule.
-BASES = {"AlexNet", "ResNet50", "VGG16", "LRScheduler", "Optimizer"}
+# The large models are Sequentials; a scheduler and an optimiser of no kind have no rule; a Function is never made.
+BASES = {"AlexNet", "Function", "ResNet50", "VGG16", "LRScheduler", "Optimizer"}
 
 
 def errors(kind=tc.TinyconvError):

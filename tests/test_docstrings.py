@@ -16,7 +16,22 @@ import tinyconv as tc
 from tinyconv import check, data, functional, models, nn, optim, train
 
 ROOT = Path(tc.__file__).parent
-ROOMS = [tc, functional, nn, nn.init, nn.utils, optim, optim.lr_scheduler, data, models, train, check, tc.inspect]
+ROOMS = [
+    tc,
+    tc.autograd,
+    tc.autograd.functional,
+    functional,
+    nn,
+    nn.init,
+    nn.utils,
+    optim,
+    optim.lr_scheduler,
+    data,
+    models,
+    train,
+    check,
+    tc.inspect,
+]
 
 
 # --- every public name ----------------------------------------------------------------------------------------------

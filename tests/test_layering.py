@@ -22,7 +22,7 @@ FLOORS = [
     {"inspect"},
     {"models"},
     {"train", "check"},
-    {"testing", "web"},
+    {"autograd", "testing", "web"},
     {"cli"},
     {"__main__"},
 ]

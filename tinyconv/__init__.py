@@ -77,7 +77,7 @@ from tinyconv.tensor.reductions import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
-    from tinyconv import check, inspect, train
+    from tinyconv import autograd, check, inspect, train
     from tinyconv.inspect import (
         Cake,
         FeatureMaps,
@@ -98,8 +98,8 @@ float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", 
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "AnomalyError", "apply", "arange", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError", "cat",
-    "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "DtypeError",
+    "AnomalyError", "apply", "arange", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError",
+    "cat", "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "DtypeError",
     "enable_grad", "feature_maps", "FeatureMaps", "float16", "float32", "float64", "from_numpy", "full", "full_like",
     "functional", "Generator", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
     "is_grad_enabled", "is_tensor", "manual_seed", "models", "ModuleError", "nn", "no_grad", "ones", "ones_like",
@@ -122,7 +122,7 @@ if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 
 
-_ROOMS = ("check", "inspect", "train")  # imported when they are asked for
+_ROOMS = ("autograd", "check", "inspect", "train")  # imported when they are asked for
 _OF_INSPECT = (
     "Cake", "FeatureMaps", "Summary", "Trace", "detect_anomaly", "feature_maps", "profile", "summary", "trace",
 )  # fmt: skip

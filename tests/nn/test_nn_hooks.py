@@ -147,3 +147,89 @@ def test_mistakes():
         "ReLU: a forward pre-hook with_kwargs=True returns None, or the arguments and the keyword arguments (args, "
         "kwargs), got a tuple"
     )
+
+
+# --- backward ---------------------------------------------------------------------------------------------------------
+
+
+def hooked(lib, hooks, freeze=False, unused=False):
+    """The gradients of a small net whose middle takes two inputs and gives two outputs, and what its hooks saw."""
+
+    class Middle(lib.nn.Module):
+        def forward(self, a, n, b):
+            return a * b * n, n, a + b
+
+    x, y = (lib.ones(2) * k for k in (2.0, 3.0))
+    x.requires_grad_(not freeze), y.requires_grad_(not freeze)
+    w = lib.ones(2).requires_grad_()
+    middle, seen = Middle(), []
+
+    def shown(grads):
+        return [None if g is None else [float(v) for v in g] for g in grads]
+
+    def look(m, grad_input, grad_output):
+        seen.append(("in", m is middle, shown(grad_input), shown(grad_output)))
+
+    def change(m, grad_input, grad_output):
+        return tuple(None if g is None else g * 2 for g in grad_input)
+
+    def before(m, grad_output):
+        seen.append(("out", shown(grad_output)))
+        return tuple(None if g is None else g + 1 for g in grad_output)
+
+    for hook in hooks:
+        if hook == "before":
+            middle.register_full_backward_pre_hook(before)
+        else:
+            middle.register_full_backward_hook({"look": look, "change": change}[hook])
+    p, _, q = middle(x if freeze else x * 1, 3, y if freeze else y * 1)
+    ((p * w).sum() + (0 if unused else (q * q * w).sum())).backward()
+    return [None if t.grad is None else t.grad.tolist() for t in (x, y, w)], seen
+
+
+@pytest.mark.parametrize("hooks", [["look"], ["change", "look"], ["before", "look"], ["look", "change", "before"]])
+@pytest.mark.parametrize("unused", [False, True])
+def test_backward_hooks_see_and_replace_what_torchs_do(hooks, unused):
+    assert hooked(tc, hooks, unused=unused) == hooked(torch, hooks, unused=unused)
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # PyTorch's, of a hook without an input
+def test_a_backward_hook_of_a_module_with_weights_alone():
+    def run(layer, x):
+        seen = []
+        layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go[0].shape)))
+        layer(x).sum().backward()
+        return layer.weight.grad, [(gi, tuple(shape)) for gi, shape in seen]
+
+    (mine, seen), (other, expected) = both(run)
+    same(mine, other)
+    assert seen == expected == [((None,), (2, 2))]
+
+
+def test_a_captured_step_has_backward_hooks():
+    layer, twin = nn.Linear(2, 2), nn.Linear(2, 2)
+    twin.load_state_dict(layer.state_dict())
+    for each in (layer, twin):
+        each.register_full_backward_hook(lambda m, gi, go: tuple(g * 3 for g in gi))
+    w, v = (tc.ones(3, 2, requires_grad=True) for _ in range(2))
+
+    def step(layer, w, x):
+        w.grad = None
+        loss = (layer(w * x) ** 2).sum()
+        loss.backward()
+        return loss
+
+    captured = tc.capture(lambda x: step(layer, w, x))
+    for i in range(4):
+        x = tc.full((3, 2), 1.0 + i)
+        captured(x), step(twin, v, x)
+        np.testing.assert_allclose(w.grad.numpy(), v.grad.numpy(), rtol=1e-5)
+
+
+def test_a_backward_hook_that_returns_too_few():
+    layer = nn.ReLU()
+    layer.register_full_backward_hook(lambda m, gi, go: (gi[0], gi[0]))
+    x = tc.ones(1, requires_grad=True)
+    assert "a backward hook returns None or 1 gradients, as it got, not 2" in message(
+        tc.CallError, layer(x).sum().backward
+    )

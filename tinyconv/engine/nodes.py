@@ -130,6 +130,7 @@ class OpNode(ArrayNode):
         "constants", "dtype", "geometry", "grad", "layer", "line", "op", "others", "pair", "saved", "shape", "storage",
         "xp",
     )  # fmt: skip
+    array: Array = None  # the output, kept by nodes that could not compute it again
 
     def __init__(
         self, op: Any, pair: Any, xp: Any, parents: list[Any], constants: Constants, geometry: dict[str, Any],
@@ -162,8 +163,7 @@ class OpNode(ArrayNode):
     def pull(self, grad: Array, owned: bool, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         saved = self.check_saved()
         if self.grad is not None:
-            with one_at_a_time:
-                self.grad = Gradient(grad.copy() if self.grad is RETAIN else self.grad.array + grad)
+            self.keep(grad)
         ready(grad)
         try:
             grads: tuple[Any, ...] = self.pair.backward(self.xp, saved, grad, needs, **self.geometry)
@@ -179,6 +179,12 @@ class OpNode(ArrayNode):
         if observer is not None:
             observer.pulled(self, self.pair, grad, grads)
         return grads
+
+    def keep(self, grad: Array) -> None:
+        """Add to the gradient that `retain_grad` asked for, if it did."""
+        if self.grad is not None:
+            with one_at_a_time:
+                self.grad = Gradient(grad.copy() if self.grad is RETAIN else self.grad.array + grad)
 
     def check_saved(self) -> Any:
         """What was saved. GraphError unless it is still there, and as it was."""

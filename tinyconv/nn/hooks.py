@@ -7,12 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tinyconv.engine.context import context
 from tinyconv.errors import CallError
+from tinyconv.tensor.custom import Function
+from tinyconv.tensor.tensor import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Hook:
-    """A function that a module calls. `kind` is "forward_pre" or "forward", as in the method that registered it."""
+    """A function that a module calls. `kind` is as in the method that registered it: "forward_pre", "backward"."""
 
     kind: str
     function: Callable[..., Any]
@@ -27,8 +30,11 @@ def called(module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...], options:
         if hook.kind == "forward_pre":
             inputs, options = _replaced(hook, owner, inputs, options)
     waiting, output = [hook for hook in hooks if hook.kind == "forward"], None
+    back = context.get().recording and Backward.of(owner, hooks)
     try:
-        output = module.forward(*inputs, **options)
+        output = module.forward(*(back.below(inputs) if back else inputs), **options)
+        if back:
+            output = back.above(output)
         while waiting:
             output = _looked_at(waiting.pop(0), owner, inputs, options, output)
         return output
@@ -63,3 +69,95 @@ def _looked_at(hook: Hook, module: Any, inputs: tuple[Any, ...], options: dict[s
     kwargs = (options,) if hook.with_kwargs else ()
     given = hook.function(module, inputs, *kwargs, output)
     return output if given is None else given
+
+
+class Backward:
+    """The backward hooks of a module in one call of it: an identity on the tape before its forward, and one after."""
+
+    def __init__(self, module: Any, before: list[Hook], after: list[Hook]) -> None:
+        self.module, self.before, self.after = module, before, after
+        self.places: list[int] = []  # of the inputs with a gradient
+        self.count = 0  # of the inputs
+        self.grad_output: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, module: Any, hooks: Sequence[Hook]) -> Backward | None:
+        """Those among these hooks, None where there are none."""
+        before, after = ([hook for hook in hooks if hook.kind == kind] for kind in ("backward_pre", "backward"))
+        return cls(module, before, after) if before or after else None
+
+    def below(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs, whose gradients will come by here."""
+        self.count = len(inputs)
+        self.places, inputs = _through(_Below, self, inputs)
+        return inputs
+
+    def above(self, output: Any) -> Any:
+        """The output, whose gradient will come by here."""
+        _, outputs = _through(_Above, self, output if isinstance(output, tuple) else (output,))
+        return outputs if isinstance(output, tuple) else outputs[0]
+
+    def arrived(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The gradients of the outputs are there."""
+        for hook in self.before:
+            grads = _gradients(hook, hook.function(self.module, grads), grads)
+        self.grad_output = grads
+        if not self.places:
+            self.leave((None,) * self.count)
+        return grads
+
+    def leave(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The gradients of the inputs are there."""
+        for hook in self.after:
+            grads = _gradients(hook, hook.function(self.module, grads, self.grad_output), grads)
+        return grads
+
+
+def _through(function: Any, back: Backward, tensors: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...]]:
+    """The tensors with a gradient after an identity, among the others as they are; and which those are."""
+    places = [i for i, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad]
+    if not places:
+        return places, tensors
+    passed = iter(function.apply(back, places, len(tensors), *[tensors[i] for i in places]))
+    return places, tuple(next(passed) if i in places else t for i, t in enumerate(tensors))
+
+
+def _gradients(hook: Hook, given: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The gradients after a backward hook has seen them."""
+    if given is None:
+        return grads
+    found = given if isinstance(given, tuple) else (given,)
+    if len(found) != len(grads):
+        raise CallError(f"a {hook.kind} hook returns None or {len(grads)} gradients, as it got, not {len(found)}")
+    return found
+
+
+class _Identity(Function):
+    """Tensors as they are; their gradients are shown to hooks on their way."""
+
+    @staticmethod
+    def forward(ctx: Any, back: Backward, places: list[int], count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.back, ctx.places, ctx.count = back, places, count
+        ctx.set_materialize_grads(False)
+        return tensors
+
+    @staticmethod
+    def shown(ctx: Any, show: Callable[[tuple[Any, ...]], tuple[Any, ...]], grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The gradients for `forward`'s arguments, after `show` has seen them among the others, which are None."""
+        whole = [None] * ctx.count
+        for i, grad in zip(ctx.places, grads, strict=True):
+            whole[i] = grad
+        found = show(tuple(whole))
+        return (None, None, None, *(found[i] for i in ctx.places))
+
+
+class _Below(_Identity):
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return _Identity.shown(ctx, ctx.back.leave, grads)
+
+
+class _Above(_Identity):
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return _Identity.shown(ctx, ctx.back.arrived, grads)

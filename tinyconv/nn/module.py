@@ -444,6 +444,31 @@ class Module(Checked):
         """
         return self._hook(Hook("forward", _function(self, hook), with_kwargs, always_call), prepend)
 
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(module, grad_output)` when the gradients of the outputs of a call are known.
+
+        Args:
+            hook: The function. `grad_output` is a tuple; a tuple that it returns, if not None, replaces it.
+            prepend: Call it before those that are registered already.
+
+        `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("backward_pre", _function(self, hook)), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs of a call are known.
+
+            layer.register_full_backward_hook(lambda layer, grad_input, grad_output: print(grad_output[0].shape))
+
+        Args:
+            hook: The function. Both are tuples, with None for what has no gradient; keyword arguments are left out. A
+                tuple that it returns, if not None, takes the place of `grad_input`.
+            prepend: Call it before those that are registered already.
+
+        `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("backward", _function(self, hook)), prepend)
+
     def _hook(self, hook: Hook, prepend: bool) -> HookHandle:
         now = self._hooks or ()
         self.__dict__["_hooks"] = (hook, *now) if prepend else (*now, hook)

@@ -71,6 +71,8 @@ class SecondOrder:
         if node.grad is not None:
             kept = kept_gradient(node)
             node.grad = grad.clone() if kept is None else kept + grad
+        if hasattr(node, "on_tensors"):  # of a Function, whose backward is written on tensors
+            return cast("tuple[Any, ...]", node.on_tensors(grad, needs))
         if node.op is Move:  # between two array libraries, where no xp is both
             return (grad.to(node.saved[0]),)
         library = boxed.Library(node.xp, apply, wrap, op_name(node.op))
@@ -122,7 +124,7 @@ class SecondOrder:
                 )
 
     def _array(self, parent: Any) -> Array:
-        return parent.array if parent.is_leaf else self._output(parent)
+        return parent.array if parent.array is not None else self._output(parent)
 
     def _output(self, node: OpNode) -> Array:
         """What a node's op gave, computed again from the leaves on: in a loop, for chains may be long."""
@@ -141,7 +143,7 @@ class SecondOrder:
             missing = [
                 parent
                 for parent in cast("list[OpNode | None]", at.parents)
-                if parent is not None and not parent.is_leaf and parent not in self._outputs
+                if parent is not None and parent.array is None and parent not in self._outputs
             ]
             if missing:
                 pending += missing
