@@ -61,16 +61,21 @@ MEASURED = {
 COMMIT = commit()  # read now: this code goes on running, whatever is committed meanwhile
 
 
-def run(what, seed, root, threads):
-    """Train once; what came out of it."""
+def run(what, seed, root, threads, checkpoints=None):
+    """Train once, or go on where a checkpoint stands; what came out of it."""
     tinyconv.set_num_threads(threads)
     described = train.new_run(what.model, what.data, seed, train.RECIPES[what.recipe])
-    began = time.perf_counter()
-    session = train.start(described, root=root, device=what.device)
-    for report in session.trainer.run():
+    place = checkpoints and Path(checkpoints, f"{what.model}-{what.data}-{what.recipe}-seed{seed}.safetensors")
+    resumed, began = bool(place and place.exists()), time.perf_counter()
+    where = {"root": root, "device": what.device}
+    session = train.resume(place, **where) if resumed else train.start(described, **where)
+    if session.run != described:
+        raise SystemExit(f"{place} is of another training: {session.run}, and not {described}")
+    for report in session.saving(place) if place else session.trainer.run():
         if isinstance(report, train.EpochReport):
             print(f"{what.model}, {what.recipe}, seed {seed}: {asdict(report)}", flush=True)
-    return {**result(what, seed, session), "wall_seconds": time.perf_counter() - began}
+    found = result(what, seed, session)
+    return found if resumed else {**found, "wall_seconds": time.perf_counter() - began}
 
 
 def result(what, seed, session):
@@ -94,15 +99,16 @@ def epoch_flops(session):
     return (flops_of(model, x, y) * len(loader.images) + flops_of(model, x, None) * tested) // FEW
 
 
-def measure(what, seeds, root=None, jobs=1):
+def measure(what, seeds, root=None, jobs=1, checkpoints=None):
     """Train once for each seed; the record of it."""
     threads = max(1, tinyconv.get_num_threads() // jobs)
     ran_on = {"date": time.strftime("%Y-%m-%d"), "commit": COMMIT, "environment": environment()}  # of the start
     if jobs == 1:
-        runs = [run(what, seed, root, threads) for seed in seeds]
+        runs = [run(what, seed, root, threads, checkpoints) for seed in seeds]
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            runs = list(pool.map(run, repeat(what), seeds, repeat(root), repeat(threads)))
+            same = map(repeat, (root, threads, checkpoints))
+            runs = list(pool.map(run, repeat(what), seeds, *same))
     return record(what, root, runs, jobs, threads, ran_on)
 
 
@@ -158,6 +164,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="seeds trained at a time (default: one)")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="train these alone")
     parser.add_argument("--records", type=Path, default=RECORDS, metavar="FOLDER", help="where records are kept")
+    parser.add_argument("--checkpoints", metavar="FOLDER", help="keep checkpoints there, and go on where they stand")
     parser.add_argument("--data-dir", help="folder with the data files")
     arguments = parser.parse_args()
     names = arguments.names or [name for name, what in MEASURED.items() if what.data == "mnist"]
@@ -174,7 +181,7 @@ def main():
         seeds = list(arguments.seeds or what.seeds)
         kept = json.loads(path.read_text(encoding="utf-8")) if arguments.seeds and path.exists() else None
         for part in [seeds] if arguments.jobs > 1 else [[seed] for seed in seeds]:  # what is done is kept
-            found = measure(what, part, arguments.data_dir, arguments.jobs)
+            found = measure(what, part, arguments.data_dir, arguments.jobs, arguments.checkpoints)
             kept = found = merged(kept, found) if kept else found
             write(path, found)
         print(f"{name}: mean {found['mean_accuracy']:.4%}, sd {found['sd_accuracy']:.4%}: {path}")

@@ -239,7 +239,7 @@ def accuracy(monkeypatch):
 
 
 def test_seeds_of_a_record_are_trained_one_by_one(accuracy, tables, tmp_path, monkeypatch):
-    def run(what, seed, root, threads):
+    def run(what, seed, root, threads, checkpoints):
         return {"seed": seed, "seconds": 9 + seed, "gflops": 100.0, "history": [{"test_accuracy": 0.9 + seed / 100}]}
 
     script, path = accuracy["main"].__globals__, tmp_path / "records" / "accuracy-cifarnet.json"
@@ -270,14 +270,27 @@ def test_seeds_of_a_record_are_trained_one_by_one(accuracy, tables, tmp_path, mo
     assert trained(1)[1] == [1]
 
 
-def test_a_seed_of_a_record(accuracy):
-    found = accuracy["run"](
-        accuracy["Measured"]("lenet5", "synthetic", "quick", range(1)), 0, None, tc.get_num_threads()
-    )
+def test_a_seed_of_a_record(accuracy, tmp_path):
+    """Trained at once, and stopped in the middle and resumed."""
+    what, threads = accuracy["Measured"]("lenet5", "synthetic", "quick", range(1)), tc.get_num_threads()
+    found = accuracy["run"](what, 0, None, threads)
     assert found["history"][-1]["test_accuracy"] > 0.5
     assert {found[name] for name in ("mirrored_accuracy", "six_views_accuracy")} <= {n / 2000 for n in range(2001)}
-    assert 0 < found["seconds"] < found["wall_seconds"]
-    assert found["gflops"] > 0
+    assert 0 < found["seconds"] < found.pop("wall_seconds")
+    session = accuracy["train"].start(accuracy["train"].new_run("lenet5", "synthetic", 0, RECIPES["quick"]))
+    for report in session.trainer.run():
+        if report.step == 9:
+            break
+    session.save(tmp_path / "lenet5-synthetic-quick-seed0.safetensors")
+    again = accuracy["run"](what, 0, None, threads, tmp_path)
+    times = {"seconds": 0, "gflops": 0}
+    for one in (found, again):
+        assert one["gflops"] > 0
+        del one["history"][-1]["seconds"]
+    assert again | times == found | times
+    RECIPES["quick"] = replace(RECIPES["quick"], lr=1e-3)
+    with pytest.raises(SystemExit, match="is of another training"):
+        accuracy["run"](what, 0, None, threads, tmp_path)
 
 
 def test_the_operations_of_an_epoch_are_those_of_its_layers(accuracy):
