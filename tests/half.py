@@ -22,10 +22,10 @@ HALF_ROUNDINGS = 4
 """Units in the last place of a float16 result that a few rounded steps may put it off by."""
 SCALES = (1, 200)
 """What the first input is multiplied by: of numbers about 200, two squares fit into float16 and three do not."""
-IN_STEPS = frozenset({"nn.BatchNorm", "pad", "mul", "mul_"})
+IN_STEPS = frozenset({"nn.BatchNorm", "pad", "mul", "mul_", "lp_pool1d", "lp_pool2d"})
 """What is rounded to float16 after each of several steps, as in PyTorch: running statistics, the padding of one axis
-after the other, and dy * b before it is summed where b was broadcast. Terms are rounded there, and none may be too
-large."""
+after the other, the powers that a pooling sums, and dy * b before it is summed where b was broadcast. Terms are
+rounded there, and none may be too large."""
 
 
 def in_float16(case: Case, scale: float) -> Case:

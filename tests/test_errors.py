@@ -22,9 +22,46 @@ SHAPES = {
         lambda: CONV(tc.ones(64, 28, 28)),
         "conv2d: expected (N, C, H, W), got (64, 28, 28): one channel missing? x.unsqueeze(1)",
     ),
-    "no batch dimension": (
-        lambda: RGB(tc.ones(3, 28, 28)),
-        "conv2d: expected (N, C, H, W), got (3, 28, 28): one image without its batch axis? x.unsqueeze(0)",
+    "no batch dimension, channels last": (
+        lambda: RGB(tc.ones(28, 28, 3)),
+        "conv2d: expected (N, C, H, W), got (28, 28, 3): one image, channels last? x.permute(2, 0, 1)",
+    ),
+    "signals without channels": (
+        lambda: nn.Conv1d(1, 4, 3)(tc.ones(64, 28)),
+        "conv1d: expected (N, C, L), got (64, 28): one channel missing? x.unsqueeze(1)",
+    ),
+    "signals, channels last": (
+        lambda: nn.Conv1d(3, 4, 3)(tc.ones(64, 28, 3)),
+        "conv1d: expected 3 channels, x is (N, C, L) = (64, 28, 3): channels last? x.permute(0, 2, 1)",
+    ),
+    "a kernel longer than the signal": (
+        lambda: F.max_pool1d(tc.ones(1, 1, 2), 3, dilation=2),
+        "max_pool1d: kernel 3 (dilated: 5) is larger than the padded input 2 (input 2, padding 0): "
+        "too many poolings before it, an input too small, or padding forgotten?",
+    ),
+    "nothing left of a transposed convolution": (
+        lambda: F.conv_transpose2d(tc.ones(1, 1, 1, 1), tc.ones(1, 1, 2, 2), padding=1),
+        "conv_transpose2d: an input of 1x1 under a kernel 2x2 gives 0x0: less padding (now 1, 1), or a larger kernel?",
+    ),
+    "output_padding as large as the stride": (
+        lambda: nn.ConvTranspose2d(1, 1, 2, stride=2, output_padding=2)(tc.ones(1, 1, 2, 2)),
+        "conv_transpose2d: output_padding (2, 2) must be smaller than stride (2, 2) or dilation (1, 1)",
+    ),
+    "an output_size that no padding gives": (
+        lambda: nn.ConvTranspose2d(1, 1, 2, stride=2)(tc.ones(1, 1, 2, 2), output_size=(6, 5)),
+        "ConvTranspose2d: output_size can be (4, 4) to (5, 5) for (1, 1, 2, 2), got (6, 5)",
+    ),
+    "filters of a convolution for a transposed one": (
+        lambda: F.conv_transpose2d(tc.ones(1, 3, 4, 4), tc.ones(6, 3, 2, 2)),
+        "conv_transpose2d: expected 6 channels, x is (N, C, H, W) = (1, 3, 4, 4)",
+    ),
+    "columns of another kernel": (
+        lambda: F.fold(tc.ones(1, 8, 4), 3, 3),
+        "fold: expected (N, C * 3 * 3, windows) for a kernel 3x3, got (1, 8, 4)",
+    ),
+    "columns of another image": (
+        lambda: F.fold(tc.ones(1, 4, 4), 4, 2),
+        "fold: an image of 4x4 has 3x3 = 9 such windows, got (1, 4, 4)",
     ),
     "one bare image": (
         lambda: CONV(tc.ones(28, 28)),

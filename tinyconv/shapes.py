@@ -43,11 +43,13 @@ def size(value: Any, what: str, *, minimum: int = 0) -> int | Pair:
 
 
 def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
-    """`3` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
+    """`3` and `(3,)` -> (3, 3); `(1, 2)` -> (1, 2): how every argument with a height and a width may be given."""
     if type(value) is int and value >= minimum:  # the two usual ways, fast: every convolution comes here
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int and min(value) >= minimum:
         return value
+    if isinstance(value, Sequence) and len(value) == 1 and not isinstance(value, str):
+        value = value[0]
     try:
         height, width = (index(v) for v in value) if isinstance(value, Sequence) else (index(value),) * 2
     except (TypeError, ValueError):
@@ -55,6 +57,15 @@ def pair(value: int | Sequence[int], what: str, *, minimum: int = 0) -> Pair:
     if min(height, width) < minimum:
         raise ShapeError(f"{what}: expected at least {minimum} in each direction, got {shortened(value)}")
     return height, width
+
+
+def single(value: int | Sequence[int], what: str, *, minimum: int = 0) -> tuple[int]:
+    """`3` and `(3,)` -> (3,): how the arguments of signals, which have a length alone, may be given."""
+    if isinstance(value, Sequence) and len(value) == 1 and not isinstance(value, str):
+        value = value[0]
+    if isinstance(value, Sequence):
+        raise ShapeError(f"{what}: expected one integer, got {shortened(value)}")
+    return (whole(value, what, minimum=minimum),)
 
 
 def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
@@ -85,6 +96,16 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     Zero or less when the window is larger than the padded input (Dumoulin & Visin, arXiv:1603.07285, relationship 14).
     """
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def transposed_size(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, output_padding: int = 0, dilation: int = 1
+) -> int:
+    """The smallest size of which `conv_output_size` gives `size`, and `output_padding` more.
+
+    (size - 1) stride - 2 padding + dilation (kernel - 1) + 1 + output_padding (the same paper, relationship 13).
+    """
+    return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding
 
 
 def pool_output_size(

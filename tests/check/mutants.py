@@ -64,6 +64,7 @@ def there_and_back(op, x):
 
 
 CONV = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
+WINDOWS = {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
 POOL = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
 AVG = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": True, "divisor": None}
 ROWS = {"axes": (1,), "keepdims": False}
@@ -111,6 +112,21 @@ QUESTIONS = {
     ),
     ops.AdaptiveMaxPool2d: Question(
         applied(out=(3, 3)), lambda x: REF.adaptive_max_pool2d(x, 3), [ties(2, 2, 5, 5)], 1, smooth=[normal(2, 2, 5, 5)]
+    ),
+    ops.Unfold: Question(
+        applied(**WINDOWS), lambda x: REF.unfold(x, (3, 2), (1, 2), (1, 2), (2, 1)), [normal(3, 2, 7, 7)], "terms"
+    ),
+    ops.Fold: Question(
+        applied(size=(7, 7), **WINDOWS),
+        lambda cols: REF.fold(cols, 7, (3, 2), (1, 2), (1, 2), (2, 1)),
+        [normal(3, 12, 4 * 9)],
+        "terms",
+    ),
+    ops.ConvTranspose2d: Question(
+        applied(**CONV, output_padding=(1, 0)),
+        lambda *tensors: REF.conv_transpose2d(*tensors, **CONV, output_padding=(1, 0)),
+        [normal(3, 4, 5, 5), normal(4, 3, 3, 3), normal(6)],
+        "terms",
     ),
     ops.Linear: Question(applied(), REF.linear, [normal(4, 3), normal(3, 3), normal(3)], "terms"),
     ops.LinearRelu: Question(
@@ -314,7 +330,15 @@ def overwriting(xp, cols, size, stride, padding, dilation):
 def col2im_overwrites(right, *args, **geometry):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ops.conv, "col2im", overwriting)
+        patch.setattr(ops.windows, "col2im", overwriting)
         return right(*args, **geometry)
+
+
+def columns_without_padding(right, xp, saved, dx, needs, **geometry):
+    """A rim of zeros is right where dx ends; here its last rows are repeated there."""
+    (dcols,) = right(xp, saved, dx, needs, **geometry)
+    (inner,) = right(xp, saved, xp.ones_like(dx), needs, **geometry)
+    return (xp.where(inner, dcols, dx[0, 0, 0, 0]),)
 
 
 def last_of_equals(right, xp, x, **geometry):
@@ -432,6 +456,21 @@ MUTANTS = [
     Mutant("dweight averaged over the batch", ops.Conv2d, gradient(1, lambda dw: dw / 3)),
     Mutant("dbias of the wrong shape", ops.Conv2d, gradient(2, lambda db: db.reshape(-1, 1, 1))),
     Mutant("dbias forgotten", ops.Conv2d, gradient(2, lambda db: None)),
+    Mutant("channels innermost", ops.Unfold, value(lambda y: y.reshape(3, 2, 6, -1).swapaxes(1, 2).reshape(y.shape))),
+    Mutant(
+        "windows column by column", ops.Unfold, value(lambda y: y.reshape(3, 12, 4, 9).swapaxes(2, 3).reshape(y.shape))
+    ),
+    Mutant("dx overwritten where windows overlap", ops.Unfold, backward(col2im_overwrites)),
+    Mutant("overwritten where windows overlap", ops.Fold, forward(col2im_overwrites)),
+    Mutant("padding forgotten in dcols", ops.Fold, backward(columns_without_padding)),
+    Mutant(
+        "kernel flipped",
+        ops.ConvTranspose2d,
+        forward(lambda right, xp, x, w, b, **kw: right(xp, x, w[..., ::-1, ::-1], b, **kw)),
+    ),
+    Mutant("output_padding at the start", ops.ConvTranspose2d, value(lambda y: y.take(np.arange(-1, 9), axis=2))),
+    Mutant("overwritten where windows overlap", ops.ConvTranspose2d, forward(col2im_overwrites)),
+    Mutant("dweight transposed", ops.ConvTranspose2d, gradient(1, lambda dw: dw.swapaxes(2, 3))),
     Mutant("bias added after the ReLU", ops.Conv2dRelu, forward(bias_after_relu)),
     Mutant("stride of the pooling forgotten", ops.Conv2dReluMaxPool2d, forgetting(pool=POOL | {"stride": (1, 1)})),
     Mutant("last of equals", ops.MaxPool2d, forward(last_of_equals), ANOTHER_TIE),

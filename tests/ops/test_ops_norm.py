@@ -23,8 +23,8 @@ def test_batch_norm_far_from_zero(dtype):
     )
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (0, 3), (1, 3, 1, 1), (2, 3, 0)], ids=str)
-def test_batch_norm_does_not_train_on_less_than_two_values(shape):
+@pytest.mark.parametrize("shape", [(1, 3), (1, 3, 1, 1)], ids=str)
+def test_batch_norm_does_not_train_on_one_value(shape):
     with pytest.raises(tc.ShapeError, match="one value a channel has no variance to train on"):
         F.batch_norm(tc.zeros(shape), None, None, training=True)
 

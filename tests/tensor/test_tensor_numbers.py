@@ -252,6 +252,10 @@ REALS = {  # each takes a number near 0.5
     "nn.BatchNorm2d running": lambda s: running(nn.BatchNorm2d(3, momentum=s)),
     "nn.Dropout": lambda s: nn.Dropout(s)(X),
     "nn.AvgPool2d": lambda s: nn.AvgPool2d(2, divisor_override=s)(X),
+    "lp_pool2d norm_type": lambda s: F.lp_pool2d(X + 1, s, 2),
+    "lp_pool1d norm_type": lambda s: F.lp_pool1d(X[0] + 1, s, 2),
+    "nn.LPPool1d": lambda s: nn.LPPool1d(s, 2)(X[0] + 1),
+    "nn.LPPool2d": lambda s: nn.LPPool2d(s, 2)(X + 1),
     "nn.CrossEntropyLoss": lambda s: nn.CrossEntropyLoss(label_smoothing=s)(ROWS, LABELS),
     "RandomHorizontalFlip": lambda s: moved(tc.data.RandomHorizontalFlip(s)),
     "uniform_": lambda s: filled(nn.init.uniform_, 0, s),
@@ -322,6 +326,36 @@ SIZES = {  # each takes an integer near 2
     "manual_seed": lambda n: (tc.manual_seed(n), tc.rand(2))[1],
     "nn.Conv2d": lambda n: nn.Conv2d(n, n, n, n, n, n, groups=n)(tc.ones(1, 2, 4, 4)),
     "nn.Linear": lambda n: nn.Linear(n, n)(tc.ones(1, 2)),
+    "conv1d": lambda n: F.conv1d(X[:, :, 0], WEIGHT[:, :, 0], stride=n, padding=n, dilation=n),
+    "conv1d groups": lambda n: F.conv1d(tc.ones(1, 2, 4), tc.ones(2, 1, 2), groups=n),
+    "conv_transpose2d": lambda n: F.conv_transpose2d(X, WEIGHT, None, n, n, 0, 1, n),
+    "conv_transpose2d, the rest": lambda n: F.conv_transpose2d(
+        tc.ones(1, 2, 4, 4), tc.ones(2, 1, 2, 2), None, 3, 0, n, groups=n
+    ),
+    "conv_transpose1d": lambda n: F.conv_transpose1d(X[:, :, 0], WEIGHT[:, :, 0], None, n, n, 0, 1, n),
+    "conv_transpose1d, the rest": lambda n: F.conv_transpose1d(
+        tc.ones(1, 2, 4), tc.ones(2, 1, 2), None, 3, 0, n, groups=n
+    ),
+    "unfold": lambda n: F.unfold(X, n, n, n, n),
+    "fold": lambda n: F.fold(tc.ones(1, 4, 4), (4, n), n, 1, (0, 1), n),
+    "fold dilation and padding": lambda n: F.fold(tc.ones(1, 4, 36), 4, 2, n, n),
+    "max_pool1d": lambda n: F.max_pool1d(X[0], n, stride=n, dilation=n),
+    "avg_pool1d": lambda n: F.avg_pool1d(X[0], 4, stride=n, padding=n),
+    "lp_pool1d": lambda n: F.lp_pool1d(X[0], 2, n, stride=n),
+    "lp_pool2d": lambda n: F.lp_pool2d(X, 2, n, stride=n),
+    "adaptive_avg_pool1d": lambda n: F.adaptive_avg_pool1d(X[0], n),
+    "adaptive_max_pool1d": lambda n: F.adaptive_max_pool1d(X[0], n),
+    "nn.Conv1d": lambda n: nn.Conv1d(n, n, n, n, n, n, groups=n)(tc.ones(1, 2, 4)),
+    "nn.ConvTranspose2d": lambda n: nn.ConvTranspose2d(n, n, n, 3, n, n, n, dilation=n)(tc.ones(1, 2, 4, 4)),
+    "nn.ConvTranspose1d": lambda n: nn.ConvTranspose1d(n, n, n, 3, n, n, n, dilation=n)(tc.ones(1, 2, 4)),
+    "nn.Unfold": lambda n: nn.Unfold(n, n, n, n)(X),
+    "nn.Fold": lambda n: nn.Fold((4, n), n, 1, (0, 1), n)(tc.ones(1, 4, 4)),
+    "nn.MaxPool1d": lambda n: nn.MaxPool1d(n, n)(X[0]),
+    "nn.AvgPool1d": lambda n: nn.AvgPool1d(4, n, n)(X[0]),
+    "nn.LPPool1d": lambda n: nn.LPPool1d(2, n, n)(X[0]),
+    "nn.LPPool2d": lambda n: nn.LPPool2d(2, n, n)(X),
+    "nn.AdaptiveAvgPool1d": lambda n: nn.AdaptiveAvgPool1d(n)(X[0]),
+    "nn.AdaptiveMaxPool1d": lambda n: nn.AdaptiveMaxPool1d(n)(X[0]),
     "nn.MaxPool2d": lambda n: nn.MaxPool2d(n, n)(X),
     "nn.AvgPool2d": lambda n: nn.AvgPool2d(n, n)(X),
     "nn.AdaptiveAvgPool2d": lambda n: nn.AdaptiveAvgPool2d(n)(X),
@@ -489,12 +523,13 @@ def takes_numbers(function):
 
 ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
-    "nn.init", "nn.layers", "nn.losses", "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip",
-    "optim.lr_scheduler", "tensor.arranging", "tensor.creation", "tensor.joins", "tensor.pointwise",
-    "tensor.products", "tensor.reductions", "data.augment", "data.loader",
+    "nn.init", "nn.layers", "nn.convolution", "nn.pooling", "nn.windows", "nn.losses", "optim.sgd", "optim.adam",
+    "optim.rmsprop", "optim.clip", "optim.lr_scheduler", "tensor.arranging", "tensor.creation", "tensor.joins",
+    "tensor.pointwise", "tensor.products", "tensor.reductions", "data.augment", "data.loader",
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
-    "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all", "any",
+    "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
+    "any",
     "Move", "sgd", "adam", "adamw", "rmsprop",
 }  # fmt: skip
 

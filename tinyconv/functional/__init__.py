@@ -7,30 +7,52 @@ In the examples `F` is `tinyconv.functional`.
 
 from tinyconv.errors import suggest_names
 from tinyconv.functional.activation import gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh
-from tinyconv.functional.convolution import conv2d, conv_padding
+from tinyconv.functional.convolution import conv1d, conv2d, conv_padding, conv_transpose1d, conv_transpose2d
 from tinyconv.functional.dropout import dropout
 from tinyconv.functional.linear import linear
 from tinyconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
 from tinyconv.functional.normalization import batch_norm, layer_norm
 from tinyconv.functional.padding import pad
-from tinyconv.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from tinyconv.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    lp_pool1d,
+    lp_pool2d,
+    max_pool1d,
+    max_pool2d,
+)
+from tinyconv.functional.windows import fold, unfold
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "conv1d",
     "conv2d",
     "conv_padding",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "fold",
     "gelu",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
+    "lp_pool1d",
+    "lp_pool2d",
+    "max_pool1d",
     "max_pool2d",
     "mse_loss",
     "nll_loss",
@@ -40,6 +62,7 @@ __all__ = [
     "silu",
     "softmax",
     "tanh",
+    "unfold",
 ]
 
 suggest_names(globals())

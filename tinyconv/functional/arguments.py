@@ -23,6 +23,13 @@ def checked_tensor(name: str, what: str, value: Tensor) -> Tensor:
     return value
 
 
+def batch_of(input: Tensor, axes: int = 2) -> tuple[Tensor, bool]:
+    """One example (C, H, W), or (C, L) with one axis, as a batch of one, and whether it was one."""
+    if isinstance(input, Tensor) and len(input.array.shape) == 1 + axes:
+        return input.unsqueeze(0), True
+    return input, False
+
+
 def check_constant(name: str, what: str, tensor: Tensor | None) -> None:
     """Refuse a tensor that requires grad where its gradient would silently be missing."""
     if tensor is not None and checked_tensor(name, what, tensor).requires_grad and is_grad_enabled():

@@ -58,7 +58,7 @@ def batch_norm(
     check_constant("batch_norm", "running_var", running_var)
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
-    if training and running_mean is not None and running_var is not None:
+    if training and running_mean is not None and running_var is not None and input.numel():  # nothing teaches nothing
         if not running_mean.shape == running_var.shape == mean.shape:
             raise ShapeError(
                 f"batch_norm: x has {mean.shape[0]} channels, so running_mean and running_var must be {mean.shape}, "

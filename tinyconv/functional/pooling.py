@@ -1,4 +1,7 @@
-"""Pooling: the largest or the mean of each window, or of as many windows as are asked for."""
+"""Pooling: the largest or the mean of each window, or of as many windows as are asked for.
+
+That of signals (N, C, L) is that of images of height 1.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from tinyconv.errors import ShapeError
 from tinyconv.functional.arguments import (
     OutputSize,
     Size,
+    batch_of,
     checked_tensor,
 )
 from tinyconv.ops.conv import check_images
-from tinyconv.shapes import Pair, pair
+from tinyconv.ops.pool import check_adaptive, check_pool
+from tinyconv.shapes import Pair, pair, single
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
 
@@ -56,7 +61,7 @@ def max_pool2d(
         F.max_pool2d(tc.randn(8, 3, 32, 32), 2).shape  # (8, 3, 16, 16)
 
     Args:
-        input: Images (N, C, H, W), floating point.
+        input: Images (N, C, H, W), floating point; or one image (C, H, W), without N in the result either.
         kernel_size: Size of a window. Like `stride`, `padding` and `dilation` a number or a pair (height, width).
         stride: Step between windows; the kernel size unless given.
         padding: Rows and columns of -inf on each side, at most half the kernel.
@@ -69,9 +74,10 @@ def max_pool2d(
     kernel, strides = _window("max_pool2d", kernel_size, stride)
     paddings, dilations = pair(padding, "max_pool2d: padding"), pair(dilation, "max_pool2d: dilation", minimum=1)
     geometry = {"kernel": kernel, "stride": strides, "padding": paddings, "dilation": dilations}
+    input, one = batch_of(input)
     y, place = apply(ops.MaxPool2d, input, ceil_mode=bool(ceil_mode), **geometry)
     if not return_indices:
-        return y
+        return y.squeeze(0) if one else y
     xp, (oh, ow), w = backend_of(place.array).xp, y.shape[2:], input.shape[3]
 
     def indices(place: Any) -> Any:
@@ -79,7 +85,8 @@ def max_pool2d(
         rows = xp.arange(oh)[:, None] * strides[0] - paddings[0] + u * dilations[0]
         return rows * w + xp.arange(ow) * strides[1] - paddings[1] + v * dilations[1]
 
-    return y, wrap(computed(indices, place.array))
+    found = wrap(computed(indices, place.array))
+    return (y.squeeze(0), found.squeeze(0)) if one else (y, found)
 
 
 def avg_pool2d(
@@ -98,7 +105,7 @@ def avg_pool2d(
         F.avg_pool2d(tc.ones(1, 1, 2, 2), 2).tolist()  # [[[[1.0]]]]
 
     Args:
-        input: Images (N, C, H, W), floating point.
+        input: Images (N, C, H, W), floating point; or one image (C, H, W), without N in the result either.
         kernel_size: Size of a window. Like `stride` and `padding` a number or a pair (height, width).
         stride: Step between windows; the kernel size unless given.
         padding: Rows and columns of zeros on each side, at most half the kernel.
@@ -113,7 +120,8 @@ def avg_pool2d(
     if divisor == 0:
         raise ShapeError("avg_pool2d: divisor_override must not be 0")
     geometry = {"kernel": kernel, "stride": strides, "padding": pair(padding, "avg_pool2d: padding")}
-    return apply(
+    input, one = batch_of(input)
+    y: Tensor = apply(
         ops.AvgPool2d,
         input,
         **geometry,
@@ -121,6 +129,7 @@ def avg_pool2d(
         count_include_pad=bool(count_include_pad),
         divisor=divisor,
     )
+    return y.squeeze(0) if one else y
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: OutputSize) -> Tensor:
@@ -132,12 +141,14 @@ def adaptive_avg_pool2d(input: Tensor, output_size: OutputSize) -> Tensor:
         F.adaptive_avg_pool2d(tc.randn(8, 3, 13, 17), 4).shape  # (8, 3, 4, 4)
 
     Args:
-        input: Images (N, C, H, W), floating point.
+        input: Images (N, C, H, W), floating point; or one image (C, H, W), without N in the result either.
         output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
 
     Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
     """
-    return apply(ops.AdaptiveAvgPool2d, input, out=_adaptive("adaptive_avg_pool2d", input, output_size))
+    input, one = batch_of(input)
+    y: Tensor = apply(ops.AdaptiveAvgPool2d, input, out=_adaptive("adaptive_avg_pool2d", input, output_size))
+    return y.squeeze(0) if one else y
 
 
 @overload
@@ -152,14 +163,202 @@ def adaptive_max_pool2d(input: Tensor, output_size: OutputSize, return_indices: 
         F.adaptive_max_pool2d(tc.randn(8, 3, 13, 17), (4, None)).shape  # (8, 3, 4, 17)
 
     Args:
-        input: Images (N, C, H, W), floating point.
+        input: Images (N, C, H, W), floating point; or one image (C, H, W), without N in the result either.
         output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
         return_indices: Return also where each maximum is, as h * W + w: int64, of the shape of the output.
 
     Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
     """
+    input, one = batch_of(input)
     y, place = apply(ops.AdaptiveMaxPool2d, input, out=_adaptive("adaptive_max_pool2d", input, output_size))
+    if one:
+        y, place = y.squeeze(0), place.squeeze(0)
     return (y, place) if return_indices else y
+
+
+@overload
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any: ...
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum of every window of signals: (N, C, L) gives (N, C, OL). Like `torch.nn.functional.max_pool1d`.
+
+    It is `max_pool2d` of height 1.
+
+        F.max_pool1d(tc.tensor([[[1.0, 3.0, 2.0, 4.0]]]), 2).tolist()  # [[[3.0, 4.0]]]
+
+    Args:
+        input: Signals (N, C, L), floating point; or one signal (C, L), without N in the result either.
+        kernel_size: Size of a window. Like `stride`, `padding` and `dilation` a number, or a sequence of one.
+        stride: Step between windows; the kernel size unless given.
+        padding: Elements of -inf on each side, at most half the kernel.
+        dilation: Step between the elements of a window.
+        ceil_mode: Round OL up: the last window may hang over the end.
+        return_indices: Return also where each maximum is: int64, of the shape of the output.
+
+    Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
+    """
+    name = "max_pool1d"
+    kernel, strides = _window1d(name, kernel_size, stride)
+    paddings, dilations = single(padding, f"{name}: padding"), single(dilation, f"{name}: dilation", minimum=1)
+    check_pool(name, batch_of(checked_tensor(name, "input", input), 1)[0].array, kernel, paddings, dilations)
+    found: Any = max_pool2d(
+        input.unsqueeze(-2),
+        (1, *kernel),
+        (1, *strides),
+        (0, *paddings),
+        (1, *dilations),
+        ceil_mode,
+        return_indices=bool(return_indices),
+    )
+    return (found[0].squeeze(-2), found[1].squeeze(-2)) if return_indices else found.squeeze(-2)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of every window of signals: (N, C, L) gives (N, C, OL). Like `torch.nn.functional.avg_pool1d`.
+
+    It is `avg_pool2d` of height 1.
+
+        F.avg_pool1d(tc.tensor([[[1.0, 3.0, 2.0, 4.0]]]), 2).tolist()  # [[[2.0, 3.0]]]
+
+    Args:
+        input: Signals (N, C, L), floating point; or one signal (C, L), without N in the result either.
+        kernel_size: Size of a window. Like `stride` and `padding` a number, or a sequence of one.
+        stride: Step between windows; the kernel size unless given.
+        padding: Zeros on each side, at most half the kernel.
+        ceil_mode: Round OL up: the last window may hang over the end.
+        count_include_pad: Count the zeros of the padding as elements of a window.
+
+    Raises ShapeError where shapes or geometry do not fit, and DtypeError where the input is not floating point.
+    """
+    name = "avg_pool1d"
+    kernel, strides = _window1d(name, kernel_size, stride)
+    paddings = single(padding, f"{name}: padding")
+    check_pool(name, batch_of(checked_tensor(name, "input", input), 1)[0].array, kernel, paddings)
+    y = avg_pool2d(input.unsqueeze(-2), (1, *kernel), (1, *strides), (0, *paddings), ceil_mode, count_include_pad)
+    return y.squeeze(-2)
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: OutputSize) -> Tensor:
+    """The means of OL cells that cover signals of any length: (N, C, L) gives (N, C, OL).
+
+    It is `adaptive_avg_pool2d` of height 1. Like `torch.nn.functional.adaptive_avg_pool1d`.
+
+        F.adaptive_avg_pool1d(tc.randn(8, 3, 13), 4).shape  # (8, 3, 4)
+
+    Args:
+        input: Signals (N, C, L), floating point; or one signal (C, L), without N in the result either.
+        output_size: OL, a number or a sequence of one.
+
+    Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
+    """
+    out = _adaptive1d("adaptive_avg_pool1d", input, output_size)
+    return adaptive_avg_pool2d(input.unsqueeze(-2), out).squeeze(-2)
+
+
+@overload
+def adaptive_max_pool1d(input: Tensor, output_size: OutputSize, return_indices: Literal[False] = False) -> Tensor: ...
+@overload
+def adaptive_max_pool1d(input: Tensor, output_size: OutputSize, return_indices: bool = False) -> Any: ...
+def adaptive_max_pool1d(input: Tensor, output_size: OutputSize, return_indices: bool = False) -> Any:
+    """The maxima of OL cells that cover signals of any length: (N, C, L) gives (N, C, OL).
+
+    It is `adaptive_max_pool2d` of height 1. Like `torch.nn.functional.adaptive_max_pool1d`.
+
+        F.adaptive_max_pool1d(tc.randn(8, 3, 13), 4).shape  # (8, 3, 4)
+
+    Args:
+        input: Signals (N, C, L), floating point; or one signal (C, L), without N in the result either.
+        output_size: OL, a number or a sequence of one.
+        return_indices: Return also where each maximum is: int64, of the shape of the output.
+
+    Raises ShapeError where shapes do not fit, and DtypeError where the input is not floating point.
+    """
+    out = _adaptive1d("adaptive_max_pool1d", input, output_size)
+    y, places = adaptive_max_pool2d(input.unsqueeze(-2), out, return_indices=True)
+    return (y.squeeze(-2), places.squeeze(-2)) if return_indices else y.squeeze(-2)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The root of the sum of powers of every window, (sum x^p)^(1/p): (N, C, H, W) gives (N, C, OH, OW).
+
+    No absolute values are taken, so it is the p-norm for even p; for odd p a negative sum gives NaN. Where the sum is
+    0 there is no gradient. Like `torch.nn.functional.lp_pool2d`.
+
+        F.lp_pool2d(tc.tensor([[[[3.0, 4.0]]]]), 2, (1, 2)).tolist()  # [[[[5.0]]]]
+
+    Args:
+        input: Images (N, C, H, W), floating point; or one image (C, H, W), without N in the result either.
+        norm_type: p, above 0.
+        kernel_size: Size of a window. Like `stride` a number or a pair (height, width).
+        stride: Step between windows; the kernel size unless given.
+        ceil_mode: Round OH and OW up: the last window may hang over the end, and counts as if it did not.
+
+    Raises ShapeError where shapes or geometry do not fit, DtypeError where the input is not floating point, and
+    OptionError where p is no number.
+    """
+    p = finite("lp_pool2d: norm_type", norm_type)
+    kernel, strides = _window("lp_pool2d", kernel_size, stride)
+    mean = avg_pool2d(checked_tensor("lp_pool2d", "input", input) ** p, kernel, strides, ceil_mode=ceil_mode)
+    signed = mean.relu() - (-mean).relu()  # the mean itself, but without a gradient at 0
+    return (signed * (kernel[0] * kernel[1])) ** (1 / p)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The root of the sum of powers of every window, (sum x^p)^(1/p): (N, C, L) gives (N, C, OL).
+
+    It is `lp_pool2d` of height 1. Like `torch.nn.functional.lp_pool1d`.
+
+        F.lp_pool1d(tc.tensor([[[3.0, 4.0]]]), 2, 2).tolist()  # [[[5.0]]]
+
+    Args:
+        input: Signals (N, C, L), floating point; or one signal (C, L), without N in the result either.
+        norm_type: p, above 0.
+        kernel_size: Size of a window. Like `stride` a number, or a sequence of one.
+        stride: Step between windows; the kernel size unless given.
+        ceil_mode: Round OL up: the last window may hang over the end, and counts as if it did not.
+
+    Raises ShapeError where shapes or geometry do not fit, DtypeError where the input is not floating point, and
+    OptionError where p is no number.
+    """
+    kernel, strides = _window1d("lp_pool1d", kernel_size, stride)
+    check_pool("lp_pool1d", batch_of(checked_tensor("lp_pool1d", "input", input), 1)[0].array, kernel, (0,))
+    return lp_pool2d(input.unsqueeze(-2), norm_type, (1, *kernel), (1, *strides), ceil_mode).squeeze(-2)
 
 
 def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -173,3 +372,14 @@ def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
     if isinstance(output_size, Sequence) and len(output_size) == 2:
         size = [n if wanted is None else wanted for n, wanted in zip(input.shape[2:], output_size, strict=True)]
     return pair(size, f"{name}: output_size", minimum=1)
+
+
+def _window1d(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int], tuple[int]]:
+    kernel = single(kernel_size, f"{name}: kernel_size", minimum=1)
+    return kernel, kernel if stride is None else single(stride, f"{name}: stride", minimum=1)
+
+
+def _adaptive1d(name: str, input: Tensor, output_size: OutputSize) -> Pair:
+    check_adaptive(name, batch_of(checked_tensor(name, "input", input), 1)[0].array, axes=1)
+    size: Any = output_size
+    return 1, *single(size, f"{name}: output_size", minimum=1)

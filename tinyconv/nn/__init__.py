@@ -5,10 +5,13 @@ from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
 from tinyconv.nn import utils as utils
 from tinyconv.nn.containers import *
+from tinyconv.nn.convolution import *
 from tinyconv.nn.layers import *
 from tinyconv.nn.losses import *
 from tinyconv.nn.module import *
 from tinyconv.nn.parallel import *
+from tinyconv.nn.pooling import *
 from tinyconv.nn.stateless import *
+from tinyconv.nn.windows import *
 
 suggest_names(globals())

@@ -10,33 +10,32 @@ from typing import Any, Literal
 
 from tinyconv import functional as F
 from tinyconv.engine.dtypes import Dtype
-from tinyconv.engine.options import finite, fraction, non_negative, real
+from tinyconv.engine.options import fraction, non_negative, real
 from tinyconv.errors import ShapeError
-from tinyconv.functional.arguments import OutputSize, Padding, Size
+from tinyconv.functional.arguments import Size
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
-from tinyconv.shapes import Shape, pair, product, size, sizes_of, whole
+from tinyconv.shapes import Shape, product, sizes_of, whole
 from tinyconv.tensor.creation import ones, zeros
 from tinyconv.tensor.tensor import Tensor
 
 # fmt: off
 __all__ = [
-    "GELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "Dropout",
-    "Flatten", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MaxPool2d", "ReLU", "SiLU", "Sigmoid",
-    "Softmax", "Tanh",
+    "GELU", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten", "Identity", "LayerNorm", "LeakyReLU", "Linear",
+    "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh",
 ]
 # fmt: on
 
 
-class _Affine(Module):
-    """The base of Conv2d and Linear: a weight (O, I, ...), maybe a bias (O,), and how both start."""
+class Affine(Module):
+    """The base of Linear and convolutions: a weight (O, I, ...), maybe a bias, and how both start."""
 
     weight: Parameter
     bias: Parameter | None
 
-    def _make(self, shape: Shape, bias: bool, device: str | None, dtype: Dtype) -> None:
+    def _make(self, shape: Shape, outputs: int, bias: bool, device: str | None, dtype: Dtype) -> None:
         self.weight = Parameter(zeros(shape, device=device, dtype=dtype))
-        self.register_parameter("bias", Parameter(zeros(shape[0], device=device, dtype=dtype)) if bias else None)
+        self.register_parameter("bias", Parameter(zeros(outputs, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -48,71 +47,7 @@ class _Affine(Module):
             init.uniform_(self.bias, -bound, bound)
 
 
-class Conv2d(_Affine):
-    """Cross-correlate images (N, in_channels, H, W) with `out_channels` filters: (N, out_channels, OH, OW).
-
-    `weight` is (out_channels, in_channels / groups, KH, KW) and `bias` (out_channels,), both uniform on
-    +-1 / sqrt(fan_in) at first. `functional.conv2d` has OH and OW. Like `torch.nn.Conv2d`.
-
-        nn.Conv2d(3, 16, 5, padding=2)(tc.randn(8, 3, 32, 32)).shape  # (8, 16, 32, 32)
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Number of filters: channels of the output.
-        kernel_size: Size of a filter. Like `stride`, `padding` and `dilation` a number or a pair (height, width).
-        stride: Step between windows.
-        padding: Zeros on each side. "same" keeps the size (stride 1 only), "valid" is 0.
-        dilation: Step between the elements of a filter.
-        groups: Number of groups that channels and filters are split into.
-        bias: Whether to add a bias.
-        device: Where the parameters are made; the default device unless given.
-        dtype: float32 unless given; or float64.
-
-    Raises ShapeError where groups do not divide channels and filters or the geometry is invalid, and DtypeError for
-    another dtype. A call raises what `functional.conv2d` does.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Padding = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool = True,
-        device: str | None = None,
-        dtype: Dtype = None,
-    ) -> None:
-        super().__init__()
-        in_channels, out_channels = (
-            whole(n, f"Conv2d: {name}", minimum=0)
-            for name, n in {"in_channels": in_channels, "out_channels": out_channels}.items()
-        )
-        groups = whole(groups, "Conv2d: groups")
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ShapeError(
-                f"Conv2d: {in_channels} channels and {out_channels} filters cannot both be split into {groups} groups"
-            )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = pair(kernel_size, "Conv2d: kernel_size", minimum=1)
-        self.stride = pair(stride, "Conv2d: stride", minimum=1)
-        self.padding: Padding = F.conv_padding(padding, self.stride)
-        self.dilation = pair(dilation, "Conv2d: dilation", minimum=1)
-        self._make((out_channels, in_channels // groups, *self.kernel_size), bias, device, dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1}
-        parts += [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
-        return ", ".join(parts + ["bias=False"] * (self.bias is None))
-
-
-class Linear(_Affine):
+class Linear(Affine):
     """y = x weight^T + bias: (..., in_features) gives (..., out_features). Like `torch.nn.Linear`.
 
     `weight` is (out_features, in_features) and `bias` (out_features,), both uniform on +-1 / sqrt(in_features) at
@@ -137,157 +72,13 @@ class Linear(_Affine):
         super().__init__()
         self.in_features = whole(in_features, "Linear: in_features", minimum=0)
         self.out_features = whole(out_features, "Linear: out_features", minimum=0)
-        self._make((self.out_features, self.in_features), bias, device, dtype)
+        self._make((self.out_features, self.in_features), self.out_features, bias, device, dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class MaxPool2d(Module):
-    """The maximum of every window of images: (N, C, H, W) gives (N, C, OH, OW). Like `torch.nn.MaxPool2d`.
-
-    `functional.max_pool2d` has OH and OW.
-
-        nn.MaxPool2d(2)(tc.randn(8, 3, 32, 32)).shape  # (8, 3, 16, 16)
-
-    Args:
-        kernel_size: Size of a window. Like `stride`, `padding` and `dilation` a number or a pair (height, width).
-        stride: Step between windows; the kernel size unless given.
-        padding: Rows and columns of -inf on each side, at most half the kernel.
-        dilation: Step between the elements of a window.
-        return_indices: Return a pair: the maxima, and where they are, as h * W + w (int64).
-        ceil_mode: Round OH and OW up: the last window may hang over the end.
-
-    Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_pool2d` does.
-    """
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = size(kernel_size, "MaxPool2d: kernel_size", minimum=1)
-        self.stride = self.kernel_size if stride is None else size(stride, "MaxPool2d: stride", minimum=1)
-        self.padding = size(padding, "MaxPool2d: padding")
-        self.dilation = size(dilation, "MaxPool2d: dilation", minimum=1)
-        self.ceil_mode, self.return_indices = bool(ceil_mode), bool(return_indices)
-
-    def forward(self, x: Tensor) -> Any:
-        return F.max_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-        )
-
-
-class AvgPool2d(Module):
-    """The mean of every window of images: (N, C, H, W) gives (N, C, OH, OW). Like `torch.nn.AvgPool2d`.
-
-    `functional.avg_pool2d` has OH and OW.
-
-        nn.AvgPool2d(2)(tc.randn(8, 3, 32, 32)).shape  # (8, 3, 16, 16)
-
-    Args:
-        kernel_size: Size of a window. Like `stride` and `padding` a number or a pair (height, width).
-        stride: Step between windows; the kernel size unless given.
-        padding: Rows and columns of zeros on each side, at most half the kernel.
-        ceil_mode: Round OH and OW up: the last window may hang over the end.
-        count_include_pad: Count the zeros of the padding as elements of a window.
-        divisor_override: Divide the sum of a window by this number, not by that of its elements.
-
-    Raises ShapeError for sizes that are no integers, or too small, and OptionError for a divisor that is no number. A
-    call raises what `functional.avg_pool2d` does.
-    """
-
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: float | None = None,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = size(kernel_size, "AvgPool2d: kernel_size", minimum=1)
-        self.stride = self.kernel_size if stride is None else size(stride, "AvgPool2d: stride", minimum=1)
-        self.padding = size(padding, "AvgPool2d: padding")
-        self.ceil_mode, self.count_include_pad = bool(ceil_mode), bool(count_include_pad)
-        self.divisor_override = (
-            divisor_override if divisor_override is None else finite("AvgPool2d: divisor_override", divisor_override)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(
-            x,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
-
-
-class AdaptiveAvgPool2d(Module):
-    """The means of OH x OW cells that cover images of any size: (N, C, H, W) gives (N, C, OH, OW).
-
-    A head for images of any size. Like `torch.nn.AdaptiveAvgPool2d`.
-
-        nn.AdaptiveAvgPool2d(4)(tc.randn(8, 3, 13, 17)).shape  # (8, 3, 4, 4)
-
-    Args:
-        output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
-
-    Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_avg_pool2d` does.
-    """
-
-    def __init__(self, output_size: OutputSize) -> None:
-        super().__init__()
-        what = f"{type(self).__name__}: output_size"
-        self.output_size: OutputSize
-        if isinstance(output_size, list | tuple):
-            self.output_size = tuple(None if n is None else whole(n, what, minimum=1) for n in output_size)
-        else:
-            self.output_size = whole(output_size, what, minimum=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
-    """The maxima of OH x OW cells that cover images of any size: (N, C, H, W) gives (N, C, OH, OW).
-
-    Like `torch.nn.AdaptiveMaxPool2d`.
-
-        nn.AdaptiveMaxPool2d(4)(tc.randn(8, 3, 13, 17)).shape  # (8, 3, 4, 4)
-
-    Args:
-        output_size: OH and OW, a number or a pair; None in the pair keeps the size of that axis.
-
-    Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_max_pool2d` does.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(x, self.output_size)
 
 
 class _BatchNorm(Module):

@@ -47,6 +47,7 @@ from tinyconv.ops.norm import BatchNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Norm, Pick, Prod, Std, Sum, Var
 from tinyconv.ops.shape import AddAt, Cat, Expand, Index, Pad, Permute, Put, Reshape, Stack
+from tinyconv.ops.windows import ConvTranspose2d, Fold, Unfold
 
 __all__ = [
     "Abs",
@@ -65,12 +66,14 @@ __all__ = [
     "Conv2d",
     "Conv2dRelu",
     "Conv2dReluMaxPool2d",
+    "ConvTranspose2d",
     "Copy",
     "CrossEntropy",
     "Div",
     "Dropout",
     "Exp",
     "Expand",
+    "Fold",
     "Gelu",
     "GeluTanh",
     "Index",
@@ -112,6 +115,7 @@ __all__ = [
     "Sub",
     "Sum",
     "Tanh",
+    "Unfold",
     "Var",
     "Where",
 ]

@@ -78,20 +78,7 @@ class Conv2d:
 
     @staticmethod
     def check(x, weight, bias, *, stride, padding, dilation, groups):
-        if weight.ndim != 4:
-            raise ShapeError(f"conv2d: weight must be (F, C / groups, KH, KW), got {weight.shape}")
-        f, c_each, kh, kw = weight.shape
-        check_images("conv2d", x, channels=c_each * groups)
-        if not kh * kw:
-            raise ShapeError(
-                f"conv2d: the kernel is {kh}x{kw} (weight is {weight.shape}); it needs at least one element"
-            )
-        if f % groups:
-            raise ShapeError(f"conv2d: {f} filters cannot be split into {groups} groups")
-        if bias is not None and bias.shape != (f,):
-            raise ShapeError(f"conv2d: bias must be ({f},), one number a filter, got {bias.shape}")
-        check_window("conv2d", x.shape[2:], (kh, kw), padding, dilation)
-        same_dtype("conv2d", x=x, weight=weight, bias=bias)
+        check_conv("conv2d", x, weight, bias, padding, dilation, groups)
 
     @staticmethod
     def forward(xp, x, weight, bias, *, stride, padding, dilation, groups):
@@ -133,31 +120,60 @@ class Conv2d:
         )
 
 
-def check_images(name, x, channels=None):
-    """Rank, then channels: x must be (N, C, H, W)."""
-    if x.ndim != 4:
+def check_conv(name, x, weight, bias, padding, dilation, groups):
+    """Images (N, C, H, W) and filters that fit; or signals (N, C, L), where padding and dilation have one number."""
+    axes = len(padding)
+    if weight.ndim != 2 + axes:
+        raise ShapeError(f"{name}: weight must be (F, C / groups, {KERNEL[axes]}), got {weight.shape}")
+    f, c_each, *kernel = weight.shape
+    check_images(name, x, c_each * groups, axes)
+    if 0 in kernel:
+        raise ShapeError(
+            f"{name}: the kernel is {by(kernel)} (weight is {weight.shape}); it needs at least one element"
+        )
+    if f % groups:
+        raise ShapeError(f"{name}: {f} filters cannot be split into {groups} groups")
+    if bias is not None and bias.shape != (f,):
+        raise ShapeError(f"{name}: bias must be ({f},), one number a filter, got {bias.shape}")
+    check_window(name, x.shape[2:], kernel, padding, dilation)
+    same_dtype(name, x=x, weight=weight, bias=bias)
+
+
+SIZES, KERNEL = {1: "L", 2: "H, W"}, {1: "K", 2: "KH, KW"}  # the last axes of images and filters, by their number
+
+
+def by(sizes):
+    """(3, 5) -> 3x5, as messages say it."""
+    return "x".join(map(str, sizes))
+
+
+def check_images(name, x, channels=None, axes=2):
+    """Rank, then channels: x must be (N, C, H, W), or (N, C, L) with one axis."""
+    wanted = f"(N, C, {SIZES[axes]})"
+    if x.ndim != 2 + axes:
         hint = ""
-        if x.ndim == 3:
+        if x.ndim == 1 + axes:
             hint = ": one channel missing? x.unsqueeze(1)" if channels in (1, None) else ""
-            hint = ": one image without its batch axis? x.unsqueeze(0)" if x.shape[0] == channels else hint
-            hint = ": one image, channels last? x.permute(2, 0, 1)[None]" if x.shape[0] > x.shape[2] in (3, 4) else hint
-        elif x.ndim == 2:
+            if axes == 2 and x.shape[0] > x.shape[2] in (3, 4):
+                hint = ": one image, channels last? x.permute(2, 0, 1)"
+        elif x.ndim == axes:
             hint = ": one image without batch and channel axes? x[None, None]; or was it flattened?"
-        raise ShapeError(f"{name}: expected (N, C, H, W), got {x.shape}{hint}")
+        raise ShapeError(f"{name}: expected {wanted}, got {x.shape}{hint}")
     if channels is not None and x.shape[1] != channels:
-        hint = ": channels last? x.permute(0, 3, 1, 2)" if x.shape[3] == channels else ""
-        raise ShapeError(f"{name}: expected {channels} channels, x is (N, C, H, W) = {x.shape}{hint}")
+        order = "0, 3, 1, 2" if axes == 2 else "0, 2, 1"
+        hint = f": channels last? x.permute({order})" if x.shape[-1] == channels else ""
+        raise ShapeError(f"{name}: expected {channels} channels, x is {wanted} = {x.shape}{hint}")
 
 
-def check_window(name, size, kernel, padding, dilation=(1, 1)):
+def check_window(name, size, kernel, padding, dilation=None):
     """Every window must fit in the padded input."""
-    (h, w), (kh, kw), (ph, pw), (dh, dw) = size, kernel, padding, dilation
-    if dh * (kh - 1) < h + 2 * ph and dw * (kw - 1) < w + 2 * pw:
+    padded = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation or (1,) * len(kernel), strict=True)]
+    if all(r <= n for r, n in zip(reach, padded, strict=True)):
         return
-    reach = dh * (kh - 1) + 1, dw * (kw - 1) + 1
-    with_dilation = f" (dilated: {reach[0]}x{reach[1]})" if reach != tuple(kernel) else ""
+    with_dilation = f" (dilated: {by(reach)})" if reach != list(kernel) else ""
     raise ShapeError(
-        f"{name}: kernel {kh}x{kw}{with_dilation} is larger than the padded input "
-        f"{h + 2 * ph}x{w + 2 * pw} (input {h}x{w}, padding {ph}, {pw}): "
+        f"{name}: kernel {by(kernel)}{with_dilation} is larger than the padded input {by(padded)} "
+        f"(input {by(size)}, padding {', '.join(map(str, padding))}): "
         "too many poolings before it, an input too small, or padding forgotten?"
     )

@@ -41,7 +41,7 @@ class BatchNorm:
         for what, array in {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}.items():
             if array is not None and array.shape != (c,):
                 raise ShapeError(f"batch_norm: x has {c} channels, so {what} must be ({c},), got {array.shape}")
-        if mean is None and product((x.shape[0], *x.shape[2:])) < 2:
+        if mean is None and product((x.shape[0], *x.shape[2:])) == 1:
             raise ShapeError(
                 f"batch_norm: one value a channel has no variance to train on, got {x.shape}; "
                 "use a larger batch (drop_last=True drops a last batch of one), or model.eval()"

@@ -29,8 +29,8 @@ def window_slices(kernel, stride, dilation, out):
             )
 
 
-def check_pool(name, x, kernel, padding, dilation=(1, 1)):
-    check_images(name, x)
+def check_pool(name, x, kernel, padding, dilation=None):
+    check_images(name, x, axes=len(kernel))
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise ShapeError(f"{name}: padding {padding} is more than half of kernel {kernel}: some windows would be empty")
     check_window(name, x.shape[2:], kernel, padding, dilation)
@@ -172,8 +172,8 @@ class AdaptiveAvgPool2d:
         return (dx,)
 
 
-def check_adaptive(name, x):
-    check_images(name, x)
+def check_adaptive(name, x, axes=2):
+    check_images(name, x, axes=axes)
     check_floating(name, x)
     if 0 in x.shape[2:]:
         raise ShapeError(f"{name}: {x.shape} has cells with nothing in them")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-_BATCH = "an image without a batch axis is refused, with a hint; PyTorch takes it"
 _BOOLS = "bools are accepted; PyTorch refuses them"
 _EMPTY_DIM = "dim=() means all axes, as in sum; in PyTorch it means none, for these two alone"
 _INDICES = "class indices may have any integer dtype; PyTorch wants int64"
+_INFINITE_WEIGHT = "an infinite weight makes NaN of every zero of the padding that it meets; PyTorch skips some of them"
 _INTEGERS = "integers become float32, as in exp; PyTorch refuses them"
+_LAST_NAN = "where a cell has several NaN, the first counts; in PyTorch the last"
 _NAN_EXTREME = "where the extreme is NaN, its gradient goes to the NaN elements, as in max; in PyTorch all of it is NaN"
+_NO_CHANNELS = "a convolution of no channels is its bias; in PyTorch it has no channels either"
 _NO_FREEDOM = "without degrees of freedom, the gradient is what the formula gives, 0 times infinity; PyTorch's differs"
 _NO_OUTPUT = "an output size of 0 is refused; PyTorch returns an empty tensor"
 _NUMBER = "a Python number is accepted too; PyTorch wants tensors"
@@ -17,8 +19,10 @@ _UINT8 = "a Python number that uint8 cannot hold is refused; PyTorch wraps it ar
 
 DECISIONS: dict[str, list[str]] = {
     "abs": ["the gradient at NaN is NaN; in PyTorch it is 0"],
-    "adaptive_avg_pool2d": [_BATCH, _NO_OUTPUT],
-    "adaptive_max_pool2d": [_BATCH, _NO_OUTPUT, "where a cell has several NaN, the first counts; in PyTorch the last"],
+    "adaptive_avg_pool1d": [_NO_OUTPUT],
+    "adaptive_avg_pool2d": [_NO_OUTPUT],
+    "adaptive_max_pool1d": [_NO_OUTPUT, _LAST_NAN],
+    "adaptive_max_pool2d": [_NO_OUTPUT, _LAST_NAN],
     "add": [_UINT8],
     "all": [_TRUTH, _EMPTY_DIM],
     "amax": [_NAN_EXTREME],
@@ -26,20 +30,15 @@ DECISIONS: dict[str, list[str]] = {
     "any": [_TRUTH, _EMPTY_DIM],
     "argmax": [_BOOLS],
     "argmin": [_BOOLS],
-    "avg_pool2d": [_BATCH],
     "batch_norm": [
-        "training with no value per channel (N = 0) is refused, like training with one; in PyTorch the statistics "
-        "become NaN",
         "eps = 0 is accepted in training too; PyTorch refuses it there",
     ],
     "clamp": [
         "where two tensor bounds are equal, the lower one gets the gradient; in PyTorch neither does",
         "an input may broadcast to two bounds that need a gradient; PyTorch's backward fails",
     ],
-    "conv2d": [
-        _BATCH,
-        "an infinite weight makes NaN of every zero of the padding that it meets; PyTorch skips some of them",
-    ],
+    "conv1d": [_INFINITE_WEIGHT, _NO_CHANNELS],
+    "conv2d": [_INFINITE_WEIGHT, _NO_CHANNELS],
     "copy_": ["a tensor that is overwritten gets no gradient; in PyTorch it gets zeros"],
     "cross_entropy": [
         _INDICES,
@@ -55,7 +54,7 @@ DECISIONS: dict[str, list[str]] = {
     "leaky_relu": [_INTEGERS],
     "log_softmax": [_INTEGERS],
     "logsumexp": ["dim=() means all axes; PyTorch fails"],
-    "max_pool2d": [_BATCH, "a dilated window that touches no element is refused; in PyTorch its maximum is -inf"],
+    "max_pool2d": ["a dilated window that touches no element is refused; in PyTorch its maximum is -inf"],
     "maximum": [_NUMBER],
     "minimum": [_NUMBER],
     "mul": [_UINT8],

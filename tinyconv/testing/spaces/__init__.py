@@ -10,3 +10,4 @@ from tinyconv.testing.spaces import norm as norm
 from tinyconv.testing.spaces import pool as pool
 from tinyconv.testing.spaces import reduce as reduce
 from tinyconv.testing.spaces import shape as shape
+from tinyconv.testing.spaces import windows as windows

@@ -1,11 +1,11 @@
-"""The argument space of conv2d. The window is drawn first, then an image that it fits into."""
+"""The argument spaces of convolutions. The window is drawn first, then an image that it fits into."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from tinyconv.check.draw import Draw
-from tinyconv.shapes import Pair, pair, product
+from tinyconv.shapes import Pair, pair, product, transposed_size
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.geometry import floats_among
 from tinyconv.testing.spaces.keywords import keyword_case
@@ -54,8 +54,32 @@ def window(draw: Draw) -> Window:
     return drawn._replace(padding=pair(padding, "padding"), size=pair(size, "size"))
 
 
+def spelled_one(draw: Draw, value: tuple[int, ...]) -> int | tuple[int, ...]:
+    """The last of two numbers, for a signal: as it is, or in a sequence."""
+    return value[-1] if draw.flag() else value[-1:]
+
+
+def maybe_one(draw: Draw, case: Case) -> Case:
+    """The same case; at times the batch of one that it has is one example without a batch axis."""
+    if len(case.inputs[0]) == 1 and draw.flag():
+        case.inputs = [case.inputs[0][0], *case.inputs[1:]]
+        draw.note("no batch axis")
+    return case
+
+
 @space("conv2d")
 def conv2d(draw: Draw) -> Case:
+    return maybe_one(draw, convolution(draw))
+
+
+@space("conv1d")
+def conv1d(draw: Draw) -> Case:
+    return maybe_one(draw, convolution(draw, axes=1))
+
+
+def convolution(draw: Draw, axes: int = 2) -> Case:
+    """A case of conv2d, or with one axis of conv1d."""
+    spell = spelled if axes == 2 else spelled_one
     drawn, style = window(draw), draw.choice(["numbers", "numbers", "same", "valid"])
     options: dict[str, Any] = {}
     if style != "numbers":
@@ -63,7 +87,7 @@ def conv2d(draw: Draw) -> Case:
         draw.note(f"padding='{style}'")
         drawn = drawn._replace(padding=(0, 0))
     elif drawn.padding != (0, 0) or draw.flag():
-        options["padding"] = spelled(draw, drawn.padding)
+        options["padding"] = spell(draw, drawn.padding)
     if style == "same":
         drawn = drawn._replace(stride=(1, 1))
         draw.note_if(any((r - 1) % 2 for r in drawn.reach), "padding='same', one side more")
@@ -71,18 +95,12 @@ def conv2d(draw: Draw) -> Case:
         size = [max(n, r) for n, r in zip(drawn.size, drawn.reach, strict=True)]
         drawn = drawn._replace(size=pair(size, "size"))
     if drawn.stride != (1, 1) or draw.flag():
-        options["stride"] = spelled(draw, drawn.stride)
+        options["stride"] = spell(draw, drawn.stride)
     if drawn.dilation != (1, 1) or draw.flag():
-        options["dilation"] = spelled(draw, drawn.dilation)
+        options["dilation"] = spell(draw, drawn.dilation)
     _note_window(draw, drawn, fits=style != "same")
 
-    grouping = draw.choice(["one", "several", "depthwise", "multiplied"])
-    groups = 1 if grouping == "one" else draw.integer(2, 3)
-    c_each = {"one": draw.integer(1, 3), "several": 2}.get(grouping, 1)
-    f_each = {"one": draw.integer(1, 3), "several": draw.integer(1, 2), "depthwise": 1}.get(grouping, 2)
-    if groups > 1:
-        options["groups"] = groups
-        draw.note({"several": "groups", "depthwise": "depthwise"}.get(grouping, "depthwise, two filters a channel"))
+    groups, c_each, f_each = _groups(draw, options)
     n = draw.choice([1, 2, 1, 2, 0])
     draw.note_if(n < 2, f"N = {n}")
     draw.note_if(groups * c_each == 1, "C = 1")
@@ -90,14 +108,75 @@ def conv2d(draw: Draw) -> Case:
     dtype = draw.dtype()
     values = ("normal", "ties", "normal", "ties", "special")  # the weights are never "special": see DECISIONS
     arrays = {
-        "input": draw.array((n, groups * c_each, *drawn.size), dtype, values),
-        "weight": draw.array((groups * f_each, c_each, *drawn.kernel), dtype, values[:4]),
+        "input": draw.array((n, groups * c_each, *drawn.size[-axes:]), dtype, values),
+        "weight": draw.array((groups * f_each, c_each, *drawn.kernel[-axes:]), dtype, values[:4]),
     }
     if draw.flag():
         arrays["bias"] = draw.array((groups * f_each,), dtype, values)
     draw.note("bias" if "bias" in arrays else "no bias")
     needs = floats_among(draw, list(arrays.values()))
-    return keyword_case("functional.conv2d", arrays, options, needs=needs, magnitude="terms")
+    return keyword_case(f"functional.conv{axes}d", arrays, options, needs=needs, magnitude="terms")
+
+
+def _groups(draw: Draw, options: dict[str, Any]) -> tuple[int, int, int]:
+    """The number of groups, and how many channels and filters each has."""
+    grouping = draw.choice(["one", "several", "depthwise", "multiplied"])
+    groups = 1 if grouping == "one" else draw.integer(2, 3)
+    c_each = {"one": draw.integer(1, 3), "several": 2}.get(grouping, 1)
+    f_each = {"one": draw.integer(1, 3), "several": draw.integer(1, 2), "depthwise": 1}.get(grouping, 2)
+    if groups > 1:
+        options["groups"] = groups
+        draw.note({"several": "groups", "depthwise": "depthwise"}.get(grouping, "depthwise, two filters a channel"))
+    return groups, c_each, f_each
+
+
+@space("conv_transpose2d")
+def conv_transpose2d(draw: Draw) -> Case:
+    return maybe_one(draw, transposed(draw, axes=2))
+
+
+@space("conv_transpose1d")
+def conv_transpose1d(draw: Draw) -> Case:
+    return maybe_one(draw, transposed(draw, axes=1))
+
+
+def transposed(draw: Draw, axes: int) -> Case:
+    """A case of a convolution run backwards: the window, then as much padding as leaves something of the output."""
+    spell = spelled if axes == 2 else spelled_one
+    kernel = draw.choice([both_ways(draw, 2, 2), (1, 1), both_ways(draw, 1, 3)])
+    stride, dilation = both_ways(draw, 1, draw.choice([1, 2, 3])), both_ways(draw, 1, draw.choice([1, 1, 3]))
+    size = both_ways(draw, 1, draw.choice([1, 3]))
+    extra, padding = (0, 0), (0, 0)
+    if draw.flag():
+        extra = pair([draw.integer(0, max(s, d) - 1) for s, d in zip(stride, dilation, strict=True)], "output_padding")
+    made = [
+        transposed_size(n, k, s, 0, e, d) for n, k, s, e, d in zip(size, kernel, stride, extra, dilation, strict=True)
+    ]
+    if draw.flag():
+        padding = pair([draw.integer(0, (n - 1) // 2) for n in made], "padding")
+    options: dict[str, Any] = {}
+    found = {"stride": (stride, 1), "padding": (padding, 0), "output_padding": (extra, 0), "dilation": (dilation, 1)}
+    for name, (value, usual) in found.items():
+        if value != (usual, usual) or draw.flag():
+            options[name] = spell(draw, value)
+            draw.note_if(value != (usual, usual), name)
+    draw.note_if(any(e >= s for e, s in zip(extra, stride, strict=True)), "output_padding >= stride")
+    draw.note_if(any(s > k for s, k in zip(stride, kernel, strict=True)), "stride > kernel")
+    draw.note_if(kernel == (1, 1), "1x1 kernel")
+    draw.note_if(product(size) == 1, "one pixel")
+
+    groups, c_each, f_each = _groups(draw, options)
+    n, dtype = draw.choice([1, 2, 1, 2, 0]), draw.dtype()
+    draw.note_if(n < 2, f"N = {n}")
+    arrays = {
+        "input": draw.array((n, groups * c_each, *size[-axes:]), dtype),
+        "weight": draw.array((groups * c_each, f_each, *kernel[-axes:]), dtype),
+    }
+    if draw.flag():
+        arrays["bias"] = draw.array((groups * f_each,), dtype)
+    draw.note("bias" if "bias" in arrays else "no bias")
+    needs = floats_among(draw, list(arrays.values()))
+    return keyword_case(f"functional.conv_transpose{axes}d", arrays, options, needs=needs, magnitude="terms")
 
 
 def _note_window(draw: Draw, drawn: Window, fits: bool) -> None:

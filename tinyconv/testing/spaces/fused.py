@@ -16,8 +16,10 @@ from tinyconv.functional.arguments import Size
 from tinyconv.shapes import pair, same_padding
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.testing.case import SPACES, Case, space
+from tinyconv.testing.spaces.conv import convolution
 from tinyconv.testing.spaces.geometry import away, finite
 from tinyconv.testing.spaces.keywords import keyword_case
+from tinyconv.testing.spaces.pool import max_pooling
 
 NAMES = ("input", "weight", "bias")
 
@@ -81,7 +83,7 @@ def pairs(**sizes: Size) -> dict[str, Any]:
 
 @space("conv2d_relu")
 def of_conv2d_relu(draw: Draw) -> Case:
-    return followed(numbered(SPACES["conv2d"](draw)), "conv2d_relu")
+    return followed(numbered(convolution(draw)), "conv2d_relu")
 
 
 @space("linear_relu")
@@ -91,7 +93,7 @@ def of_linear_relu(draw: Draw) -> Case:
 
 @space("relu_max_pool2d")
 def of_relu_max_pool2d(draw: Draw) -> Case:
-    base = SPACES["max_pool2d"](draw)
+    base = max_pooling(draw)
     base.options.pop("return_indices", None)
     # Distinct values are multiples of 1/8, and one is 0, where ReLU has its kink. Moved by 1/16, none is.
     options, inputs = base.options, [base.inputs[0] + base.inputs[0].dtype.type(base.smooth / 16)]
@@ -105,7 +107,7 @@ def of_relu_max_pool2d(draw: Draw) -> Case:
 @space("conv2d_relu_max_pool2d")
 def of_conv2d_relu_max_pool2d(draw: Draw) -> Case:
     """The pooling fits the maps that the convolution makes: 2x2, or less where they are smaller."""
-    base = numbered(SPACES["conv2d"](draw))
+    base = numbered(convolution(draw))
     maps = _values(base)
     pool = {"kernel_size": tuple(min(2, n) for n in maps.shape[2:]), "ceil_mode": draw.flag()}
     stride = draw.choice([None, 1, 2])

@@ -9,13 +9,14 @@ import numpy as np
 from tinyconv.check.draw import LAYOUTS, Array, Draw
 from tinyconv.shapes import pair, pool_output_size
 from tinyconv.testing.case import Case, space
-from tinyconv.testing.spaces.conv import both_ways, spelled
+from tinyconv.testing.spaces.conv import both_ways, maybe_one, spelled, spelled_one
 from tinyconv.testing.spaces.geometry import away, finite
 from tinyconv.testing.spaces.keywords import keyword_case
 
 
-def pooling(draw: Draw, dilations: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The shape of an input, and a geometry of windows none of which is empty."""
+def pooling(draw: Draw, dilations: bool, axes: int = 2) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The shape of an input, and a geometry of windows none of which is empty. With one axis it is that of signals."""
+    spell = spelled if axes == 2 else spelled_one
     kernel = draw.choice([both_ways(draw, 2, 2), both_ways(draw, 1, 3), both_ways(draw, 1, 3)])
     dilation = both_ways(draw, 1, draw.choice([1, 3])) if dilations else (1, 1)
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -26,20 +27,20 @@ def pooling(draw: Draw, dilations: bool) -> tuple[tuple[int, ...], dict[str, Any
     size = tuple(n + e for n, e in zip(least, extra, strict=True))
     stride = draw.choice([None, both_ways(draw, 1, 2), both_ways(draw, 1, 4)])
 
-    options: dict[str, Any] = {"kernel_size": spelled(draw, kernel)}
+    options: dict[str, Any] = {"kernel_size": spell(draw, kernel)}
     if stride is not None or draw.flag():
-        options["stride"] = None if stride is None else spelled(draw, stride)
+        options["stride"] = None if stride is None else spell(draw, stride)
     if padding != (0, 0) or draw.flag():
-        options["padding"] = spelled(draw, padding)
+        options["padding"] = spell(draw, padding)
     if dilations and (dilation != (1, 1) or draw.flag()):
-        options["dilation"] = spelled(draw, dilation)
+        options["dilation"] = spell(draw, dilation)
     ceil_mode = draw.flag()
     if ceil_mode:
         options["ceil_mode"] = True
     n, c = draw.choice([1, 2, 1, 2, 0]), draw.integer(1, 2)
 
     steps = stride or kernel
-    axes = list(zip(size, kernel, steps, padding, dilation, strict=True))
+    sizes = list(zip(size, kernel, steps, padding, dilation, strict=True))
     draw.note("stride left out" if stride is None else "stride")
     draw.note_if(any(s > r for s, r in zip(steps, reach, strict=True)), "stride > kernel")
     draw.note_if(any(s < r for s, r in zip(steps, reach, strict=True)), "overlapping windows")
@@ -48,12 +49,12 @@ def pooling(draw: Draw, dilations: bool) -> tuple[tuple[int, ...], dict[str, Any
     draw.note_if(padding != (0, 0), "padding")
     draw.note_if(any(p and 2 * p == k for p, k in zip(padding, kernel, strict=True)), "padding = kernel / 2")
     draw.note_if(dilation != (1, 1), "dilation")
-    draw.note_if(any(pool_output_size(*axis, False) * axis[2] < axis[0] + 2 * axis[3] for axis in axes), "rest")
+    draw.note_if(any(pool_output_size(*axis, False) * axis[2] < axis[0] + 2 * axis[3] for axis in sizes), "rest")
     draw.note_if(ceil_mode, "ceil_mode")
-    larger = any(pool_output_size(*axis, True) > pool_output_size(*axis, False) for axis in axes)
+    larger = any(pool_output_size(*axis, True) > pool_output_size(*axis, False) for axis in sizes)
     draw.note_if(ceil_mode and larger, "ceil_mode, window over the edge")
     draw.note_if(n < 2, f"N = {n}")
-    return (n, c, *size), options
+    return (n, c, *size[-axes:]), options
 
 
 def maxima(draw: Draw, shape: tuple[int, ...], several_nan: bool = True) -> tuple[Array, bool]:
@@ -81,32 +82,75 @@ def maxima(draw: Draw, shape: tuple[int, ...], several_nan: bool = True) -> tupl
 
 @space("max_pool2d")
 def max_pool2d(draw: Draw) -> Case:
-    shape, options = pooling(draw, dilations=True)
+    return maybe_one(draw, max_pooling(draw))
+
+
+@space("max_pool1d")
+def max_pool1d(draw: Draw) -> Case:
+    return maybe_one(draw, max_pooling(draw, axes=1))
+
+
+def max_pooling(draw: Draw, axes: int = 2) -> Case:
+    """A case of max_pool2d, or with one axis of max_pool1d."""
+    shape, options = pooling(draw, dilations=True, axes=axes)
     x, smooth = maxima(draw, shape)
     _maybe_indices(draw, options)
     # Where windows overlap, gradients add up.
-    return keyword_case("functional.max_pool2d", {"input": x}, options, smooth=smooth, magnitude=1)
+    return keyword_case(f"functional.max_pool{axes}d", {"input": x}, options, smooth=smooth, magnitude=1)
 
 
 @space("avg_pool2d")
 def avg_pool2d(draw: Draw) -> Case:
-    shape, options = pooling(draw, dilations=False)
+    return maybe_one(draw, averages(draw, axes=2))
+
+
+@space("avg_pool1d")
+def avg_pool1d(draw: Draw) -> Case:
+    return maybe_one(draw, averages(draw, axes=1))
+
+
+def averages(draw: Draw, axes: int) -> Case:
+    shape, options = pooling(draw, dilations=False, axes=axes)
     if draw.flag():
         options["count_include_pad"] = draw.flag()
         draw.note_if(not options["count_include_pad"], "count_include_pad=False")
-    if draw.flag():
+    if axes == 2 and draw.flag():
         options["divisor_override"] = draw.choice([None, 1, 2, 5])
         draw.note_if(options["divisor_override"], "divisor_override")
     x = draw.array(shape, draw.dtype(), ("normal", "ties", "special"))
-    return keyword_case("functional.avg_pool2d", {"input": x}, options, magnitude="terms")
+    return keyword_case(f"functional.avg_pool{axes}d", {"input": x}, options, magnitude="terms")
 
 
-def adaptive(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
+@space("lp_pool2d")
+def lp_pool2d(draw: Draw) -> Case:
+    return maybe_one(draw, powers(draw, axes=2))
+
+
+@space("lp_pool1d")
+def lp_pool1d(draw: Draw) -> Case:
+    return maybe_one(draw, powers(draw, axes=1))
+
+
+def powers(draw: Draw, axes: int) -> Case:
+    """Positive numbers: a root of a sum of powers is steep at 0, and beside it rounding decides."""
+    shape, options = pooling(draw, dilations=False, axes=axes)
+    options.pop("padding", None)
+    kernel = (options["kernel_size"],) if isinstance(options["kernel_size"], int) else options["kernel_size"]
+    if axes == 1:
+        options["kernel_size"] = kernel[0]  # PyTorch multiplies by it
+    shape = (*shape[:2], *(max(n, *kernel) for n in shape[2:]))  # now that nothing is padded
+    options["norm_type"] = draw.choice([2, 1, 3, 0.5])
+    draw.note(f"p = {options['norm_type']}")
+    x = draw.array(shape, draw.dtype(), ("positive",))
+    return keyword_case(f"functional.lp_pool{axes}d", {"input": x}, options, magnitude=64)
+
+
+def adaptive(draw: Draw, axes: int = 2) -> tuple[tuple[int, ...], dict[str, Any]]:
     """The shape of an input, and an output size: smaller, equal or larger, as an integer, a pair or with None."""
     n, c, h, w = draw.choice([1, 2, 1, 2, 0]), draw.integer(1, 2), *both_ways(draw, 1, 7)
     wanted = draw.choice([both_ways(draw, 1, 3), both_ways(draw, 1, 8), (1, 1), (h, w)])
-    output_size: Any = spelled(draw, wanted)
-    kept = draw.choice(["neither", "neither", "height", "width", "both"])
+    output_size: Any = spelled(draw, wanted) if axes == 2 else spelled_one(draw, wanted)
+    kept = draw.choice(["neither", "neither", "height", "width", "both"] if axes == 2 else ["neither"])
     if kept != "neither":
         output_size = (None if kept != "width" else wanted[0], None if kept != "height" else wanted[1])
         draw.note("None in output_size")
@@ -115,22 +159,41 @@ def adaptive(draw: Draw) -> tuple[tuple[int, ...], dict[str, Any]]:
     draw.note_if(any(size % o for o, size in zip(out, (h, w), strict=True)), "cells overlap")
     draw.note_if(tuple(out) == (1, 1), "one cell")
     draw.note_if(n < 2, f"N = {n}")
-    return (n, c, h, w), {"output_size": output_size}
+    return (n, c, *(h, w)[-axes:]), {"output_size": output_size}
 
 
 @space("adaptive_avg_pool2d")
 def adaptive_avg_pool2d(draw: Draw) -> Case:
-    shape, options = adaptive(draw)
+    return maybe_one(draw, cell_means(draw, axes=2))
+
+
+@space("adaptive_avg_pool1d")
+def adaptive_avg_pool1d(draw: Draw) -> Case:
+    return maybe_one(draw, cell_means(draw, axes=1))
+
+
+def cell_means(draw: Draw, axes: int) -> Case:
+    shape, options = adaptive(draw, axes)
     x = draw.array(shape, draw.dtype(), ("normal", "ties", "special"))
-    return keyword_case("functional.adaptive_avg_pool2d", {"input": x}, options, smooth=finite(x), magnitude="terms")
+    call = f"functional.adaptive_avg_pool{axes}d"
+    return keyword_case(call, {"input": x}, options, smooth=finite(x), magnitude="terms")
 
 
 @space("adaptive_max_pool2d")
 def adaptive_max_pool2d(draw: Draw) -> Case:
-    shape, options = adaptive(draw)
+    return maybe_one(draw, cell_maxima(draw, axes=2))
+
+
+@space("adaptive_max_pool1d")
+def adaptive_max_pool1d(draw: Draw) -> Case:
+    return maybe_one(draw, cell_maxima(draw, axes=1))
+
+
+def cell_maxima(draw: Draw, axes: int) -> Case:
+    shape, options = adaptive(draw, axes)
     x, smooth = maxima(draw, shape, several_nan=False)
     _maybe_indices(draw, options)
-    return keyword_case("functional.adaptive_max_pool2d", {"input": x}, options, smooth=smooth, magnitude=1)
+    return keyword_case(f"functional.adaptive_max_pool{axes}d", {"input": x}, options, smooth=smooth, magnitude=1)
 
 
 def _maybe_indices(draw: Draw, options: dict[str, Any]) -> None:
