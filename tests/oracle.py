@@ -40,7 +40,7 @@ def on(device: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def moved(*tensors: Any) -> Any:
         with tc.device(device):
             outputs = as_tuple(function(*(t.to(device) for t in tensors)))
-        assert {y.device for y in outputs} == {tc.device(device).name}
+        assert {y.device for y in outputs} == {str(tc.device(device))}
         return tuple(y.cpu() for y in outputs)
 
     return function if device == "cpu" else moved

@@ -241,6 +241,9 @@ def samples():
         *(tc.ones(2), nn.Parameter(tc.ones(2)), tc.device("cpu"), tc.float32, tc.get_rng_state(), tc.Generator()),
         *(
             tc.no_grad(),
+            tc.as_torch(),
+            tc.autocast(enabled=False),
+            tc.GradScaler(enabled=False),
             tc.enable_grad(),
             tc.detect_anomaly(),
             tc.using("readable"),

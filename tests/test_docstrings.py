@@ -34,6 +34,8 @@ ROOMS = [
 ]
 
 
+NUMPYS = [tc.dtype, tc.finfo, tc.iinfo, tc.Size]  # and Python's: not ours to describe
+
 # --- every public name ----------------------------------------------------------------------------------------------
 
 
@@ -44,7 +46,11 @@ def public(room):
         made = {name: str(getattr(value, "__module__", "")) for name, value in vars(room).items()}
         names = [name for name, module in made.items() if module.startswith(room.__name__)]
     values = [getattr(room, name) for name in names if not name.startswith("_")]
-    return [value for value in values if isinstance(value, ModuleType | type) or inspect.isroutine(value)]
+    return [
+        value
+        for value in values
+        if (isinstance(value, ModuleType | type) or inspect.isroutine(value)) and value not in NUMPYS
+    ]
 
 
 def called(value):
@@ -86,7 +92,7 @@ def test_a_public_name_has_a_docstring(name):
     assert DOCUMENTED[name], f"{name} has no docstring"
 
 
-@pytest.mark.parametrize("name", sorted(name for name in dir(tc.Tensor) if not name.startswith("_")))
+@pytest.mark.parametrize("name", sorted(name for name in dir(tc.zeros(1)) if not name.startswith("_")))
 def test_an_attribute_of_tensor_is_described(name):
     """Also `array`, a slot, which can have no docstring of its own: that of the class has to name it."""
     assert inspect.getdoc(getattr(tc.Tensor, name)) or f"`{name}`" in tc.Tensor.__doc__

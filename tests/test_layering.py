@@ -9,7 +9,7 @@ import tinyconv
 
 # From the ground up. A line is a floor; rooms on one floor do not know each other.
 FLOORS = [
-    {"user_frame"},
+    {"torch_names", "user_frame"},
     {"errors"},
     {"calls", "shapes"},
     {"ops"},
@@ -21,7 +21,7 @@ FLOORS = [
     {"capture", "nn"},
     {"inspect"},
     {"models"},
-    {"train", "check"},
+    {"train", "check", "torch_modules"},
     {"autograd", "testing", "web"},
     {"cli"},
     {"__main__"},

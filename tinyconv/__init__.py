@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 import numpy as _np
 
 from tinyconv import data, functional, models, nn, optim
+from tinyconv import torch_names as _torch_names
 from tinyconv.arrays.backend import device
 from tinyconv.capture import capture
 from tinyconv.engine import variants
@@ -89,30 +90,38 @@ if _TYPE_CHECKING:
         summary,
         trace,
     )
+    from tinyconv.torch_modules import accelerator, amp, backends, cuda, fx, jit, mps, utils, version  # noqa: F401
+    from tinyconv.torch_modules.stand_in import as_torch  # noqa: F401
+    from tinyconv.torch_modules.switches import *
     from tinyconv.web.door import studio, studio_page
 
 __version__ = "0.1.0"
 
-bool, uint8, int32, int64 = (_np.dtype(name) for name in ("bool", "uint8", "int32", "int64"))
-float16, float32, float64 = (_np.dtype(name) for name in ("float16", "float32", "float64"))
+bool, uint8, int8 = (_np.dtype(name) for name in ("bool", "uint8", "int8"))
+int16, int32, int64 = short, int, long = tuple(_np.dtype(f"int{bits}") for bits in (16, 32, 64))
+float16, float32, float64 = half, float, double = tuple(_np.dtype(f"float{bits}") for bits in (16, 32, 64))
+dtype, finfo, iinfo, Size = _np.dtype, _np.finfo, _np.iinfo, tuple
+e, inf, nan, pi = _np.e, _np.inf, _np.nan, _np.pi
 
 # fmt: off
 __all__ = [  # noqa: RUF022
     "AnomalyError", "apply", "arange", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError",
-    "cat", "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "DtypeError",
-    "enable_grad", "feature_maps", "FeatureMaps", "float16", "float32", "float64", "from_numpy", "full", "full_like",
-    "functional", "Generator", "get_num_threads", "get_rng_state", "grad", "GraphError", "inspect", "int32", "int64",
-    "is_grad_enabled", "is_tensor", "manual_seed", "models", "ModuleError", "nn", "no_grad", "ones", "ones_like",
-    "optim", "OptionError", "OutOfMemoryError", "profile", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "stack", "studio", "studio_page",
-    "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8",
-    "using", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "cat", "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double",
+    "dtype", "DtypeError", "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
+    "float64", "from_numpy", "full", "full_like", "functional", "Generator", "get_num_threads", "get_rng_state", "grad",
+    "GraphError", "half", "iinfo", "inf", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_tensor", "long", "manual_seed", "models", "ModuleError", "nan", "nn", "no_grad", "ones", "ones_like", "optim",
+    "OptionError", "OutOfMemoryError", "pi", "profile", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "short", "Size", "stack", "studio",
+    "studio_page", "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train",
+    "uint8", "using", "VariantError", "variants", "where", "zeros", "zeros_like",
 ]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
 __all__ += _inplace.__all__
 __all__ += _pointwise.__all__
 __all__ += _products.__all__
 __all__ += _reductions.__all__
+__all__ += _torch_names.NAMES
 # fmt: on
 
 
@@ -126,15 +135,18 @@ _ROOMS = ("autograd", "check", "inspect", "train")  # imported when they are ask
 _OF_INSPECT = (
     "Cake", "FeatureMaps", "Summary", "Trace", "detect_anomaly", "feature_maps", "profile", "summary", "trace",
 )  # fmt: skip
+_LATER = {
+    **dict.fromkeys(_OF_INSPECT, "inspect"),
+    **dict.fromkeys(("studio", "studio_page"), "web.door"),
+    **_torch_names.NAMES,
+}  # where a name lives that is imported when it is asked for
 
 
 def __getattr__(name: str) -> object:
-    if name in _ROOMS:
-        return _import_module(f"tinyconv.{name}")
-    if name in _OF_INSPECT:
-        return getattr(_import_module("tinyconv.inspect"), name)
-    if name in ("studio", "studio_page"):
-        return getattr(_import_module("tinyconv.web.door"), name)
+    if place := _torch_names.where(name) or (name if name in _ROOMS else None):
+        return _import_module(f"tinyconv.{place}")
+    if name in _LATER:
+        return getattr(_import_module(f"tinyconv.{_LATER[name]}"), name)
     if name in ("save", "load"):
         raise AttributeError(f"module 'tinyconv' has no {name!r}: weights go through tinyconv.train.{name}_weights")
     raise _no_attribute(globals(), name)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
+from tinyconv import torch_names
 from tinyconv.user_frame import user_line
 
 
@@ -158,12 +160,15 @@ def no_such(kind: str, name: Any, names: Iterable[str]) -> str:
 
 
 def suggest_names(module: dict[str, Any]) -> None:
-    """Let a module, given by its `globals()`, answer a misspelt name with the one that is like it.
+    """Let a module, given by its `globals()`, answer a name that it lacks: with the one that is like it, or what it is.
 
-    Python does so itself, but only where a script ends with the error, not in a notebook.
+    Modules that PyTorch has there and that live elsewhere here (`tinyconv.torch_names`) are imported when asked
+    for. Python itself suggests names too, but only where a script ends with the error, not in a notebook.
     """
 
     def __getattr__(name: str) -> Any:
+        if place := torch_names.where(f"{module['__name__']}.{name}"):
+            return import_module(f"tinyconv.{place}")
         raise no_attribute(module, name)
 
     module["__getattr__"] = __getattr__
@@ -172,6 +177,15 @@ def suggest_names(module: dict[str, Any]) -> None:
 def no_attribute(module: dict[str, Any], name: str) -> AttributeError:
     """What to raise where a module, given by its `globals()`, has no such name."""
     made = (key for key, value in module.items() if getattr(value, "__module__", "").startswith("tinyconv"))
-    hint = "" if name.startswith("_") else did_you_mean(name, module.get("__all__", made))
-    text = f"module {module['__name__']!r} has no attribute {name!r}{hint}"
-    return AttributeError(text, name=name, obj=None)  # with an object, Python would add a suggestion of its own
+    return missing(f"module {module['__name__']!r}", module["__name__"], name, module.get("__all__", made))
+
+
+def missing(what: str, owner: str, name: str, names: Iterable[str]) -> AttributeError:
+    """What to raise where `what`, which has `names`, lacks one: the name that is like it, or what PyTorch's is."""
+    hint, names = "", list(names)
+    if not name.startswith("_"):
+        misspelt = name.lower() in {known.lower() for known in names}
+        said = "" if misspelt else import_module("tinyconv.torch_names.answers").answer(owner, name)
+        hint = said or did_you_mean(name, names)
+    # With an object, Python would add a suggestion of its own.
+    return AttributeError(f"{what} has no attribute {name!r}{hint}", name=name, obj=None)

@@ -264,7 +264,7 @@ def test_training_on_the_second_gpu(kind):
             F.cross_entropy(model(x), y).backward()
             tc.optim.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-        assert {p.device for p in model.parameters()} == {tc.device(device).name}
+        assert {p.device for p in model.parameters()} == {str(tc.device(device))}
         return [p.detach().cpu().numpy() for p in model.parameters()]
 
     for ours, theirs in zip(trained("cuda:1"), trained("cpu"), strict=True):

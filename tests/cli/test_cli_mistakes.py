@@ -92,6 +92,10 @@ CODES = [
     (2, "studio net.py:modle", "did you mean model?"),
     (2, "studio net.py:model"),
     (2, "studio --port 65536"),
+    (0, "run --help"),
+    (2, "run"),
+    (2, "run nowhere.py", "no file 'nowhere.py'"),
+    (0, "run net.py --its-own"),
     (0, "doctor"),
 ]  # fmt: skip
 

@@ -10,7 +10,8 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -310,11 +311,12 @@ class constants_join(Setting):
 _default: ContextVar[str | None] = ContextVar("tinyconv_device", default=None)
 
 
-class device(Setting):
-    """A `with` block in which tensors and parameters are made on this device where no other is named.
+class device(Setting, str):
+    """A device: a `with` block in which tensors and parameters are made there where no other is named, and its name.
 
-    `name` is "cpu", "cuda" (the first GPU), "cuda:N", or "meta" for shapes without values. Like `torch.device`. Raises
-    DeviceError for another name; whether the device is there is found out when something is made on it.
+    `type` is "cpu", "cuda", or "meta" for shapes without values; `index` is the number of the GPU. Like `torch.device`,
+    except that it is a string, equal to its name, and that "cuda" is "cuda:0". Raises DeviceError for another name;
+    whether the device is there is found out when something is made on it.
 
         with tc.device("meta"):
             model = tc.models.vgg16()  # shapes alone: no weight is drawn, and no memory taken
@@ -322,33 +324,50 @@ class device(Setting):
 
     variable = _default
 
-    def __init__(self, name: str | device) -> None:
+    def __new__(cls, type: str, index: int | None = None) -> Self:
+        """A device by its name, `device("cuda:1")`, or by its type and number, `device("cuda", 1)`."""
+        return str.__new__(cls, device_name(type if index is None or str(type) == "cpu" else f"{type}:{index}"))
+
+    def __init__(self, type: str, index: int | None = None) -> None:
         super().__init__()
-        self.name = device_name(name)
+
+    @property
+    def type(self) -> str:
+        """The name without the number."""
+        return self.partition(":")[0]
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override]  # a name is not searched
+        """The number of the GPU; None for other devices."""
+        return int(self.partition(":")[2]) if self.type == "cuda" else None
 
     def __str__(self) -> str:
-        return self.name
+        return str.__str__(self)
 
     def __repr__(self) -> str:
-        return f"device({self.name!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return str(self) == str(other) if isinstance(other, str | device) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.name)
+        return f"device({str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:  # a thread's stack cannot be copied
-        return device, (self.name,)
+        return device, (str(self),)
 
     def changed(self, now: str | None) -> str:
         """This device."""
-        return self.name
+        return str(self)
 
 
 def default_device() -> str | None:
     """The device that a `with device(...)` block names; None outside of one."""
     return _default.get()
+
+
+@cache
+def _named(name: str) -> device:
+    return device(name)
+
+
+def place_of(array: Array) -> device:
+    """The device of an array: one object for each device."""
+    return _named(backend_of(array).device_of(array))
 
 
 def device_name(device: Any) -> str:

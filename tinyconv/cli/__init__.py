@@ -22,7 +22,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 
 import tinyconv
-from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, studio, train
+from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, run, studio, train
 from tinyconv.cli.common import LONGEST, complain
 from tinyconv.engine import kernels
 from tinyconv.errors import TinyconvError, printable
@@ -77,6 +77,11 @@ _add(
     bench.bench,
     add_help_option=False,  # --help is that of the benchmarks
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+_add(
+    app,
+    run.run,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 data = typer.Typer(help="Fetch, list and verify datasets.", no_args_is_help=True)
 _add(data, datasets.fetch, datasets.list_, datasets.verify)

@@ -1,6 +1,7 @@
 """Modules: layers, containers, losses and initialisers, with torch's names. Each file lists what it exports."""
 # ruff: noqa: F403
 
+from tinyconv import functional as functional
 from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
 from tinyconv.nn import utils as utils

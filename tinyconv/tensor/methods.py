@@ -6,6 +6,7 @@ from types import FunctionType
 
 from tinyconv.tensor import arranging, inplace, pointwise, products, reductions
 from tinyconv.tensor.tensor import Tensor
+from tinyconv.torch_names.methods import ABSENT, Absent
 
 
 class Methods:
@@ -88,6 +89,14 @@ class Methods:
     zero_ = inplace.zero_
 
 
+def _names(x: Tensor) -> list[str]:
+    return [name for name in object.__dir__(x) if hasattr(Tensor, name)]  # what is absent is in the class too
+
+
+Tensor.__dir__ = _names  # type: ignore[assignment]
 for _name, _function in vars(Methods).items():
     if isinstance(_function, FunctionType):
         setattr(Tensor, _name, _function)
+for _name in ABSENT.split():
+    if not hasattr(Tensor, _name):
+        setattr(Tensor, _name, Absent(_name))

@@ -42,7 +42,7 @@ def shown_tensor(t: Tensor) -> str:
     if t.dtype not in (DEFAULT_FLOAT, np.int64, np.bool_):
         notes.append(f"dtype={t.dtype}")
     if t.device != "cpu":
-        notes.append(f"device={t.device!r}")
+        notes.append(f"device='{t.device}'")
     if isinstance(t._node, OpNode):
         notes.append(f"grad_fn=<{shown(t._node.op, t._node.pair)}>")
     elif t.requires_grad:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray  # by its own name on the way of every op
 
 from tinyconv import ops, shapes
-from tinyconv.arrays.backend import NUMPY, Array, backend_of, ready
+from tinyconv.arrays.backend import NUMPY, Array, backend_of, place_of, ready
 from tinyconv.arrays.backend import device as Device
 from tinyconv.engine.context import context, quiet
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number, result_type
@@ -199,9 +199,9 @@ class Tensor(Methods):
         return len(self.array.shape)
 
     @property
-    def device(self) -> str:
+    def device(self) -> Device:
         """Where the elements are: `"cpu"`, `"cuda:0"`, or `"meta"` for a tensor that has only a shape."""
-        return backend_of(self.array).device_of(self.array)
+        return place_of(self.array)
 
     @overload
     def size(self, dim: None = None) -> tuple[Int, ...]: ...

@@ -1,0 +1,103 @@
+"""PyTorch's names: which module of ours answers for one of torch's, and what is said of a name that is not here.
+
+`import tinyconv.utils.data` finds `tinyconv.data`, by the tables below. Nothing of it is imported before it is named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object  # the module takes a while to import
+
+MODULES = {
+    "accelerator": "torch_modules.accelerator",
+    "amp": "torch_modules.amp",
+    "backends": "torch_modules.backends",
+    "backends.cuda": "torch_modules.backends.cuda",
+    "backends.cudnn": "torch_modules.backends.cudnn",
+    "backends.mkl": "torch_modules.backends.mkl",
+    "backends.mkldnn": "torch_modules.backends.mkldnn",
+    "backends.mps": "torch_modules.backends.mps",
+    "backends.openmp": "torch_modules.backends.openmp",
+    "cuda": "torch_modules.cuda",
+    "cuda.amp": "torch_modules.amp",
+    "fx": "torch_modules.fx",
+    "jit": "torch_modules.jit",
+    "mps": "torch_modules.mps",
+    "nn.functional": "functional",
+    "nn.modules": "torch_modules.layers",
+    "nn.parameter": "nn.module",
+    "random": "tensor.creation",
+    "utils": "torch_modules.utils",
+    "utils.checkpoint": "torch_modules.checkpoint",
+    "utils.data": "data",
+    "version": "torch_modules.version",
+}
+"""Where a module of torch's lives here, if not under its own name; both without `tinyconv.` in front."""
+
+NAMES = {
+    "as_torch": "torch_modules.stand_in",
+    **dict.fromkeys(
+        (
+            "are_deterministic_algorithms_enabled", "autocast", "compile", "get_default_dtype",
+            "get_float32_matmul_precision", "get_num_interop_threads", "GradScaler", "is_autocast_enabled",
+            "set_default_dtype", "set_float32_matmul_precision", "set_num_interop_threads", "typename",
+            "use_deterministic_algorithms",
+        ),
+        "torch_modules.switches",
+    ),
+}  # fmt: skip
+"""Where a name of `tinyconv` lives that is imported when it is asked for."""
+
+
+def where(fullname: str) -> str | None:
+    """Where the module of this name, which begins with `tinyconv.`, lives; None where the table does not have it."""
+    name = fullname.removeprefix("tinyconv.").removeprefix("torch_modules.")
+    return MODULES["nn.modules"] if name.startswith("nn.modules.") else MODULES.get(name)
+
+
+class Elsewhere(Loader):
+    """Puts the module that is here in the place of the one that is asked for."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Python's own, which is thrown away."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Import the one that is here."""
+        sys.modules[module.__name__] = import_module(f"tinyconv{'.' * bool(self.place)}{self.place}")
+
+
+class Finder(MetaPathFinder):
+    """The last of `sys.meta_path`: finds what `MODULES` names, and says of other names below tinyconv what they are.
+
+    `from tinyconv.nn import LSTM` comes here too: Python looks for a module where a package has no such name.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module of the table. ModuleNotFoundError, with what the name is, for one that is PyTorch's alone."""
+        if not fullname.startswith("tinyconv."):
+            return None
+        if (place := where(fullname)) is not None:
+            return ModuleSpec(fullname, Elsewhere(place))
+        from tinyconv.torch_names.answers import answer
+
+        said = answer(*fullname.rsplit(".", 1))
+        if said:  # with `name=`, Python would say "cannot import name" in place of this
+            raise ModuleNotFoundError(f"there is no {fullname}{said}")
+        return None
+
+
+sys.meta_path.append(Finder())

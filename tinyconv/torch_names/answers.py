@@ -1,0 +1,419 @@
+"""What is said of a name of PyTorch's that is not here: what it is, and what to use instead.
+
+`FAMILIES` has a row for names of one kind, not for each name; `answer` takes the first whose pattern fits.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """Names of one kind: a pattern that their names match as a whole, what they are, and what to use instead.
+
+    `owners` are the places where the pattern applies, if not everywhere: modules of ours, or `Tensor`.
+    """
+
+    what: str
+    instead: str
+    pattern: str
+    owners: tuple[str, ...] = ()
+    example: str = ""
+
+
+TC, NN, F, TENSOR = "tinyconv", "tinyconv.nn", "tinyconv.functional", "Tensor"
+OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyconv.data"
+TRANSFORMS = "tinyconv.torchvision.transforms"
+_NUMPY = "has it, for x.numpy() and without gradients"
+
+FAMILIES = (
+    # Layers and whole fields that are not here.
+    Family(
+        "a recurrent layer",
+        "none is here; a convolution over time (conv1d) reads sequences",
+        r"(quantized_)?(LSTM|GRU|RNN|lstm|gru|rnn)(Base|Cell|CellBase|_cell|_tanh|_relu|_tanh_cell|_relu_cell)?|miopen_rnn|"
+        r"mkldnn_rnn_layer|PackedSequence|(un)?pack_sequence|pad(_packed)?_sequence|unpad_sequence|pack_padded_sequence|rnn",
+        example="nn.LSTM",
+    ),
+    Family(
+        "attention",
+        "softmax(q @ k.transpose(-2, -1) / d**0.5, -1) @ v is what it computes",
+        r"scaled_dot_product_attention|multi_head_attention_forward|MultiheadAttention|Transformer\w*|attention",
+        example="F.scaled_dot_product_attention",
+    ),
+    Family(
+        "for volumes, of three spatial axes",
+        "one and two spatial axes are here, conv1d and conv2d",
+        r"\w*3d|\w*3d_with_indices|channels_last_3d",
+        example="nn.Conv3d",
+    ),
+    Family(
+        "for quantised tensors",
+        "float16 halves the memory, model.to(dtype=tinyconv.float16)",
+        r"quantiz\w*|\w*quantize\w*|q_\w+|q?u?int\dx\d|qu?int\d+|q(at|scheme)|int_repr|per_(tensor|channel)_\w+|fbgemm_\w+|"
+        r"\w*fake_quant\w*|choose_qparams\w*|ao|QU?[Ii]nt\w+Storage|intrinsic|empty_quantized|quantized",
+        example="tc.quantize_per_tensor",
+    ),
+    Family(
+        "for sparse tensors",
+        "tensors are dense here; scipy.sparse has sparse ones, without gradients",
+        r"sparse\w*|\w+_sparse\w*|is_coalesced|coalesce|s?spaddmm|[hds]+p?mm|saddmm|spmm|smm|c?col_indices\w*|"
+        r"c?row_indices\w*|crow_indices\w*|indices(_copy)?|values(_copy)?|dense_dim|to_dense|SparseAdam|is_sparse_csr",
+        example="x.to_sparse",
+    ),
+    Family(
+        "for nested or masked tensors",
+        "pad to one shape with F.pad",
+        r"nested|masked|jagged|is_nested|to_padded_tensor",
+        example="tc.nested",
+    ),
+    Family(
+        "for complex numbers",
+        "tensors are real here; NumPy has them, without gradients",
+        r"complex\w*|c(float|double|half)|is_complex|(is_)?conj\w*|resolve_(conj|neg)|is_neg|real|imag|angle|polar|isreal|"
+        r"view_as_(real|complex)\w*|m?H|adjoint|ComplexFloatStorage|ComplexDoubleStorage",
+        example="tc.complex64",
+    ),
+    Family(
+        "a Fourier transform, or for one",
+        f"numpy.fft {_NUMPY}",
+        r"fft|i?stft|signal|(bartlett|blackman|hamming|hann|kaiser)_window|has_spectral",
+        example="tc.fft",
+    ),
+    Family(
+        "linear algebra",
+        f"numpy.linalg {_NUMPY}",
+        r"linalg|cholesky\w*|\w*det|slogdet|eig|symeig|qr|lu|lu_\w+|svd\w*|lstsq|geqrf|or[gm]qr|pinverse|inverse|solve|"
+        r"triangular_solve|matrix_(exp|power|rank)|lobpcg|pca_lowrank|nuclear_norm|frobenius_norm|trace|kron|cross|"
+        r"(lda_)?chain_matmul|has_lapack|vander|cov|corrcoef|householder_product",
+        example="tc.linalg",
+    ),
+    Family(
+        "a special function",
+        f"scipy.special {_NUMPY}",
+        r"special|m?v?lgamma_?|digamma_?|polygamma_?|igammac?_?|erfinv_?|i0_?|sinc_?|x?logy_?|xlogy_?|nextafter_?|"
+        r"frexp|ldexp_?|gcd_?|lcm_?|heaviside_?|logaddexp2|logcumsumexp",
+        example="x.lgamma",
+    ),
+    Family(
+        "a random distribution",
+        "tinyconv.from_numpy makes a tensor of numbers that numpy.random.default_rng() draws",
+        r"distributions|(exponential|cauchy|geometric|log_normal|random)_|poisson|binomial|multinomial|quasirandom",
+        example="tc.distributions",
+    ),
+    Family(
+        "for products of float8",
+        "bool, integers, float16, float32 and float64 are here",
+        r"\w*scaled_\w*mm|grouped_mm|ScalingType|SwizzleType|float[48]_\w+|bits?\d\w*|bit|u?int[1-7]|bfloat16|"
+        r"BFloat16\w+|uint(16|32|64)|float8\w*",
+        example="tc.bfloat16",
+    ),
+    # What runs a program.
+    Family(
+        "for several machines or processes",
+        "one process trains here, on all cores; nn.DataParallel shares a batch among threads",
+        r"distributed\w*|is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|SyncBatchNorm|"
+        r"futures|fork|wait|Future\w*|prepare_multiprocessing_environment|get_file_path",
+        example="tc.distributed",
+    ),
+    Family(
+        "of TorchScript, fx or the compiler",
+        "a model is Python here, and tinyconv.jit.script and tinyconv.compile return it as it is",
+        r"\w*Type|Sym\w+|sym_\w+|Script\w+|Lite\w+|parse_\w+|import_ir\w*|merge_type\w*|unify_type\w*|Graph\w*|Node|Block|"
+        r"Value|Use|Code|CompilationUnit|\w*Argument\w*|Alias\w*|Benchmark\w*|ThroughputBenchmark|CallStack|Capsule|"
+        r"ConcreteModule\w*|\w+Logger\w*|DeepCopyMemoTable|\w+StorageContext|Dispatch\w*|DisableTorchFunction\w*|"
+        r"ErrorReport|ExcludeDispatch\w*|ExecutionPlan|FatalError|FileCheck|FunctionSchema|Gradient|IODescriptor|"
+        r"JITException|OperatorInfo|PyTorchFile\w+|StaticModule|Tag|TracingState|Type|AggregationType|AVG|SUM|cond|"
+        r"while_loop|compiler|export|func|vmap|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
+        r"boolean_dispatch|BroadcastingList\d|assert_int_or_pair|\w*torch_function\w*|has_torch_function\w*|_?overrides|"
+        r"unsafe_\w+|\w+_copy|native_\w+|result_type\w*|DType|set_module|backcompat|RRefType|BufferDict",
+        example="tc.vmap",
+    ),
+    Family(
+        "for devices other than CPU and CUDA",
+        "device is 'cpu', 'cuda' or 'meta' here",
+        r"xpu|mtia|ipu|is_(ipu|maia|mtia|vulkan|xla|xpu|mkldnn|mps)|is_vulkan_available|windows|cpu|DeviceObjType|to_mkldnn|"
+        r"mkldnn_\w+|cudnn_\w+|miopen_\w+|has_mkl|has_openmp|get_device_module|privateuse1|\w*privateuse1\w*|cpp|monitor",
+        example="tc.xpu",
+    ),
+    Family(
+        "for streams, events and CUDA graphs",
+        "a GPU works in order here; tinyconv.capture makes a CUDA graph of a step",
+        r"\w*Stream\w*|Event|record_stream|graph|graphs|CUDAGraph|thread_safe_generator|AcceleratorError|pin_memory|is_pinned",
+        (TC, TENSOR, "tinyconv.cuda", "tinyconv.torch_modules.cuda"),
+        example="tc.Stream",
+    ),
+    Family(
+        "of mixed precision",
+        "convert model and data, model.to(dtype=tinyconv.float16)",
+        r"\w*autocast\w*",
+        example="tc.set_autocast_enabled",
+    ),
+    Family(
+        "a setting of torch's",
+        "there is nothing to set here",
+        r"set_(warn_always|flush_denormal|deterministic_debug_mode|anomaly_enabled|default_tensor_type)|"
+        r"(get_)?deterministic_debug_mode|get_deterministic_debug_mode|is_(warn_always|deterministic)_\w*|"
+        r"is_deterministic_algorithms_warn_only_enabled|is_warn_always_enabled|is_anomaly\w*|compiled_with_cxx11_abi|"
+        r"USE_\w+|torch_version|profiler_allow\w*|tf32_notes|reproducibility_notes|sparse_support_notes|"
+        r"sym_constrain\w*|return_types|functional_datapipe|typename|classproperty|types",
+        example="tc.set_warn_always",
+    ),
+    Family(
+        "a downloader",
+        "fetch the file yourself, and tinyconv.load reads it",
+        r"hub|model_zoo|load_state_dict_from_url",
+        example="tc.hub",
+    ),
+    Family(
+        "an old kind of tensor",
+        "tinyconv.tensor(data, dtype=...) makes one, and x.dtype says which it is",
+        r"(Bool|Byte|Char|Double|Float|Half|Int|Long|Short)Tensor",
+        example="tc.FloatTensor",
+    ),
+    Family(
+        "about the memory below a tensor",
+        "x.numpy() shows it, and x.clone() copies it",
+        r"\w*Storage\w*|\w*storage\w*|data_ptr|const_data_ptr|as_strided\w*|set_|resize\w*|empty_(strided|permuted)|from_file|"
+        r"frombuffer|is_set_to|dim_order|stride|new|as_subclass|serialization|\w*DLPack|to_dlpack|hash_tensor|module_load|"
+        r"memory_format|layout|strided|is_same_size|output_nr|grad_dtype|name|volatile|retains_grad|reinforce",
+        (TC, TENSOR),
+        example="x.data_ptr",
+    ),
+    Family(
+        "what calls Python for each element",
+        "write it with whole tensors, or with NumPy",
+        r"apply_|map2?_",
+        (TENSOR,),
+        example="x.apply_",
+    ),
+    # Functions of tensors.
+    Family(
+        "bits of integers",
+        "&, |, ^ and ~ are here; NumPy has shifts",
+        r"bitwise_\w+|__\w+shift__",
+        example="tc.bitwise_left_shift",
+    ),
+    Family(
+        "a statistic",
+        f"NumPy {_NUMPY}",
+        r"(nan)?(median|quantile|mode|sum|mean)|histc|histogram\w*|bincount|kthvalue|unique_consecutive|bucketize|"
+        r"searchsorted|cum(max|min|prod_?|ulative_trapezoid)|trapezoid|trapz|diff|gradient|msort|renorm_?|segment_reduce|"
+        r"aminmax|count_nonzero|combinations|cartesian_prod|(std|var)_mean|norm_except_dim|histogramdd|dist|pdist|cdist",
+        example="x.median",
+    ),
+    Family(
+        "a product of matrices, added to something",
+        "write it with @ and +",
+        r"add(bmm|mm|mv|r|cdiv|cmul)_?|baddbmm_?|inner|vdot|ger|tensordot|einsum|block_diag|bilinear|Bilinear|_addmm\w*|"
+        r"conv_tbc|rsub",
+        example="tc.addmm",
+    ),
+    Family(
+        "picking or putting elements",
+        "index with x[...], tinyconv.gather and where",
+        r"index_\w+|index|put_?|take|take_along_dim|masked_\w+|\w+_scatter|scatter\w*|select|narrow|nonzero_static|argwhere|"
+        r"diag\w*|fill_diagonal_|slice_inverse|tri[lu]_indices|unravel_index|isin",
+        (TC, TENSOR),
+        example="x.take",
+    ),
+    Family(
+        "rearranging axes or parts",
+        "reshape, permute, cat, stack and split are here",
+        r"[dhv]split|tensor_split|(row|column|d|h|v)_?stack|atleast_\dd|moveaxis|movedim|swap(axes|dims)_?|rot90|fliplr|"
+        r"flipud|mT|t_|transpose_|squeeze_|unsqueeze_|ravel|repeat_interleave|split_with_sizes|sum_to_size|broadcast_\w+|"
+        r"expand_as|unfold|block_diag|narrow\w*|ndimension|reshape_as|swap_tensors",
+        (TC, TENSOR),
+        example="tc.hsplit",
+    ),
+    Family(
+        "a function of each element",
+        f"arithmetic makes most; NumPy {_NUMPY}",
+        r"arc\w+|a?(sin|cos|tan)h?_?|atan2_?|(absolute|ceil|floor|round|trunc|fix|frac|sign|sgn|signbit|copysign|exp2|expm1|"
+        r"log10|log2|log1p|logit|erf|erfc|rsqrt|reciprocal|square|negative|positive|deg2rad|rad2deg|hypot|fmod|fmin|fmax|"
+        r"remainder|float_power|floor_divide|true_divide|divide|multiply|subtract|lerp|nan_to_num|clamp_m\w+|clip|"
+        r"logical_\w+|greater\w*|less\w*|not_equal|isclose|isinf|isneginf|isposinf|logaddexp|sinc)_?",
+        (TC, TENSOR),
+        example="tc.hypot",
+    ),
+    Family(
+        "makes a tensor",
+        "tinyconv.zeros, full, arange, linspace, rand and tensor are here",
+        r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli|default_generator|"
+        r"(initial_)?seed|Generator|linspace|eye|meshgrid|constant_pad_nd|fill",
+        (TC, TENSOR),
+        example="tc.logspace",
+    ),
+    Family(
+        "a dtype, or about one",
+        "dtypes are NumPy's here, and so is numpy.can_cast, promote_types and result_type",
+        r"can_cast|promote_types|result_type|is_(signed|inference\w*|storage|nonzero)|itemsize|nbytes|byte|char|short|half|type|"
+        r"finfo|iinfo|dtype|type_as",
+        (TC, TENSOR),
+        example="tc.promote_types",
+    ),
+    # Layers.
+    Family(
+        "an activation",
+        "relu, leaky_relu, gelu, silu, sigmoid, tanh and softmax are here; write another as a formula",
+        r"(?i)(alpha_|feature_)?(r?relu6?|prelu|celu|selu|elu|glu|mish|hardtanh|hardshrink|hardsigmoid|hardswish|"
+        r"log_?sigmoid|softmin|softplus|soft(shrink|sign)|softmax2d|tanhshrink|threshold|gumbel_softmax|r?relu)_?",
+        example="F.celu",
+    ),
+    Family(
+        "a dropout",
+        "F.dropout and nn.Dropout are here",
+        r"(?i)(feature_)?(alpha_?)?dropout(1d|2d)?_?",
+        example="F.feature_alpha_dropout",
+    ),
+    Family(
+        "a pooling",
+        "max and average pooling are here, max_pool2d, avg_pool2d and the adaptive ones",
+        r"(?i)(adaptive_?)?(max|avg)_?pool\dd(_with_indices)?|(fractional_?max|lp)_?pool\dd(_with_indices)?|max_?unpool\dd",
+        example="nn.MaxUnpool2d",
+    ),
+    Family(
+        "a normalisation",
+        "batch_norm and layer_norm are here",
+        r"(?i)batch_norm_\w+|(lazy)?(batch|instance|group|rms|layer|local_?response|crossmaplrn|cross_?map_?lrn)_?(norm)?(\dd)?|"
+        r"normalize",
+        example="nn.LocalResponseNorm",
+    ),
+    Family(
+        "a loss",
+        "cross_entropy, nll_loss, mse_loss, l1_loss and binary_cross_entropy_with_logits are here; write another as a "
+        "formula",
+        r"(?i)\w*_?loss(2d|wrapper|withloss|options)?|ctc_loss|kl_div|binary_cross_entropy|pairwise_?distance|"
+        r"cosine_?similarity|AdaptiveLogSoftmaxWithLoss|linear_?cross_?entropy\w*",
+        example="nn.CTCLoss",
+    ),
+    Family(
+        "a convolution",
+        "conv2d is here",
+        r"(?i)(lazy)?conv(olution|_?transpose)?(\dd)?|fold|unfold|(lazy)?linear",
+        example="F.conv_transpose2d",
+    ),
+    Family(
+        "resampling of images",
+        "a pooling makes images smaller",
+        r"(?i)(up)?sampl\w+|upsample\w*|interpolate|grid_?sampl\w*|affine_grid\w*|pixel_(un)?shuffle|pixel(un)?shuffle|"
+        r"(channel|native_channel)_?shuffle|GRID_SAMPLE_\w+",
+        example="F.interpolate",
+    ),
+    Family(
+        "padding",
+        "F.pad is here",
+        r"(Circular|Constant|Reflection|Replication|Zero)Pad\dd",
+        example="nn.CircularPad2d",
+    ),
+    Family(
+        "of embeddings",
+        "one_hot(i) @ weight is what an embedding is",
+        r"(?i)embedding(_?bag|_renorm_)?|one_hot",
+        example="nn.EmbeddingBag",
+    ),
+    Family(
+        "a container, or for layers that are not finished",
+        "Sequential and ModuleList are here; name parameters as attributes",
+        r"Container|(Parameter|Module)(Dict|List)|Uninitialized\w+|Buffer|Unflatten|Lazy\w+|factory_kwargs|common_types|grad",
+        (NN, TC, F),
+        example="nn.ParameterDict",
+    ),
+    # Training.
+    Family(
+        "an optimiser",
+        "SGD, Adam, AdamW and RMSprop are here",
+        r"A(SGD|da\w+)|LBFGS|Muon|[NR]Adam|Rprop|swa_utils|swap_in_\w+",
+        (OPTIM,),
+        example="tc.optim.LBFGS",
+    ),
+    Family(
+        "a learning-rate schedule",
+        "StepLR, MultiStepLR, CosineAnnealingLR, OneCycleLR and LinearLR are here; or set group['lr'] yourself",
+        r"(Constant|Cyclic|Exponential|Lambda|Multiplicative|Polynomial|Sequential)LR|ChainedScheduler|"
+        r"CosineAnnealingWarmRestarts|ReduceLROnPlateau|EPOCH_\w+",
+        (SCHEDULES,),
+        example="tc.optim.lr_scheduler.CyclicLR",
+    ),
+    Family(
+        "for reading data in other ways",
+        "DataLoader and Dataset are here",
+        r"\w*(Sampler|Dataset|DataPipe|Chunk)|default_c\w+|datapipes?|\w*datapipes\w*|graph\w*|sampler|dataloader|dataset|"
+        r"get_worker_info|random_split|argument_validation|runtime_validation\w*|non_deterministic|data_chunk|DataChunk",
+        (DATA,),
+        example="tc.data.IterableDataset",
+    ),
+    Family(
+        "an initialiser",
+        "kaiming_, xavier_, normal_, uniform_, constant_, zeros_ and ones_ are here",
+        r"(dirac|eye|sparse|orthogonal|trunc_normal)_?|constant|uniform|normal",
+        ("tinyconv.nn.init",),
+        example="nn.init.dirac_",
+    ),
+    Family(
+        "a transform of pictures",
+        "tinyconv.data has Compose, RandomCrop and RandomHorizontalFlip; PIL does the others to a picture",
+        r"\w+",
+        (TRANSFORMS,),
+        example="transforms.ColorJitter",
+    ),
+    # The rest.
+    Family(
+        "for saving",
+        "tinyconv.train.save_weights and load_weights keep weights",
+        r"save|load",
+        (TC,),
+    ),
+    Family(
+        "prints tensors otherwise",
+        "numpy.set_printoptions, and print(x.numpy())",
+        r"set_printoptions",
+        (TC,),
+    ),
+    Family(
+        "the default device",
+        "with tinyconv.device('cuda'): is a block in which tensors are made there",
+        r"[gs]et_default_device|get_device",
+    ),
+    Family(
+        "for watching a run", "tinyconv.profile and tinyconv.trace show it", r"profiler|utils|bottleneck|tensorboard"
+    ),
+    Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
+    Family("a number", "math has it", r"e|pi|nan|inf|newaxis"),
+    Family("a decorator about gradients", "tinyconv.no_grad is here", r"inference_mode|set_grad_enabled|Size"),
+)
+
+
+def answer(owner: str, name: str) -> str:
+    """What follows on "no NAME" in a message, where `owner` (`tinyconv.nn`, `Tensor`) lacks it; "" if it is unknown.
+
+    A name that is here in another place comes first: `tinyconv.conv2d` is `tinyconv.functional.conv2d`.
+    """
+    if name.startswith("_"):
+        return ""
+    for place in _elsewhere(owner, name):
+        return f": it is {place}"
+    if name.endswith("_") and not name.startswith("_") and _has(TENSOR, name[:-1]) and owner in (TENSOR, TC):
+        return f", which writes into its input: x = x.{name[:-1]}(...)"
+    for family in FAMILIES:
+        if (not family.owners or owner in family.owners) and re.fullmatch(family.pattern, name):
+            return f", {family.what}: {family.instead}"
+    return ""
+
+
+def _elsewhere(owner: str, name: str) -> Iterator[str]:
+    """Where else the name is, among what is imported."""
+    for place in (TC, NN, F, OPTIM, SCHEDULES, DATA, "tinyconv.nn.init", "tinyconv.nn.utils", TENSOR):
+        if place != owner and _has(place, name):
+            yield f"a method: x.{name}(...)" if place == TENSOR else f"{place}.{name}"
+
+
+def _has(place: str, name: str) -> bool:
+    """Whether a place has a name, which is not asked of its `__getattr__`."""
+    if place == TENSOR:
+        return callable(getattr(sys.modules["tinyconv"].Tensor, name, None))
+    module = sys.modules.get(place)
+    return module is not None and name in getattr(module, "__all__", vars(module)) and name in vars(module)
