@@ -161,6 +161,27 @@ QUESTIONS = {
     ops.Copy: Question(lambda op, x: written_over(tc.apply(op, x)), lambda x: written_over(x.clone()), [normal(3, 4)]),
     ops.Relu: Question(applied(), REF.relu, [ties(4, 4)], smooth=[normal(4, 4)]),
     ops.LeakyRelu: Question(applied(slope=0.1), lambda x: REF.leaky_relu(x, 0.1), [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.Hardtanh: Question(
+        applied(low=-1.0, high=1.0), REF.hardtanh, [ties(4, 4) + ties(4, 4)], smooth=[2 * normal(4, 4)]
+    ),
+    ops.Hardswish: Question(applied(), REF.hardswish, [np.append(4 * normal(40), [-3.0, 3.0])], 1, smooth=[normal(40)]),
+    ops.Prelu: Question(
+        applied(),
+        REF.prelu,
+        [np.append(normal(12), 0.0).reshape(13, 1), normal(1)],
+        "terms",
+        smooth=[normal(4, 3), normal(3)],
+    ),
+    ops.Elu: Question(
+        applied(alpha=0.5, scale=2.0, rate=1.0),
+        lambda x: 2 * REF.elu(x, 0.5),
+        [np.append(3 * normal(40), 1000.0)],
+        1,
+        smooth=[3 * normal(40)],
+    ),
+    ops.Softplus: Question(
+        applied(beta=2.0, threshold=20.0), lambda x: REF.softplus(x, 2), [np.append(normal(40), [1000.0, 11.0])], 1
+    ),
     ops.Abs: Question(applied(), torch.abs, [ties(4, 4)], smooth=[normal(4, 4)]),
     ops.Gelu: Question(applied(), REF.gelu, [3 * normal(40)], 1),
     ops.GeluTanh: Question(applied(), lambda x: REF.gelu(x, approximate="tanh"), [3 * normal(40)], 1),
@@ -550,6 +571,36 @@ MUTANTS = [
         ops.Abs,
         backward(lambda right, xp, saved, dy, needs: (xp.where(saved[0] < 0, -dy, dy),)),
         ANOTHER_TIE,
+    ),
+    Mutant(
+        "gradient 1 at the bounds",
+        ops.Hardtanh,
+        backward(lambda right, *args, **kw: ops.Clamp.backward(*args, **kw)),
+        ANOTHER_TIE,
+    ),
+    Mutant(
+        "the ramp taken for a constant",
+        ops.Hardswish,
+        backward(lambda right, xp, saved, dy, needs: (dy * xp.clip(saved[0] / 6 + 0.5, 0, 1),)),
+    ),
+    Mutant(
+        "dslope on both sides",
+        ops.Prelu,
+        backward(
+            lambda right, xp, saved, dy, needs: (
+                right(xp, saved, dy, needs)[0],
+                ops.elementwise.unbroadcast(xp, saved[0] * dy, saved[1].shape),
+            )
+        ),
+    ),
+    Mutant("alpha forgotten in dx", ops.Elu, backward(lambda right, *args, alpha, **kw: right(*args, alpha=1.0, **kw))),
+    Mutant(
+        "e^(beta x) overflows",
+        ops.Softplus,
+        forward(lambda right, xp, x, beta, threshold: (xp.log(1 + xp.exp(beta * x)) / beta, (x,))),
+    ),
+    Mutant(
+        "beta forgotten in dx", ops.Softplus, backward(lambda right, *args, beta, **kw: right(*args, beta=1.0, **kw))
     ),
     Mutant("the cheaper GELU", ops.Gelu, lambda op: ops.GeluTanh, ANOTHER_FUNCTION),
     Mutant("the density forgotten", ops.Gelu, backward(lambda right, xp, saved, dy, needs: (dy * (saved[0] > 0),))),

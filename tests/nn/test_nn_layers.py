@@ -191,19 +191,8 @@ SAME_REPR = [
     ("AdaptiveMaxPool2d", (2,), {}),
     ("Flatten", (), {}),
     ("Identity", (), {}),
-    ("ReLU", (), {}),
-    ("LeakyReLU", (0.2,), {}),
-    ("GELU", ("tanh",), {}),
-    ("Sigmoid", (), {}),
-    ("Tanh", (), {}),
-    ("SiLU", (), {}),
     ("Dropout", (0.2,), {}),
-    ("ReLU", (True,), {}),
-    ("LeakyReLU", (0.2,), {"inplace": True}),
-    ("SiLU", (), {"inplace": True}),
     ("Dropout", (0.2, True), {}),
-    ("Softmax", (1,), {}),
-    ("LogSoftmax", (1,), {}),
 ]
 
 

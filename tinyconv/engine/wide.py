@@ -19,6 +19,7 @@ WIDE: tuple[Any, ...] = (
     ops.Sigmoid, ops.Tanh, ops.Silu, ops.Gelu, ops.GeluTanh, ops.Softmax, ops.LogSoftmax,
     ops.Conv2d, ops.ConvTranspose2d, ops.Fold, ops.Linear, ops.Matmul,
     ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.LinearRelu, ops.ReluMaxPool2d,
+    ops.Elu, ops.Hardswish, ops.Softplus,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
     ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,

@@ -4,9 +4,11 @@ Each checks and completes its arguments, then applies an op of `tinyconv.ops`, w
 Images are (N, C, H, W): examples, channels, rows, columns. Tensors on different devices raise DeviceError everywhere.
 In the examples `F` is `tinyconv.functional`.
 """
+# ruff: noqa: F403
 
 from tinyconv.errors import suggest_names
-from tinyconv.functional.activation import gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh
+from tinyconv.functional import activation as _activation
+from tinyconv.functional.activation import *
 from tinyconv.functional.convolution import conv1d, conv2d, conv_padding, conv_transpose1d, conv_transpose2d
 from tinyconv.functional.dropout import dropout
 from tinyconv.functional.linear import linear
@@ -44,12 +46,9 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "fold",
-    "gelu",
     "l1_loss",
     "layer_norm",
-    "leaky_relu",
     "linear",
-    "log_softmax",
     "lp_pool1d",
     "lp_pool2d",
     "max_pool1d",
@@ -57,12 +56,8 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "pad",
-    "relu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "tanh",
     "unfold",
 ]
+__all__ += _activation.__all__
 
 suggest_names(globals())

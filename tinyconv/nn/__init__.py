@@ -5,6 +5,7 @@ from tinyconv import functional as functional
 from tinyconv.errors import suggest_names
 from tinyconv.nn import init as init
 from tinyconv.nn import utils as utils
+from tinyconv.nn.activations import *
 from tinyconv.nn.containers import *
 from tinyconv.nn.convolution import *
 from tinyconv.nn.layers import *

@@ -6,7 +6,7 @@ In the examples `tc` is `tinyconv` and `nn` is `tinyconv.nn`.
 from __future__ import annotations
 
 from math import sqrt
-from typing import Any, Literal
+from typing import Any
 
 from tinyconv import functional as F
 from tinyconv.engine.dtypes import Dtype
@@ -21,8 +21,7 @@ from tinyconv.tensor.tensor import Tensor
 
 # fmt: off
 __all__ = [
-    "GELU", "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten", "Identity", "LayerNorm", "LeakyReLU", "Linear",
-    "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh",
+    "BatchNorm1d", "BatchNorm2d", "Dropout", "Flatten", "Identity", "LayerNorm", "Linear",
 ]
 # fmt: on
 
@@ -297,160 +296,3 @@ class Identity(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
-
-
-class _Activation(Module):
-    """The base of ReLU and SiLU: an option that PyTorch has."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
-
-class ReLU(_Activation):
-    """max(x, 0) of an input of any shape, with gradient 0 at 0.
-
-    Like `torch.nn.ReLU`.
-
-        nn.ReLU()(tc.tensor([-1.0, 2.0])).tolist()  # [0.0, 2.0]
-
-    Args:
-        inplace: Write the values into the input, and return that.
-
-    Raises DtypeError for anything but a Tensor.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x, self.inplace)
-
-
-class LeakyReLU(Module):
-    """x where x > 0, else negative_slope * x (Maas et al., 2013), of any shape. Like `torch.nn.LeakyReLU`.
-
-        nn.LeakyReLU(0.5)(tc.tensor([-1.0, 2.0])).tolist()  # [-0.5, 2.0]
-
-    Args:
-        negative_slope: The slope on the left of 0.
-        inplace: Write the values into the input, and return that.
-
-    Raises OptionError for a slope that is no number, and a call DtypeError for anything but a Tensor.
-    """
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope, self.inplace = real("LeakyReLU: negative_slope", negative_slope), inplace
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}{', inplace=True' if self.inplace else ''}"
-
-
-class GELU(Module):
-    """x times the probability that a standard normal number is below x (Hendrycks & Gimpel, arXiv:1606.08415).
-
-    The input has any shape. Like `torch.nn.GELU`.
-
-        nn.GELU()(tc.tensor([0.0, 10.0])).tolist()  # [0.0, 10.0]
-
-    Args:
-        approximate: "none", or "tanh" for a cheaper approximation.
-
-    A call raises ValueError where `approximate` is neither.
-    """
-
-    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
-        super().__init__()
-        self.approximate: Literal["none", "tanh"] = approximate
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x, self.approximate)
-
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
-
-
-class Sigmoid(Module):
-    """1 / (1 + e^-x) of an input of any shape.
-
-    Like `torch.nn.Sigmoid`.
-
-        nn.Sigmoid()(tc.zeros(1)).tolist()  # [0.5]
-
-    Raises DtypeError for anything but a Tensor.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.sigmoid(x)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent of an input of any shape.
-
-    Like `torch.nn.Tanh`.
-
-        nn.Tanh()(tc.zeros(1)).tolist()  # [0.0]
-
-    Raises DtypeError for anything but a Tensor.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.tanh(x)
-
-
-class SiLU(_Activation):
-    """x sigmoid(x) (Elfwing et al., arXiv:1702.03118) of an input of any shape.
-
-    Like `torch.nn.SiLU`.
-
-        nn.SiLU()(tc.zeros(1)).tolist()  # [0.0]
-
-    Args:
-        inplace: Write the values into the input, and return that.
-
-    Raises DtypeError for anything but a Tensor.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x, self.inplace)
-
-
-class Softmax(Module):
-    """e^x / sum e^x along `dim`. Not before CrossEntropyLoss, which applies it itself. Like `torch.nn.Softmax`.
-
-        nn.Softmax(1)(tc.zeros(1, 2)).tolist()  # [[0.5, 0.5]]
-
-    Args:
-        dim: The axis along which the output adds up to 1.
-
-    A call raises ShapeError where the input has no such axis.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = whole(dim, f"{type(self).__name__}: dim")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class LogSoftmax(Softmax):
-    """x - ln sum e^x along `dim`. NLLLoss takes its output. Like `torch.nn.LogSoftmax`.
-
-        round(nn.LogSoftmax(0)(tc.zeros(2))[0].item(), 4)  # -0.6931
-
-    Args:
-        dim: The axis along which e^output adds up to 1.
-
-    A call raises ShapeError where the input has no such axis.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.log_softmax(x, self.dim)

@@ -45,6 +45,7 @@ from tinyconv.ops.linear import Linear, Matmul
 from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from tinyconv.ops.rectifier import Elu, Hardswish, Hardtanh, Prelu, Softplus
 from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Norm, Pick, Prod, Std, Sum, Var
 from tinyconv.ops.shape import AddAt, Cat, Expand, Index, Pad, Permute, Put, Reshape, Stack
 from tinyconv.ops.windows import ConvTranspose2d, Fold, Unfold
@@ -71,11 +72,14 @@ __all__ = [
     "CrossEntropy",
     "Div",
     "Dropout",
+    "Elu",
     "Exp",
     "Expand",
     "Fold",
     "Gelu",
     "GeluTanh",
+    "Hardswish",
+    "Hardtanh",
     "Index",
     "L1Loss",
     "LayerNorm",
@@ -100,6 +104,7 @@ __all__ = [
     "Permute",
     "Pick",
     "Pow",
+    "Prelu",
     "Prod",
     "Put",
     "Relu",
@@ -109,6 +114,7 @@ __all__ = [
     "Silu",
     "SoftCrossEntropy",
     "Softmax",
+    "Softplus",
     "Sqrt",
     "Stack",
     "Std",

@@ -8,6 +8,7 @@ _INDICES = "class indices may have any integer dtype; PyTorch wants int64"
 _INFINITE_WEIGHT = "an infinite weight makes NaN of every zero of the padding that it meets; PyTorch skips some of them"
 _INTEGERS = "integers become float32, as in exp; PyTorch refuses them"
 _LAST_NAN = "where a cell has several NaN, the first counts; in PyTorch the last"
+_NAN_KINK = "the gradient at NaN is that of the formula; PyTorch's depends on where the NaN lies in memory"
 _NAN_EXTREME = "where the extreme is NaN, its gradient goes to the NaN elements, as in max; in PyTorch all of it is NaN"
 _NO_CHANNELS = "a convolution of no channels is its bias; in PyTorch it has no channels either"
 _NO_FREEDOM = "without degrees of freedom, the gradient is what the formula gives, 0 times infinity; PyTorch's differs"
@@ -33,6 +34,7 @@ DECISIONS: dict[str, list[str]] = {
     "batch_norm": [
         "eps = 0 is accepted in training too; PyTorch refuses it there",
     ],
+    "celu": [_INTEGERS],
     "clamp": [
         "where two tensor bounds are equal, the lower one gets the gradient; in PyTorch neither does",
         "an input may broadcast to two bounds that need a gradient; PyTorch's backward fails",
@@ -47,16 +49,28 @@ DECISIONS: dict[str, list[str]] = {
         "with label_smoothing, the mean over targets that weigh 0 is x / 0, an infinity; in PyTorch it is NaN",
     ],
     "dropout": ["the random numbers are our own: only p = 0, p = 1 and evaluation have an answer to compare"],
+    "elu": [_INTEGERS],
     "gelu": ["the gelu of infinity is infinity; PyTorch's float32 kernel makes NaN of it"],
     "__getitem__": ["an index is NumPy's: steps may be negative, and an integer beside arrays counts as an array"],
+    "glu": [_INTEGERS],
+    "hardshrink": [_INTEGERS, _NAN_KINK],
+    "hardsigmoid": [
+        _INTEGERS,
+        _NAN_KINK,
+        "it has gradients of gradients, and a float64 all its digits; in PyTorch neither",
+    ],
+    "hardswish": [_INTEGERS, _NAN_KINK],
+    "hardtanh": [_NAN_KINK],
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],
     "layer_norm": ["normalized_shape may be an integer, as in PyTorch's module; PyTorch's function wants a sequence"],
     "leaky_relu": [_INTEGERS],
     "log_softmax": [_INTEGERS],
+    "logsigmoid": [_INTEGERS],
     "logsumexp": ["dim=() means all axes; PyTorch fails"],
     "max_pool2d": ["a dilated window that touches no element is refused; in PyTorch its maximum is -inf"],
     "maximum": [_NUMBER],
     "minimum": [_NUMBER],
+    "mish": [_INTEGERS],
     "mul": [_UINT8],
     "nll_loss": [_INDICES],
     "pad": [
@@ -69,8 +83,11 @@ DECISIONS: dict[str, list[str]] = {
         "gradients of gradients take a uint8 exponent b as it is; in PyTorch b - 2 wraps around below 0",
         _UINT8,
     ],
+    "prelu": ["gradients of gradients at 0 are those of the slope that counts there; in PyTorch they are 0"],
     "prod": ["the gradient beside an infinity is the product of the others; PyTorch divides, which gives NaN"],
+    "relu6": [_NAN_KINK],
     "reshape": ["view copies where no view is possible; PyTorch refuses"],
+    "selu": [_INTEGERS],
     "__setitem__": [
         "it is not recorded, and raises where a gradient would be lost",
         "values are converted to the dtype of the tensor; beside index arrays PyTorch wants them to have it",
@@ -80,9 +97,13 @@ DECISIONS: dict[str, list[str]] = {
         "where e^-x overflows (x < -88 in float32), the gradient of the gradient is NaN; in PyTorch it is 0",
     ],
     "softmax": [_INTEGERS],
+    "softmin": [_INTEGERS],
+    "softplus": [_INTEGERS],
+    "softshrink": [_INTEGERS, _NAN_KINK],
     "std": [_NO_FREEDOM, _SPREAD_DIM],
     "sub": [_UINT8],
     "T": ["it reverses any number of axes; PyTorch wants two"],
+    "threshold": [_NAN_KINK],
     "to": ["a number that an integer dtype cannot hold becomes what the processor makes of it, as in PyTorch"],
     "var": [_NO_FREEDOM, _SPREAD_DIM],
 }

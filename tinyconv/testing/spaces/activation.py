@@ -13,6 +13,8 @@ from tinyconv.testing.spaces.geometry import ANY, any_dtype, any_shape, away, fi
 
 FAR = (1.0, 5.0, 30.0, 1e4)
 SPECIAL = (*VALUES, "special")
+INTEGERS = ("int64", "int32")
+ANY_NUMBER = (*FLOATS, *INTEGERS)
 
 
 def activated(draw: Draw, dtypes: Sequence[str] = FLOATS, values: Sequence[str] = SPECIAL) -> Array:
@@ -96,6 +98,132 @@ def gelu(draw: Draw) -> Case:
     options = {} if approximate is None else {"approximate": approximate}
     draw.note_if(approximate == "tanh", "approximate='tanh'")
     return pointwise(draw, "functional.gelu", x, options=options)
+
+
+KINKED: dict[str, tuple[Any, ...]] = {  # options to draw from, the kinks that they make, and dtypes beside floats
+    "relu6": ({}, lambda **_: (0, 6), ("int64", "int32", "uint8")),
+    "hardtanh": (
+        {"min_val": (-1.0, -2, 0.5), "max_val": (1.0, 2, 0.5)},
+        lambda min_val=-1.0, max_val=1.0: (min_val, max_val),
+        INTEGERS,
+    ),
+    "hardsigmoid": ({}, lambda **_: (-3, 3), ()),
+    "hardswish": ({}, lambda **_: (-3, 3), ()),
+    "softshrink": ({"lambd": (0.5, 1, 0.0)}, lambda lambd=0.5: (-lambd, lambd), ()),
+    "hardshrink": ({"lambd": (0.5, 1, 0.0)}, lambda lambd=0.5: (-lambd, lambd), ()),
+    "threshold": (
+        {"threshold": (0.5, -1, 2.0), "value": (20.0, 0, -1)},
+        lambda threshold, value: (threshold,),
+        INTEGERS,
+    ),
+    "elu": ({"alpha": (1.0, 0.5, 2, -0.5, 0)}, lambda **_: (0,), ()),
+    "celu": ({"alpha": (1.0, 0.5, 2)}, lambda **_: (0,), ()),
+    "selu": ({}, lambda **_: (0,), ()),
+}
+"""Activations with kinks: what they have in common is all that a space has to say."""
+
+
+def kinked(name: str) -> None:
+    """Register the space of one of them. Not at NaN, whose gradient in torch depends on where it lies in memory."""
+    choices, kinks, integers = KINKED[name]
+    values = VALUES if name == "hardswish" else (*VALUES, "infinite")
+
+    @space(name)
+    def one(draw: Draw) -> Case:
+        floats = ("float32",) if name == "hardsigmoid" else FLOATS  # torch's 1/6 has no more digits than that
+        x = activated(draw, (*floats, *integers), values)
+        required = name == "threshold"
+        options = {key: draw.choice(those) for key, those in choices.items() if required or draw.flag()}
+        for key in options:
+            draw.note(key)
+        case = pointwise(draw, f"functional.{name}", x, options=options)
+        case.smooth &= all(away(x.astype(np.float64) - kink) for kink in kinks(**options))
+        case.second_order &= case.smooth and name != "hardsigmoid"  # for which torch has none
+        return case
+
+
+for _name in KINKED:
+    kinked(_name)
+
+
+@space("softplus")
+def softplus(draw: Draw) -> Case:
+    options = {}
+    if draw.flag():
+        options["beta"] = draw.choice((2.0, 0.5, 1))
+        draw.note("beta")
+    if draw.flag():
+        options["threshold"] = draw.choice((1.0, 20, 0.0))
+        draw.note("threshold")
+    x = activated(draw)
+    case = pointwise(draw, "functional.softplus", x, options=options)
+    beta, threshold = options.get("beta", 1.0), options.get("threshold", 20.0)
+    away_from_it = away(beta * x.astype(np.float64) - threshold)
+    case.smooth &= away_from_it and threshold == 20  # a lower one is a step
+    case.second_order &= away_from_it and bool((beta * x > -80).all())  # below that, e^-x overflows, as in silu
+    return case
+
+
+@space("logsigmoid")
+def logsigmoid(draw: Draw) -> Case:
+    x = activated(draw)
+    case = pointwise(draw, "functional.logsigmoid", x)
+    case.second_order &= bool((abs(x) < 80).all())
+    return case
+
+
+@space("softsign")
+def softsign(draw: Draw) -> Case:
+    return pointwise(draw, "functional.softsign", activated(draw, ANY_NUMBER), kinked=True)
+
+
+@space("tanhshrink")
+def tanhshrink(draw: Draw) -> Case:
+    return pointwise(draw, "functional.tanhshrink", activated(draw, ANY_NUMBER))
+
+
+@space("mish")
+def mish(draw: Draw) -> Case:
+    """Without infinities, whose gradients are NaN here and there."""
+    x = activated(draw, values=VALUES)
+    case = pointwise(draw, "functional.mish", x)
+    case.second_order &= bool((abs(x) < 80).all())
+    return case
+
+
+@space("glu")
+def glu(draw: Draw) -> Case:
+    shape = list(any_shape(draw, min_dims=1))
+    dim = one_dim(draw, len(shape))
+    shape[dim] *= 2
+    x = numbers(draw, shape, any_dtype(draw, FLOATS))
+    case = pointwise(draw, "functional.glu", x, options={"dim": dim})
+    if dim == -1 and draw.flag():
+        case.options = {}
+    return case
+
+
+@space("prelu")
+def prelu(draw: Draw) -> Case:
+    """One slope, or one for each channel, of inputs with and without channels."""
+    shape, dtype = any_shape(draw), any_dtype(draw, FLOATS)
+    slopes = shape[1] if len(shape) > 1 and shape[1] and draw.flag() else 1
+    draw.note("a slope for each channel" if slopes > 1 else "one slope")
+    arrays = [numbers(draw, shape, dtype, SPECIAL), draw.array((slopes,), dtype)]
+    needs = floats_among(draw, arrays)
+    return Case(
+        "functional.prelu",
+        arrays,
+        needs=needs,
+        magnitude="terms",
+        smooth=away(arrays[0]) and finite(*arrays),
+        second_order=away(arrays[0]) and finite(*arrays),
+    )
+
+
+@space("softmin")
+def softmin(draw: Draw) -> Case:
+    return along_one_dim(draw, "softmin")
 
 
 @space("softmax")

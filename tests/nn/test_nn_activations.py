@@ -1,0 +1,111 @@
+"""Activations as layers: they print as torch's, compute what torch's do, and refuse what they cannot take."""
+
+import numpy as np
+import pytest
+from messages import message
+from oracle import assert_allclose, check
+
+import tinyconv as tc
+import tinyconv.functional as F
+from tinyconv import nn
+
+torch = pytest.importorskip("torch")
+X = np.random.default_rng(0).standard_normal((2, 4, 3, 3)) * 3
+
+LAYERS = [
+    ("CELU", (), {}), ("CELU", (2.0, True), {}), ("ELU", (), {}), ("ELU", (0.5,), {"inplace": True}),
+    ("GELU", ("tanh",), {}), ("GLU", (), {}), ("GLU", (1,), {}), ("SELU", (), {}), ("SELU", (True,), {}),
+    ("Hardshrink", (), {}), ("Hardshrink", (1.0,), {}), ("Hardsigmoid", (), {}), ("Hardsigmoid", (True,), {}),
+    ("Hardswish", (), {}), ("Hardswish", (True,), {}), ("Hardtanh", (), {}), ("Hardtanh", (-2.0, 0.5, True), {}),
+    ("LeakyReLU", (0.2,), {}), ("LeakyReLU", (0.2,), {"inplace": True}), ("LogSigmoid", (), {}),
+    ("LogSoftmax", (1,), {}), ("Mish", (), {}), ("Mish", (True,), {}), ("PReLU", (), {}), ("PReLU", (4, 0.1), {}),
+    ("ReLU", (), {}), ("ReLU", (True,), {}), ("ReLU6", (), {}), ("ReLU6", (True,), {}), ("SiLU", (), {}),
+    ("SiLU", (), {"inplace": True}), ("Sigmoid", (), {}), ("Softmax", (1,), {}), ("Softmax2d", (), {}),
+    ("Softmin", (1,), {}), ("Softplus", (), {}), ("Softplus", (2.0, 1.0), {}), ("Softshrink", (), {}),
+    ("Softshrink", (1.0,), {}), ("Softsign", (), {}), ("Tanh", (), {}), ("Tanhshrink", (), {}),
+    ("Threshold", (0.1, 20.0), {}), ("Threshold", (0.1, -20.0, True), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "args", "options"), LAYERS)
+def test_they_do_and_print_what_torchs_do(name, args, options):
+    ours, theirs = (getattr(library.nn, name)(*args, **options) for library in (tc, torch))
+    assert repr(ours) == repr(theirs)
+    x = X if name != "GLU" or args else X[..., :2]
+    ours, theirs = ours.double(), theirs.double()
+    if name == "Hardsigmoid":  # torch's gradient of it has float32's digits
+        check(lambda x: ours(x.float()), lambda x: theirs(x.float()), [x], magnitude=1)
+    else:
+        check(lambda x: ours(x * 1.0), lambda x: theirs(x * 1.0), [x], magnitude=1)
+
+
+def test_every_activation_is_among_them():
+    from tinyconv.nn import activations
+
+    assert {name for name, *_ in LAYERS} == set(activations.__all__)
+
+
+@pytest.mark.parametrize("slopes", [1, 4])
+def test_prelu_learns(slopes):
+    ours, theirs = nn.PReLU(slopes, dtype=tc.float64), torch.nn.PReLU(slopes, dtype=torch.float64)
+    for library, layer in ((tc, ours), (torch, theirs)):
+        (layer(library.tensor(X)) ** 2).sum().backward()
+    assert_allclose(ours.weight.grad, theirs.weight.grad.numpy(), rtol=1e-12)
+    assert list(ours.state_dict()) == ["weight"]
+
+
+INPLACE = ["relu_", "leaky_relu_", "elu_", "selu_", "celu_", "hardtanh_", "threshold_"]
+
+
+@pytest.mark.parametrize("name", INPLACE)
+def test_functions_that_write_in_place(name):
+    args = (0.5, 20.0) if name == "threshold_" else ()
+    x, theirs = tc.tensor(X), torch.tensor(X)
+    y = getattr(F, name)(x, *args)
+    assert y is x
+    assert_allclose(x, getattr(torch.nn.functional, name)(theirs, *args).numpy(), rtol=1e-12)
+
+
+def test_what_they_refuse():
+    x = tc.zeros(2, 3)
+    assert message(tc.ShapeError, F.prelu, x, tc.ones(2)) == (
+        "prelu: input is (2, 3), so weight must be (1,) or (3,), got (2,)"
+    )
+    assert message(tc.DtypeError, F.prelu, x, tc.ones(1, dtype=tc.float64)) == (
+        "prelu: input and weight need one floating-point dtype, got float32 and float64"
+    )
+    assert message(tc.ShapeError, F.glu, x) == "glu: axis -1 is to be halved, and the input is (2, 3)"
+    assert (
+        message(ValueError, F.hardtanh, x, 2.0, 1.0) == "hardtanh: min_val must not be above max_val, got 2.0 and 1.0"
+    )
+    assert message(ValueError, nn.Hardtanh, 1, 1) == "Hardtanh: min_val must be below max_val, got 1 and 1"
+    assert message(tc.OptionError, F.softshrink, x, -1) == "softshrink: lambd: expected a finite number >= 0, got -1"
+    assert message(ZeroDivisionError, F.celu, x, 0.0)
+    assert message(tc.ShapeError, nn.Softmax2d(), x) == "Softmax2d: expected (N, C, H, W) or (C, H, W), got (2, 3)"
+
+
+@pytest.mark.parametrize("name", ["relu6", "hardswish", "elu", "softplus", "mish", "hardsigmoid"])
+def test_half_precision(name):
+    x = np.linspace(-6, 6, 60).astype(np.float16)
+    ours = getattr(F, name)(tc.tensor(x))
+    assert ours.dtype == tc.float16
+    assert_allclose(ours.float(), getattr(torch.nn.functional, name)(torch.tensor(x)).float().numpy(), atol=4e-3)
+
+
+def test_in_a_captured_step():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Hardswish(True), nn.Linear(4, 4), nn.PReLU(4), nn.ELU(inplace=True))
+
+    def step(x):
+        loss = (F.softplus(net(x)) * F.threshold(x, 0.1, 0.5)).sum()
+        loss.backward()
+        return loss
+
+    captured = tc.capture(step)
+    for i in range(5):
+        x = tc.tensor(X[:, :, i % 3, 0].astype(np.float32))
+        net.zero_grad()
+        expected, gradients = step(x).item(), [p.grad.tolist() for p in net.parameters()]
+        net.zero_grad()
+        assert_allclose(captured(x).item(), expected, rtol=1e-5)
+        for p, gradient in zip(net.parameters(), gradients, strict=True):
+            assert_allclose(p.grad.tolist(), gradient, rtol=1e-4, atol=1e-6)
