@@ -100,7 +100,7 @@ def test_a_training_goes_on_bit_for_bit_in_its_copy(again):
     images, labels = rng.random((40, 1, 1, 3), np.float32), rng.integers(0, 2, 40)
     whole = nn.DataParallel(nn.Sequential(nn.Flatten(), model), tile=4)
     loader = data.DataLoader((images, labels), 8, shuffle=True)
-    test = data.Dataset(np.zeros((5, 1, 1, 3), np.uint8), np.zeros(5, np.int64), ("a", "b"), (0.0,), (1.0,))
+    test = data.ImageDataset(np.zeros((5, 1, 1, 3), np.uint8), np.zeros(5, np.int64), ("a", "b"), (0.0,), (1.0,))
     schedule = lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=3, steps_per_epoch=len(loader))
     trainer = train.Trainer(whole, optimizer, schedule, loader, test, 3)
     for _, _ in zip(range(7), trainer.run(), strict=False):
@@ -253,6 +253,9 @@ def samples():
         ),
         *(report, report.cases[0], report.reports[0], check.Agreement(1.0)),
         *(DIGITS, data.DataLoader(DIGITS, 5), *data.verify("mnist", "nowhere")[:1], data.RandomShift(2)),
+        *(data.TensorDataset(tc.ones(4, 2)), data.Subset(DIGITS, [0, 1]), DIGITS + DIGITS),
+        *(data.SequentialSampler(DIGITS), data.RandomSampler(DIGITS), data.SubsetRandomSampler([1, 2])),
+        *(data.WeightedRandomSampler([1.0, 2.0], 2), data.BatchSampler(range(4), 2, False)),
         *(data.Compose([data.RandomShift(1)]), data.Cutout(3), data.RandomCrop(2), data.RandomHorizontalFlip()),
         data.AlternatingFlip(),
         *(summary, summary.layers[0], summary.layers[0].fields[0], maps, maps.layers[0]),
@@ -296,8 +299,12 @@ def samples():
 
 
 SAMPLES = samples()
-# The large models are Sequentials; a scheduler and an optimiser of no kind have no rule; a Function is never made.
-BASES = {"AlexNet", "Function", "ResNet50", "VGG16", "LRScheduler", "Optimizer"}
+# The large models are Sequentials; a scheduler, an optimiser, a dataset and a sampler of no kind have no rule;
+# a Function is never made.
+BASES = {
+    *("AlexNet", "ResNet50", "VGG16", "Function", "LRScheduler", "Optimizer"),
+    *("Dataset", "IterableDataset", "Sampler"),
+}
 
 
 def errors(kind=tc.TinyconvError):

@@ -11,13 +11,6 @@ from typing import Any, Self
 from tinyconv.errors import CallError, did_you_mean
 from tinyconv.user_frame import place
 
-_NEEDLESS = {  # what loaders elsewhere take
-    "collate_fn": "batches are cut out of two arrays",
-    "num_workers": "the data are in memory, and no worker has to read them",
-    "persistent_workers": "the data are in memory, and no worker has to read them",
-    "pin_memory": "on a GPU the data are copied to it once, and stay there",
-}
-
 
 class Checked:
     """The base of classes whose constructors say what was meant where a call does not fit: `Conv2d(strides=2)`."""
@@ -53,8 +46,7 @@ def meant(function: Callable[..., Any], options: Mapping[str, Any]) -> str:
     unknown = next((name for name in options if name not in asked), None)
     if unknown is None:
         return ""
-    hint = f": leave it out, {_NEEDLESS[unknown]}" if unknown in _NEEDLESS else ""
-    return f" {unknown!r}{did_you_mean(unknown, asked) or hint}"
+    return f" {unknown!r}{did_you_mean(unknown, asked)}"
 
 
 def written(function: Callable[..., Any], start: int = 0) -> str:

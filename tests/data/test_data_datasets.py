@@ -1,4 +1,4 @@
-"""`Dataset` and the drawn digits."""
+"""`ImageDataset` and the drawn digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from tinyconv.data import Dataset, load, synthetic_digits
+from tinyconv.data import ImageDataset, load, synthetic_digits
 from tinyconv.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -15,9 +15,9 @@ IMAGES = RNG.integers(0, 256, (6, 2, 3, 5), np.uint8)
 LABELS = np.array([0, 1, 2, 2, 1, 0])
 
 
-def make(**changes) -> Dataset:
+def make(**changes) -> ImageDataset:
     fields = {"images": IMAGES, "labels": LABELS, "classes": ("a", "b", "c"), "mean": (0.1, 0.5), "std": (0.3, 0.2)}
-    return Dataset(**{**fields, **changes})
+    return ImageDataset(**{**fields, **changes})
 
 
 def test_normalized_against_the_formula():
@@ -36,8 +36,10 @@ def test_subsets():
     assert dataset[:0].mean == (0.1, 0.5)
     with pytest.raises(DataError, match="subset takes 0 to 6 images, got 7"):
         dataset.subset(7)
-    with pytest.raises(TypeError, match=r"takes a slice or an array of indices, got 0; one image is .images\[i\]"):
-        dataset[0]
+    with pytest.raises(TypeError, match="takes a number, a slice or an array of indices, got 'a'"):
+        dataset["a"]
+    with pytest.raises(IndexError, match="index 6 of a dataset of 6 images"):
+        dataset[6]
     with pytest.raises(FrozenInstanceError):
         dataset.mean = (0.0,)
 

@@ -11,7 +11,7 @@ from tinyconv.data import (
     Compose,
     Cutout,
     DataLoader,
-    Dataset,
+    ImageDataset,
     RandomCrop,
     RandomHorizontalFlip,
     RandomShift,
@@ -22,7 +22,7 @@ N, C, H, W = 23, 3, 9, 14  # of images: more pixels in one than threads in a blo
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (N, C, H, W), np.uint8)
 LABELS = RNG.integers(0, 10, N)
-PHOTOGRAPHS = Dataset(BYTES, LABELS, tuple("0123456789"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+PHOTOGRAPHS = ImageDataset(BYTES, LABELS, tuple("0123456789"), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
 DATA = {
     "dataset": PHOTOGRAPHS,
     "bytes": (BYTES, LABELS.astype(np.uint8)),

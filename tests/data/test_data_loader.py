@@ -124,7 +124,7 @@ def test_batches_are_copies():
 
 
 def test_tensors_and_epochs():
-    loader = DataLoader(DIGITS, 16, shuffle=True)
+    loader = DataLoader(DIGITS, 16, shuffle=True, seed=0)
     for epoch in (0, 1):
         assert loader.epoch == epoch
         batches = list(loader)
@@ -139,11 +139,8 @@ def test_tensors_and_epochs():
     ("make", "message"),
     [
         (lambda: DataLoader(DIGITS, 0), "batch_size: expected an integer >= 1, got 0"),
-        (lambda: DataLoader((X, Y[:3])), r"50 images need labels of shape \(50,\), got \(3,\)"),
-        (lambda: DataLoader((X[:, 0], Y)), r"must be \(N, C, H, W\), got shape \(50, 8, 8\); .*: x\[:, None\]"),
-        (lambda: DataLoader((X[:, 0, 0], Y)), r"must be \(N, C, H, W\), got shape \(50, 8\)$"),
+        (lambda: DataLoader((X, Y[:3])), r"50 items need as many labels or targets, got 3, of shape \(3,\)"),
         (lambda: DataLoader((X.astype(int), Y)), "images must be uint8 or floating, got int64"),
-        (lambda: DataLoader((X, Y / 2)), "labels must be integers, got float64"),
         (lambda: DataLoader(DIGITS[:0]), "the dataset is empty"),
         (lambda: DataLoader(DIGITS, 51, drop_last=True), "drop_last leaves no batch: batch_size 51 of 50 images"),
         (lambda: DataLoader(DIGITS, seed=-1), "seed: expected an integer >= 0, got -1"),

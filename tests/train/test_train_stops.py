@@ -130,16 +130,16 @@ def sent(sign):
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize(("sign", "code"), CODES)
 def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, monkeypatch):
-    array = DataLoader._array
+    pick = DataLoader._pick
 
-    def interrupted(loader, epoch, number):
+    def interrupted(loader, seed, epoch, number):
         if (epoch, number) == (1, 2):
             for _ in range(1 if sign == "SIGINT" else times):  # a second Ctrl-C aborts
                 sent(sign)
-        return array(loader, epoch, number)
+        return pick(loader, seed, epoch, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DataLoader, "_array", interrupted)
+        patch.setattr(DataLoader, "_pick", interrupted)
         done = run_here(*TRAIN, "--out", tmp_path / "c", "--json", code=code)
     stopped = {"stopped": True, "epoch": 1, "step": 3, "checkpoint": str(tmp_path / "c")}
     assert json.loads(done.stdout.splitlines()[-1]) == stopped
@@ -151,14 +151,14 @@ def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, m
 
 @POSIX
 def test_a_second_ctrl_c_aborts(tmp_path, monkeypatch):
-    array = DataLoader._array
+    pick = DataLoader._pick
 
-    def interrupted(loader, epoch, number):
+    def interrupted(loader, seed, epoch, number):
         if number == 3:
             sent("SIGINT"), sent("SIGINT")
-        return array(loader, epoch, number)
+        return pick(loader, seed, epoch, number)
 
-    monkeypatch.setattr(DataLoader, "_array", interrupted)
+    monkeypatch.setattr(DataLoader, "_pick", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 2, code=130)
     assert "Traceback" not in done.stderr
     assert at(tmp_path / "c") == (0, 2)
@@ -428,14 +428,14 @@ def test_a_full_disk_when_ctrl_c_saves(tmp_path, monkeypatch):
     if os.name == "nt":
         pytest.skip("Ctrl-C is sent to a whole console there")
     fill(monkeypatch, "fsync", 2)
-    array = DataLoader._array
+    pick = DataLoader._pick
 
-    def interrupted(loader, epoch, number):
+    def interrupted(loader, seed, epoch, number):
         if number == 6:
             sent("SIGINT")
-        return array(loader, epoch, number)
+        return pick(loader, seed, epoch, number)
 
-    monkeypatch.setattr(DataLoader, "_array", interrupted)
+    monkeypatch.setattr(DataLoader, "_pick", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 5, code=1)
     assert "the one after 0 epochs and 5 steps is whole" in done.stderr
     assert names(tmp_path) == ["c"]

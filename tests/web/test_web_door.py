@@ -117,8 +117,8 @@ def test_names_cakes_and_checkpoints(tmp_path):
     ("model", "data", "error", "said"),
     [
         (net(), "mnst", tc.DataError, "did you mean 'mnist'?"),
-        (net(), 3, tc.DataError, r"images as a Dataset, the name of one or \(images, labels\), got 3"),
-        (net(), (PIXELS,), tc.DataError, "images as a Dataset"),
+        (net(), 3, tc.DataError, r"images as an ImageDataset, the name of one or \(images, labels\), got 3"),
+        (net(), (PIXELS,), tc.DataError, "images as an ImageDataset"),
         (net(), (PIXELS[:, 0], LABELS[:5]), tc.DataError, r"expected images \(N, C, H, W\) and integer labels \(N,\)"),
         (net(), (LABELS, PIXELS), tc.DataError, "expected images"),
         (net(), (PIXELS[:, :1], LABELS / 2), tc.DataError, "expected images"),

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("starlette", reason="the studio needs the extra `studio`")
 
 from tinyconv import nn
-from tinyconv.data import Dataset, synthetic_digits
+from tinyconv.data import ImageDataset, synthetic_digits
 from tinyconv.train import evaluate, predict
 from tinyconv.web import pages
 from tinyconv.web.jobs import JobError
@@ -114,7 +114,7 @@ def test_weights_that_change_meanwhile_do_not_get_into_it(open_studio):
 def test_any_number_of_classes(open_studio, classes, scores):
     digits = synthetic_digits(300)
     names = tuple(f"kind {i}" for i in range(classes))
-    images = Dataset(digits.images, digits.labels % classes, names, digits.mean, digits.std)
+    images = ImageDataset(digits.images, digits.labels % classes, names, digits.mean, digits.std)
     found = measured(open_studio(of_model(nn.Sequential(nn.Flatten(), nn.Linear(784, scores)), images)))
     assert found["matrix"].shape == (scores, scores)
     assert found["matrix"].sum() == 300

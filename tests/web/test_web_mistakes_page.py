@@ -7,7 +7,7 @@ from browser import SIZES, served
 pytest.importorskip("starlette", reason="the studio needs the extra `studio`")
 
 from tinyconv import data, nn
-from tinyconv.data import Dataset, synthetic_digits
+from tinyconv.data import ImageDataset, synthetic_digits
 from tinyconv.train import predict
 from tinyconv.web.subject import of_model, of_name
 
@@ -147,7 +147,7 @@ def test_few_and_many_classes(browser, classes):
 
     digits = synthetic_digits(300)
     names = tuple(f"kind {i}" for i in range(classes))
-    images = Dataset(digits.images, np.arange(300) % classes, names, digits.mean, digits.std)
+    images = ImageDataset(digits.images, np.arange(300) % classes, names, digits.mean, digits.std)
     with served(of_model(nn.Sequential(nn.Flatten(), nn.Linear(784, classes)), images)) as server:
         for width, height in SIZES.values():
             seen = Visit(browser, server, "mistakes", width=width, height=height)

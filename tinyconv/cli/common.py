@@ -20,7 +20,7 @@ from rich.markup import escape
 
 import tinyconv
 from tinyconv import data, nn
-from tinyconv.data import Dataset
+from tinyconv.data import ImageDataset
 from tinyconv.engine import variants
 from tinyconv.engine.variants import KERNELS
 from tinyconv.errors import no_such, printable, shortened
@@ -215,7 +215,7 @@ def model_of_code(place: str) -> nn.Module:
     return model
 
 
-def pictured(found: Checkpoint, pictures: list[Path]) -> Dataset:
+def pictured(found: Checkpoint, pictures: list[Path]) -> ImageDataset:
     """Picture files as images of the kind that the model was trained on. Their labels, which nobody knows, are 0."""
     kind = data.describe(found.run.data)
     channels, size, _ = kind.images.shape[1:]

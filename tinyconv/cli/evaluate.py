@@ -30,7 +30,7 @@ from tinyconv.cli.common import (
     pictured,
     threads_of,
 )
-from tinyconv.data import Dataset
+from tinyconv.data import ImageDataset
 from tinyconv.errors import DataError
 from tinyconv.train import DOUBT, Checkpoint, check_images, evaluate, load_checkpoint, predict
 
@@ -86,7 +86,7 @@ def predict_(
     check_images(found.run)
     model = found.model().to(device=device)
     read = [_read(found, path) for path in pictures]
-    good = [one for one in read if isinstance(one, Dataset)]
+    good = [one for one in read if isinstance(one, ImageDataset)]
     if good:
         images = np.concatenate([one.normalized() for one in good])
         with kernels_of(kernels):
@@ -124,7 +124,7 @@ def predict_(
         raise typer.Exit(1)
 
 
-def _read(found: Checkpoint, path: Path) -> Dataset | DataError:
+def _read(found: Checkpoint, path: Path) -> ImageDataset | DataError:
     try:
         return pictured(found, [path])
     except DataError as error:

@@ -27,7 +27,7 @@ from tinyconv.cli.common import (
     pictured,
     threads_of,
 )
-from tinyconv.data import Dataset
+from tinyconv.data import ImageDataset
 from tinyconv.errors import DataError, TinyconvError, printable, shortened
 from tinyconv.host import limits
 from tinyconv.models.cake import or_a_model
@@ -171,7 +171,7 @@ def maps(
     print(f"picture: {path}")
 
 
-def _chosen(dataset: Dataset, label: str | None, number: int) -> Dataset:
+def _chosen(dataset: ImageDataset, label: str | None, number: int) -> ImageDataset:
     """A dataset of one image: number `number` of all images, or of those of the class `label`."""
     which = np.arange(len(dataset))
     if label is not None:

@@ -9,11 +9,21 @@ from tinyconv.data.augment import (
     RandomHorizontalFlip,
     RandomShift,
 )
+from tinyconv.data.base import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from tinyconv.data.cifar import read_cifar10
-from tinyconv.data.datasets import Dataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
+from tinyconv.data.collate import default_collate, default_convert
+from tinyconv.data.datasets import ImageDataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import place_ink, read_photograph, read_picture
+from tinyconv.data.samplers import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from tinyconv.data.sources import FileStatus, fetch, list_datasets, locate, verify
 from tinyconv.errors import suggest_names
 from tinyconv.host.files import cache_dir
@@ -21,16 +31,29 @@ from tinyconv.host.files import cache_dir
 __all__ = [
     "AlternatingFlip",
     "Augment",
+    "BatchSampler",
     "Compose",
+    "ConcatDataset",
     "Cutout",
     "DataLoader",
     "Dataset",
     "FileStatus",
+    "ImageDataset",
+    "IterableDataset",
     "RandomCrop",
     "RandomHorizontalFlip",
+    "RandomSampler",
     "RandomShift",
+    "Sampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
     "cache_dir",
     "cifar10",
+    "default_collate",
+    "default_convert",
     "describe",
     "fashion_mnist",
     "fetch",
@@ -39,6 +62,7 @@ __all__ = [
     "locate",
     "mnist",
     "place_ink",
+    "random_split",
     "read_cifar10",
     "read_idx",
     "read_photograph",

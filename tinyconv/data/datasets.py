@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, NoReturn, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.data import sources
 from tinyconv.data.augment import checked
+from tinyconv.data.base import Dataset
+from tinyconv.data.picture import picture_of
 from tinyconv.data.reading import Array
 from tinyconv.data.sources import Root
-from tinyconv.engine.options import integer
-from tinyconv.errors import DataError, shortened
+from tinyconv.engine.options import flag, integer
+from tinyconv.errors import DataError, OptionError, shortened
+from tinyconv.tensor.creation import tensor
 
 Split: TypeAlias = Literal["train", "test"]
+Transform: TypeAlias = Callable[[Any], Any] | None
 
 # The seven bars of a digit, a to g: (x0, y0, x1, y1) in a box of -0.5..0.5 by -1..1, y downwards.
 BARS = np.array(
@@ -37,20 +42,27 @@ SYNTHETIC_TRAIN, SYNTHETIC_TEST = 10_000, 2_000  # images
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images with labels, in memory.
+class ImageDataset(Dataset[tuple[Any, Any]]):
+    """Images with labels, in memory: what `mnist`, `cifar10`, `folder` and the like return.
 
     Args:
         images: uint8 (N, C, H, W), grey ones too.
         labels: int64 (N,), each an index into `classes`.
         classes: The name of each class.
         mean, std: One number per channel: those of the training set's pixels in [0, 1], for the test set too.
+        transform: What `dataset[i]` makes of its image, which it is given as a picture of Pillow; None for a
+            normalised Tensor, float32 (C, H, W), as a batch of a DataLoader has it.
+        target_transform: What `dataset[i]` makes of its label; None for the label itself, an int.
 
     Raises DataError where these do not fit together.
 
         train = tc.data.mnist("train")
         train.images.shape, train.classes[train.labels[0]]  # (60000, 1, 28, 28), "5"
+        image, label = train[0]  # a Tensor (1, 28, 28), 5
         first, fives = train[:1000], train[train.labels == 5]
+
+    A DataLoader makes whole batches of it at once; with a `transform`, which is for one image, it makes them one by
+    one.
     """
 
     images: NDArray[np.uint8]
@@ -58,6 +70,8 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    transform: Transform = None
+    target_transform: Transform = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -87,35 +101,58 @@ class Dataset:
         """The number of images."""
         return len(self.labels)
 
-    def __iter__(self) -> NoReturn:
-        """Raises TypeError: images and labels are two arrays, and not pairs."""
-        raise TypeError(
-            "a Dataset is not taken apart image by image: its arrays are .images and .labels, and a DataLoader gives "
-            "batches of both"
-        )
+    def __getitem__(self, index: Any) -> Any:
+        """The image at a number and its label; for a slice, or an array of indices or of bools, a dataset of those.
 
-    def __getitem__(self, index: slice | Array) -> Dataset:
-        """A dataset of the images that a slice, or an array of indices or of bools, picks.
-
-        Raises TypeError for anything else, such as one index, for `images[i]` is one image; DataError where the array
-        asks for images that are not there.
+        Raises IndexError for a number beyond the last image; DataError where an array asks for images that are not
+        there; TypeError for anything else.
         """
-        if not isinstance(index, slice | np.ndarray):
-            raise TypeError(
-                f"a Dataset takes a slice or an array of indices, got {shortened(index)}; one image is .images[i]; "
-                "batches of images and labels come from a DataLoader"
-            )
+        if isinstance(index, slice | np.ndarray | list):
+            chosen = np.array(index, np.int64) if isinstance(index, list) and not index else index
+            try:
+                return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+            except IndexError as error:
+                kind = f"an array {index.dtype} {index.shape}" if isinstance(index, np.ndarray) else shortened(index)
+                raise DataError(f"{kind} does not index {len(self)} images: {error}") from None
         try:
-            return replace(self, images=self.images[index], labels=self.labels[index])
-        except IndexError as error:
-            kind = f"an array {index.dtype} {index.shape}" if isinstance(index, np.ndarray) else repr(index)
-            raise DataError(f"{kind} does not index {len(self)} images: {error}") from None
+            i = integer("index", index)
+        except OptionError:
+            raise TypeError(
+                f"a dataset of images takes a number, a slice or an array of indices, got {shortened(index)}"
+            ) from None
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"index {i} of a dataset of {len(self)} images")
+        label: Any = int(self.labels[i])
+        if self.target_transform is not None:
+            label = self.target_transform(label)
+        if self.transform is not None:
+            return self.transform(picture_of(self.images[i])), label
+        return tensor(normalize(self.images[i][None], self.mean, self.std)[0]), label
 
-    def subset(self, n: int) -> Dataset:
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """`images`, under the name that torchvision has for them; always (N, C, H, W)."""
+        return self.images
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """`labels`, under the name that torchvision has for them."""
+        return self.labels
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class, by its name."""
+        return {name: label for label, name in enumerate(self.classes)}
+
+    def subset(self, n: int) -> ImageDataset:
         """A dataset of the first `n` images. Raises DataError where there are fewer."""
         if not 0 <= n <= len(self):
             raise DataError(f"subset takes 0 to {len(self)} images, got {n}")
-        return self[:n]
+        first: ImageDataset = self[:n]
+        return first
+
+    def _with(self, transform: Transform, target_transform: Transform) -> ImageDataset:
+        return replace(self, transform=transform, target_transform=target_transform)
 
     def normalized(self) -> NDArray[np.float32]:
         """`(images / 255 - mean) / std` as float32 (N, C, H, W): over a training set, mean 0 and deviation 1."""
@@ -142,7 +179,15 @@ def normalize(images: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[flo
     return x
 
 
-def mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+def mnist(
+    split: Split = "train",
+    root: Root = None,
+    offline: bool = False,
+    *,
+    train: bool | None = None,
+    transform: Transform = None,
+    target_transform: Transform = None,
+) -> ImageDataset:
     """MNIST: handwritten digits, 28x28 grey, 60,000 to train and 10,000 to test.
 
     Looks for the files where `tinyconv.data.fetch` does, and fetches them if they are nowhere. Every load checks the
@@ -152,30 +197,50 @@ def mnist(split: Split = "train", root: Root = None, offline: bool = False) -> D
         split: "train" or "test".
         root: The folder to read from. Files that it lacks are put into it first.
         offline: Whether to keep away from the network.
+        train: True for "train", False for "test", in place of `split`.
+        transform, target_transform: See `ImageDataset`.
 
     Raises DataError where `split` is neither, or for the reasons that `fetch` has. Source: Y. LeCun, L. Bottou,
     Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition", 1998.
 
-        train, test = tc.data.mnist("train"), tc.data.mnist("test")
+        train, test = tc.data.mnist("train"), tc.data.mnist(train=False)
     """
-    return load("mnist", split, root, offline)
+    return load("mnist", _split(split, train), root, offline)._with(transform, target_transform)
 
 
-def fashion_mnist(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+def fashion_mnist(
+    split: Split = "train",
+    root: Root = None,
+    offline: bool = False,
+    *,
+    train: bool | None = None,
+    transform: Transform = None,
+    target_transform: Transform = None,
+) -> ImageDataset:
     """Fashion-MNIST: ten kinds of clothing, as many images as MNIST has and as large.
 
     Args:
         split: "train" or "test".
         root: The folder to read from. Files that it lacks are put into it first.
         offline: Whether to keep away from the network.
+        train: True for "train", False for "test", in place of `split`.
+        transform, target_transform: See `ImageDataset`.
 
     Raises what `mnist` raises. Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for
     benchmarking machine learning algorithms", arXiv:1708.07747.
     """
-    return load("fashion-mnist", split, root, offline)
+    return load("fashion-mnist", _split(split, train), root, offline)._with(transform, target_transform)
 
 
-def cifar10(split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+def cifar10(
+    split: Split = "train",
+    root: Root = None,
+    offline: bool = False,
+    *,
+    train: bool | None = None,
+    transform: Transform = None,
+    target_transform: Transform = None,
+) -> ImageDataset:
     """CIFAR-10: 32x32 colour photographs of ten kinds of things, 50,000 to train and 10,000 to test.
 
     Reads the binary version, in the folder `cifar-10-batches-bin`. Without it the original archive of 170 MB is
@@ -186,13 +251,19 @@ def cifar10(split: Split = "train", root: Root = None, offline: bool = False) ->
         split: "train" or "test".
         root: The folder to read from. Files that it lacks are put into it first.
         offline: Whether to keep away from the network.
+        train: True for "train", False for "test", in place of `split`.
+        transform, target_transform: See `ImageDataset`.
 
     Raises what `mnist` raises. Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
-    return load("cifar10", split, root, offline)
+    return load("cifar10", _split(split, train), root, offline)._with(transform, target_transform)
 
 
-def load(name: str, split: Split = "train", root: Root = None, offline: bool = False) -> Dataset:
+def _split(split: Split, train: bool | None) -> Split:
+    return split if train is None else "train" if flag("train", train) else "test"
+
+
+def load(name: str, split: Split = "train", root: Root = None, offline: bool = False) -> ImageDataset:
     """The dataset of that name.
 
     Args:
@@ -220,10 +291,10 @@ def load(name: str, split: Split = "train", root: Root = None, offline: bool = F
         folder = sources.fetch(name, root, offline)
         arrays = [sources.read_verified(folder, file) for file in files]
     images, labels = files[0].format.images_and_labels(arrays)
-    return Dataset(images, labels, source.classes, source.mean, source.std)
+    return ImageDataset(images, labels, source.classes, source.mean, source.std)
 
 
-def describe(name: str) -> Dataset:
+def describe(name: str) -> ImageDataset:
     """The dataset of that name with no images: the shape of one, the classes, mean and std, which need no file.
 
     Raises DataError where no dataset has that name.
@@ -232,10 +303,10 @@ def describe(name: str) -> Dataset:
         return synthetic_digits(0)
     source = sources.source(name)
     nothing = np.empty((0, *source.shape), np.uint8), np.empty(0, np.int64)
-    return Dataset(*nothing, source.classes, source.mean, source.std)
+    return ImageDataset(*nothing, source.classes, source.mean, source.std)
 
 
-def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> Dataset:
+def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> ImageDataset:
     """Drawn digits, uint8 (n, 1, size, size), in balanced classes: a pure function of the arguments.
 
     Each is a seven-segment digit, moved, stretched, sheared and turned a little, with a pen of its own width and grey,
@@ -259,7 +330,7 @@ def synthetic_digits(n: int, seed: int = 0, size: int = 28) -> Dataset:
     for start in range(0, n, 512):  # so few at a time that the distances stay in the processor's cache
         part = slice(start, start + 512)
         images[part, 0] = _draw(labels[part], size, rng)
-    return Dataset(images, labels, tuple("0123456789"), mean=(0.1238,), std=(0.2545,))
+    return ImageDataset(images, labels, tuple("0123456789"), mean=(0.1238,), std=(0.2545,))
 
 
 def _draw(labels: Array, size: int, rng: np.random.Generator) -> Array:

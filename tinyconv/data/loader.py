@@ -1,136 +1,222 @@
-"""Batches of arrays that are in memory, in an order that a seed and an epoch fix."""
+"""Batches of a dataset, in an order that a seed and an epoch fix, or a sampler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from itertools import repeat
-from math import isqrt
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from itertools import islice, repeat
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.arrays.backend import META, NUMPY, Backend, backend_for, backend_of, captured_step, device_name
+from tinyconv.arrays.backend import META, NUMPY, backend_for, backend_of, captured_step, device_name
 from tinyconv.calls import Checked
-from tinyconv.data.augment import Augment, Move, augment_for_batch, checked, moved, parts_that_move
-from tinyconv.data.datasets import Dataset, normalize
+from tinyconv.data.augment import Augment, Move, augment_for_batch, checked, parts_that_move
+from tinyconv.data.base import IterableDataset, TensorDataset
+from tinyconv.data.collate import default_collate, default_convert, mapped
+from tinyconv.data.columns import batch, checked_dataset, columns_of
 from tinyconv.data.reading import Array
+from tinyconv.data.samplers import BatchSampler, RandomSampler, SequentialSampler
 from tinyconv.engine.each_step import each_step, staged
-from tinyconv.engine.options import count, integer
+from tinyconv.engine.options import count, integer, non_negative
 from tinyconv.engine.variants import kernel_for
-from tinyconv.errors import DataError
-from tinyconv.tensor.creation import tensor
+from tinyconv.errors import DataError, shortened
+from tinyconv.tensor.creation import drawn_seed, tensor
+from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.tensor import Tensor, wrap
 
-
-def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], values: Any) -> tuple[Any, Any]:
-    """A batch out of all images on a device: picked, moved, scaled; new arrays, float32 (n, C, H, W) and int64 (n,).
-
-    Args:
-        xp: The array library.
-        images: uint8 or float32 (N, C, H, W).
-        labels: int64 (N,).
-        drawn: int32 (1 + numbers, n): the indices of the images, then the numbers that the moves take, see `moved`.
-        moves: What is done to the images; each `fill` is a value that a pixel of `images` can have.
-        values: float32 (C, 256): what a byte stands for in each channel; None for float32 images. It is a table and not
-            a formula so that a batch has the same bits whatever makes it.
-
-    Where a kernel is registered under the name "batch" (`variants.register_kernel`), it runs instead, with these
-    arguments.
-    """
-    x = moved(xp, images[drawn[0]], moves, drawn[1:])
-    if values is not None:
-        x = values[xp.arange(len(values))[:, None, None], x.astype(np.int32)]
-    return x, labels[drawn[0]]
+Pick: TypeAlias = tuple[Array, np.random.SeedSequence, int]
+"""The indices of the items of a batch, where its augmentation draws from, and the epoch."""
 
 
 class DataLoader(Checked):
-    """Batches `(x, y)` of images and labels in memory, float32 (n, C, H, W) and int64 (n,); each `iter` is one epoch.
-
-    Args:
-        data: A `Dataset`, whose images are normalised, or a pair of arrays `(images, labels)`, (N, C, H, W) and (N,).
-            In a pair, uint8 images are scaled to [0, 1], floating ones are only converted; labels are integers.
-        batch_size: Images in a batch, >= 1. The last batch of an epoch is smaller if too few remain.
-        shuffle: Whether each epoch has an order of its own, which is a pure function of `(seed, epoch)`.
-        drop_last: Whether to leave out a last batch that is smaller.
-        seed: For the order and for what `augment` draws, >= 0.
-        augment: Called as `augment(images, rng)` on the images as they are stored, before any scaling (see
-            `tinyconv.data.augment`). What `rng` gives is a pure function of `(seed, epoch, batch)`. One that has a
-            method `for_batch(seed, epoch, index)` is replaced by what that returns.
-        device: Where the batches are, such as "cuda"; unless given, the default device.
-
-    Raises DataError where an argument is out of range, the lengths differ, the images are not 4-D, a dtype is not one
-    of these, or there is no batch.
+    """The items of a dataset in batches; each `iter` is one epoch. Like `torch.utils.data.DataLoader`.
 
         loader = tc.data.DataLoader(tc.data.mnist("train"), batch_size=64, shuffle=True)
         for x, y in loader:  # (64, 1, 28, 28), (64,)
             loss = F.cross_entropy(model(x), y)
 
-    Nothing is carried from batch to batch, so `batches(epoch, start)` resumes bit for bit what was stopped.
+    Args:
+        dataset: Anything with `len` and `[i]`: a `Dataset`, a list; or an `IterableDataset`; or a tuple of two arrays
+            `(x, y)` of one length, whose floating numbers become float32 and whose integers int64, except that uint8
+            images (N, C, H, W) are scaled to [0, 1]. Images of an `ImageDataset` are normalised.
+        batch_size: Items in a batch, >= 1. The last batch of an epoch is smaller if too few remain. None for the items
+            one by one, as `default_convert` gives them.
+        shuffle: Whether each epoch has an order of its own.
+        sampler: The indices of an epoch, one after another (see `tinyconv.data.Sampler`), in place of `shuffle`.
+        batch_sampler: Lists of indices, each a batch, in place of `batch_size`, `shuffle`, `sampler` and `drop_last`.
+        num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers,
+            pin_memory_device, in_order: Taken for PyTorch's sake, and without effect: a batch is made when it is asked
+            for, in the thread that asks, as PyTorch does it with num_workers=0.
+        collate_fn: Called with the list of the items of a batch, returns the batch; `default_collate` unless given.
+        drop_last: Whether to leave out a last batch that is smaller.
+        generator: Where the orders come from: a `tinyconv.Generator`. Unless given, from `manual_seed`.
+        seed: >= 0. The order of an epoch, and what `augment` draws, are a pure function of `(seed, epoch, batch)` then.
+        augment: Called as `augment(images, rng)` on the images of a batch as they are stored, before any scaling (see
+            `tinyconv.data.augment`), for an `ImageDataset` or a pair of arrays. One that has a method
+            `for_batch(seed, epoch, index)` is replaced by what that returns.
+        device: Where the batches are, such as "cuda"; unless given, the default device.
 
-    On a GPU the images are copied to its memory once, when the first batch is asked for, and stay there. For each batch
+    Raises DataError where an argument is out of range or of another kind, where two exclude each other, where the
+    lengths of a pair differ, where there is no batch, and where items make none (see `default_collate`).
+
+    Without `seed`, each `iter` draws one, from `generator` or from the numbers of `manual_seed`, if the epoch has
+    something random: so each epoch of each loader has an order of its own. `batches`, `next` and `order` draw one once
+    and keep it. With a seed nothing is carried from batch to batch, and `batches(epoch, start)` resumes bit for bit
+    what was stopped.
+
+    An `ImageDataset` without transforms, a `TensorDataset`, a pair of arrays and a `Subset` of these lie in memory, so
+    a batch is cut out of their arrays at once. Items of any other dataset are asked for one by one.
+
+    On a GPU images are copied to its memory once, when the first batch is asked for, and stay there. For each batch
     only the indices and the numbers of the augmentation go over, and its bits are those of the CPU's. An augmentation
     of your own runs on the host, and its batches are copied.
 
     Attributes:
+        dataset: What the items are taken from; a pair of arrays as a dataset.
+        sampler, batch_sampler: What gives the indices, one by one and in batches.
+        seed: The seed that was given, or was drawn for `batches`, `next` or `order`; else None.
         epoch: The epoch that the next `iter` goes through; each `iter` advances it, `set_epoch` sets it.
     """
 
     def __init__(
         self,
-        data: Dataset | tuple[NDArray[np.uint8] | NDArray[np.floating[Any]], NDArray[np.integer[Any]]],
-        batch_size: int = 1,
-        shuffle: bool = False,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Sequence[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[Any], Any] | None = None,
+        pin_memory: bool = False,
         drop_last: bool = False,
-        seed: int = 0,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+        seed: int | None = None,
         augment: Augment | None = None,
         device: str | None = None,
     ) -> None:
-        if isinstance(data, Dataset):
-            self.images, self.labels, self.mean, self.std = data.images, data.labels, data.mean, data.std
-        else:
-            self.images, self.labels = _pair(data, batch_size)
-            _check_pair(self.images, self.labels)
-            channels = self.images.shape[1]
-            self.mean, self.std = (0.0,) * channels, (1.0,) * channels
-        batch_size, seed = checked(count, "batch_size", batch_size), checked(_from_0, "seed", seed)
-        if not isinstance(shuffle, bool | np.bool_) and not (isinstance(shuffle, int) and shuffle in (0, 1)):
+        self.dataset = checked_dataset(dataset, batch_size)
+        self._streamed = isinstance(self.dataset, IterableDataset)
+        self._sampled = sampler is not None or batch_sampler is not None
+        if batch_size is not None:
+            batch_size = checked(count, "batch_size", batch_size)
+        if shuffle is not None and not (isinstance(shuffle, bool | np.bool_ | int) and shuffle in (0, 1)):
             hint = f"; for an order that depends on a seed: shuffle=True, seed={shuffle}" * isinstance(shuffle, int)
             raise DataError(f"shuffle must be True or False, got {shuffle!r}{hint}")
+        _exclude("an IterableDataset has its own order", self._streamed, shuffle, sampler, batch_sampler)
+        _exclude("a batch_sampler says all", batch_sampler is not None, batch_size != 1, shuffle, sampler, drop_last)
+        _exclude("a sampler is an order", sampler is not None, shuffle)
+        _exclude("batch_size=None makes no batches", batch_size is None, drop_last)
+        _exclude("a seed fixes the order", seed is not None, generator)
         if isinstance(augment, type) or not (augment is None or callable(augment)):
             hint = f"; make one: {augment.__name__}()" if isinstance(augment, type) else ""
             hint = "; several as one: tinyconv.data.Compose((...))" if isinstance(augment, list | tuple) else hint
             raise DataError(f"augment must be a function of images and a generator, got {augment!r}{hint}")
-        n = len(self.images)
-        if not n:
+        if collate_fn is not None and not callable(collate_fn):
+            raise DataError(f"collate_fn must be a function of a list of items, got {shortened(collate_fn)}")
+        self.num_workers, self.timeout = checked(_from_0, "num_workers", num_workers), timeout
+        checked(non_negative, "timeout", timeout)
+        cut = batch_size is not None and collate_fn in (None, default_collate) and not self._streamed
+        self._columns = columns_of(self.dataset) if cut else None
+        if augment is not None and (self._columns is None or self._columns.arrays[0].ndim != 4):
+            raise DataError(
+                "augment moves the pixels of whole batches, out of an ImageDataset without transforms or a pair of "
+                "arrays; what is done to one item belongs into the dataset: transform=..."
+            )
+        self.seed = None if seed is None else checked(_from_0, "seed", seed)
+        self._drawn_anew = seed is None
+        self.shuffle, self.drop_last, self.generator = bool(shuffle), bool(drop_last), generator
+        self.collate_fn = collate_fn or (default_convert if batch_size is None else default_collate)
+        self.pin_memory, self.persistent_workers, self.worker_init_fn = pin_memory, persistent_workers, worker_init_fn
+        self.augment = augment
+        self.device = device
+        if not self._streamed and not len(self.dataset):
             raise DataError("the dataset is empty, there is nothing to load")
-        if drop_last and batch_size > n:
+        if drop_last and batch_size is not None and not self._streamed and not sampler and batch_size > self._items():
+            n = self._items()
             raise DataError(
                 f"drop_last leaves no batch: batch_size {batch_size} of {n} images; make it at most {n}, or keep the "
                 "last batch"
             )
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.seed = seed
-        self.augment = augment
-        self.device = device
+        if sampler is None and batch_sampler is None and not self._streamed:
+            sampler = RandomSampler(self.dataset, generator=generator) if shuffle else SequentialSampler(self.dataset)
+        if sampler is not None and batch_size is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, self.drop_last)
+        self.batch_size = None if self._sampled and sampler is None else batch_size
+        self.sampler, self.batch_sampler = sampler, batch_sampler
         self.epoch = 0
         self._number = 0  # the batch of `epoch` that `next` returns next
         self._resident: dict[str, tuple[Any, ...]] = {}  # device -> images, labels and values there, see `batch`
         self._order: tuple[Any, Array] | None = None  # seed, shuffle and epoch of the order made last, and that order
 
+    @property
+    def images(self) -> Any:
+        """The first array that batches are cut out of, uint8 or floating (N, ...); None where they are not."""
+        return None if self._columns is None else self._columns.arrays[0]
+
+    @property
+    def labels(self) -> Any:
+        """The second array that batches are cut out of, (N, ...); None where they are not."""
+        return None if self._columns is None or len(self._columns.arrays) < 2 else self._columns.arrays[1]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether batches `[x, y]` are cut out of arrays in memory, by the numbers of an epoch and of a batch in it."""
+        return self.labels is not None and not self._sampled
+
+    def _items(self) -> int:
+        return len(self.dataset if self._columns is None else self._columns)
+
     def __len__(self) -> int:
-        """The number of batches in an epoch."""
-        whole, rest = divmod(len(self.images), self.batch_size)
+        """The number of batches in an epoch. TypeError where an IterableDataset or a sampler has no length."""
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)  # type: ignore[arg-type]
+        if self.sampler is not None:
+            return len(self.sampler)  # type: ignore[arg-type]
+        if not isinstance(self.dataset, Sized):
+            raise TypeError(f"{type(self.dataset).__name__} has no len, and so nobody knows how many batches there are")
+        whole, rest = divmod(len(self.dataset), self.batch_size or 1)
         return whole + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Any]:
         """The batches of `epoch`, which becomes the next one."""
-        epoch = self.epoch
-        self.set_epoch(epoch + 1)
-        return self.batches(epoch)
+        turn, self.epoch, self._number = self.epoch, self.epoch + 1, 0
+        seed, epoch = self.seed or 0, turn
+        if self._drawn_anew:
+            seed, epoch = drawn_seed(self.generator) if self.shuffle or self.augment is not None else 0, 0
+        if self._streamed:
+            return self._stream_of_batches()
+        if self.batch_size is None and self.batch_sampler is None:
+            order = self.sampler if self._sampled and self.sampler is not None else self._order_of(seed, epoch).tolist()
+            return (self.collate_fn(self.dataset[i]) for i in order)
+        if self._sampled:
+            return self._sampled_batches(seed, epoch, turn)
+        return self._batches(seed, epoch, 0, turn)
+
+    def _stream_of_batches(self) -> Iterator[Any]:
+        items = iter(self.dataset)
+        if self.batch_size is None:
+            yield from map(self.collate_fn, items)
+            return
+        while some := list(islice(items, self.batch_size)):
+            if len(some) == self.batch_size or not self.drop_last:
+                yield self._finished(some)
+
+    def _sampled_batches(self, seed: int, epoch: int, turn: int) -> Iterator[Any]:
+        for number, some in enumerate(self.batch_sampler or ()):
+            if self._columns is None:
+                yield self._made(some)
+            else:
+                pick = np.asarray(some, np.int64), _stream(seed, epoch, number), turn
+                yield self._batch(repeat(pick).__next__)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Set the epoch that the next `iter` goes through, and the batch in it that `next` returns next.
@@ -143,19 +229,22 @@ class DataLoader(Checked):
         """
         self.epoch, self._number = _checked_epoch(epoch), self._checked_start(start, len(self) - 1)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """The batches of an epoch from number `start` on, as Tensors on the loader's device.
 
         Args:
             epoch: >= 0.
             start: From 0 to `len(self)`. The batches before it are not computed.
 
-        Raises DataError where an argument is out of range.
+        Raises DataError where an argument is out of range, or where a sampler or an IterableDataset has the order.
         """
-        for place in self._places(epoch, start):
-            yield self.batch_at(repeat(place).__next__)
+        yield from self._batches(self._seed(), epoch, start)
 
-    def next(self) -> tuple[Tensor, Tensor]:
+    def _batches(self, seed: int, epoch: int, start: int, turn: int | None = None) -> Iterator[Any]:
+        for place in self._places(epoch, start):
+            yield self._batch(repeat(self._pick(seed, *place, turn)).__next__)
+
+    def next(self) -> Any:
         """The next batch of `epoch`, or after its last one the first of the next epoch, on the loader's device.
 
         Called inside a captured step, it gives every replay a batch of its own:
@@ -165,12 +254,13 @@ class DataLoader(Checked):
                 x, y = loader.next()
                 ...
 
-        Raises CaptureError in a captured step, which has one shape, where the last batch of an epoch is smaller.
+        Raises CaptureError in a captured step, which has one shape, where the last batch of an epoch is smaller, or
+        where items are asked for one by one; DataError where a sampler or an IterableDataset has the order.
         """
-        captured = captured_step.get()
-        if captured is not None and not self.drop_last and len(self.images) % self.batch_size:
+        captured, n = captured_step.get(), 0 if self._streamed else self._items()
+        if captured is not None and self.batch_size and not self.drop_last and n % self.batch_size:
             captured.refuse(
-                f"DataLoader.next: the last batch of an epoch has {len(self.images) % self.batch_size} images, the "
+                f"DataLoader.next: the last batch of an epoch has {n % self.batch_size} images, the "
                 f"others {self.batch_size}, and a captured step has one shape; make the loader with drop_last=True"
             )
         return self.batch_at(self._advance)
@@ -182,33 +272,46 @@ class DataLoader(Checked):
         self.set_epoch(*((self.epoch + 1, 0) if last else (self.epoch, self._number + 1)))
         return place
 
-    def batch_at(self, place: Callable[[], tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    def batch_at(self, place: Callable[[], tuple[int, int]]) -> Any:
         """The batch whose epoch and number `place()` returns; each replay of a captured step calls it again."""
-        backend = backend_for(self.device)
-        on_host = backend in (NUMPY, META)
-        moves = None if on_host else self._moves()
-        if moves is not None:
-            images, labels, values = self._on_device(backend)
-            xp = backend_of(images).xp  # which makes their device the current one
-            drawn = staged(xp, lambda: self._drawn(*place()))
-            make = kernel_for("batch", backend.name, images, moves) or batch
-            x, y = make(xp, images, labels, drawn, moves, values)
-        elif captured_step.get() is None:
-            x, y = self._array(*place())
-            return tensor(x, device=self.device), tensor(y, device=self.device)
-        else:
-            x, y = self._batch_anew(backend.xp, place)
-        return wrap(x), wrap(y)
+        self._check_numbered()
+        seed = self._seed()
+        return self._batch(lambda: self._pick(seed, *place()))
 
-    def _batch_anew(self, xp: Any, place: Callable[[], tuple[int, int]]) -> tuple[Any, Any]:
-        """A batch that the host makes for each replay of a captured step."""
+    def _pick(self, seed: int, epoch: int, number: int, turn: int | None = None) -> Pick:
+        """Batch `number` of the order of `epoch`; `turn` is the epoch for an augmentation, where that is another."""
+        return self._index(seed, epoch, number), _stream(seed, epoch, number), epoch if turn is None else turn
+
+    def _batch(self, pick: Callable[[], Pick]) -> Any:
+        """The batch that `pick()` says; each replay of a captured step calls it again."""
+        columns, captured = self._columns, captured_step.get()
+        if columns is None:
+            if captured is not None:
+                captured.refuse(
+                    "DataLoader.next: items of this dataset are asked for one by one, which no replay can do; give the "
+                    "captured step its batch as arguments: for x, y in loader: step(x, y)"
+                )
+            return self._made(pick()[0].tolist())
+        backend = backend_for(self.device)
+        moves = None if backend in (NUMPY, META) or not columns.are_images else self._moves()
+        if moves is not None:
+            device = device_name(self.device)
+            if device not in self._resident:
+                self._resident[device] = columns.on_device(backend, device)
+            images, labels, values = self._resident[device]
+            xp = backend_of(images).xp  # which makes their device the current one
+            drawn = staged(xp, lambda: self._drawn(*pick()))
+            make = kernel_for("batch", backend.name, images, moves) or batch
+            return [wrap(array) for array in make(xp, images, labels, drawn, moves, values)]
+        if captured is None:
+            return [tensor(array, device=self.device) for array in self._rows(*pick())]
         made: list[Array] = []
 
-        def make() -> None:
-            made[:] = self._array(*place())
+        def make_anew() -> None:
+            made[:] = self._rows(*pick())
 
-        each_step(make)
-        return staged(xp, lambda: made[0]), staged(xp, lambda: made[1])
+        each_step(make_anew)
+        return [wrap(staged(backend.xp, lambda i=i: made[i])) for i in range(len(made))]  # type: ignore[misc]
 
     def _moves(self) -> tuple[Move, ...] | None:
         """The moves of the augmentation, each `fill` as a pixel would store it; None if it does more than move."""
@@ -220,58 +323,67 @@ class DataLoader(Checked):
             move._replace(fill=float(np.full((), float(move.fill), self.images.dtype).item())) for move in moves
         )
 
-    def _on_device(self, backend: Backend) -> tuple[Any, Any, Any]:
-        """`images`, `labels` and `values` of `batch`, on the loader's device."""
-        device = device_name(self.device)
-        if device not in self._resident:
-            images, values = self.images, None
-            if images.dtype == np.uint8:
-                every = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, len(self.mean), 1, 256))  # one image
-                values = normalize(every, self.mean, self.std)[0, :, 0]  # (C, 256)
-            else:
-                images = images.astype(np.float32)
-            held = (images, self.labels.astype(np.int64), values)
-            self._resident[device] = tuple(
-                None if array is None else backend.asarray(np.ascontiguousarray(array), device) for array in held
-            )
-        return self._resident[device]
-
-    def arrays(self, epoch: int, start: int = 0) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    def arrays(self, epoch: int, start: int = 0) -> Iterator[list[NDArray[Any]]]:
         """The batches of an epoch from number `start` on, as new NumPy arrays, made on the host.
 
         Args:
             epoch: >= 0.
             start: From 0 to `len(self)`. The batches before it are not computed.
 
-        Raises DataError where an argument is out of range.
+        Raises DataError where an argument is out of range, or where batches are not cut out of arrays in memory.
         """
+        if self._columns is None:
+            raise DataError("arrays are for a dataset that lies in memory; items of this one are asked for one by one")
+        seed = self._seed()
         for place in self._places(epoch, start):
-            yield self._array(*place)
+            yield self._rows(*self._pick(seed, *place))
 
     def _places(self, epoch: int, start: int) -> Iterator[tuple[int, int]]:
         """`epoch`, with the number of each of its batches from `start` on."""
+        self._check_numbered()
         return zip(repeat(_checked_epoch(epoch)), range(self._checked_start(start, len(self)), len(self)))
 
-    def _array(self, epoch: int, number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """One batch, made on the host."""
-        index = self._index(epoch, number)
-        images = self.images[index]
-        if self.augment is not None:
-            augment = augment_for_batch(self.augment, self.seed, epoch, index)
-            images = augment(images, np.random.default_rng(self._stream(epoch, number)))
-            if getattr(images, "ndim", 0) != 4 or len(images) != len(index):
-                got = getattr(images, "shape", type(images).__name__)
-                raise DataError(f"augment must return {len(index)} images (N, C, H, W), as it was given, got {got}")
-        x = normalize(images, self.mean, self.std) if images.dtype == np.uint8 else images.astype(np.float32)
-        return x, self.labels[index].astype(np.int64)
+    def _rows(self, index: Array, stream: np.random.SeedSequence, epoch: int) -> list[Array]:
+        """One batch cut out of arrays, on the host."""
+        assert self._columns is not None
+        if self.augment is None:
+            return self._columns.rows(index)
+        augment = augment_for_batch(self.augment, self._seed(), epoch, index)
+        return self._columns.rows(index, augment, np.random.default_rng(stream))
 
-    def _drawn(self, epoch: int, number: int) -> Array:
+    def _made(self, index: Sequence[Any]) -> Any:
+        """One batch of items that are asked for by their indices."""
+        dataset = self.dataset
+        plain = isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__
+        if plain and self.collate_fn is default_collate:  # on a GPU, or with gradients: at once, too
+            return self._there([t[np.asarray(index, np.int64)] for t in dataset.tensors])
+        many = getattr(dataset, "__getitems__", None)
+        if many is not None:
+            return self._finished(many(list(index)))
+        items = []
+        for i in index:
+            try:
+                items.append(dataset[i])
+            except Exception as error:
+                error.add_note(f"in item {shortened(i)} of the {type(dataset).__name__} that a DataLoader loads")
+                raise
+        return self._finished(items)
+
+    def _finished(self, items: list[Any]) -> Any:
+        return self._there(self.collate_fn(items))
+
+    def _there(self, made: Any) -> Any:
+        """A batch on the loader's device, if it was given one."""
+        if self.device is None:
+            return made
+        return mapped(made, lambda leaf: leaf.to(device=self.device) if isinstance(leaf, Tensor) else leaf)
+
+    def _drawn(self, index: Array, stream: np.random.SeedSequence, epoch: int) -> Array:
         """All that the host sends to the device for one batch: `drawn` of `batch`."""
-        index = self._index(epoch, number)
-        rng = np.random.default_rng(self._stream(epoch, number))
+        rng = np.random.default_rng(stream)
         shape = (len(index), *self.images.shape[1:])
         rows = []
-        augment = self.augment and augment_for_batch(self.augment, self.seed, epoch, index)
+        augment = self.augment and augment_for_batch(self.augment, self._seed(), epoch, index)
         for part in parts_that_move(augment) or []:
             rows += part.draw(shape, rng)
             for move in part.moves:
@@ -279,26 +391,36 @@ class DataLoader(Checked):
         return np.array([index, *rows], np.int32)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The indices of the images in the order of `epoch`, int64 (N,): 0 to N-1, shuffled if the loader shuffles.
+        """The indices of the items in the order of `epoch`, int64 (N,): 0 to N-1, shuffled if the loader shuffles.
 
-        Raises DataError where `epoch` is negative.
+        Raises DataError where `epoch` is negative, or where a sampler or an IterableDataset has the order.
         """
-        _checked_epoch(epoch)
-        if not self.shuffle:
-            return np.arange(len(self.images))
-        return np.random.default_rng(self._stream(epoch)).permutation(len(self.images))
+        self._check_numbered()
+        return self._order_of(self._seed(), _checked_epoch(epoch))
 
-    def _index(self, epoch: int, number: int) -> Array:
-        """The indices of the images in one batch."""
-        key = self.seed, self.shuffle, epoch
+    def _order_of(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        n = self._items()
+        return np.random.default_rng(_stream(seed, epoch)).permutation(n) if self.shuffle else np.arange(n)
+
+    def _index(self, seed: int, epoch: int, number: int) -> Array:
+        """The indices of the items in one batch."""
+        key = seed, self.shuffle, epoch
         last = self._order  # which another thread may replace, with that of another epoch
         if last is None or last[0] != key:
-            self._order = last = key, self.order(epoch)
-        return last[1][number * self.batch_size : (number + 1) * self.batch_size]
+            self._order = last = key, self._order_of(seed, epoch)
+        size = self.batch_size or 1
+        return last[1][number * size : (number + 1) * size]
 
-    def _stream(self, *place: int) -> np.random.SeedSequence:
-        # A spawn key, not entropy: entropy is padded with zeros, so (seed, epoch) would equal (seed, epoch, 0).
-        return np.random.SeedSequence(self.seed, spawn_key=place)
+    def _seed(self) -> int:
+        """The seed; where none was given or drawn, and something is random, it is drawn now."""
+        if self.seed is None and (self.shuffle or self.augment is not None):
+            self.seed = drawn_seed(self.generator)
+        return self.seed or 0
+
+    def _check_numbered(self) -> None:
+        if self._streamed or self._sampled:
+            what = "an IterableDataset" if self._streamed else "a sampler"
+            raise DataError(f"{what} has the order, so batches have no epoch and number: for batch in loader")
 
     def _checked_start(self, start: int, most: int) -> int:
         start = checked(integer, "start", start)
@@ -307,56 +429,15 @@ class DataLoader(Checked):
         return start
 
 
-def _pair(data: Any, second: Any) -> tuple[Array, Array]:
-    """Images and labels as arrays. DataError, with what to give instead, for anything but a pair of them."""
-    if isinstance(data, list | tuple) and len(data) == 2:
-        with suppress(ValueError, TypeError):  # two pairs of an image and a label: ragged
-            return np.asarray(data[0]), np.asarray(data[1])
-    got, fix = f"a {type(data).__name__}", "DataLoader((images, labels), batch_size=64)"
-    if data is None or isinstance(data, type):
-        got = "None" if data is None else f"the class {data.__name__}"
-    elif isinstance(data, str):
-        got, fix = repr(data), f"DataLoader(tinyconv.data.load({data!r}))"
-    elif isinstance(data, list | tuple):
-        got = f"a {type(data).__name__} of {len(data)}"
-        fix = "of pairs, DataLoader((np.stack([x for x, _ in data]), np.array([y for _, y in data])))"
-    elif hasattr(data, "shape"):
-        got = f"an array of shape {tuple(data.shape)}"
-        if np.ndim(second):
-            fix = "images and labels are one argument, DataLoader((images, labels), batch_size=64)"
-    elif hasattr(data, "tensors"):  # as PyTorch's TensorDataset has them
-        fix = "DataLoader(data.tensors)"
-    elif hasattr(data, "data") and hasattr(data, "targets"):  # as torchvision's datasets have them
-        fix = "DataLoader((np.asarray(data.data)[:, None], np.asarray(data.targets)))"
-    raise DataError(f"DataLoader takes a Dataset or a pair of arrays, got {got}; {fix}")
+def _stream(seed: int, *place: int) -> np.random.SeedSequence:
+    # A spawn key, not entropy: entropy is padded with zeros, so (seed, epoch) would equal (seed, epoch, 0).
+    return np.random.SeedSequence(seed, spawn_key=place)
 
 
-def _check_pair(images: Array, labels: Array) -> None:
-    if images.ndim != 4:
-        raise DataError(f"images must be (N, C, H, W), got shape {images.shape}{_likely(images, labels)}")
-    if labels.shape != images.shape[:1]:
-        one_hot = labels.ndim == 2 and len(labels) == len(images)
-        hint = f"; {'labels[:, 0]' if labels.shape[1] == 1 else 'one-hot? labels.argmax(1)'}" if one_hot else ""
-        raise DataError(f"{len(images)} images need labels of shape ({len(images)},), got {labels.shape}{hint}")
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        hint = f"; {'bytes? images.astype(np.uint8)' if images.dtype.kind in 'iu' else 'images.astype(np.float32)'}"
-        raise DataError(f"images must be uint8 or floating, got {images.dtype}{hint}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        names = labels.dtype.kind in "OSU"
-        fix = "classes, labels = np.unique(labels, return_inverse=True)" if names else "labels.astype(np.int64)"
-        raise DataError(f"labels must be integers, got {labels.dtype}; {fix}")
-
-
-def _likely(images: Array, labels: Array) -> str:
-    """What was likely meant by images that are not 4-D."""
-    if images.ndim == 1 and labels.ndim > 1:
-        return "; swapped? the images come first, (images, labels)"
-    if images.ndim == 3:
-        return "; add the channel dimension: x[:, None]"
-    if images.ndim == 2:
-        shapes = [(c, side, side) for c in (1, 3) if c * (side := isqrt(images.shape[1] // c)) ** 2 == images.shape[1]]
-        return f"; flat? x.reshape(-1, {', '.join(map(str, shapes[0]))})" if shapes else ""
-    return ""
+def _exclude(why: str, given: bool, *others: Any) -> None:
+    """DataError where an argument is given along with one that it excludes."""
+    if given and any(other is not None and other is not False for other in others):
+        raise DataError(f"DataLoader: {why}; leave out the other arguments for the order and the size of batches")
 
 
 def _checked_epoch(epoch: int) -> int:

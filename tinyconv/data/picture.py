@@ -14,6 +14,7 @@ from tinyconv.errors import DataError
 
 Grey = NDArray[np.float32]
 
+INSTALL = "pip install 'tinyconv[train]'"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """What is opened. Pillow knows fifty more, and for some of them it starts a program (Ghostscript for EPS)."""
 MOST_PIXELS = 50_000_000  # a photograph of 50 megapixels; a picture of a digit has fewer
@@ -98,6 +99,20 @@ def read_photograph(path: str | os.PathLike[str] | IO[bytes], size: int = 32) ->
     return np.asarray(ImageOps.fit(opaque, (size, size), Image.Resampling.BOX)).transpose(2, 0, 1).copy()
 
 
+def picture_of(image: NDArray[np.uint8]) -> Any:
+    """A picture of Pillow, grey or RGB, of an image uint8 (C, H, W) with 1 or 3 channels, or of (H, W).
+
+    Raises DataError where Pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError(f"pictures need Pillow: {INSTALL}") from error
+    if image.ndim == 3:
+        image = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+    return Image.fromarray(image)
+
+
 def _named(path: str | os.PathLike[str] | IO[bytes]) -> str:
     """What an error calls the file."""
     name = path if isinstance(path, str | os.PathLike) else getattr(path, "name", None)
@@ -109,7 +124,7 @@ def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
-        raise DataError("reading pictures needs Pillow: pip install 'tinyconv[train]'") from error
+        raise DataError(f"reading pictures needs Pillow: {INSTALL}") from error
     name = _named(path)
     if isinstance(path, str | os.PathLike) and (place := Path(path)).exists() and not place.is_file():
         fix = f": name the files in it, {place / '*'}" if place.is_dir() else ""

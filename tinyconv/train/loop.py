@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tinyconv import functional as F
 from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import Captured
-from tinyconv.data import DataLoader, Dataset
+from tinyconv.data import DataLoader, ImageDataset
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import count, fraction, integer
 from tinyconv.errors import ShapeError, TinyconvError, shortened
@@ -157,7 +157,7 @@ class Trainer:
         optimizer: Optimizer,
         scheduler: LRScheduler | None,
         loader: DataLoader,
-        test: Dataset,
+        test: ImageDataset,
         epochs: int,
         label_smoothing: float = 0.0,
     ) -> None:
@@ -167,6 +167,11 @@ class Trainer:
             if not isinstance(value, kind):
                 got = f"the class {value.__name__}: make one" if isinstance(value, type) else shortened(value)
                 raise TypeError(f"Trainer: {name}: expected one of class {kind.__name__}, got {got}")
+        if not loader.in_memory:
+            raise TypeError(
+                "Trainer: loader: expected one without a sampler, of images and labels in memory: an ImageDataset, a "
+                "TensorDataset or a pair of arrays; any other loader is for a loop of your own"
+            )
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.loader, self.epochs = loader, count("Trainer: epochs", epochs)
         self.label_smoothing = fraction("Trainer: label_smoothing", label_smoothing)
@@ -199,9 +204,10 @@ class Trainer:
         self._begin()
         started = time.perf_counter()
         while at.step < steps:
-            examples = min(self.loader.batch_size, len(self.loader.images) - at.step * self.loader.batch_size)
+            size = self.loader.batch_size or 1
+            examples = min(size, len(self.loader.images) - at.step * size)
             # A CUDA graph has one shape; a smaller last batch has a program of its own.
-            one_shape = examples == self.loader.batch_size or self._sum is None
+            one_shape = examples == size or self._sum is None
             if one_shape:
                 self._rehearse(examples)
             before = [] if self._sum is not None else [p.array.copy() for p in self.model.parameters()]
@@ -281,7 +287,8 @@ class Trainer:
         """The progress, the schedule and the random numbers, as Python values that JSON keeps exactly."""
         self._read()
         schedule = None if self.scheduler is None else self.scheduler.state_dict()
-        return {"progress": asdict(self.progress), "schedule": schedule, "rng": get_rng_state()}
+        seed = self.loader.seed
+        return {"progress": asdict(self.progress), "schedule": schedule, "rng": get_rng_state(), "seed": seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned.
@@ -291,7 +298,7 @@ class Trainer:
         """
         progress = progress_of(state["progress"], self.epochs)
         images, steps = len(self.loader.images), len(self.loader)
-        if progress.step > steps or progress.examples != min(progress.step * self.loader.batch_size, images):
+        if progress.step > steps or progress.examples != min(progress.step * (self.loader.batch_size or 1), images):
             raise ValueError(f"{progress.step} steps and {progress.examples} examples are not part of one epoch")
         if self.scheduler is not None:
             saved, own = state["schedule"], self.scheduler.state_dict()
@@ -300,6 +307,8 @@ class Trainer:
                 raise ValueError("its schedule is not the one of the recipe after so many steps")
             self.scheduler.load_state_dict(saved)
         self.progress = progress
+        if self.loader.seed is None and state.get("seed") is not None:  # which was drawn then
+            self.loader.seed = integer("Trainer: seed", state["seed"], 0)
         set_rng_state(state["rng"])
 
 
@@ -370,7 +379,7 @@ def _probable(model: Module, x: Tensor) -> Tensor:
 
 def evaluate(
     model: Module,
-    data: Dataset | DataLoader,
+    data: Any,
     batch_size: int = TESTED,
     device: str | None = None,
     mirrored: bool = False,
@@ -384,8 +393,8 @@ def evaluate(
 
     Args:
         model: It is run in evaluation mode; then each of its modules is in the mode it was in.
-        data: A dataset; or a loader, which may keep its images on the device from call to call: the batches of its
-            first epoch are taken, and `batch_size` and `device` are those of the loader.
+        data: A dataset of images and labels; or a loader of one, which may keep its images on the device from call to
+            call: the batches of its first epoch are taken, and `batch_size` and `device` are those of the loader.
         batch_size: Images at a time.
         device: Where the model is; the default device unless given.
         mirrored: Classify by the mean of the probabilities of each image and of its mirror image.
@@ -398,8 +407,23 @@ def evaluate(
     """
     loader = data if isinstance(data, DataLoader) else DataLoader(data, batch_size, device=device)
     views = bool(mirrored), integer("evaluate: shifted", shifted, 0)
+    if not loader.in_memory:
+        return _share_right(model, loader, *views)
     *_, right = _tested(model, loader, Captured(_right, loader.device, required=False), *views)
     return right.item() / len(loader.images)
+
+
+def _share_right(model: Module, loader: DataLoader, mirrored: bool, shifted: int) -> float:
+    """What `evaluate` returns, for batches that a loader makes item by item."""
+    right, seen = 0, 0
+    for batch in loader:
+        if not (isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)):
+            raise TypeError(f"evaluate: expected images and labels, got batches such as {shortened(batch)}")
+        x, y = batch
+        with _evaluating(model), no_grad():
+            right += int(_right(model, x, y, int(y.max().item()), mirrored, shifted).item())
+        seen += len(y)
+    return right / seen
 
 
 def _tested(

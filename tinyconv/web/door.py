@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from tinyconv import models, nn
-from tinyconv.data import Dataset
+from tinyconv.data import ImageDataset
 from tinyconv.errors import TinyconvError
 from tinyconv.models.cake import or_a_model
 from tinyconv.train.checkpoint import is_checkpoint
@@ -35,7 +35,7 @@ def check_installed() -> None:
 
 def studio(
     model: nn.Module | str | PathLike[str],
-    data: Dataset | str | tuple[ArrayLike, ArrayLike] | None = None,
+    data: ImageDataset | str | tuple[ArrayLike, ArrayLike] | None = None,
     *,
     classes: Sequence[str] | None = None,
     host: str = "127.0.0.1",
@@ -53,9 +53,9 @@ def studio(
     Args:
         model: A module that takes images (N, C, H, W) and gives a score for each class; the path of a checkpoint; the
             name of a model, which is untrained then; or a cake in one line of text.
-        data: The images to look at: a `Dataset`, the name of one, or images and labels as for a `DataLoader`: uint8
-            images are scaled to [0, 1], floating ones are taken as they are and shown in 256 steps. Unless given, the
-            test images that the model was trained on, or for a module the first dataset whose images it takes.
+        data: The images to look at: an `ImageDataset`, the name of one, or images and labels as for a `DataLoader`:
+            uint8 images are scaled to [0, 1], floating ones are taken as they are and shown in 256 steps. Unless given,
+            the test images that the model was trained on, or for a module the first dataset whose images it takes.
         classes: What the scores are called, where `data` are arrays; unless given, "0", "1", and so on.
         host: The address to listen to. Whoever can reach it and has the URL can use the studio.
         port: The port; 0 takes one that is free.
@@ -81,7 +81,7 @@ def studio(
 def studio_page(
     model: nn.Module | str | PathLike[str],
     path: str | PathLike[str],
-    data: Dataset | str | tuple[ArrayLike, ArrayLike] | None = None,
+    data: ImageDataset | str | tuple[ArrayLike, ArrayLike] | None = None,
     *,
     classes: Sequence[str] | None = None,
     images: Sequence[int] = (0,),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinyconv import data, models, nn
-from tinyconv.data import Dataset
+from tinyconv.data import ImageDataset
 from tinyconv.data.datasets import normalize
 from tinyconv.engine.context import no_grad
 from tinyconv.errors import DataError, ShapeError, shortened
@@ -46,7 +46,7 @@ class Subject:
 
     model: nn.Module
     title: str
-    kind: Dataset
+    kind: ImageDataset
     dataset: str | None = None
     run: Run | None = None
     checkpoint: Path | None = None
@@ -71,14 +71,14 @@ class Subject:
         return self.kind.classes
 
     @cached_property
-    def images(self) -> Dataset:
+    def images(self) -> ImageDataset:
         """The test images. Raises DataError where the dataset cannot be had."""
         if self.dataset is None:
             return self.kind
         with fetching(self.dataset):
             return data.load(self.dataset, "test", self.root, self.offline)
 
-    def image(self, number: int) -> Dataset:
+    def image(self, number: int) -> ImageDataset:
         """The test image of that number, as a dataset of one. Raises DataError for one that is not there."""
         if not 0 <= number < len(self.images):
             raise DataError(f"there is no test image {number}: there are {len(self.images):,}, numbered from 0")
@@ -162,7 +162,7 @@ def of_name(
 
 def of_model(
     model: nn.Module,
-    images: Dataset | str | tuple[ArrayLike, ArrayLike] | None = None,
+    images: ImageDataset | str | tuple[ArrayLike, ArrayLike] | None = None,
     classes: Sequence[str] | None = None,
     root: str | PathLike[str] | None = None,
     offline: bool = False,
@@ -183,13 +183,13 @@ def of_model(
     name = images if isinstance(images, str) else None
     if isinstance(images, str):
         kind = data.describe(images)
-    elif isinstance(images, Dataset):
+    elif isinstance(images, ImageDataset):
         kind = images
     elif isinstance(images, tuple) and len(images) == 2:
         kind = dataset_of(*images, classes)
     else:
         raise DataError(
-            f"the studio takes images as a Dataset, the name of one or (images, labels), got {shortened(images)}"
+            f"the studio takes images as an ImageDataset, the name of one or (images, labels), got {shortened(images)}"
         )
     scores = _scores(model, kind.images.shape[1:])
     if len(scores) != 1:
@@ -205,8 +205,8 @@ def of_model(
     return Subject(double(model), title, kind, name, trained=True, root=root, offline=offline, own=model)
 
 
-def dataset_of(images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None) -> Dataset:
-    """Arrays as a Dataset whose normalised images are what a DataLoader gives of them.
+def dataset_of(images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | None = None) -> ImageDataset:
+    """Arrays as an ImageDataset whose normalised images are what a DataLoader gives of them.
 
     Floating images get bytes, 0 for the least number of a channel and 255 for the largest, and the mean and deviation
     that undo it. Raises DataError for arrays that are no images and labels.
@@ -229,7 +229,7 @@ def dataset_of(images: ArrayLike, labels: ArrayLike, classes: Sequence[str] | No
         pixels = np.rint(scaled * 255).astype(np.uint8)
     names = tuple(classes) if classes is not None else tuple(str(i) for i in range(int(numbers.max(initial=0)) + 1))
     mean, std = -low / (high - low), 1 / (high - low)
-    return Dataset(pixels, numbers.astype(np.int64), names, tuple(map(float, mean)), tuple(map(float, std)))
+    return ImageDataset(pixels, numbers.astype(np.int64), names, tuple(map(float, mean)), tuple(map(float, std)))
 
 
 def _scores(model: nn.Module, image: Shape) -> Shape:
@@ -252,7 +252,7 @@ def _scores(model: nn.Module, image: Shape) -> Shape:
     return found.shape[1:]
 
 
-def _takes(model: nn.Module, kind: Dataset) -> bool:
+def _takes(model: nn.Module, kind: ImageDataset) -> bool:
     try:
         return _scores(model, kind.images.shape[1:]) == (len(kind.classes),)
     except ShapeError:
