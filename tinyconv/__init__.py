@@ -42,13 +42,18 @@ from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
 from tinyconv.tensor import arranging as _arranging
 from tinyconv.tensor import inplace as _inplace
+from tinyconv.tensor import joins as _joins
+from tinyconv.tensor import picking as _picking
 from tinyconv.tensor import pointwise as _pointwise
 from tinyconv.tensor import products as _products
+from tinyconv.tensor import rearranging as _rearranging
 from tinyconv.tensor import reductions as _reductions
+from tinyconv.tensor import sorting as _sorting
 from tinyconv.tensor.arranging import *
 from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.creation import (
     arange,
+    empty,
     from_numpy,
     full,
     full_like,
@@ -71,10 +76,13 @@ from tinyconv.tensor.creation import (
 from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.inplace import *
-from tinyconv.tensor.joins import cat, stack, where
+from tinyconv.tensor.joins import *
+from tinyconv.tensor.picking import *
 from tinyconv.tensor.pointwise import *
 from tinyconv.tensor.products import *
+from tinyconv.tensor.rearranging import *
 from tinyconv.tensor.reductions import *
+from tinyconv.tensor.sorting import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
@@ -106,21 +114,25 @@ e, inf, nan, pi = _np.e, _np.inf, _np.nan, _np.pi
 # fmt: off
 __all__ = [  # noqa: RUF022
     "AnomalyError", "apply", "arange", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError",
-    "cat", "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double",
-    "dtype", "DtypeError", "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
+    "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double", "dtype",
+    "DtypeError", "e", "empty", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
     "float64", "from_numpy", "full", "full_like", "functional", "Generator", "get_num_threads", "get_rng_state", "grad",
     "GraphError", "half", "iinfo", "inf", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
     "is_tensor", "long", "manual_seed", "models", "ModuleError", "nan", "nn", "no_grad", "ones", "ones_like", "optim",
     "OptionError", "OutOfMemoryError", "pi", "profile", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "short", "Size", "stack", "studio",
-    "studio_page", "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train",
-    "uint8", "using", "VariantError", "variants", "where", "zeros", "zeros_like",
+    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "short", "Size", "studio", "studio_page",
+    "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8",
+    "using", "VariantError", "variants", "zeros", "zeros_like",
 ]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
 __all__ += _inplace.__all__
+__all__ += _joins.__all__
+__all__ += _picking.__all__
 __all__ += _pointwise.__all__
 __all__ += _products.__all__
+__all__ += _rearranging.__all__
 __all__ += _reductions.__all__
+__all__ += _sorting.__all__
 __all__ += _torch_names.NAMES
 # fmt: on
 

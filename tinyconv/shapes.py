@@ -136,6 +136,18 @@ def broadcast_axes(shape: Shape, to: Shape) -> tuple[int, ...]:
     return tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and to[lead + i] != 1)
 
 
+def broadcast_shape(what: str, *shapes: Shape) -> Shape:
+    """The shape that arrays of these shapes broadcast to; ShapeError where they do not."""
+    sizes: list[int] = []
+    for shape in shapes:
+        sizes = [1] * (len(shape) - len(sizes)) + sizes
+        for i, n in enumerate(reversed(shape), 1):
+            if n != 1 and sizes[-i] not in (1, n):
+                raise ShapeError(f"{what}: shapes {' and '.join(map(str, shapes))} do not broadcast")
+            sizes[-i] = n if n != 1 else sizes[-i]
+    return tuple(sizes)
+
+
 def infer_reshape(shape: Shape, to: Sequence[int]) -> Shape:
     """Fill in the one -1 that `reshape` allows."""
     sizes = list(to)

@@ -66,6 +66,20 @@ def test_agrees_with_torch_on_a_gpu(name, data, cuda):
 WAIT = {
     "__getitem__": "what a mask picks out has a shape that depends on its values",
     "arange": "its space asks a tensor for the number it holds",
+    **dict.fromkeys(
+        [
+            "argwhere",
+            "bincount",
+            "masked_scatter",
+            "masked_scatter_",
+            "masked_select",
+            "nonzero",
+            "repeat_interleave",
+            "unique",
+            "unique_consecutive",
+        ],
+        "the shape of its result depends on values",
+    ),
     "nn.BatchNorm": "with momentum=None it divides by a count that is kept on the device",
 }
 
@@ -115,13 +129,16 @@ SAME_SPACE = {
     "__le__": "le", "__gt__": "gt", "__ge__": "ge",
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow",
     "clip_": "clamp", "__rmatmul__": "matmul", "float": "to", "double": "to", "long": "to", "int": "to", "bool": "to",
+    "half": "to", "short": "to", "char": "to", "byte": "to", "type": "to", "type_as": "to", "new_tensor": "to",
+    "new_zeros": "zeros", "new_ones": "ones", "new_full": "full", "empty": "zeros", "new_empty": "zeros",
 }  # fmt: skip
 """Names that the space of another name covers, besides names of the very same function."""
 
 NOT_OPS = {
     "it says what a tensor is, and computes nothing": [
         "shape", "dtype", "device", "ndim", "dim", "size", "numel", "element_size", "is_floating_point", "is_tensor",
-        "is_leaf", "array", "__len__", "__repr__", "__format__", "__hash__",
+        "is_leaf", "array", "is_cuda", "is_contiguous", "itemsize", "nbytes", "ndimension", "nelement", "stride",
+        "__len__", "__repr__", "__format__", "__hash__",
     ],
     "it hands values to Python, NumPy and others, outside the tape": [
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",
@@ -130,7 +147,7 @@ NOT_OPS = {
     "it looks at a model, with tests of its own": ["summary", "feature_maps", "studio", "studio_page"],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "requires_grad", "requires_grad_", "retain_grad", "register_hook",
-        "is_grad_enabled", "trace", "capture",
+        "is_grad_enabled", "capture",
     ],
     "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "__pos__"],
     "it is chance, of our own": [

@@ -209,6 +209,30 @@ def nonzero(a):
     return kernel(np.nonzero, a)
 
 
+def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
+    _checked("unique", [ar])
+    cuda.transfer("to_host")  # how many there are
+    cuda.wait()
+    return kernel(np.unique, ar, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan)
+
+
+def bincount(x, weights=None, minlength=None):
+    _checked("bincount", [x])
+    cuda.transfer("to_host")  # the largest
+    cuda.wait()
+    return kernel(np.bincount, x, *([] if weights is None else [weights]), minlength=minlength or 0)
+
+
+def searchsorted(a, v, side="left", sorter=None):
+    _checked("searchsorted", [a, v])
+    return kernel(np.searchsorted, a, v, side)
+
+
+def isin(element, test_elements, assume_unique=False, invert=False):
+    _checked("isin", [element, test_elements])
+    return kernel(np.isin, element, test_elements, invert=invert)
+
+
 def empty(shape, dtype=float, order="C"):
     return ndarray(shape, dtype, order=order)
 
@@ -291,7 +315,7 @@ lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
 NAMESPACE = FUNCTIONS | {
     function.__name__: function
     for function in (
-        arange, clip, copyto, empty, empty_like, full, full_like, get_array_module, matmul, may_share_memory, nonzero,
-        ones, ones_like, shares_memory, zeros, zeros_like,
+        arange, bincount, clip, copyto, empty, empty_like, full, full_like, get_array_module, isin, matmul,
+        may_share_memory, nonzero, ones, ones_like, searchsorted, shares_memory, unique, zeros, zeros_like,
     )
 }  # fmt: skip

@@ -235,7 +235,13 @@ OTHERS = {
     ),
 }
 NAMES = {
-    "tinyconv": {"tensr": "tensor", "zeroes": "zeros", "array": "tensor", "concatenate": "cat", "Tesnor": "Tensor"},
+    "tinyconv": {
+        "tensr": "tensor",
+        "zeroes": "zeros",
+        "array": "tensor",
+        "concatenat": "concatenate",
+        "Tesnor": "Tensor",
+    },
     "tinyconv.functional": {"relu6x": "relu", "sofmax": "softmax", "conv2D": "conv2d", "crossentropy": "cross_entropy"},
     "tinyconv.nn": {"Conv2D": "Conv2d", "ReLu": "ReLU", "Sequental": "Sequential", "Batchnorm2d": "BatchNorm2d"},
     "tinyconv.nn.init": {"kaiming_normal": "kaiming_normal_", "xavier_unifrom_": "xavier_uniform_"},

@@ -6,14 +6,20 @@ Results are views where NumPy can make one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 from tinyconv import ops, shapes
-from tinyconv.errors import ShapeError
+from tinyconv.errors import ShapeError, shortened
 from tinyconv.tensor.refusals import check_tensor
 from tinyconv.tensor.signatures import Dim
 from tinyconv.tensor.tensor import Tensor, apply
 
-__all__ = ["chunk", "flatten", "permute", "reshape", "split", "squeeze", "t", "transpose", "unsqueeze"]
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk", "flatten", "moveaxis",
+    "movedim", "narrow", "permute", "ravel", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
+    "tensor_split", "transpose", "unbind", "unflatten", "unsqueeze",
+]  # fmt: skip
 
 
 def reshape(input: Tensor, *sizes: int | Sequence[int], shape: Sequence[int] | None = None) -> Tensor:
@@ -108,3 +114,153 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if total == 0:
         return (input,) * chunks
     return split(input, -(-total // chunks), dim)
+
+
+# --- by other names, and one part of it ----------------------------------------------------------------------------
+
+
+def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
+    """Repeated to this shape along axes of size 1 and new ones in front, without copying: `x.expand(size)`.
+
+    Raises ShapeError where another axis would have to be repeated.
+    """
+    return check_tensor("broadcast_to", input).expand(size)
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors repeated to the one shape that they broadcast to, without copying. ShapeError where they do not."""
+    whole = shapes.broadcast_shape("broadcast_tensors", *(check_tensor("broadcast_tensors", t).shape for t in tensors))
+    return tuple(t.expand(whole) for t in tensors)
+
+
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Repeated to the shape of `other`, without copying. ShapeError where it cannot be."""
+    return self.expand(check_tensor("expand_as", other, "other").shape)
+
+
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """The same elements in the shape of `other`. ShapeError where the numbers of elements differ."""
+    return self.reshape(check_tensor("view_as", other, "other").shape)
+
+
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """The axes `source` moved to the places `destination`; the others stay in their order.
+
+    Raises ShapeError where an axis does not exist or is named twice, or there are not as many of both. Like
+    `torch.movedim`.
+    """
+    ndim = check_tensor("movedim", input).ndim
+    lists = [list(dims) if isinstance(dims, Sequence) else [dims] for dims in (source, destination)]
+    if len(lists[0]) != len(lists[1]):
+        raise ShapeError(f"movedim: {shortened(source)} and {shortened(destination)} do not name as many axes")
+    if ndim == 0 or not lists[0]:
+        return input
+    sources, places = (shapes.axes_of(dims, ndim, "movedim") for dims in lists)
+    to = dict(zip(places, sources, strict=True))
+    rest = iter(i for i in range(ndim) if i not in sources)
+    return input.permute([to[i] if i in to else next(rest) for i in range(ndim)])
+
+
+moveaxis = movedim
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Two axes exchanged, as `transpose` does. ShapeError for an axis that does not exist."""
+    return check_tensor("swapaxes", input).transpose(axis0, axis1)
+
+
+def swapdims(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged, as `transpose` does. ShapeError for an axis that does not exist."""
+    return check_tensor("swapdims", input).transpose(dim0, dim1)
+
+
+def ravel(input: Tensor) -> Tensor:
+    """The elements in one axis: `x.reshape(-1)`."""
+    return check_tensor("ravel", input).reshape(-1)
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """The axis `dim` as several, of these sizes, one of which may be -1. ShapeError where they do not fit."""
+    axis = shapes.axis_of(dim, check_tensor("unflatten", input).ndim, "unflatten")
+    if not isinstance(sizes, Sequence) or not sizes:
+        raise ShapeError(f"unflatten: expected the sizes of several axes, got {shortened(sizes)}")
+    found = shapes.infer_reshape(input.shape[axis : axis + 1], shapes.sizes_of((sizes,), "unflatten: sizes"))
+    return input.reshape([*input.shape[:axis], *found, *input.shape[axis + 1 :]])
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """The slice number `index` along `dim`, without that axis: `x[index]` for dim = 0.
+
+    Raises ShapeError for an axis that does not exist, and IndexError for a slice that does not.
+    """
+    axis = shapes.axis_of(dim, check_tensor("select", input).ndim, "select")
+    if not input.ndim:
+        raise ShapeError("select: a 0-d tensor has no axis to select from")
+    lead: tuple[Any, ...] = (slice(None),) * axis
+    return input[(*lead, shapes.whole(index, "select: index"))]
+
+
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+    """`length` slices along `dim`, from `start` on, which counts from the end where it is below 0.
+
+    Raises ShapeError where there are not as many, or the axis does not exist.
+    """
+    axis = shapes.axis_of(dim, check_tensor("narrow", input).ndim, "narrow")
+    size = input.shape[axis] if input.ndim else 0
+    first, count = shapes.whole(start, "narrow: start"), shapes.whole(length, "narrow: length", minimum=0)
+    first += size if first < 0 else 0
+    if not input.ndim or not 0 <= first <= size - count:
+        raise ShapeError(f"narrow: {input.shape} has no {length} slices along dim {dim} from {start} on")
+    return input[(*(slice(None),) * axis, slice(first, first + count))]
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """All slices along `dim`, without that axis. ShapeError for an axis that does not exist."""
+    axis = shapes.axis_of(dim, check_tensor("unbind", input).ndim, "unbind")
+    if not input.ndim:
+        raise ShapeError("unbind: a 0-d tensor has no axis")
+    lead: tuple[Any, ...] = (slice(None),) * axis
+    return tuple(input[(*lead, i)] for i in range(input.shape[axis]))
+
+
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """In pieces along `dim`: so many, the first ones larger by 1 where it does not come out even; or cut at places.
+
+    Raises ShapeError for fewer than 1 piece, and for an axis that does not exist. Like `torch.tensor_split`.
+    """
+    axis = shapes.axis_of(dim, check_tensor("tensor_split", input).ndim, "tensor_split")
+    if not input.ndim:
+        raise ShapeError("tensor_split: a 0-d tensor has no axis")
+    cuts: Any = indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections
+    if isinstance(cuts, Sequence):
+        bounds = [0, *shapes.sizes_of((cuts,), "tensor_split: places"), None]
+        pieces = [slice(first, last) for first, last in pairwise(bounds)]
+    else:
+        count = shapes.whole(cuts, "tensor_split: sections", minimum=1)
+        size, rest = divmod(input.shape[axis], count)
+        starts = [i * size + min(i, rest) for i in range(count + 1)]
+        pieces = [slice(first, last) for first, last in pairwise(starts)]
+    return tuple(input[(*(slice(None),) * axis, piece)] for piece in pieces)
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """A 0-d tensor with one axis, any other as it is; several tensors (or a list) give a tuple."""
+    return _each(tensors, 1, lambda t: t.reshape(1))
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """With 2 axes at least: a vector is a row. Several tensors (or a list) give a tuple."""
+    return _each(tensors, 2, lambda t: t.reshape(1, -1))
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """With 3 axes at least: a vector has one in front and behind, a matrix one behind. Several give a tuple."""
+    return _each(tensors, 3, lambda t: t.unsqueeze(-1) if t.ndim == 2 else t.reshape(1, -1, 1))
+
+
+def _each(tensors: tuple[Any, ...], ndim: int, grown: Any) -> Any:
+    listed = len(tensors) == 1 and isinstance(tensors[0], list | tuple)
+    found = tuple(
+        t if check_tensor(f"atleast_{ndim}d", t).ndim >= ndim else grown(t) for t in (tensors[0] if listed else tensors)
+    )
+    return found if listed or len(found) != 1 else found[0]

@@ -96,6 +96,14 @@ def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_g
     return full(_sizes(shape), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
+def empty(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor whose values nobody promises (here they are 0), float32 unless `dtype` says otherwise.
+
+    `empty(2, 3)` or `empty((2, 3))`. Raises ShapeError for negative sizes.
+    """
+    return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
 def arange(
     start: float,
     end: float | None = None,

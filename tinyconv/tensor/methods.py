@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from types import FunctionType
 
-from tinyconv.tensor import arranging, inplace, pointwise, products, reductions
+from tinyconv.tensor import (
+    arranging,
+    attributes,
+    inplace,
+    picking,
+    pointwise,
+    products,
+    rearranging,
+    reductions,
+    sorting,
+)
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.torch_names.methods import ABSENT, Absent
 
@@ -39,6 +49,20 @@ class Methods:
     tanh = pointwise.tanh
 
     matmul = products.matmul
+    addbmm = products.addbmm
+    addmm = products.addmm
+    addmv = products.addmv
+    addr = products.addr
+    baddbmm = products.baddbmm
+    bmm = products.bmm
+    dot = products.dot
+    ger = products.ger
+    inner = products.inner
+    kron = products.kron
+    mm = products.mm
+    mv = products.mv
+    outer = products.outer
+    trace = products.trace
 
     all = reductions.all
     amax = reductions.amax
@@ -68,6 +92,19 @@ class Methods:
     t = arranging.t
     transpose = arranging.transpose
     unsqueeze = arranging.unsqueeze
+    broadcast_to = arranging.broadcast_to
+    expand_as = arranging.expand_as
+    moveaxis = arranging.moveaxis
+    movedim = arranging.movedim
+    narrow = arranging.narrow
+    ravel = arranging.ravel
+    select = arranging.select
+    swapaxes = arranging.swapaxes
+    swapdims = arranging.swapdims
+    tensor_split = arranging.tensor_split
+    unbind = arranging.unbind
+    unflatten = arranging.unflatten
+    view_as = arranging.view_as
     view = arranging.reshape  # there is no layout that reshape must refuse: where a view cannot be had it copies
 
     __iadd__ = add_ = inplace.add_
@@ -88,6 +125,76 @@ class Methods:
     tanh_ = inplace.tanh_
     zero_ = inplace.zero_
 
+    H = attributes.H
+    byte = attributes.byte
+    char = attributes.char
+    half = attributes.half
+    is_contiguous = attributes.is_contiguous
+    is_cuda = attributes.is_cuda
+    itemsize = attributes.itemsize
+    mT = attributes.mT
+    nbytes = attributes.nbytes
+    ndimension = attributes.ndimension
+    nelement = attributes.nelement
+    new_empty = attributes.new_empty
+    new_full = attributes.new_full
+    new_ones = attributes.new_ones
+    new_tensor = attributes.new_tensor
+    new_zeros = attributes.new_zeros
+    short = attributes.short
+    stride = attributes.stride
+    type = attributes.type
+    type_as = attributes.type_as
+
+    argwhere = picking.argwhere
+    gather = picking.gather
+    index_add = picking.index_add
+    index_add_ = picking.index_add_
+    index_copy = picking.index_copy
+    index_copy_ = picking.index_copy_
+    index_fill = picking.index_fill
+    index_fill_ = picking.index_fill_
+    index_select = picking.index_select
+    masked_fill = picking.masked_fill
+    masked_fill_ = picking.masked_fill_
+    masked_scatter = picking.masked_scatter
+    masked_scatter_ = picking.masked_scatter_
+    masked_select = picking.masked_select
+    nonzero = picking.nonzero
+    scatter = picking.scatter
+    scatter_ = picking.scatter_
+    scatter_add = picking.scatter_add
+    scatter_add_ = picking.scatter_add_
+    take = picking.take
+    take_along_dim = picking.take_along_dim
+
+    diag = rearranging.diag
+    diag_embed = rearranging.diag_embed
+    diagonal = rearranging.diagonal
+    fill_diagonal_ = rearranging.fill_diagonal_
+    flip = rearranging.flip
+    fliplr = rearranging.fliplr
+    flipud = rearranging.flipud
+    repeat = rearranging.repeat
+    repeat_interleave = rearranging.repeat_interleave
+    roll = rearranging.roll
+    rot90 = rearranging.rot90
+    tile = rearranging.tile
+    tril = rearranging.tril
+    tril_ = rearranging.tril_
+    triu = rearranging.triu
+    triu_ = rearranging.triu_
+
+    argsort = sorting.argsort
+    bincount = sorting.bincount
+    isin = sorting.isin
+    kthvalue = sorting.kthvalue
+    msort = sorting.msort
+    sort = sorting.sort
+    topk = sorting.topk
+    unique = sorting.unique
+    unique_consecutive = sorting.unique_consecutive
+
 
 def _names(x: Tensor) -> list[str]:
     return [name for name in object.__dir__(x) if hasattr(Tensor, name)]  # what is absent is in the class too
@@ -95,7 +202,7 @@ def _names(x: Tensor) -> list[str]:
 
 Tensor.__dir__ = _names  # type: ignore[assignment]
 for _name, _function in vars(Methods).items():
-    if isinstance(_function, FunctionType):
+    if isinstance(_function, FunctionType | property):
         setattr(Tensor, _name, _function)
 for _name in ABSENT.split():
     if not hasattr(Tensor, _name):

@@ -46,10 +46,11 @@ def refuse(name: str, what: str, value: Any) -> NoReturn:
     raise DtypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}{hint}")
 
 
-def check_tensor(name: str, value: Any) -> None:
-    """Raise DtypeError where the input of a function is no tensor."""
+def check_tensor(name: str, value: Any, what: str = "input") -> Any:
+    """The tensor that an argument of a function has to be; DtypeError where it is none."""
     if not is_tensor(value):
-        refuse(name, "input", value)
+        refuse(name, what, value)
+    return value
 
 
 def check_not_bool(name: str, *operands: Any) -> None:

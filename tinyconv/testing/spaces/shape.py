@@ -223,7 +223,11 @@ def cat(draw: Draw) -> Case:
         shape[dim] = draw.integer(0, 3)
         shapes.append(tuple(shape))
     draw.note_if(any(each[dim] == 0 for each in shapes), "size 0")
-    return joined(draw, "cat", parts(draw, shapes), dim)
+    case = joined(draw, "cat", parts(draw, shapes), dim)
+    if not draw.integer(0, 4):
+        draw.note("torch's old empty tensor")
+        case.inputs = [*case.inputs, np.zeros(0, draw.choice(("float32", "int64")))]
+    return case
 
 
 @space("stack")

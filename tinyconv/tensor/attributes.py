@@ -1,0 +1,159 @@
+"""What a tensor is by torch's other names, its dtype in one word, and new tensors like it: methods and properties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyconv.engine.dtypes import Dtype, as_dtype
+from tinyconv.errors import DtypeError, ShapeError, shortened
+from tinyconv.shapes import axis_of
+from tinyconv.tensor.creation import empty, full, ones, tensor, zeros
+from tinyconv.tensor.refusals import check_tensor
+from tinyconv.tensor.signatures import Scalar
+from tinyconv.tensor.tensor import Tensor
+
+TYPES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "float32": "Float", "float64": "Double",
+}  # fmt: skip
+
+# --- what it is -----------------------------------------------------------------------------------------------------
+
+
+def nelement(self: Tensor) -> int:
+    """The number of elements, as `numel`."""
+    return self.numel()
+
+
+def ndimension(self: Tensor) -> int:
+    """The number of axes, as `ndim`."""
+    return self.ndim
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """How many elements of memory lie between two neighbours along each axis, or along one. Shapes are a promise,
+    strides are not: an op may give its result any. ShapeError for an axis that does not exist."""
+    steps = tuple(step // self.dtype.itemsize for step in self.array.strides)
+    return steps if dim is None else steps[axis_of(dim, self.ndim, "stride")]
+
+
+def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether the elements lie row by row in memory, without gaps. `memory_format` is not looked at."""
+    return bool(self.array.flags.c_contiguous)
+
+
+def _itemsize(self: Tensor) -> int:
+    """The bytes of one element, as `element_size()`."""
+    return self.element_size()
+
+
+def _nbytes(self: Tensor) -> int:
+    """The bytes of all elements."""
+    return self.element_size() * self.numel()
+
+
+def _is_cuda(self: Tensor) -> bool:
+    """Whether the elements are on a GPU."""
+    return self.device.startswith("cuda")
+
+
+def _matrices_transposed(self: Tensor) -> Tensor:
+    """The matrices (..., N, M) transposed. Raises ShapeError for fewer than 2 axes."""
+    if self.ndim < 2:
+        raise ShapeError(f"mT: expected at least 2 axes, got {self.shape}")
+    return self.transpose(-1, -2)
+
+
+def _matrix_transposed(self: Tensor) -> Tensor:
+    """The transpose of a matrix; of complex numbers, which are not here, it would be the conjugate one too.
+
+    Raises ShapeError for another number of axes.
+    """
+    if self.ndim not in (0, 2):
+        raise ShapeError(f"H: expected a matrix, 2 axes, got {self.shape}; x.mT transposes each of a batch")
+    return self.T
+
+
+itemsize, nbytes, is_cuda = property(_itemsize), property(_nbytes), property(_is_cuda)
+mT, H = property(_matrices_transposed), property(_matrix_transposed)
+
+# --- its dtype ------------------------------------------------------------------------------------------------------
+
+
+def type(self: Tensor, dtype: Dtype | str = None, non_blocking: bool = False) -> Any:
+    """This tensor in another dtype, given as one or by the name of a type, "torch.FloatTensor".
+
+    Without a dtype, the name of this tensor's: "torch.FloatTensor", "torch.cuda.LongTensor". Raises DtypeError for a
+    dtype that tensors cannot have.
+    """
+    if dtype is None:
+        return f"torch.{'cuda.' * self.is_cuda}{TYPES.get(self.dtype.name, self.dtype.name)}Tensor"
+    if isinstance(dtype, str) and dtype.endswith("Tensor"):
+        word = dtype.rpartition(".")[2].removesuffix("Tensor")
+        found = [name for name, kind in TYPES.items() if kind == word]
+        if not found:
+            raise DtypeError(f"type: no type {shortened(dtype)}; x.to(tinyconv.float32), for example")
+        return self.to("cuda" if "cuda." in dtype else self.device, found[0])
+    return self.to(as_dtype(dtype))
+
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the dtype of `other`, and on its device."""
+    return self.to(check_tensor("type_as", other, "other"))
+
+
+def half(self: Tensor) -> Tensor:
+    """This tensor as float16."""
+    return self.to(np.float16)
+
+
+def short(self: Tensor) -> Tensor:
+    """This tensor as int16."""
+    return self.to(np.int16)
+
+
+def char(self: Tensor) -> Tensor:
+    """This tensor as int8."""
+    return self.to(np.int8)
+
+
+def byte(self: Tensor) -> Tensor:
+    """This tensor as uint8."""
+    return self.to(np.uint8)
+
+
+# --- new tensors like it --------------------------------------------------------------------------------------------
+
+
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor with a copy of `data`, of the dtype and on the device of this one unless others are given.
+
+    Raises what `tensor` raises.
+    """
+    return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_zeros(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of this size, of the dtype and on the device of this tensor unless others are given."""
+    return zeros(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_ones(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of this size, of the dtype and on the device of this tensor unless others are given."""
+    return ones(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_full(
+    self: Tensor, size: Any, fill_value: Scalar, *, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """One number everywhere, of the dtype and on the device of this tensor unless others are given."""
+    return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+def new_empty(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of this size whose values nobody promises, of the dtype and on the device of this one unless given."""
+    return empty(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
