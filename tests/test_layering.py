@@ -19,7 +19,7 @@ FLOORS = [
     {"fast", "tensor"},
     {"functional", "program", "optim", "data"},
     {"capture", "nn"},
-    {"inspect"},
+    {"inspect", "saving"},
     {"models"},
     {"train", "check", "torch_modules"},
     {"autograd", "testing", "web"},

@@ -510,9 +510,3 @@ def test_trainings(call, expected):
 def test_a_list_in_a_list_of_modules():
     inner = nn.ModuleList([nn.ReLU(), nn.Tanh()])
     assert len(nn.ModuleList(inner)) == 2
-
-
-@pytest.mark.parametrize("name", ["save", "load"])
-def test_names_of_pytorch_that_stand_elsewhere(name):
-    with pytest.raises(AttributeError, match=f"weights go through tinyconv.train.{name}_weights"):
-        getattr(tc, name)

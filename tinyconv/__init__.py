@@ -98,6 +98,7 @@ if _TYPE_CHECKING:
         summary,
         trace,
     )
+    from tinyconv.saving import load, save
     from tinyconv.torch_modules import accelerator, amp, backends, cuda, fx, jit, mps, utils, version  # noqa: F401
     from tinyconv.torch_modules.stand_in import as_torch  # noqa: F401
     from tinyconv.torch_modules.switches import *
@@ -124,6 +125,7 @@ __all__ = [  # noqa: RUF022
     "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8",
     "using", "VariantError", "variants", "zeros", "zeros_like",
 ]
+__all__ += ["load", "save"]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
 __all__ += _inplace.__all__
 __all__ += _joins.__all__
@@ -149,6 +151,7 @@ _OF_INSPECT = (
 )  # fmt: skip
 _LATER = {
     **dict.fromkeys(_OF_INSPECT, "inspect"),
+    **dict.fromkeys(("load", "save"), "saving"),
     **dict.fromkeys(("studio", "studio_page"), "web.door"),
     **_torch_names.NAMES,
 }  # where a name lives that is imported when it is asked for
@@ -159,8 +162,6 @@ def __getattr__(name: str) -> object:
         return _import_module(f"tinyconv.{place}")
     if name in _LATER:
         return getattr(_import_module(f"tinyconv.{_LATER[name]}"), name)
-    if name in ("save", "load"):
-        raise AttributeError(f"module 'tinyconv' has no {name!r}: weights go through tinyconv.train.{name}_weights")
     raise _no_attribute(globals(), name)
 
 

@@ -278,8 +278,8 @@ def test_files_that_are_no_weights(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(torch.nn.Linear(2, 1).state_dict(), path)
     assert message(CheckpointError, load_weights, path) == (
-        f"{path} looks like a file of torch.save, which only PyTorch can read; there, write it again with "
-        "safetensors.torch.save_file(model.state_dict(), path)"
+        f"{path} looks like a file of torch.save; tinyconv.load(path) reads the tensors in it, and "
+        "tinyconv.train.save_weights writes a state of them as safetensors"
     )
     missing = tmp_path / "nowhere"
     assert message(CheckpointError, load_weights, missing) == f"no checkpoint at {missing}: there is no such file"

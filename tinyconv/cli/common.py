@@ -25,8 +25,8 @@ from tinyconv.engine import variants
 from tinyconv.engine.variants import KERNELS
 from tinyconv.errors import no_such, printable, shortened
 from tinyconv.host import limits
+from tinyconv.saving.document import parsed
 from tinyconv.train import Checkpoint
-from tinyconv.train.fields import parsed
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the data files; torchvision's layout is understood.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]

@@ -31,10 +31,10 @@ from tinyconv.data import ImageDataset
 from tinyconv.errors import DataError, TinyconvError, printable, shortened
 from tinyconv.host import limits
 from tinyconv.models.cake import or_a_model
+from tinyconv.saving.document import parsed
 from tinyconv.shapes import Shape
 from tinyconv.train import check_images, load_checkpoint, predict
 from tinyconv.train.checkpoint import is_checkpoint
-from tinyconv.train.fields import parsed
 from tinyconv.train.loop import history_of
 
 

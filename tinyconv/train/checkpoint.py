@@ -32,27 +32,17 @@ from tinyconv.inspect.tracer import LayerObserver, run_on_outlines
 from tinyconv.nn import Module
 from tinyconv.nn.module import check_fits, check_state, host_array
 from tinyconv.optim import Optimizer
+from tinyconv.saving.document import NONSENSE, parsed
+from tinyconv.saving.safetensors import DTYPES, from_bfloat16
 from tinyconv.shapes import Shape
 from tinyconv.tensor.creation import tensor
 from tinyconv.tensor.tensor import Tensor
-from tinyconv.train.fields import check_fields, parsed
+from tinyconv.train.fields import check_fields
 from tinyconv.train.loop import progress_of
 from tinyconv.train.recipes import Recipe
 
 FORMAT = 1
 PREFIX = "optimizer/"
-
-DTYPES = {
-    **{f"{letter}{8 * size}": np.dtype(f"{letter.lower()}{size}") for letter in "IU" for size in (1, 2, 4, 8)},
-    **{f"F{8 * size}": np.dtype(f"f{size}") for size in (2, 4, 8)},
-    "BF16": np.dtype(np.float32),
-    "BOOL": np.dtype(np.bool_),
-    "C64": np.dtype(np.complex64),
-}
-"""The dtypes of safetensors as NumPy reads them."""
-
-# The errors that code raises when a damaged or foreign file gives it values of a wrong kind or size.
-NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -402,8 +392,8 @@ def _opened(
     ) as error:  # the last: 64 GiB of a hole
         if zipfile.is_zipfile(path):
             raise CheckpointError(
-                f"{path} looks like a file of torch.save, which only PyTorch can read; there, write it again with "
-                "safetensors.torch.save_file(model.state_dict(), path)"
+                f"{path} looks like a file of torch.save; tinyconv.load(path) reads the tensors in it, and "
+                "tinyconv.train.save_weights writes a state of them as safetensors"
             ) from error
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged or cut short, or not a safetensors file "
@@ -435,8 +425,7 @@ def _bfloat16(path: Path) -> dict[str, Any]:
             if entry.get("dtype") == "BF16":
                 begin, end = entry["data_offsets"]
                 file.seek(8 + size + begin)
-                upper = np.frombuffer(file.read(end - begin), "<u2").astype(np.uint32)
-                arrays[name] = (upper << 16).view(np.float32).reshape(entry["shape"])
+                arrays[name] = from_bfloat16(np.frombuffer(file.read(end - begin), "<u2")).reshape(entry["shape"])
     return arrays
 
 

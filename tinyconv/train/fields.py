@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tinyconv.errors import shortened
-
-
-def parsed(text: str) -> Any:
-    """The document in a JSON text. Raises ValueError, too, where it nests beyond all depth or names a key twice."""
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
 
 
 def check_fields(instance: Any, **ranges: tuple[float, float]) -> None:
@@ -43,14 +34,3 @@ def check_fields(instance: Any, **ranges: tuple[float, float]) -> None:
 
 
 _hints: Callable[[type], dict[str, Any]] = cache(get_type_hints)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("it has an object that names a key twice")
-    return found
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"it has {word} where a number should be")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.errors import TinyconvError, printable, shortened
-from tinyconv.train.fields import parsed
+from tinyconv.saving.document import parsed
 
 DTYPES = ("float32", "float64", "int32", "uint8", "int8", "uint16", "int16", "uint32")
 """What a page has typed arrays for. Others are sent as the first of `_SENT_AS` that holds their values."""
