@@ -235,6 +235,12 @@ QUESTIONS = {
         [normal(4, 3, 2, 2), normal(3), normal(3)],
         4,
     ),
+    ops.GroupNorm: Question(
+        applied(groups=2, eps=0.1),
+        lambda x, weight, bias: REF.group_norm(x, 2, weight, bias, eps=0.1),
+        [normal(3, 4, 2), normal(4), normal(4)],
+        8,
+    ),
     ops.LayerNorm: Question(
         applied(shape=(4,), eps=0.1),
         lambda x, weight, bias: REF.layer_norm(x, (4,), weight, bias, eps=0.1),
@@ -714,6 +720,13 @@ MUTANTS = [
         forward(lambda right, *args, shape, eps: right(*args, shape=shape, eps=0.0)),
         ANOTHER_FUNCTION,
     ),
+    Mutant(
+        "the groups forgotten",
+        ops.GroupNorm,
+        forward(lambda right, *args, groups, eps: right(*args, groups=1, eps=eps)),
+        ANOTHER_FUNCTION,
+    ),
+    Mutant("dbias averaged", ops.GroupNorm, gradient(2, lambda db: db / 6)),
     Mutant("dweight averaged", ops.LayerNorm, gradient(1, lambda dw: dw / 3)),
     Mutant("the mean forgotten", ops.MseLoss, forgetting(reduction="sum")),
     Mutant("the mean forgotten in dx", ops.MseLoss, gradient(0, lambda dx: 12 * dx)),

@@ -24,7 +24,7 @@ WIDE: tuple[Any, ...] = (
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
     ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
     ops.MseLoss, ops.L1Loss, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy, ops.SoftCrossEntropy,
-    ops.BatchNorm, ops.LayerNorm,
+    ops.BatchNorm, ops.GroupNorm, ops.LayerNorm,
 )  # fmt: skip
 """The ops, and those derived from them, that compute so. The others make one step, or sum in float32 by themselves
 (`ops.reduce.total`)."""

@@ -8,12 +8,14 @@ In the examples `F` is `tinyconv.functional`.
 
 from tinyconv.errors import suggest_names
 from tinyconv.functional import activation as _activation
+from tinyconv.functional import dropout as _dropout
+from tinyconv.functional import normalization as _normalization
 from tinyconv.functional.activation import *
 from tinyconv.functional.convolution import conv1d, conv2d, conv_padding, conv_transpose1d, conv_transpose2d
-from tinyconv.functional.dropout import dropout
-from tinyconv.functional.linear import linear
+from tinyconv.functional.dropout import *
+from tinyconv.functional.linear import bilinear, linear
 from tinyconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
-from tinyconv.functional.normalization import batch_norm, layer_norm
+from tinyconv.functional.normalization import *
 from tinyconv.functional.padding import pad
 from tinyconv.functional.pooling import (
     adaptive_avg_pool1d,
@@ -36,7 +38,7 @@ __all__ = [
     "adaptive_max_pool2d",
     "avg_pool1d",
     "avg_pool2d",
-    "batch_norm",
+    "bilinear",
     "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
@@ -44,10 +46,8 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "cross_entropy",
-    "dropout",
     "fold",
     "l1_loss",
-    "layer_norm",
     "linear",
     "lp_pool1d",
     "lp_pool2d",
@@ -59,5 +59,7 @@ __all__ = [
     "unfold",
 ]
 __all__ += _activation.__all__
+__all__ += _dropout.__all__
+__all__ += _normalization.__all__
 
 suggest_names(globals())

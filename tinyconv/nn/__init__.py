@@ -8,9 +8,11 @@ from tinyconv.nn import utils as utils
 from tinyconv.nn.activations import *
 from tinyconv.nn.containers import *
 from tinyconv.nn.convolution import *
+from tinyconv.nn.dropouts import *
 from tinyconv.nn.layers import *
 from tinyconv.nn.losses import *
 from tinyconv.nn.module import *
+from tinyconv.nn.norms import *
 from tinyconv.nn.parallel import *
 from tinyconv.nn.pooling import *
 from tinyconv.nn.stateless import *

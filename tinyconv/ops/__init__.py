@@ -43,7 +43,7 @@ from tinyconv.ops.elementwise import (
 from tinyconv.ops.fused import Conv2dRelu, Conv2dReluMaxPool2d, LinearRelu, ReluMaxPool2d
 from tinyconv.ops.linear import Linear, Matmul
 from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
-from tinyconv.ops.norm import BatchNorm, LayerNorm
+from tinyconv.ops.norm import BatchNorm, GroupNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from tinyconv.ops.rectifier import Elu, Hardswish, Hardtanh, Prelu, Softplus
 from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Norm, Pick, Prod, Std, Sum, Var
@@ -78,6 +78,7 @@ __all__ = [
     "Fold",
     "Gelu",
     "GeluTanh",
+    "GroupNorm",
     "Hardswish",
     "Hardtanh",
     "Index",

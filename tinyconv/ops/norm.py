@@ -1,6 +1,6 @@
 """Normalisation.
 
-Both ops standardise x over some axes, x^ = (x - mean) / s with s = sqrt(var + eps), then scale and shift,
+The ops standardise x over some axes, x^ = (x - mean) / s with s = sqrt(var + eps), then scale and shift,
 y = weight x^ + bias. Over n elements, with d = dy weight,
 
     dx = (d - mean(d) - x^ mean(d x^)) / s,   dweight = sum dy x^,   dbias = sum dy,
@@ -116,4 +116,44 @@ class LayerNorm:
             standardise_backward(xp, d, xhat, scale, axes) if needs[0] else None,
             xp.sum(dy * xhat, axis=lead) if needs[1] else None,
             xp.sum(dy, axis=lead) if needs[2] else None,
+        )
+
+
+class GroupNorm:
+    """Standardise the channels of each example, (N, C, ...), in `groups` (Wu & He, arXiv:1803.08494).
+
+    A group for each channel is instance normalisation (Ulyanov et al., arXiv:1607.08022). `mean` and `var`, of shape
+    (N, groups), come back beside y.
+    """
+
+    @staticmethod
+    def check(x, weight, bias, *, groups, eps):
+        if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
+            raise ShapeError(f"group_norm: expected (N, C, ...) with C in {groups} equal groups, got {x.shape}")
+        for what, array in {"weight": weight, "bias": bias}.items():
+            if array is not None and array.shape != (x.shape[1],):
+                raise ShapeError(
+                    f"group_norm: x has {x.shape[1]} channels, so {what} must be ({x.shape[1]},), got {array.shape}"
+                )
+        same_dtype("group_norm", x=x, weight=weight, bias=bias)
+
+    @staticmethod
+    def forward(xp, x, weight, bias, *, groups, eps):
+        grouped = x.reshape(x.shape[0], groups, product(x.shape[1:]) // groups)
+        xhat, scale, mean, var = standardise(xp, grouped, (2,), eps)
+        column = (1, -1) + (1,) * (x.ndim - 2)  # (C,) -> (1, C, 1, ...)
+        y = xhat.reshape(x.shape)
+        y = y if weight is None else y * weight.reshape(column)
+        y = y if bias is None else y + bias.reshape(column)
+        return (y, mean[..., 0], var[..., 0]), (xhat, scale, weight)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, groups, eps):
+        xhat, scale, weight = saved
+        axes = (0, *range(2, dy.ndim))
+        d = dy if weight is None else dy * weight.reshape((1, -1) + (1,) * (dy.ndim - 2))
+        return (
+            standardise_backward(xp, d.reshape(xhat.shape), xhat, scale, (2,)).reshape(dy.shape) if needs[0] else None,
+            xp.sum(dy * xhat.reshape(dy.shape), axis=axes) if needs[1] else None,
+            xp.sum(dy, axis=axes) if needs[2] else None,
         )

@@ -53,6 +53,7 @@ DECISIONS: dict[str, list[str]] = {
     "gelu": ["the gelu of infinity is infinity; PyTorch's float32 kernel makes NaN of it"],
     "__getitem__": ["an index is NumPy's: steps may be negative, and an integer beside arrays counts as an array"],
     "glu": [_INTEGERS],
+    "group_norm": ["a bias may come without a weight; PyTorch's backward fails"],
     "hardshrink": [_INTEGERS, _NAN_KINK],
     "hardsigmoid": [
         _INTEGERS,
@@ -61,6 +62,7 @@ DECISIONS: dict[str, list[str]] = {
     ],
     "hardswish": [_INTEGERS, _NAN_KINK],
     "hardtanh": [_NAN_KINK],
+    "instance_norm": ["a batch of nothing is normalised to nothing; PyTorch fails"],
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],
     "layer_norm": ["normalized_shape may be an integer, as in PyTorch's module; PyTorch's function wants a sequence"],
     "leaky_relu": [_INTEGERS],

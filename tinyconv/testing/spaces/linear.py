@@ -23,6 +23,18 @@ def linear(draw: Draw) -> Case:
     return keyword_case("functional.linear", arrays, {}, needs=needs, magnitude="terms")
 
 
+@space("bilinear")
+def bilinear(draw: Draw) -> Case:
+    lead = draw.shape(1, 2, 1, 3)  # torch wants a batch
+    i, j, k, dtype = draw.integer(1, 4), draw.integer(1, 4), draw.integer(1, 3), draw.dtype()
+    shapes = {"input1": (*lead, i), "input2": (*lead, j), "weight": (k, i, j)}
+    arrays = {name: draw.array(shape, dtype) for name, shape in shapes.items()}
+    if draw.flag():
+        arrays["bias"] = draw.array((k,), dtype)
+    draw.note("bias" if "bias" in arrays else "no bias")
+    return keyword_case("functional.bilinear", arrays, {}, magnitude="terms")
+
+
 @space("matmul")
 def matmul(draw: Draw) -> Case:
     batch = draw.shape(max_dims=2, max_side=3)

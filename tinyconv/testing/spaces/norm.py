@@ -124,6 +124,134 @@ def layer_norm(draw: Draw) -> Case:
     )
 
 
+@space("group_norm")
+def group_norm(draw: Draw) -> Case:
+    groups, per_group = draw.integer(1, 3), draw.integer(1, 3)
+    rest = draw.shape(max_dims=2, min_side=1, max_side=3)
+    draw.note("one channel a group" if per_group == 1 else "one group" if groups == 1 else "several groups")
+    draw.note_if(per_group * prod(rest) == 1, "one value a group")
+    dtype, c = draw.dtype(), groups * per_group
+    n = draw.choice([2, 1, 3, 0])
+    n = 2 if n * c * prod(rest) == groups else n  # torch refuses one value in all for each of them
+    arrays = {"input": draw.array((n, c, *rest), dtype, VALUES)}
+    _maybe_affine(draw, arrays, (c,), dtype, bias_alone=False)  # torch's backward fails there
+    grouped = np.asarray(arrays["input"]).reshape(n, groups, per_group * prod(rest))
+    return _standardised(draw, "group_norm", arrays, {"num_groups": groups}, grouped)
+
+
+@space("instance_norm")
+def instance_norm(draw: Draw) -> Case:
+    """With the statistics of the input; where running ones count it is batch_norm, and tests/nn compares the module."""
+    n, c = draw.choice([2, 1, 3]), draw.integer(1, 3)
+    rest = draw.shape(min_dims=1, max_dims=2, min_side=1, max_side=3)
+    rest = rest if prod(rest) > 1 else (*rest[1:], 2)
+    dtype = draw.dtype()
+    arrays = {"input": draw.array((n, c, *rest), dtype, VALUES)}
+    _maybe_affine(draw, arrays, (c,), dtype)
+    return _standardised(draw, "instance_norm", arrays, {}, np.asarray(arrays["input"]).reshape(n, c, prod(rest)))
+
+
+def _standardised(draw: Draw, name: str, arrays: dict[str, Array], options: dict[str, Any], grouped: Array) -> Case:
+    """A standardisation over the last axis of `grouped`, an arrangement of the input."""
+    options |= _maybe_eps(draw, _variance(grouped, (2,)), zero=False)
+    needs = draw.subset(len(arrays))
+    draw.note_if(len(needs) < len(arrays), "constant operand")
+    slope = _slope(grouped, (2,), options, arrays)
+    return keyword_case(
+        f"functional.{name}",
+        arrays,
+        options,
+        needs=needs,
+        magnitude=slope * max(1, arrays["input"].size // max(arrays["input"].shape[1], 1)),  # dweight is a sum
+        second_order=_twice(arrays, slope),
+    )
+
+
+@space("rms_norm")
+def rms_norm(draw: Draw) -> Case:
+    lead, shape, dtype = draw.shape(max_dims=2, max_side=3), draw.shape(1, 2, 1), draw.dtype()
+    arrays = {"input": draw.array((*lead, *shape), dtype)}
+    if draw.flag():
+        arrays["weight"] = draw.array(shape, dtype)
+        draw.note("weight")
+    options: dict[str, Any] = {"normalized_shape": shape, "eps": draw.choice([0.1, 1e-3, 1.0])}
+    return keyword_case("functional.rms_norm", arrays, options, magnitude=100 * prod(lead))
+
+
+@space("local_response_norm")
+def local_response_norm(draw: Draw) -> Case:
+    shape = (draw.choice([2, 1]), draw.integer(1, 5), *draw.shape(1, 2, 1, 3))
+    options: dict[str, Any] = {"size": draw.integer(1, 5)}
+    for name, choices in {"alpha": (1e-4, 0.5, 1), "beta": (0.75, 0.5, 2.0), "k": (1.0, 2, 0.5)}.items():
+        if draw.flag():
+            options[name] = draw.choice(choices)
+            draw.note(name)
+    return keyword_case(
+        "functional.local_response_norm", {"input": draw.array(shape, draw.dtype())}, options, magnitude=50
+    )
+
+
+@space("normalize")
+def normalize(draw: Draw) -> Case:
+    """Away from 0, where the length has no derivative."""
+    shape = draw.shape(min_dims=1, max_dims=3, min_side=1)
+    x = draw.array(shape, draw.dtype(), ("normal", "positive"))
+    options: dict[str, Any] = {"dim": draw.integer(-len(shape), len(shape) - 1)}
+    if draw.flag():
+        options["p"] = draw.choice([2.0, 1.0])
+        draw.note(f"p = {options['p']:g}")
+    if draw.flag():
+        options["eps"] = draw.choice([1e-12, 10.0])
+        draw.note("eps")
+    length = np.linalg.norm(np.asarray(x, np.float64), options.get("p", 2.0), options["dim"])
+    near = bool((abs(length - options.get("eps", 1e-12)) > 1e-3).all()) and steepest(1 / length) < 20
+    return keyword_case(
+        "functional.normalize",
+        {"input": x},
+        options,
+        magnitude=steepest(1 / length) ** 2 + 1,
+        smooth=near and bool((abs(x) > 1e-3).all()),
+        second_order=near and bool((x != 0).all()),
+    )
+
+
+def _two_vectors(draw: Draw, name: str) -> tuple[dict[str, Array], bool]:
+    """Two arrays that broadcast, and whether no vector along the last axis is near 0."""
+    shape, dtype = draw.shape(min_dims=1, max_dims=3, min_side=1), draw.dtype()
+    other = tuple(draw.choice((n, 1)) for n in shape[:-1]) + shape[-1:]
+    draw.note_if(other != shape, "broadcast")
+    arrays = {"x1": draw.array(shape, dtype, ("normal",)), "x2": draw.array(other, dtype, ("normal",))}
+    vectors = arrays.values() if name == "cosine_similarity" else [arrays["x1"] - arrays["x2"] + 1e-6]
+    return arrays, all(bool((np.linalg.norm(v, axis=-1) > 0.2).all()) for v in vectors)
+
+
+@space("cosine_similarity")
+def cosine_similarity(draw: Draw) -> Case:
+    arrays, apart = _two_vectors(draw, "cosine_similarity")
+    options: dict[str, Any] = {"dim": -1}
+    if draw.flag():
+        options["eps"] = draw.choice([1e-8, 1e-3])
+    return keyword_case(
+        "functional.cosine_similarity", arrays, options, magnitude=1000, smooth=apart, second_order=apart
+    )
+
+
+@space("pairwise_distance")
+def pairwise_distance(draw: Draw) -> Case:
+    arrays, apart = _two_vectors(draw, "pairwise_distance")
+    options: dict[str, Any] = {}
+    if draw.flag():
+        options["p"] = draw.choice([2.0, 1.0])
+        draw.note(f"p = {options['p']:g}")
+    if draw.flag():
+        options["keepdim"] = True
+    difference = abs(np.asarray(arrays["x1"] - arrays["x2"], np.float64))
+    smooth = apart and bool((difference > 1e-2).all())
+    return keyword_case(
+        "functional.pairwise_distance", arrays, options, magnitude=1000, smooth=smooth, second_order=smooth
+    )
+
+
 def _channels(draw: Draw, training: bool) -> tuple[int, ...]:
     """A shape (N, C), (N, C, L) or (N, C, H, W), in training with more than one value per channel."""
     n, c = draw.choice([2, 1, 0, 4, 3]), draw.integer(1, 3)
@@ -136,8 +264,10 @@ def _channels(draw: Draw, training: bool) -> tuple[int, ...]:
     return n, c, *rest
 
 
-def _maybe_affine(draw: Draw, arrays: dict[str, Array], shape: tuple[int, ...], dtype: Any) -> None:
-    given = draw.choice([(), ("weight", "bias"), ("weight",), ("bias",)])
+def _maybe_affine(
+    draw: Draw, arrays: dict[str, Array], shape: tuple[int, ...], dtype: Any, bias_alone: bool = True
+) -> None:
+    given = draw.choice([(), ("weight", "bias"), ("weight",), ("bias",)][: 4 if bias_alone else 3])
     draw.note(" and ".join(given) if given else "no weight or bias")
     for name in given:
         arrays[name] = draw.array(shape, dtype)
@@ -196,6 +326,35 @@ def dropout(draw: Draw) -> Case:
     draw.note(f"p = {p:g}" if training else "eval")
     x = draw.array(draw.shape(), draw.dtype(), VALUES)
     return keyword_case("functional.dropout", {"input": x}, {"p": p, "training": training})
+
+
+@space("dropout1d")
+def dropout1d(draw: Draw) -> Case:
+    return _all_or_nothing(draw, "dropout1d", (2, 3))
+
+
+@space("dropout2d")
+def dropout2d(draw: Draw) -> Case:
+    return _all_or_nothing(draw, "dropout2d", (4,))
+
+
+@space("alpha_dropout")
+def alpha_dropout(draw: Draw) -> Case:
+    return _all_or_nothing(draw, "alpha_dropout", (0, 1, 2, 3))
+
+
+@space("feature_alpha_dropout")
+def feature_alpha_dropout(draw: Draw) -> Case:
+    return _all_or_nothing(draw, "feature_alpha_dropout", (2, 3, 4))
+
+
+def _all_or_nothing(draw: Draw, name: str, ranks: tuple[int, ...]) -> Case:
+    """As for dropout; of the kinds that keep mean and variance, torch's p = 1 drops to 0."""
+    p, training = draw.choice([(0.0, True), (1.0, True), (0.5, False)])
+    draw.note(f"p = {p:g}" if training else "eval")
+    rank = draw.choice(ranks)
+    x = draw.array(draw.shape(rank, rank, max_side=3), draw.dtype())
+    return keyword_case(f"functional.{name}", {"input": x}, {"p": p, "training": training})
 
 
 @space("pad")
