@@ -114,3 +114,22 @@ def test_batch_norm_of_nothing(shape, training):
     compare(ours.train(training), theirs.train(training), x)
     for key, value in theirs.state_dict().items():
         assert_array_equal(ours.state_dict()[key], value)
+
+
+PADS = ("ConstantPad", "ZeroPad", "ReflectionPad", "ReplicationPad", "CircularPad")
+
+
+@pytest.mark.parametrize("widths", [2, (1, 3), (0, 2, 3, 1)], ids=str)
+@pytest.mark.parametrize("name", PADS)
+def test_layers_that_pad(name, widths):
+    axes = 2 if isinstance(widths, int) else len(widths) // 2
+    ours, theirs = build(f"{name}{axes}d", (widths, 0.5)[: 1 + (name == "ConstantPad")], {})
+    x = image()[0] if axes == 2 else SIGNALS
+    compare(ours, theirs, x)
+    assert repr(ours) == repr(theirs)
+
+
+def test_layers_that_pad_refuse_widths_of_other_axes():
+    text = r"^ZeroPad2d: padding: expected a number or \(left, right, top, bottom\), got \(1, 2\)"
+    with pytest.raises(tc.ShapeError, match=text):
+        nn.ZeroPad2d((1, 2))

@@ -131,6 +131,7 @@ SAME_SPACE = {
     "clip_": "clamp", "__rmatmul__": "matmul", "float": "to", "double": "to", "long": "to", "int": "to", "bool": "to",
     "half": "to", "short": "to", "char": "to", "byte": "to", "type": "to", "type_as": "to", "new_tensor": "to",
     "new_zeros": "zeros", "new_ones": "ones", "new_full": "full", "empty": "zeros", "new_empty": "zeros",
+    "upsample": "interpolate",
 }  # fmt: skip
 """Names that the space of another name covers, besides names of the very same function."""
 

@@ -459,7 +459,7 @@ _ELEMENTWISE: dict[str, Any] = {  # and NumPy's names of the operators
 # Their derivative is zero wherever they have one.
 _CONSTANT = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isfinite", "isnan", "isinf", "sign",
-    "argmax", "argmin", "floor", "ceil", "round", "shape", "ndim", "size",
+    "argmax", "argmin", "floor", "ceil", "round", "rint", "shape", "ndim", "size",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from tinyconv.arrays.backend import Array
 FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 WIDE: tuple[Any, ...] = (
     ops.Sigmoid, ops.Tanh, ops.Silu, ops.Gelu, ops.GeluTanh, ops.Softmax, ops.LogSoftmax,
-    ops.Conv2d, ops.ConvTranspose2d, ops.Fold, ops.Linear, ops.Matmul,
+    ops.Conv2d, ops.ConvTranspose2d, ops.Fold, ops.GridSample, ops.Linear, ops.Matmul,
     ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.LinearRelu, ops.ReluMaxPool2d,
     ops.Elu, ops.Hardswish, ops.Softplus,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,

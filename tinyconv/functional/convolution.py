@@ -18,6 +18,8 @@ from tinyconv.ops.windows import check_conv_transpose
 from tinyconv.shapes import pair, same_padding, single, whole
 from tinyconv.tensor.tensor import Tensor, apply
 
+__all__ = ["conv1d", "conv2d", "conv_padding", "conv_transpose1d", "conv_transpose2d"]
+
 
 def conv2d(
     input: Tensor,

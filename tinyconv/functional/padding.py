@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from tinyconv.functional.arguments import (
     checked_tensor,
 )
 from tinyconv.shapes import sizes_of
-from tinyconv.tensor.creation import made
+from tinyconv.tensor.joins import cat
 from tinyconv.tensor.tensor import Tensor, apply
 
 
@@ -23,7 +22,7 @@ def pad(
     input: Tensor,
     pad: Sequence[int],
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant",
-    value: float = 0.0,
+    value: float | None = None,
 ) -> Tensor:
     """Pad the last axes, or crop them where a number is negative. Like `torch.nn.functional.pad`.
 
@@ -34,14 +33,14 @@ def pad(
         pad: (before, after) of the last axis, then of the one before it, and so on.
         mode: "constant" fills with `value`, "reflect" mirrors without repeating the edge, "replicate" repeats the edge,
             and "circular" wraps around.
-        value: The number that "constant" fills with.
+        value: The number that "constant" fills with; 0 unless given.
 
     Raises ShapeError where `pad` does not fit the axes, ValueError for another mode or a value that is no number, and
     DtypeError for anything but a Tensor.
     """
     if not isinstance(pad, Sequence | np.ndarray):
         raise ShapeError(f"pad: expected (before, after) for each axis, the last one first, got {pad!r}")
-    pad, value = sizes_of(tuple(pad), "pad: widths"), real("pad: value", value)
+    pad, number = sizes_of(tuple(pad), "pad: widths"), 0.0 if value is None else real("pad: value", value)
     checked_tensor("pad", "input", input)
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ShapeError(
@@ -64,11 +63,11 @@ def pad(
         widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if not any(any(width) for width in widths):
         return input
-    return apply(ops.Pad, input, widths=tuple(widths), value=value)
+    return apply(ops.Pad, input, widths=tuple(widths), value=number)
 
 
 def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """Continue one axis at both ends by its own elements: look up which of them each position takes."""
+    """Continue one axis at both ends by its own elements."""
     n = input.shape[axis]
     limit = {"reflect": n - 1, "replicate": None, "circular": n}
     if mode not in limit:
@@ -78,17 +77,30 @@ def _extend(input: Tensor, axis: int, before: int, after: int, mode: str) -> Ten
         raise ShapeError(
             f"pad: {mode} padding of {(before, after)} needs an axis longer than {n} (input {input.shape})"
         )
-    if n + before + after <= 0 and mode != "circular":
+    left = n + min(before, 0) + min(after, 0)
+    if (left <= 0 < max(before, after)) if mode == "circular" else n + before + after <= 0:
         raise ShapeError(
             f"pad: {mode} padding of {(before, after)} leaves nothing of an axis of {n} (input {input.shape})"
         )
-    positions = range(-before, n + after)
-    if mode == "circular":
-        first, last = max(-before, 0), n - max(-after, 0)  # what is cropped must not come back at the other end
-        source = [first + (i - first) % (last - first) for i in positions]
-    elif mode == "replicate":
-        source = [min(max(i, 0), n - 1) for i in positions]
+    lead = (slice(None),) * axis
+
+    def part(*bounds: int | None) -> Tensor:
+        return input[(*lead, slice(*bounds))]
+
+    middle, head, tail = part(max(-before, 0), n - max(-after, 0)), max(before, 0), max(after, 0)
+    if not (head or tail):
+        return middle
+    if mode == "circular":  # what is cropped must not come back at the other end
+        m = middle.shape[axis]
+        turns = -(-head // m), -(-tail // m)
+        ring = cat([middle] * (turns[0] + 1 + turns[1]), axis)
+        return ring[(*lead, slice(turns[0] * m - head, (turns[0] + 1) * m + tail))]
+    if mode == "reflect":
+        ends = part(head, 0, -1), part(n - 2, n - 2 - tail if tail < n - 1 else None, -1)
     else:
-        source = [n - 1 - abs(n - 1 - abs(i)) for i in positions]
-    index = made(input.device, (len(source),), np.int64, partial(np.asarray, source, np.int64), False)
-    return input[(slice(None),) * axis + (index,)]
+        shape = list(input.shape)
+        shape[axis] = head
+        first = part(0, 1).expand(shape)
+        shape[axis] = tail
+        ends = first, part(n - 1, n).expand(shape)
+    return cat([ends[0]] * (head > 0) + [middle] + [ends[1]] * (tail > 0), axis)

@@ -24,6 +24,19 @@ from tinyconv.ops.pool import check_adaptive, check_pool
 from tinyconv.shapes import Pair, pair, single
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "lp_pool1d",
+    "lp_pool2d",
+    "max_pool1d",
+    "max_pool2d",
+]
+
 
 @overload
 def max_pool2d(
@@ -363,7 +376,9 @@ def lp_pool1d(
 
 def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, int], tuple[int, int]]:
     kernel = pair(kernel_size, f"{name}: kernel_size", minimum=1)
-    return kernel, kernel if stride is None else pair(stride, f"{name}: stride", minimum=1)
+    if stride is None or (isinstance(stride, Sequence) and not stride):  # () too, as in PyTorch
+        return kernel, kernel
+    return kernel, pair(stride, f"{name}: stride", minimum=1)
 
 
 def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
@@ -376,7 +391,9 @@ def _adaptive(name: str, input: Tensor, output_size: OutputSize) -> Pair:
 
 def _window1d(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int], tuple[int]]:
     kernel = single(kernel_size, f"{name}: kernel_size", minimum=1)
-    return kernel, kernel if stride is None else single(stride, f"{name}: stride", minimum=1)
+    if stride is None or (isinstance(stride, Sequence) and not stride):
+        return kernel, kernel
+    return kernel, single(stride, f"{name}: stride", minimum=1)
 
 
 def _adaptive1d(name: str, input: Tensor, output_size: OutputSize) -> Pair:

@@ -9,6 +9,8 @@ from tinyconv.functional.arguments import Size, batch_of, checked_tensor
 from tinyconv.shapes import pair
 from tinyconv.tensor.tensor import Tensor, apply
 
+__all__ = ["fold", "unfold"]
+
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
     """The windows of images as columns (im2col): (N, C, H, W) gives (N, C KH KW, OH OW).

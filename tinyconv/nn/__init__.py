@@ -13,9 +13,11 @@ from tinyconv.nn.layers import *
 from tinyconv.nn.losses import *
 from tinyconv.nn.module import *
 from tinyconv.nn.norms import *
+from tinyconv.nn.padding import *
 from tinyconv.nn.parallel import *
 from tinyconv.nn.pooling import *
 from tinyconv.nn.stateless import *
+from tinyconv.nn.vision import *
 from tinyconv.nn.windows import *
 
 suggest_names(globals())

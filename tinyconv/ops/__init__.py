@@ -47,6 +47,7 @@ from tinyconv.ops.norm import BatchNorm, GroupNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from tinyconv.ops.rectifier import Elu, Hardswish, Hardtanh, Prelu, Softplus
 from tinyconv.ops.reduce import Amax, Amin, LogSumExp, Mean, Norm, Pick, Prod, Std, Sum, Var
+from tinyconv.ops.sampling import GridSample
 from tinyconv.ops.shape import AddAt, Cat, Expand, Index, Pad, Permute, Put, Reshape, Stack
 from tinyconv.ops.windows import ConvTranspose2d, Fold, Unfold
 
@@ -78,6 +79,7 @@ __all__ = [
     "Fold",
     "Gelu",
     "GeluTanh",
+    "GridSample",
     "GroupNorm",
     "Hardswish",
     "Hardtanh",

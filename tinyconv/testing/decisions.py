@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _BOOLS = "bools are accepted; PyTorch refuses them"
 _EMPTY_DIM = "dim=() means all axes, as in sum; in PyTorch it means none, for these two alone"
+_EMPTY_SHUFFLE = "of no pixels the result has the shape that it has of some; in PyTorch it has that of the input"
 _INDICES = "class indices may have any integer dtype; PyTorch wants int64"
 _INFINITE_WEIGHT = "an infinite weight makes NaN of every zero of the padding that it meets; PyTorch skips some of them"
 _INTEGERS = "integers become float32, as in exp; PyTorch refuses them"
@@ -63,6 +64,12 @@ DECISIONS: dict[str, list[str]] = {
     "hardswish": [_INTEGERS, _NAN_KINK],
     "hardtanh": [_NAN_KINK],
     "instance_norm": ["a batch of nothing is normalised to nothing; PyTorch fails"],
+    "grid_sample": ["a place that is NaN is outside; in PyTorch it is the first pixel, but for padding_mode='zeros'"],
+    "interpolate": [
+        "in the linear and cubic modes an infinity makes NaN of its row and column; PyTorch keeps distant elements",
+        "with antialias=True and a width of 1, every row is its own mean; in PyTorch it is that of the first",
+        _NO_OUTPUT,
+    ],
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],
     "layer_norm": ["normalized_shape may be an integer, as in PyTorch's module; PyTorch's function wants a sequence"],
     "leaky_relu": [_INTEGERS],
@@ -79,6 +86,8 @@ DECISIONS: dict[str, list[str]] = {
         "every mode pads any axes; PyTorch pads the last one to three, of inputs with one or two more",
         "negative widths remove only what the input has, never what is added at the other end",
     ],
+    "pixel_shuffle": [_EMPTY_SHUFFLE],
+    "pixel_unshuffle": [_EMPTY_SHUFFLE],
     "pow": [
         "to the power of 0.5 or -0.5, -inf and -0.0 give what pow gives in C; PyTorch takes the square root there",
         "a bool exponent counts as 0 or 1; PyTorch has no gradient for it",

@@ -13,4 +13,5 @@ from tinyconv.testing.spaces import pool as pool
 from tinyconv.testing.spaces import products as products
 from tinyconv.testing.spaces import reduce as reduce
 from tinyconv.testing.spaces import shape as shape
+from tinyconv.testing.spaces import vision as vision
 from tinyconv.testing.spaces import windows as windows
