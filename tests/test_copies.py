@@ -296,6 +296,10 @@ def samples():
         *(nn.Conv1d(1, 2, 3), nn.ConvTranspose1d(1, 2, 3), nn.ConvTranspose2d(1, 2, 3), nn.Unfold(2), nn.Fold(3, 2)),
         *(nn.MaxPool1d(2), nn.AvgPool1d(2), nn.LPPool1d(2, 2), nn.LPPool2d(2, 2)),
         *(nn.AdaptiveAvgPool1d(2), nn.AdaptiveMaxPool1d(2)),
+        *(nn.CircularPad1d(1), nn.CircularPad2d(1), nn.ConstantPad1d(1, 2), nn.ConstantPad2d(1, 2)),
+        *(nn.ReflectionPad1d(1), nn.ReflectionPad2d(1), nn.ReplicationPad1d(1), nn.ReplicationPad2d(1)),
+        *(nn.ZeroPad1d(1), nn.ZeroPad2d(1), nn.ChannelShuffle(2), nn.PixelShuffle(2), nn.PixelUnshuffle(2)),
+        *(nn.Upsample(2), nn.UpsamplingBilinear2d(2), nn.UpsamplingNearest2d(2)),
         *recorded(),
         *(models.create(name) for name in models.MODELS if name not in ("alexnet", "resnet50", "vgg16", "cake")),
     ]

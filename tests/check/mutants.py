@@ -128,6 +128,12 @@ QUESTIONS = {
         [normal(3, 4, 5, 5), normal(4, 3, 3, 3), normal(6)],
         "terms",
     ),
+    ops.GridSample: Question(
+        applied(nearest=False, padding="reflection", align=False),
+        lambda x, grid: REF.grid_sample(x, grid, padding_mode="reflection", align_corners=False),
+        [normal(2, 2, 4, 3), normal(2, 3, 3, 2)],
+        64,
+    ),
     ops.Linear: Question(applied(), REF.linear, [normal(4, 3), normal(3, 3), normal(3)], "terms"),
     ops.LinearRelu: Question(
         applied(), lambda *tensors: REF.linear(*tensors).relu(), [normal(4, 3), normal(3, 3), normal(3)], "terms"
@@ -498,6 +504,13 @@ MUTANTS = [
     Mutant("output_padding at the start", ops.ConvTranspose2d, value(lambda y: y.take(np.arange(-1, 9), axis=2))),
     Mutant("overwritten where windows overlap", ops.ConvTranspose2d, forward(col2im_overwrites)),
     Mutant("dweight transposed", ops.ConvTranspose2d, gradient(1, lambda dw: dw.swapaxes(2, 3))),
+    Mutant("rows for columns", ops.GridSample, forward(lambda right, xp, x, g, **kw: right(xp, x, g[..., ::-1], **kw))),
+    Mutant("corners for edges", ops.GridSample, forgetting(align=True)),
+    Mutant("zeros for the reflection", ops.GridSample, forgetting(padding="zeros")),
+    Mutant(
+        "the slope of pixels forgotten", ops.GridSample, gradient(1, lambda dg: dg / np.array([1.5, 2.0], dg.dtype))
+    ),
+    Mutant("the way back taken forwards in dgrid", ops.GridSample, gradient(1, abs)),
     Mutant("bias added after the ReLU", ops.Conv2dRelu, forward(bias_after_relu)),
     Mutant("stride of the pooling forgotten", ops.Conv2dReluMaxPool2d, forgetting(pool=POOL | {"stride": (1, 1)})),
     Mutant("last of equals", ops.MaxPool2d, forward(last_of_equals), ANOTHER_TIE),

@@ -8,6 +8,19 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn
 
+
+class Sampled(nn.Module):
+    """A spatial transformer with one map that is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.theta = nn.Parameter(tc.tensor([[[0.9, 0.1, 0.05], [-0.1, 0.8, 0.1]]]))
+
+    def forward(self, x):
+        grid = F.affine_grid(self.theta.expand(len(x), 2, 3), x.shape, align_corners=False)
+        return F.grid_sample(x, grid, align_corners=False)
+
+
 STEPS = {
     "ConvTranspose2d": (
         lambda: nn.Sequential(
@@ -24,6 +37,17 @@ STEPS = {
             nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(24, 4)
         ),
         (4, 2, 16),
+    ),
+    "vision": (
+        lambda: nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Upsample(scale_factor=1.5, mode="bilinear"),
+            nn.Upsample(7),
+            Sampled(),
+            nn.Flatten(),
+            nn.Linear(98, 4),
+        ),
+        (4, 2, 4, 4),
     ),
     "windows": (lambda: nn.Sequential(nn.Unfold(3), nn.Fold(8, 3), nn.Flatten(), nn.Linear(64, 4)), (4, 1, 8, 8)),
 }

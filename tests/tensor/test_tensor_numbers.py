@@ -266,6 +266,14 @@ REALS = {  # each takes a number near 0.5
     "lp_pool1d norm_type": lambda s: F.lp_pool1d(X[0] + 1, s, 2),
     "nn.LPPool1d": lambda s: nn.LPPool1d(s, 2)(X[0] + 1),
     "nn.LPPool2d": lambda s: nn.LPPool2d(s, 2)(X + 1),
+    "interpolate scale_factor": lambda s: F.interpolate(X, None, s, "bilinear"),
+    "interpolate scale_factors": lambda s: F.interpolate(X, None, (s, s)),
+    "upsample": lambda s: F.upsample(X, None, s),
+    "nn.Upsample": lambda s: nn.Upsample(None, s)(X),
+    "nn.UpsamplingNearest2d": lambda s: nn.UpsamplingNearest2d(None, s)(X),
+    "nn.UpsamplingBilinear2d": lambda s: nn.UpsamplingBilinear2d(None, s)(X),
+    "nn.ConstantPad1d": lambda s: nn.ConstantPad1d(1, s)(X),
+    "nn.ConstantPad2d": lambda s: nn.ConstantPad2d(1, s)(X),
     "nn.CrossEntropyLoss": lambda s: nn.CrossEntropyLoss(label_smoothing=s)(ROWS, LABELS),
     "RandomHorizontalFlip": lambda s: moved(tc.data.RandomHorizontalFlip(s)),
     "uniform_": lambda s: filled(nn.init.uniform_, 0, s),
@@ -406,6 +414,23 @@ SIZES = {  # each takes an integer near 2
     "nn.LPPool2d": lambda n: nn.LPPool2d(2, n, n)(X),
     "nn.AdaptiveAvgPool1d": lambda n: nn.AdaptiveAvgPool1d(n)(X[0]),
     "nn.AdaptiveMaxPool1d": lambda n: nn.AdaptiveMaxPool1d(n)(X[0]),
+    "interpolate": lambda n: F.interpolate(X, n, mode="bilinear"),
+    "interpolate, sizes": lambda n: F.interpolate(X, (n, n)),
+    "affine_grid": lambda n: F.affine_grid(tc.ones(2, 2, 3), (n, n, n, n)),
+    "pixel_shuffle": lambda n: F.pixel_shuffle(tc.ones(4, 2, 2), n),
+    "pixel_unshuffle": lambda n: F.pixel_unshuffle(X, n),
+    "channel_shuffle": lambda n: F.channel_shuffle(tc.ones(1, 4, 2), n),
+    "nn.PixelShuffle": lambda n: nn.PixelShuffle(n)(tc.ones(4, 2, 2)),
+    "nn.PixelUnshuffle": lambda n: nn.PixelUnshuffle(n)(X),
+    "nn.ChannelShuffle": lambda n: nn.ChannelShuffle(n)(tc.ones(1, 4, 2)),
+    "nn.ReflectionPad1d": lambda n: nn.ReflectionPad1d(n)(X),
+    "nn.ReflectionPad2d": lambda n: nn.ReflectionPad2d((n, n, n, n))(X),
+    "nn.ReplicationPad1d": lambda n: nn.ReplicationPad1d(n)(X),
+    "nn.ReplicationPad2d": lambda n: nn.ReplicationPad2d((n, n, n, n))(X),
+    "nn.CircularPad1d": lambda n: nn.CircularPad1d(n)(X),
+    "nn.CircularPad2d": lambda n: nn.CircularPad2d((n, n, n, n))(X),
+    "nn.ZeroPad1d": lambda n: nn.ZeroPad1d((n, n))(X),
+    "nn.ZeroPad2d": lambda n: nn.ZeroPad2d((n, n, n, n))(X),
     "nn.MaxPool2d": lambda n: nn.MaxPool2d(n, n)(X),
     "nn.AvgPool2d": lambda n: nn.AvgPool2d(n, n)(X),
     "nn.AdaptiveAvgPool2d": lambda n: nn.AdaptiveAvgPool2d(n)(X),
@@ -489,7 +514,9 @@ def test_sizes(option, kind):
 @pytest.mark.parametrize("value", ["0.5", None, 1j, [0.5], np.ones(2), {}])
 @pytest.mark.parametrize("option", REALS)
 def test_options_that_are_no_numbers(option, value):
-    if option in ("tensor", "tensor of a list") or (value is None and option in ("divisor_override", "std correction")):
+    if option in ("tensor", "tensor of a list") or (
+        value is None and option in ("divisor_override", "std correction", "pad value")
+    ):
         return  # data, and None for "as usual"
     if value is None and option in ("var correction", "nn.AvgPool2d", "nn.BatchNorm2d momentum"):
         return
@@ -573,10 +600,10 @@ def takes_numbers(function):
 
 ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
-    "nn.init", "nn.layers", "nn.convolution", "nn.pooling", "nn.windows", "nn.losses", "optim.sgd", "optim.adam",
-    "optim.rmsprop", "optim.clip", "optim.lr_scheduler", "tensor.arranging", "tensor.creation", "tensor.joins",
-    "tensor.picking", "tensor.pointwise", "tensor.products", "tensor.rearranging", "tensor.reductions",
-    "tensor.sorting", "data.augment", "data.loader",
+    "nn.init", "nn.layers", "nn.convolution", "nn.padding", "nn.pooling", "nn.vision", "nn.windows", "nn.losses",
+    "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip", "optim.lr_scheduler", "tensor.arranging",
+    "tensor.creation", "tensor.joins", "tensor.picking", "tensor.pointwise", "tensor.products", "tensor.rearranging",
+    "tensor.reductions", "tensor.sorting", "data.augment", "data.loader",
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",

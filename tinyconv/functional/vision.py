@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyconv import ops
 from tinyconv.engine.options import finite
-from tinyconv.errors import ShapeError, shortened
+from tinyconv.errors import OptionError, ShapeError, shortened
 from tinyconv.functional.arguments import Size, checked_tensor
 from tinyconv.functional.linear import linear
 from tinyconv.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
@@ -70,7 +70,7 @@ def interpolate(
         antialias: Let each output weigh all inputs that it covers when images become smaller, as Pillow does.
 
     Raises ShapeError where sizes do not fit, DtypeError where the input is not floating point, ValueError for another
-    mode and for options that a mode does not have, and OptionError for a scale that is no number.
+    mode and for options that a mode does not have, and OptionError unless there is one of `size` and `scale_factor`.
     """
     axes = checked_tensor("interpolate", "input", input).ndim - 2
     if mode not in AXES:
@@ -275,10 +275,11 @@ def _output_sizes(
     """The sizes wanted, and for each axis the scale factor that places are found by; None for the ratio of sizes."""
     axes = len(sizes)
     if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: give size or scale_factor, one of them")
+        which = "neither" if size is None else "both"
+        raise OptionError(f"interpolate: expected size or scale_factor, one of them, got {which}")
     if size is not None:
         if recompute:
-            raise ValueError("interpolate: recompute_scale_factor has no meaning beside size")
+            raise OptionError("interpolate: recompute_scale_factor has no meaning beside size")
         out = tuple(sizes_of((size,), "interpolate: size")) if isinstance(size, Sequence) else None
         out = out or (whole(size, "interpolate: size"),) * axes
         factors: tuple[float | None, ...] = (None,) * axes
