@@ -245,6 +245,8 @@ def samples():
             tc.autocast(enabled=False),
             tc.GradScaler(enabled=False),
             tc.enable_grad(),
+            tc.inference_mode(),
+            tc.set_grad_enabled(True),
             tc.detect_anomaly(),
             tc.using("readable"),
             profile,

@@ -19,7 +19,14 @@ from tinyconv import torch_names as _torch_names
 from tinyconv.arrays.backend import device
 from tinyconv.capture import capture
 from tinyconv.engine import variants
-from tinyconv.engine.context import enable_grad, is_grad_enabled, no_grad
+from tinyconv.engine.context import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tinyconv.engine.variants import register, using
 from tinyconv.errors import (
     AnomalyError,
@@ -118,12 +125,13 @@ __all__ = [  # noqa: RUF022
     "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double", "dtype",
     "DtypeError", "e", "empty", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
     "float64", "from_numpy", "full", "full_like", "functional", "Generator", "get_num_threads", "get_rng_state", "grad",
-    "GraphError", "half", "iinfo", "inf", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
-    "is_tensor", "long", "manual_seed", "models", "ModuleError", "nan", "nn", "no_grad", "ones", "ones_like", "optim",
-    "OptionError", "OutOfMemoryError", "pi", "profile", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "register", "set_num_threads", "set_rng_state", "ShapeError", "short", "Size", "studio", "studio_page",
-    "Summary", "summary", "synchronize", "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8",
-    "using", "VariantError", "variants", "zeros", "zeros_like",
+    "GraphError", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8",
+    "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "models", "ModuleError", "nan",
+    "nn", "no_grad", "ones", "ones_like", "optim", "OptionError", "OutOfMemoryError", "pi", "profile", "rand",
+    "rand_like", "randint", "randn", "randn_like", "randperm", "register", "set_grad_enabled", "set_num_threads",
+    "set_rng_state", "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary", "synchronize",
+    "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8", "using", "VariantError", "variants",
+    "zeros", "zeros_like",
 ]
 __all__ += ["load", "save"]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it

@@ -18,6 +18,7 @@ from tinyconv.check.reference import as_tuple, compare_values, compare_with_torc
 from tinyconv.testing import spaces
 from tinyconv.testing.case import SPACES, draw_case
 from tinyconv.testing.decisions import DECISIONS
+from tinyconv.torch_names.methods import Absent
 
 assert spaces  # importing it fills SPACES
 
@@ -139,7 +140,7 @@ NOT_OPS = {
     "it says what a tensor is, and computes nothing": [
         "shape", "dtype", "device", "ndim", "dim", "size", "numel", "element_size", "is_floating_point", "is_tensor",
         "is_leaf", "array", "is_cuda", "is_contiguous", "itemsize", "nbytes", "ndimension", "nelement", "stride",
-        "__len__", "__repr__", "__format__", "__hash__",
+        "__len__", "__repr__", "__format__", "__hash__", "__dir__", "typename",
     ],
     "it hands values to Python, NumPy and others, outside the tape": [
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",
@@ -148,7 +149,7 @@ NOT_OPS = {
     "it looks at a model, with tests of its own": ["summary", "feature_maps", "studio", "studio_page"],
     "it is the tape, with tests of its own": [
         "apply", "backward", "grad", "grad_fn", "requires_grad", "requires_grad_", "retain_grad", "register_hook",
-        "is_grad_enabled", "capture",
+        "is_grad_enabled", "is_inference_mode_enabled", "capture",
     ],
     "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "__pos__"],
     "it is chance, of our own": [
@@ -157,9 +158,13 @@ NOT_OPS = {
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
     "it chooses what runs and where, or waits for it": [
-        "register", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads", "capture",
+        "register", "synchronize", "cpu", "cuda", "get_num_threads", "set_num_threads", "capture", "compile",
+        "are_deterministic_algorithms_enabled", "get_default_dtype", "get_float32_matmul_precision",
+        "get_num_interop_threads", "is_autocast_enabled", "set_default_dtype", "set_float32_matmul_precision",
+        "set_num_interop_threads", "use_deterministic_algorithms",
     ],
     "it reads an argument": ["conv_padding"],
+    "it keeps values in a file, with tests of its own": ["load", "save"],
 }  # fmt: skip
 
 MODULES = {"nn.BatchNorm"}  # has a state that its function has not
@@ -168,8 +173,9 @@ FUSED = {op.name for op in vars(ops).values() if hasattr(op, "parts")}  # captur
 
 def public():
     """The public names of Tensor, tc and functional, each with the method, property or function that it names."""
-    found = [(name, f) for name, f in vars(tc.Tensor).items() if not name.startswith("_")]
-    found += [(name, f) for name, f in vars(tc.Tensor).items() if name.startswith("__") and callable(f)]
+    methods = {name: f for name, f in vars(tc.Tensor).items() if not isinstance(f, Absent)}
+    found = [(name, f) for name, f in methods.items() if not name.startswith("_")]
+    found += [(name, f) for name, f in methods.items() if name.startswith("__") and callable(f)]
     found += [(name, getattr(tc, name)) for name in tc.__all__ if isinstance(getattr(tc, name), types.FunctionType)]
     found += [(name, getattr(functional, name)) for name in functional.__all__]
     return found

@@ -406,11 +406,103 @@ def test_decorated_functions():
         assert tc.enable_grad()(recorded)()
 
 
-def test_a_generator_cannot_be_decorated():
-    def steps():
-        yield recorded()
+def test_a_block_decorates_without_brackets():
+    for block in (tc.no_grad, tc.inference_mode):
+        assert not block(recorded)()
+    with tc.no_grad():
+        assert tc.enable_grad(recorded)()
 
-    assert message(TypeError, tc.no_grad(), steps) == "no_grad: steps is a generator; use `with` inside it"
+
+def test_a_decorated_generator_is_in_the_block_whenever_it_runs():
+    closed = []
+
+    @tc.no_grad()
+    def steps(n):
+        try:
+            for _ in range(n):
+                try:
+                    sent = yield recorded()
+                except KeyError:
+                    sent = "thrown"
+                if sent:
+                    yield sent, recorded()
+        finally:
+            closed.append(recorded())
+        return "done"
+
+    def whole():
+        return (yield from steps(1))
+
+    generator = steps(3)
+    assert next(generator) is False
+    assert recorded()
+    assert generator.send("sent") == ("sent", False)
+    assert next(generator) is False
+    assert generator.throw(KeyError()) == ("thrown", False)
+    assert recorded()
+    generator.close()
+    assert closed == [False]
+    ended = whole()
+    next(ended)
+    with pytest.raises(StopIteration) as end:
+        next(ended)
+    assert end.value.value == "done"
+    assert recorded()
+
+
+def test_an_async_function_cannot_be_decorated():
+    async def step():
+        return recorded()
+
+    expected = "no_grad: step is an async function; use `with` inside it"
+    assert message(TypeError, tc.no_grad(), step) == expected
+
+
+def modes(library):
+    """What is recorded in blocks within blocks."""
+    x = library.ones(1, requires_grad=True)
+    found = []
+
+    def note():
+        found.append(((x * 2).requires_grad, library.is_inference_mode_enabled()))
+
+    with library.inference_mode():
+        note()
+        with library.enable_grad():
+            note()
+        with library.inference_mode(False):
+            note()
+    with library.no_grad(), library.inference_mode(mode=False):
+        note()
+    with library.set_grad_enabled(False):
+        note()
+        with library.set_grad_enabled(True):
+            note()
+        note()
+    note()
+    library.set_grad_enabled(False)
+    note()
+    with library.set_grad_enabled(True):
+        note()
+    note()
+    library.set_grad_enabled(True)
+    note()
+    decorated = library.set_grad_enabled(False)(note)
+    note()
+    decorated()
+    note()
+    return found
+
+
+def test_blocks_within_blocks_are_torchs():
+    torch = pytest.importorskip("torch")
+    assert modes(tc) == modes(torch)
+
+
+def test_a_mode_is_true_or_false():
+    assert message(tc.OptionError, tc.set_grad_enabled, "yes").endswith("expected True or False, got 'yes'")
+    assert message(tc.OptionError, tc.inference_mode, 1).endswith("expected True or False, got 1")
+    assert recorded()
 
 
 def test_every_thread_has_its_own_mode():

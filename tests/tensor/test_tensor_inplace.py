@@ -252,18 +252,38 @@ def test_assigning_to_elements():
         x[5] = 0
 
 
-def test_assignments_to_elements_are_not_recorded():
-    not_recorded = (
-        "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
-        "or write inside `with tinyconv.no_grad():`"
-    )
+def test_assignments_to_elements_are_recorded():
+    def gradients(library):
+        x, w = (library.tensor([1.0, 2.0, 3.0], requires_grad=True) for _ in range(2))
+        y = x * 2
+        row = y[1:]  # a view sees what is written, and its gradient
+        y[1] = w[0] * 5
+        y[library.tensor([True, False, False])] = 7.0
+        out = library.zeros(2, 3)
+        out[0] = y
+        out[:, 1] = w[None, :2] * row
+        (out * out).sum().backward()
+        return out.tolist(), row.tolist(), x.grad.tolist(), w.grad.tolist()
+
+    for ours, theirs in zip(gradients(tc), gradients(torch), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_elements_of_a_leaf_are_assigned_under_no_grad_only():
     x = ones(2)
-    assert message(tc.GraphError, x.__setitem__, 0, 5.0) == not_recorded
-    assert message(tc.GraphError, (x * 2).__setitem__, 0, 5.0) == not_recorded
-    assert message(tc.GraphError, tc.zeros(2).__setitem__, 0, x[0]) == not_recorded
+    assert message(tc.GraphError, x.__setitem__, 0, 5.0) == (
+        "x[...] = value: a leaf that requires grad cannot be changed in place while recording; "
+        "wrap an update in `with tinyconv.no_grad():`, or make a new tensor"
+    )
     with tc.no_grad():
         x[0] = 5
     assert x.tolist() == [5.0, 1.0]
+
+
+def test_what_does_not_fit_elements_is_refused():
+    x = ones(2, 3) * 2
+    assert message(tc.ShapeError, x.__setitem__, 0, ones(4)) == "expand: (4,) cannot be repeated to (3,)"
+    assert message(IndexError, x.__setitem__, 5, 1.0).startswith("index 5 is out of bounds for axis 0 with size 2")
 
 
 # --- what the tape saved --------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ class Put:
         (value_shape,) = saved
         dx = None
         if needs[0]:
-            dx = dy.copy()
+            dx = dy[...].copy()  # of a sum NumPy may give a number, which nobody can write to
             dx[index] = 0
         return dx, unbroadcast(xp, dy[index], value_shape) if needs[1] else None
 

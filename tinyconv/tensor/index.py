@@ -1,4 +1,4 @@
-"""Indices: NumPy's rules, with tensors among the parts."""
+"""Indices: what names elements, NumPy's rules and torch's order of axes, with tensors among the parts."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
     if not any(part is Ellipsis for part in arrays) and not any(hasattr(part, "dtype") for part in arrays):
         arrays.append(Ellipsis)  # so that x[0] of a vector is a view of it, not a copy of a number
     return tuple(arrays), simple
+
+
+def integers_first(parts: tuple[Any, ...]) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
+    """An index as two, integers and then the rest, where NumPy and torch put axes in other places; else None, and it.
+
+    To NumPy an integer beside index arrays is one of them, and arrays with something between them put their axes in
+    front. In torch an integer takes its axis away first: `x[0, :, [1, 2]]` of shape (2, 3, 4) has shape (3, 2).
+    """
+    advanced = [i for i, part in enumerate(parts) if type(part) is int or getattr(part, "ndim", 0) > 0]
+    apart = bool(advanced) and advanced[-1] - advanced[0] >= len(advanced)
+    if not apart or len({type(parts[i]) is int for i in advanced}) < 2:
+        return None, parts
+    first: list[Any] = []
+    for part in parts:
+        if part is not None:
+            axes = part.ndim if hasattr(part, "dtype") and part.dtype.kind == "b" else 1
+            first += [part if type(part) is int or part is Ellipsis else slice(None)] * axes
+    if Ellipsis not in first:
+        first.append(Ellipsis)
+    return tuple(first), tuple(part for part in parts if type(part) is not int)
 
 
 def check_index(index: Any) -> None:

@@ -18,12 +18,14 @@ from tinyconv.arrays.backend import META, Array, backend_of, captured_step
 from tinyconv.engine.context import context
 from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import OpNode
+from tinyconv.engine.options import number
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor import pointwise
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
+from tinyconv.tensor.index import integers_first, parts_of, placed
 from tinyconv.tensor.memory import write
-from tinyconv.tensor.signatures import Operand, Scalar
+from tinyconv.tensor.signatures import Index, Operand, Scalar
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
 __all__ = ["abs_", "clamp_", "clip_", "exp_", "log_", "neg_", "relu_", "sigmoid_", "sqrt_", "tanh_"]
@@ -139,6 +141,40 @@ def _overlaid(view: Tensor, at: np.ndarray[Any, Any], value: Tensor, written: np
     into, out_of = (backend_of(view.array).asarray(index, view.device) for index in (taken, source[taken]))
     picked = apply(ops.Index, value.reshape(-1), index=(out_of,), simple=True)
     return apply(ops.Put, view.reshape(-1), picked, index=(into,)).reshape(view.shape)
+
+
+def put(input: Tensor, index: Index, value: Any) -> None:
+    """Write values, which may broadcast, where an index names elements: `x[index] = value`. They are cast to its dtype.
+
+    Raises ShapeError where they do not fit, and GraphError on a leaf that requires grad while recording.
+    """
+    parts, _ = parts_of(index)
+    if not isinstance(value, Tensor):
+        given = number(value)
+        value = wrap(to_array(value, None, input.device)) if given is None else given
+    if context.get().recording and (input.requires_grad or getattr(value, "requires_grad", False)):
+        assign(input, "x[...] = value", _with(input, parts, value))
+        return
+    first, parts = integers_first(parts)
+    x = input if first is None else input.detach()[first]
+    if isinstance(value, Tensor):
+        backend_of(x.array, value.array)  # refuses two devices
+        value = value.array
+    write(x, placed(parts, x.array), value)
+
+
+def _with(input: Tensor, parts: tuple[Any, ...], value: Any) -> Tensor:
+    """`input` with the value at an index, as a new tensor."""
+    first, rest = integers_first(parts)
+    named = input.detach()[parts]
+    if isinstance(value, Tensor):
+        extra = max(value.ndim - named.ndim, 0)
+        value = value.to(input.dtype)
+        value = (value.reshape(value.shape[extra:]) if set(value.shape[:extra]) <= {1} else value).expand(named.shape)
+    if first is None:
+        return apply(ops.Put, input, value, index=placed(rest, input.array))
+    places = wrap(backend_of(input.array).xp.arange(input.numel()).reshape(input.shape))[parts].array
+    return apply(ops.Put, input.reshape(-1), value, index=(places,)).reshape(input.shape)
 
 
 # --- the methods, and functions of their names ------------------------------------------------------------------------

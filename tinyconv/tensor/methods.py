@@ -112,6 +112,7 @@ class Methods:
     __imul__ = mul_ = inplace.mul_
     __itruediv__ = div_ = inplace.div_
     __ipow__ = pow_ = inplace.pow_
+    __setitem__ = inplace.put
     abs_ = inplace.abs_
     clamp_ = clip_ = inplace.clamp_
     copy_ = inplace.copy_

@@ -23,8 +23,8 @@ from tinyconv.engine.wide import Wide, in_float16, is_wide
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writeable
-from tinyconv.tensor.index import check_index, parts_of, placed
-from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle, write
+from tinyconv.tensor.index import check_index, integers_first, parts_of, placed
+from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_number, refused
 from tinyconv.tensor.show import formatted, shown_tensor
@@ -560,22 +560,6 @@ class Tensor(Methods):
         """The absolute value of each element; its gradient is 0 at 0."""
         return apply(ops.Abs, self)
 
-    def __setitem__(self, index: Index, value: Any) -> None:
-        needs = self.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
-        if context.get().recording and needs:
-            raise GraphError(
-                "x[...] = value is not recorded; use tinyconv.where(mask, value, x) or tinyconv.cat, "
-                "or write inside `with tinyconv.no_grad():`"
-            )
-        arrays, _ = parts_of(index)
-        if isinstance(value, Tensor):
-            backend_of(self.array, value.array)  # refuses two devices
-            value = value.array
-        else:
-            given = number(value)
-            value = to_array(value, None, self.device) if given is None else given
-        write(self, placed(arrays, self.array), value)
-
     # Comparisons: bool tensors, outside the tape.
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
@@ -625,10 +609,15 @@ class Tensor(Methods):
         return apply(ops.Permute, self, axes=tuple(range(self.ndim))[::-1])
 
     def __getitem__(self, index: Index) -> Tensor:
-        """NumPy's indexing: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these)."""
-        arrays, simple = parts_of(index)
+        """What an index names: integers, slices, None, Ellipsis, masks and integer arrays (or tensors of these).
+
+        Axes are in torch's order. A step may be below 0, as in NumPy.
+        """
+        parts, simple = parts_of(index)
         try:
-            return apply(ops.Index, self, index=placed(arrays, self.array), simple=simple)
+            first, parts = integers_first(parts)
+            x = self if first is None else apply(ops.Index, self, index=first, simple=True)
+            return apply(ops.Index, x, index=placed(parts, x.array), simple=simple)
         except IndexError as error:
             if not isinstance(index, int):  # a plain IndexError is how Python's iteration ends
                 check_index(index)

@@ -52,7 +52,7 @@ DECISIONS: dict[str, list[str]] = {
     "dropout": ["the random numbers are our own: only p = 0, p = 1 and evaluation have an answer to compare"],
     "elu": [_INTEGERS],
     "gelu": ["the gelu of infinity is infinity; PyTorch's float32 kernel makes NaN of it"],
-    "__getitem__": ["an index is NumPy's: steps may be negative, and an integer beside arrays counts as an array"],
+    "__getitem__": ["a step may be below 0, as in NumPy; PyTorch refuses it"],
     "glu": [_INTEGERS],
     "group_norm": ["a bias may come without a weight; PyTorch's backward fails"],
     "hardshrink": [_INTEGERS, _NAN_KINK],
@@ -100,7 +100,6 @@ DECISIONS: dict[str, list[str]] = {
     "reshape": ["view copies where no view is possible; PyTorch refuses"],
     "selu": [_INTEGERS],
     "__setitem__": [
-        "it is not recorded, and raises where a gradient would be lost",
         "values are converted to the dtype of the tensor; beside index arrays PyTorch wants them to have it",
     ],
     "silu": [

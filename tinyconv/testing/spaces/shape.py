@@ -12,6 +12,7 @@ import numpy as np
 import tinyconv as tc
 from tinyconv.check.draw import FLOATS, VALUES, Array, Draw
 from tinyconv.check.pytorch import torch
+from tinyconv.tensor.index import integers_first
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.geometry import (
     ANY,
@@ -338,16 +339,35 @@ def _as(form: str, part: Array) -> Any:
     return part.tolist() if form == "lists" and part.ndim == 1 else part
 
 
+def named_by_torch(shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
+    """The numbers of the elements that an index names, in torch's order. A step below 0 is one above 0 of a flip."""
+    numbers = torch().arange(prod(shape)).reshape(shape)
+    used = sum(part.ndim if _is_mask(part) else part is not None and part is not Ellipsis for part in index)
+    parts: list[Any] = []
+    axis = 0
+    for part in index:
+        if isinstance(part, slice):
+            start, stop, step = part.indices(shape[axis])
+            if step < 0:
+                numbers = numbers.flip(axis)
+                first = shape[axis] - 1 - start
+                part = slice(first, first - step * len(range(start, stop, step)), -step)
+        parts.append(_tensor(part) if isinstance(part, np.ndarray) else part)
+        axis += len(shape) - used if part is Ellipsis else part.ndim if _is_mask(part) else part is not None
+    return numbers[tuple(parts)]
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, np.ndarray) and part.dtype == np.bool_
+
+
 @space("__getitem__")
 def getitem(draw: Draw) -> Case:
-    """NumPy says which elements an index names, because torch has no negative steps and its own order of axes.
-
-    Torch says what their gradient is: an element that is named more than once gets a sum.
-    """
+    """The order of axes is torch's, and so is the gradient: an element that is named more than once gets a sum."""
     x = drawn(draw)
     if x.ndim and x.shape[0] and draw.integer(0, 3) == 3:
         return _index_by_input(draw, x)
-    index = one_index(draw, x.shape)
+    parts = index = one_index(draw, x.shape)
     named = np.arange(x.size).reshape(x.shape)[index]
     ours_index = spelled(draw, index)
     terms = int(np.bincount(named.ravel(), minlength=1).max())
@@ -360,7 +380,7 @@ def getitem(draw: Draw) -> Case:
         {"index": ours_index},
         magnitude=terms if terms > 1 else 0,
         ours=lambda x, index: x[index],
-        theirs=lambda x, index: x.reshape(-1)[_tensor(named)],
+        theirs=lambda x, index: x.reshape(-1)[named_by_torch(x.shape, parts)],
     )
 
 
@@ -387,14 +407,15 @@ def _index_by_input(draw: Draw, x: Array) -> Case:
 
 @space("__setitem__")
 def setitem(draw: Draw) -> Case:
-    """Values alone, because it is not recorded. An element that is named twice is set to a single number.
+    """A copy is written to. An element that is named twice is set to a single number.
 
     With several, nobody promises which of them it becomes.
     """
     x = drawn(draw)
-    index = one_index(draw, x.shape)
-    named = np.arange(x.size).reshape(x.shape)[index]
-    ours_index = spelled(draw, index)
+    parts = one_index(draw, x.shape)
+    first, rest = integers_first(parts)
+    named = np.arange(x.size).reshape(x.shape)[() if first is None else first][rest]
+    index = spelled(draw, parts)
     if np.bincount(named.ravel(), minlength=1).max() > 1 or draw.flag():
         number = draw.choice((2, 0, 1.5)) if x.dtype.kind == "f" else draw.choice((2, 0, True))
         draw.note("python number")
@@ -404,17 +425,27 @@ def setitem(draw: Draw) -> Case:
         draw.note_if(shape != named.shape, "broadcast right")
         inputs, value = [x, numbers(draw, shape, x.dtype, SPECIAL)], lambda given: given[0]
 
-    def ours(x: Any, *given: Any, index: Any) -> Any:
+    def ours(x: Any, *given: Any) -> Any:
         y = x.clone()
         y[index] = value(given)
         return y
 
-    def theirs(x: Any, *given: Any, index: Any) -> Any:
+    def theirs(x: Any, *given: Any) -> Any:
         y = x.clone().reshape(-1)
-        y[_tensor(named)] = value(given)
+        y[named_by_torch(x.shape, parts)] = value(given)
         return y.reshape(x.shape)
 
-    return Case("Tensor.__setitem__", inputs, {"index": ours_index}, differentiable=False, ours=ours, theirs=theirs)
+    needs = floats_among(draw, inputs)
+    return Case(
+        "Tensor.__setitem__",
+        inputs,
+        needs=needs,
+        magnitude=named.size,
+        differentiable=bool(needs),
+        smooth=finite(*inputs),
+        ours=ours,
+        theirs=theirs,
+    )
 
 
 def _tensor(array: Array) -> Any:
