@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any
 
@@ -15,6 +15,8 @@ from tinyconv.data.augment import Augment, Move, moved
 from tinyconv.data.base import Dataset, IterableDataset, Subset, TensorDataset
 from tinyconv.data.datasets import ImageDataset, normalize
 from tinyconv.data.reading import Array
+from tinyconv.data.transforms import table_of
+from tinyconv.data.vision import CIFAR10, MNIST
 from tinyconv.errors import DataError
 from tinyconv.tensor.creation import tensor
 from tinyconv.tensor.tensor import Tensor
@@ -46,13 +48,14 @@ class Columns:
     """The arrays (N, ...) of a dataset.
 
     `dtypes` are those that they have in a batch. Where `mean` and `std` are given, the first holds bytes, images
-    (N, C, H, W), that are normalised.
+    (N, C, H, W), that are normalised; where `table` is, float32 (C, 256), each byte is looked up in it.
     """
 
     arrays: tuple[Array, ...]
     dtypes: tuple[np.dtype[Any], ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] = ()
+    table: Array | None = None
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -67,6 +70,9 @@ class Columns:
                 raise DataError(f"augment must return {len(index)} images (N, C, H, W), as it was given, got {got}")
         if self.mean is not None and x.dtype == np.uint8:
             x = normalize(x, self.mean, self.std)
+        if self.table is not None:
+            looked_up = [np.take(values, x[:, c]) for c, values in enumerate(self.table)]
+            x = np.stack(looked_up, 1) if len(looked_up) > 1 else looked_up[0][:, None]
         rest = (array[index] for array in self.arrays[1:])
         return [array.astype(dtype) for array, dtype in zip((x, *rest), self.dtypes, strict=True)]
 
@@ -80,11 +86,11 @@ class Columns:
     def on_device(self, backend: Backend, device: str) -> tuple[Any, Any, Any]:
         """`images`, `labels` and `values` of `batch`, there."""
         images, labels = self.arrays
-        values = None
+        values = self.table
         if self.mean is not None:
             every = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, len(self.mean), 1, 256))  # one image
             values = normalize(every, self.mean, self.std)[0, :, 0]  # (C, 256)
-        else:
+        elif values is None:
             images = images.astype(np.float32)
         held = (images, labels.astype(np.int64), values)
         there = [None if array is None else backend.asarray(np.ascontiguousarray(array), device) for array in held]
@@ -119,12 +125,41 @@ def columns_of(dataset: Any) -> Columns | None:
         if not all(isinstance(array, np.ndarray) for array in arrays) or any(t.requires_grad for t in dataset.tensors):
             return None
         return Columns(arrays, tuple(array.dtype for array in arrays))
+    if isinstance(dataset, CIFAR10 | MNIST):
+        return _columns_of_vision(dataset)
     if isinstance(dataset, Subset) and kind.__getitem__ is Subset.__getitem__:
         whole = columns_of(dataset.dataset)
         if whole is not None:
             index = np.asarray(list(dataset.indices), np.int64)
-            return Columns(tuple(array[index] for array in whole.arrays), whole.dtypes, whole.mean, whole.std)
+            return replace(whole, arrays=tuple(array[index] for array in whole.arrays))
     return None
+
+
+def _columns_of_vision(dataset: CIFAR10 | MNIST) -> Columns | None:
+    """The arrays, where its transform does the same to each pixel."""
+    own = {MNIST.__getitem__, CIFAR10.__getitem__}
+    if type(dataset).__getitem__ not in own or dataset.transforms is not None or dataset.target_transform is not None:
+        return None
+    try:
+        images, labels = (np.asarray(_on_host(part)) for part in (dataset.data, dataset.targets))
+    except ValueError:  # which a user has put there
+        return None
+    images = images[:, None] if isinstance(dataset, MNIST) else np.moveaxis(images, -1, 1)
+    if (
+        images.ndim != 4
+        or images.dtype != np.uint8
+        or labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+    ):
+        return None
+    table = table_of(dataset.transform, images.shape[1]) if labels.dtype.kind in "iu" else None
+    dtypes = np.dtype(np.float32), np.dtype(np.int64)
+    return None if table is None else Columns((images, labels), dtypes, table=table)
+
+
+def may_change(dataset: Any) -> bool:
+    """Whether a user may put other arrays or another transform into the dataset."""
+    return may_change(dataset.dataset) if isinstance(dataset, Subset) else isinstance(dataset, CIFAR10 | MNIST)
 
 
 def checked_dataset(data: Any, second: Any) -> Any:

@@ -14,7 +14,7 @@ from tinyconv.calls import Checked
 from tinyconv.data.augment import Augment, Move, augment_for_batch, checked, parts_that_move
 from tinyconv.data.base import IterableDataset, TensorDataset
 from tinyconv.data.collate import default_collate, default_convert, mapped
-from tinyconv.data.columns import batch, checked_dataset, columns_of
+from tinyconv.data.columns import batch, checked_dataset, columns_of, may_change
 from tinyconv.data.reading import Array
 from tinyconv.data.samplers import BatchSampler, RandomSampler, SequentialSampler
 from tinyconv.engine.each_step import each_step, staged
@@ -65,8 +65,9 @@ class DataLoader(Checked):
     and keep it. With a seed nothing is carried from batch to batch, and `batches(epoch, start)` resumes bit for bit
     what was stopped.
 
-    An `ImageDataset` without transforms, a `TensorDataset`, a pair of arrays and a `Subset` of these lie in memory, so
-    a batch is cut out of their arrays at once. Items of any other dataset are asked for one by one.
+    An `ImageDataset` without transforms, a `TensorDataset`, a pair of arrays, an MNIST or CIFAR10 of
+    `tinyconv.data.vision` with the transform ToTensor, or ToTensor and Normalize, and a `Subset` of these lie in
+    memory, so a batch is cut out of their arrays at once. Items of any other dataset are asked for one by one.
 
     On a GPU images are copied to its memory once, when the first batch is asked for, and stay there. For each batch
     only the indices and the numbers of the augmentation go over, and its bits are those of the CPU's. An augmentation
@@ -124,8 +125,8 @@ class DataLoader(Checked):
             raise DataError(f"collate_fn must be a function of a list of items, got {shortened(collate_fn)}")
         self.num_workers, self.timeout = checked(_from_0, "num_workers", num_workers), timeout
         checked(non_negative, "timeout", timeout)
-        cut = batch_size is not None and collate_fn in (None, default_collate) and not self._streamed
-        self._columns = columns_of(self.dataset) if cut else None
+        self._cut = batch_size is not None and collate_fn in (None, default_collate) and not self._streamed
+        self._columns = columns_of(self.dataset) if self._cut else None
         if augment is not None and (self._columns is None or self._columns.arrays[0].ndim != 4):
             raise DataError(
                 "augment moves the pixels of whole batches, out of an ImageDataset without transforms or a pair of "
@@ -155,7 +156,7 @@ class DataLoader(Checked):
         self.epoch = 0
         self._number = 0  # the batch of `epoch` that `next` returns next
         self._resident: dict[str, tuple[Any, ...]] = {}  # device -> images, labels and values there, see `batch`
-        self._order: tuple[Any, Array] | None = None  # seed, shuffle and epoch of the order made last, and that order
+        self._order: tuple[Any, Array] | None = None  # what made the order made last, and that order
 
     @property
     def images(self) -> Any:
@@ -188,6 +189,8 @@ class DataLoader(Checked):
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of `epoch`, which becomes the next one."""
+        if self._cut and may_change(self.dataset):
+            self._columns, self._resident = columns_of(self.dataset), {}
         turn, self.epoch, self._number = self.epoch, self.epoch + 1, 0
         seed, epoch = self.seed or 0, turn
         if self._drawn_anew:
@@ -404,7 +407,7 @@ class DataLoader(Checked):
 
     def _index(self, seed: int, epoch: int, number: int) -> Array:
         """The indices of the items in one batch."""
-        key = seed, self.shuffle, epoch
+        key = seed, self.shuffle, epoch, self._items()
         last = self._order  # which another thread may replace, with that of another epoch
         if last is None or last[0] != key:
             self._order = last = key, self._order_of(seed, epoch)

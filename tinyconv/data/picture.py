@@ -49,7 +49,7 @@ def read_picture(path: str | os.PathLike[str] | IO[bytes], size: int = 28) -> ND
 
         digit = tc.data.read_picture("seven.png")
     """
-    grey, deep = _grey(_opened(path))
+    grey, deep = _grey(opened(path))
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if grey.shape == (size, size) and np.median(edge) < 0.5 and np.ptp(grey) > CONTRAST:
         return (grey * (255 / grey.max() if deep else 255)).round().astype(np.uint8)[None]
@@ -91,8 +91,8 @@ def read_photograph(path: str | os.PathLike[str] | IO[bytes], size: int = 32) ->
     """
     from PIL import Image, ImageOps
 
-    picture = _opened(path)
-    if _is_deep(picture):
+    picture = opened(path)
+    if is_deep(picture):
         picture = Image.fromarray((_grey(picture)[0] * 255).round().astype(np.uint8))
     rgba = picture.convert("RGBA")
     opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -119,8 +119,11 @@ def _named(path: str | os.PathLike[str] | IO[bytes]) -> str:
     return str(name) if isinstance(name, str | os.PathLike) else "the file"  # a temporary file is named by a number
 
 
-def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
-    """The picture as Pillow holds it, read whole, and turned as its EXIF data say."""
+def opened(path: str | os.PathLike[str] | IO[bytes], keep_grey: bool = False) -> Any:
+    """The picture as Pillow holds it, read whole, and turned as its EXIF data say: RGB, RGBA, or deep grey.
+
+    With `keep_grey`, a grey one stays grey: L or LA. Raises DataError where the file is missing or cannot be read.
+    """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
@@ -137,7 +140,9 @@ def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
                     raise DataError(f"{name}: {picture.width}x{picture.height} pixels are too many: {MOST}")
                 upright = ImageOps.exif_transpose(picture)
                 kind = "RGBA" if upright.has_transparency_data else "RGB"
-                return upright if _is_deep(upright) else upright.convert(kind)
+                if keep_grey and upright.mode in ("1", "L", "LA"):
+                    kind = "LA" if upright.has_transparency_data else "L"
+                return upright if is_deep(upright) else upright.convert(kind)
     except DataError:
         raise
     except Image.DecompressionBombError:
@@ -154,7 +159,7 @@ def _opened(path: str | os.PathLike[str] | IO[bytes]) -> Any:
         ) from error
 
 
-def _is_deep(picture: Any) -> bool:
+def is_deep(picture: Any) -> bool:
     """Whether it is grey with more than 8 bits for a pixel. Pillow reads colours of 16 bits as 8."""
     return picture.mode[0] in "IF"
 
@@ -167,7 +172,7 @@ def _grey(picture: Any) -> tuple[Grey, bool]:
     the opposite of the ink's.
     """
     cells = max(1, round(max(picture.size) / LOOKED_AT))
-    if _is_deep(picture):
+    if is_deep(picture):
         values = np.nan_to_num(np.asarray(picture, np.float32))
         low, high = min(0.0, -_most(-values)), _most(values)
         values = (values.clip(low, high) - np.float32(low)) / np.float32(max(high - low, 1e-30))

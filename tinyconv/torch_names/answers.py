@@ -26,7 +26,7 @@ class Family(NamedTuple):
 
 TC, NN, F, TENSOR = "tinyconv", "tinyconv.nn", "tinyconv.functional", "Tensor"
 OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyconv.data"
-TRANSFORMS = "tinyconv.torchvision.transforms"
+TRANSFORMS, VISION = "tinyconv.data.transforms", "tinyconv.data.vision"
 _NUMPY = "has it, for x.numpy() and without gradients"
 
 FAMILIES = (
@@ -355,10 +355,17 @@ FAMILIES = (
     ),
     Family(
         "a transform of pictures",
-        "tinyconv.data has Compose, RandomCrop and RandomHorizontalFlip; PIL does the others to a picture",
+        "PIL does it to a picture: transforms.Lambda(function), or any function in Compose",
         r"\w+",
         (TRANSFORMS,),
         example="transforms.ColorJitter",
+    ),
+    Family(
+        "a dataset of pictures",
+        "MNIST, FashionMNIST, CIFAR10 and ImageFolder are here; a Dataset of your own reads others",
+        r"\w+",
+        (VISION,),
+        example="vision.CIFAR100",
     ),
     # The rest.
     Family(
