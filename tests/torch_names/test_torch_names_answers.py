@@ -55,7 +55,10 @@ def test_what_is_to_be_used_instead_is_here(family):
     [
         (lambda: tc.fft, "module 'tinyconv' has no attribute 'fft', a Fourier transform, or for one: numpy.fft has it"),
         (lambda: tc.nn.LSTM, "module 'tinyconv.nn' has no attribute 'LSTM', a recurrent layer: none is here; "),
-        (lambda: tc.zeros(1).lgamma, "'Tensor' object has no attribute 'lgamma', a special function: scipy.special has"),
+        (
+            lambda: tc.zeros(1).lgamma,
+            "'Tensor' object has no attribute 'lgamma', a special function: scipy.special",
+        ),
         (lambda: tc.functional.scaled_dot_product_attention, "_attention', attention: softmax(q @ k"),
         (lambda: tc.optim.LBFGS, "module 'tinyconv.optim' has no attribute 'LBFGS', an optimiser: "),
         (lambda: tc.conv2d, "module 'tinyconv' has no attribute 'conv2d': it is tinyconv.functional.conv2d"),

@@ -1,6 +1,7 @@
 """The public names of PyTorch, and where each place of theirs is here."""
 
 import types
+from functools import cache
 
 import torch
 import torch.nn
@@ -33,6 +34,7 @@ def of_torch(value):
     return getattr(value, "__module__", None) not in HELPERS and value is not types
 
 
+@cache
 def missing(place):
     """The names of torch's that the same place of ours does not have."""
     theirs, ours = PLACES[place]

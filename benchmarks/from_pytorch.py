@@ -1,0 +1,223 @@
+"""Write docs/from_pytorch.md: what works as in PyTorch, what works otherwise and why, and what is not here.
+
+    python benchmarks/from_pytorch.py            # --check: only say whether it is up to date
+
+Every row is code. tests/torch_names runs the rows of the first two tables on both libraries, and asks for the names of
+the third, whose words are those of the errors (`tinyconv.torch_names.answers`).
+"""
+
+import sys
+from pathlib import Path
+
+from tinyconv.torch_names.answers import FAMILIES
+
+PAGE = Path(__file__).parents[1] / "docs" / "from_pytorch.md"
+INTRO = """\
+# Coming from PyTorch
+
+<!-- Written by benchmarks/from_pytorch.py. Do not edit. -->
+
+Names and arguments are PyTorch's. A script runs as it is:
+
+```console
+tinyconv run main.py --epochs 1      # `import torch` in it gives tinyconv, `torchvision` what is here of it
+```
+
+In Python, `with tinyconv.as_torch():` does the same for a block; or rename the imports once and for all:
+
+```python
+import tinyconv as torch
+import tinyconv.nn as nn
+import tinyconv.nn.functional as F
+```
+
+A name that is not here stops the script at its line and says what it is and what to use. Every row below is run by the
+tests, on PyTorch too."""
+
+# What is written before a row: the same for both libraries.
+START = """
+import copy
+import io
+import math
+import pickle
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+x = torch.arange(1.0, 7.0).reshape(2, 3)
+w = torch.full((3, 2), 0.5, requires_grad=True)
+images = torch.arange(384.0).reshape(2, 3, 8, 8) / 200 - 1
+labels = torch.tensor([1, 0])
+layer = nn.Linear(3, 2)
+nn.init.constant_(layer.weight, 0.25)
+nn.init.zeros_(layer.bias)
+optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+"""
+
+# What is the same, and code whose last line is a value that both libraries give.
+WORKS = [
+    ("devices", 'x.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).device.type'),
+    ("dtypes", "x.long().dtype == torch.int64, x.double().dtype == torch.double"),
+    ("shapes", "x.size(0), x.shape[1], x.numel(), len(x)"),
+    ("`view` with -1", "x.view(-1, 2)"),
+    ("the loop", "optimizer.zero_grad(); layer(x).pow(2).mean().backward(); optimizer.step(); layer.weight"),
+    ("`no_grad`, as block and decorator", "torch.no_grad()(lambda: (x @ w).requires_grad)()"),
+    ("`detach`, `item`, `numpy`", "(x @ w).sum().detach().item(), x.numpy().sum()"),
+    ("gradients that add up", "(x @ w).sum().backward(); (x @ w).sum().backward(); w.grad"),
+    ("`torch.autograd.grad`", "torch.autograd.grad((x @ w).pow(2).sum(), w)[0]"),
+    (
+        "gradients of gradients",
+        "g = torch.autograd.grad((x @ w).pow(3).sum(), w, create_graph=True)[0]; g.sum().backward(); w.grad",
+    ),
+    ("hooks of tensors", "w.register_hook(lambda g: 2 * g); (x @ w).sum().backward(); w.grad"),
+    ("a module with `state_dict`", 'sorted(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict())'),
+    ("`load_state_dict`", "other = nn.Linear(3, 2); other.load_state_dict(layer.state_dict()); other(x)"),
+    ("`named_parameters`", "[(n, tuple(p.shape)) for n, p in layer.named_parameters()]"),
+    ("`train` and `eval`", "nn.Dropout(0.5).eval()(x)"),
+    ("`nn.Sequential` by index", "nn.Sequential(nn.ReLU(), nn.Tanh())[1](x)"),
+    ("`inplace=True` writes", "y = x - 3; F.relu(y, inplace=True); y"),
+    ("freezing", "layer.weight.requires_grad_(False); [p.requires_grad for p in layer.parameters()]"),
+    ("`clip_grad_norm_`", "layer(x).sum().backward(); nn.utils.clip_grad_norm_(layer.parameters(), 1.0)"),
+    ("convolution", "F.conv2d(images, torch.ones(4, 3, 3, 3), stride=2, padding=1)"),
+    ("padding by name", 'F.conv2d(images, torch.ones(4, 3, 3, 3), padding="same").shape'),
+    ("groups", "F.conv2d(images, torch.ones(3, 1, 3, 3), groups=3)"),
+    ("pooling", "F.max_pool2d(images, 2), F.adaptive_avg_pool2d(images, 1)"),
+    ("one image without a batch axis", "F.max_pool2d(images[0], 2)"),
+    ("cross entropy", "F.cross_entropy(layer(x), labels, label_smoothing=0.1)"),
+    ("log softmax and NLL", "F.nll_loss(F.log_softmax(layer(x), dim=1), labels)"),
+    ("arg max", "layer(x).argmax(dim=1).eq(labels).sum().item()"),
+    ("`max` along an axis", "x.max(1)"),
+    ("`topk`", "x.topk(2, dim=1)"),
+    ("reductions", "x.mean(), x.std(dim=0), x.var(unbiased=False), x.sum(dim=(0, 1))"),
+    ("broadcasting", "x + torch.ones(3), x * x[:, :1]"),
+    ("indexing", "x[:, 1], x[0, ::2], x[x > 2], x[torch.tensor([1, 0])], x[..., None].shape"),
+    ("`cat`, `stack`, `split`, `chunk`", "torch.cat([x, x], 1), torch.stack([x, x]), x.split(1), x.chunk(3, dim=1)"),
+    ("`einsum`", 'torch.einsum("ij,jk->ik", x, w)'),
+    ("NumPy's arrays", "torch.from_numpy(x.numpy()) + 1"),
+    ("a schedule", "s = StepLR(optimizer, 1, gamma=0.5); layer(x).sum().backward(); optimizer.step(); s.step(); s.get_last_lr()"),
+    (
+        "groups of parameters",
+        'torch.optim.SGD([{"params": [layer.weight]}, {"params": [w], "lr": 1.0}], lr=0.1).param_groups[1]["lr"]',
+    ),
+    ("a dataset and a loader", "[b[0].shape for b in DataLoader(TensorDataset(x, labels), batch_size=2)]"),
+    ("a deep copy", "copy.deepcopy(layer)(x)"),
+    ("switches", "torch.backends.cudnn.benchmark = True; torch.use_deterministic_algorithms(False); layer(x)"),
+    ("`apply` of an initialiser", "layer.apply(lambda m: nn.init.ones_(m.weight))(x)"),
+    ("buffers", 'nn.BatchNorm2d(3)(images); m = nn.BatchNorm2d(3); m(images); m.running_mean'),
+    ("transposed convolution", "F.conv_transpose2d(images, torch.ones(3, 2, 2, 2), stride=2)"),
+    ("im2col", "F.unfold(images, 3, padding=1)"),
+    ("printing a shape", 'f"{tuple(x.shape)} {x.sum():.1f}"'),
+]  # fmt: skip
+
+# What differs, why, code whose value here is the third, and not PyTorch's.
+DIFFERS = [
+    (
+        "a shape is a plain tuple",
+        "there is nothing that a tuple lacks",
+        "type(x.shape) is tuple",
+        True,
+    ),
+    (
+        "a dtype is NumPy's",
+        "arrays have it; `torch.float32` is `np.dtype('float32')`, and `str` says `float32`",
+        "str(x.dtype)",
+        "float32",
+    ),
+    (
+        "a device is a string, equal to its name",
+        "it is one; it has `type` and `index` too",
+        'torch.device("cpu") == "cpu"',
+        True,
+    ),
+    (
+        "the numbers of a seed",
+        "they are NumPy's PCG64; the same seed gives the same numbers on every machine",
+        "torch.manual_seed(0); round(torch.rand(1).item(), 4)",
+        0.8506,
+    ),
+    (
+        "`view` copies where no view can be had",
+        "`view` is `reshape`; shapes are a promise, strides are not",
+        "x.t().view(6).tolist()",
+        [1.0, 4.0, 2.0, 5.0, 3.0, 6.0],
+    ),
+    (
+        "`numpy()` of a tensor that requires grad",
+        "gives a read-only array, which cannot harm the tape",
+        "w.numpy().tolist()",
+        [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]],
+    ),
+    (
+        "a graph is walked once, unless `retain_graph`",
+        "whether a second walk works does not depend on which ops are in it",
+        "y = (w + 1).sum(); y.backward(); y.backward()",
+        "GraphError",
+    ),
+    (
+        "a class index that is none",
+        "the loss says which, before anything is computed",
+        "F.cross_entropy(layer(x), torch.tensor([1, 2]))",
+        "ShapeError",
+    ),
+    (
+        "float64 as default",
+        "the default is always float32; name the dtype, or `model.double()`",
+        "torch.set_default_dtype(torch.float64)",
+        "DtypeError",
+    ),
+    (
+        "mixed precision",
+        "it is not here; `model.half()` is",
+        'torch.autocast("cpu")',
+        "OptionError",
+    ),
+]  # fmt: skip
+
+
+def table(heads, rows):
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
+
+
+def code(text):
+    """Code within a table, in which a line may be drawn through no cell."""
+    return "<br>".join(f"`{line.strip()}`" for line in text.replace("|", "\\|").split("; "))
+
+
+def shown(value):
+    return f"raises `{value}`" if isinstance(value, str) and value.endswith("Error") else f"`{value!r}`"
+
+
+def page():
+    """The whole page."""
+    absent = [[f"`{family.example}`", family.what, family.instead] for family in FAMILIES if family.example]
+    return (
+        "\n\n".join(
+            [
+                INTRO.rstrip(),
+                "## What works",
+                table(["habit", "code"], [[name, code(text)] for name, text in WORKS]),
+                "## What works otherwise, and why",
+                table(
+                    ["habit", "why", "code", "here"],
+                    [[name, why, code(text), shown(v)] for name, why, text, v in DIFFERS],
+                ),
+                "## What is not here, and what to use instead",
+                "Each row answers a family of names: one of them, what they are, and what the error says to use.",
+                table(["name", "what it is", "instead"], absent),
+            ]
+        )
+        + "\n"
+    )
+
+
+def main():
+    if "--check" in sys.argv:
+        raise SystemExit(PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
