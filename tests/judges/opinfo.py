@@ -322,7 +322,6 @@ RULES = [
     ),
     Rule("alpha=", lambda s: "alpha" in s.kwargs, ("add", "sub")),
     Rule("rounding_mode=", lambda s: s.kwargs.get("rounding_mode") is not None, ("div",)),
-    Rule("memory formats", lambda s: "memory_format" in s.kwargs, ("to", "float", "double", "long", "int", "bool")),
     Rule(
         "an empty vector among matrices, which torch's cat leaves out",
         lambda s: len({t.ndim for t in s.input}) > 1,

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from messages import message
 
 import tinyconv as tc
@@ -25,7 +26,8 @@ def test_a_module_of_the_table_is_found_in_both_ways(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_of_the_table_is_found(name):
-    assert getattr(tc, name).__module__.startswith("tinyconv.torch_modules")
+    value = getattr(tc, name)
+    assert value == name or value.__module__.startswith("tinyconv.torch_modules")
 
 
 def test_imports_as_people_write_them():
@@ -111,6 +113,28 @@ def test_dtypes_by_the_names_of_c():
     assert tc.zeros(2, dtype=tc.long).dtype == tc.int64
     assert isinstance(tc.float, tc.dtype)
     assert tc.finfo(tc.float32).eps == 2**-23
+
+
+def test_tensors_by_their_kind():
+    for data in (([[1, 2]],), (2, 3), (np.ones(3, np.float32),), ()):
+        ours, theirs = tc.FloatTensor(*data), torch.FloatTensor(*data)
+        assert ours.shape == tuple(theirs.shape)
+        assert ours.dtype == tc.float32
+    assert tc.LongTensor([1, 0]).dtype == tc.int64
+    assert isinstance(tc.zeros(2), tc.FloatTensor)
+    assert not isinstance(tc.zeros(2), tc.LongTensor)
+
+
+def test_memory_formats_change_nothing():
+    x = tc.rand(2, 3, 4, 5)
+    for y in (
+        x.to(memory_format=tc.channels_last),
+        x.contiguous(memory_format=tc.contiguous_format),
+        x.clone(memory_format=tc.preserve_format),
+    ):
+        np.testing.assert_array_equal(y.numpy(), x.numpy())
+    layer = tc.nn.Conv2d(3, 4, 3)
+    assert layer.to(memory_format=tc.channels_last) is layer
 
 
 def test_a_device_is_its_name():

@@ -527,11 +527,13 @@ class Module(Checked):
         device: str | None = None,
         dtype: Dtype = None,
         non_blocking: bool = False,
+        memory_format: str | None = None,
     ) -> Self:
         """Move all parameters, their gradients and buffers to a device, a dtype, or those of a tensor, in place.
 
-        A dtype changes floating-point tensors only. `non_blocking`: see `Tensor.to`. Returns this module. Raises
-        DtypeError where the dtype is not floating point, and DeviceError for a device that does not exist.
+        A dtype changes floating-point tensors only. `non_blocking`, `memory_format`: see `Tensor.to`. Returns this
+        module. Raises DtypeError where the dtype is not floating point, and DeviceError for a device that does not
+        exist.
 
             model.to("cuda"), model.to(tc.float64), model.to(images)
         """

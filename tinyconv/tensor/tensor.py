@@ -399,11 +399,13 @@ class Tensor(Methods):
         dtype: Dtype = None,
         copy: Bool = False,
         non_blocking: Bool = False,
+        memory_format: str | None = None,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or both. Gradients flow through. Like `torch.Tensor.to`.
 
         The same tensor if nothing changes, unless `copy`. `non_blocking` changes nothing: a copy to a GPU never waits
-        for it, and a copy to the host always does. Raises DtypeError and DeviceError for what does not exist.
+        for it, and a copy to the host always does. Nor does `memory_format` here and below: strides are no promise.
+        Raises DtypeError and DeviceError for what does not exist.
 
             t.to("cuda"), t.to(tc.float64), t.to(other)
         """
@@ -443,11 +445,11 @@ class Tensor(Methods):
         """This tensor as bool: False where an element is 0."""
         return self.to(np.bool_)
 
-    def clone(self) -> Tensor:
+    def clone(self, *, memory_format: str | None = None) -> Tensor:
         """The same values in memory of their own; gradients flow through."""
         return apply(ops.Copy, self)
 
-    def contiguous(self) -> Tensor:
+    def contiguous(self, memory_format: str | None = None) -> Tensor:
         """This tensor if its memory is in row-major order, else a copy that is."""
         return self if self.array.flags.c_contiguous else self.clone()
 

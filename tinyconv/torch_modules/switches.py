@@ -11,10 +11,27 @@ from tinyconv.errors import DtypeError
 from tinyconv.torch_modules.amp import GradScaler, autocast
 
 __all__ = [
-    "GradScaler", "are_deterministic_algorithms_enabled", "autocast", "compile", "get_default_dtype",
-    "get_float32_matmul_precision", "get_num_interop_threads", "is_autocast_enabled", "set_default_dtype",
-    "set_float32_matmul_precision", "set_num_interop_threads", "typename", "use_deterministic_algorithms",
+    "GradScaler",
+    "are_deterministic_algorithms_enabled",
+    "autocast",
+    "channels_last",
+    "compile",
+    "contiguous_format",
+    "get_default_dtype",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "is_autocast_enabled",
+    "preserve_format",
+    "set_default_dtype",
+    "set_float32_matmul_precision",
+    "set_num_interop_threads",
+    "typename",
+    "use_deterministic_algorithms",
 ]  # fmt: skip
+
+
+channels_last, contiguous_format, preserve_format = "channels_last", "contiguous_format", "preserve_format"
+"""Memory formats, for `memory_format=`, which changes nothing here: strides are no promise."""
 
 
 def compile(model: Any = None, **options: Any) -> Any:

@@ -54,12 +54,18 @@ NAMES = {
     "as_torch": "torch_modules.stand_in",
     **dict.fromkeys(
         (
-            "are_deterministic_algorithms_enabled", "autocast", "compile", "get_default_dtype",
+            "are_deterministic_algorithms_enabled", "autocast", "channels_last", "compile",
+            "contiguous_format", "get_default_dtype",
             "get_float32_matmul_precision", "get_num_interop_threads", "GradScaler", "is_autocast_enabled",
+            "preserve_format",
             "set_default_dtype", "set_float32_matmul_precision", "set_num_interop_threads", "typename",
             "use_deterministic_algorithms",
         ),
         "torch_modules.switches",
+    ),
+    **dict.fromkeys(
+        (f"{kind}Tensor" for kind in ("Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")),
+        "torch_modules.kinds",
     ),
 }  # fmt: skip
 """Where a name of `tinyconv` lives that is imported when it is asked for."""

@@ -124,7 +124,7 @@ FAMILIES = (
         "a model is Python here, and tinyconv.jit.script and tinyconv.compile return it as it is",
         r"\w*Type|Sym\w+|sym_\w+|Script\w+|Lite\w+|parse_\w+|import_ir\w*|merge_type\w*|unify_type\w*|Graph\w*|Node|Block|"
         r"Value|Use|Code|CompilationUnit|\w*Argument\w*|Alias\w*|Benchmark\w*|ThroughputBenchmark|CallStack|Capsule|"
-        r"ConcreteModule\w*|\w+Logger\w*|DeepCopyMemoTable|\w+StorageContext|Dispatch\w*|DisableTorchFunction\w*|"
+        r"ConcreteModule\w*|\w*Logger\w*|DeepCopyMemoTable|\w+StorageContext|Dispatch\w*|DisableTorchFunction\w*|"
         r"ErrorReport|ExcludeDispatch\w*|ExecutionPlan|FatalError|FileCheck|FunctionSchema|Gradient|IODescriptor|"
         r"JITException|OperatorInfo|PyTorchFile\w+|StaticModule|Tag|TracingState|Type|AggregationType|AVG|SUM|cond|"
         r"while_loop|compiler|export|func|vmap|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
@@ -169,12 +169,6 @@ FAMILIES = (
         example="tc.hub",
     ),
     Family(
-        "an old kind of tensor",
-        "tinyconv.tensor(data, dtype=...) makes one, and x.dtype says which it is",
-        r"(Bool|Byte|Char|Double|Float|Half|Int|Long|Short)Tensor",
-        example="tc.FloatTensor",
-    ),
-    Family(
         "about the memory below a tensor",
         "x.numpy() shows it, and x.clone() copies it",
         r"\w*Storage\w*|\w*storage\w*|data_ptr|const_data_ptr|as_strided\w*|set_|resize\w*|empty_(strided|permuted)|from_file|"
@@ -186,7 +180,7 @@ FAMILIES = (
     Family(
         "what calls Python for each element",
         "write it with whole tensors, or with NumPy",
-        r"apply_|map2?_",
+        r"apply_|map2?_|register_post_accumulate_grad_hook",
         (TENSOR,),
         example="x.apply_",
     ),
@@ -200,7 +194,7 @@ FAMILIES = (
     Family(
         "a statistic",
         f"NumPy {_NUMPY}",
-        r"(nan)?(median|quantile|mode|sum|mean)|histc|histogram\w*|bincount|kthvalue|unique_consecutive|bucketize|"
+        r"cumsum_?|(nan)?(median|quantile|mode|sum|mean)|histc|histogram\w*|bincount|kthvalue|unique_consecutive|bucketize|"
         r"searchsorted|cum(max|min|prod_?|ulative_trapezoid)|trapezoid|trapz|diff|gradient|msort|renorm_?|segment_reduce|"
         r"aminmax|count_nonzero|combinations|cartesian_prod|(std|var)_mean|norm_except_dim|histogramdd|dist|pdist|cdist",
         example="x.median",
@@ -210,7 +204,7 @@ FAMILIES = (
         "write it with @ and +",
         r"add(bmm|mm|mv|r|cdiv|cmul)_?|baddbmm_?|inner|vdot|ger|tensordot|einsum|block_diag|bilinear|Bilinear|_addmm\w*|"
         r"conv_tbc|rsub",
-        example="tc.addmm",
+        example="tc.block_diag",
     ),
     Family(
         "picking or putting elements",
@@ -218,7 +212,7 @@ FAMILIES = (
         r"index_\w+|index|put_?|take|take_along_dim|masked_\w+|\w+_scatter|scatter\w*|select|narrow|nonzero_static|argwhere|"
         r"diag\w*|fill_diagonal_|slice_inverse|tri[lu]_indices|unravel_index|isin",
         (TC, TENSOR),
-        example="x.take",
+        example="x.index_put_",
     ),
     Family(
         "rearranging axes or parts",
@@ -242,7 +236,7 @@ FAMILIES = (
     Family(
         "makes a tensor",
         "tinyconv.zeros, full, arange, linspace, rand and tensor are here",
-        r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli|default_generator|"
+        r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli_?|default_generator|"
         r"(initial_)?seed|Generator|linspace|eye|meshgrid|constant_pad_nd|fill",
         (TC, TENSOR),
         example="tc.logspace",
@@ -250,7 +244,7 @@ FAMILIES = (
     Family(
         "a dtype, or about one",
         "dtypes are NumPy's here, and so is numpy.can_cast, promote_types and result_type",
-        r"can_cast|promote_types|result_type|is_(signed|inference\w*|storage|nonzero)|itemsize|nbytes|byte|char|short|half|type|"
+        r"can_cast|is_cpu|is_meta|legacy_contiguous_format|promote_types|result_type|is_(signed|inference\w*|storage|nonzero)|itemsize|nbytes|byte|char|short|half|type|"
         r"finfo|iinfo|dtype|type_as",
         (TC, TENSOR),
         example="tc.promote_types",
@@ -261,13 +255,13 @@ FAMILIES = (
         "relu, leaky_relu, gelu, silu, sigmoid, tanh and softmax are here; write another as a formula",
         r"(?i)(alpha_|feature_)?(r?relu6?|prelu|celu|selu|elu|glu|mish|hardtanh|hardshrink|hardsigmoid|hardswish|"
         r"log_?sigmoid|softmin|softplus|soft(shrink|sign)|softmax2d|tanhshrink|threshold|gumbel_softmax|r?relu)_?",
-        example="F.celu",
+        example="F.gumbel_softmax",
     ),
     Family(
         "a dropout",
         "F.dropout and nn.Dropout are here",
         r"(?i)(feature_)?(alpha_?)?dropout(1d|2d)?_?",
-        example="F.feature_alpha_dropout",
+        example="nn.FeatureAlphaDropout",
     ),
     Family(
         "a pooling",
@@ -280,7 +274,7 @@ FAMILIES = (
         "batch_norm and layer_norm are here",
         r"(?i)batch_norm_\w+|(lazy)?(batch|instance|group|rms|layer|local_?response|crossmaplrn|cross_?map_?lrn)_?(norm)?(\dd)?|"
         r"normalize",
-        example="nn.LocalResponseNorm",
+        example="nn.CrossMapLRN2d",
     ),
     Family(
         "a loss",
@@ -294,7 +288,7 @@ FAMILIES = (
         "a convolution",
         "conv2d is here",
         r"(?i)(lazy)?conv(olution|_?transpose)?(\dd)?|fold|unfold|(lazy)?linear",
-        example="F.conv_transpose2d",
+        example="nn.LazyConv2d",
     ),
     Family(
         "resampling of images",
@@ -344,14 +338,14 @@ FAMILIES = (
         r"\w*(Sampler|Dataset|DataPipe|Chunk)|default_c\w+|datapipes?|\w*datapipes\w*|graph\w*|sampler|dataloader|dataset|"
         r"get_worker_info|random_split|argument_validation|runtime_validation\w*|non_deterministic|data_chunk|DataChunk",
         (DATA,),
-        example="tc.data.IterableDataset",
+        example="tc.data.ChainDataset",
     ),
     Family(
         "an initialiser",
         "kaiming_, xavier_, normal_, uniform_, constant_, zeros_ and ones_ are here",
         r"(dirac|eye|sparse|orthogonal|trunc_normal)_?|constant|uniform|normal",
         ("tinyconv.nn.init",),
-        example="nn.init.dirac_",
+        example="nn.init.eye_",
     ),
     Family(
         "a transform of pictures",
@@ -369,12 +363,6 @@ FAMILIES = (
     ),
     # The rest.
     Family(
-        "for saving",
-        "tinyconv.train.save_weights and load_weights keep weights",
-        r"save|load",
-        (TC,),
-    ),
-    Family(
         "prints tensors otherwise",
         "numpy.set_printoptions, and print(x.numpy())",
         r"set_printoptions",
@@ -389,7 +377,7 @@ FAMILIES = (
         "for watching a run", "tinyconv.profile and tinyconv.trace show it", r"profiler|utils|bottleneck|tensorboard"
     ),
     Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
-    Family("a number", "math has it", r"e|pi|nan|inf|newaxis"),
+    Family("None", "x[:, None] is the same", r"newaxis"),
     Family("a decorator about gradients", "tinyconv.no_grad is here", r"inference_mode|set_grad_enabled|Size"),
 )
 
