@@ -25,6 +25,10 @@ KINDS = [
     pytest.param(Adam, {"amsgrad": True, "maximize": True}, id="amsgrad"),
     pytest.param(AdamW, {}, id="AdamW"),
     pytest.param(RMSprop, {"momentum": 0.9, "centered": True}, id="RMSprop"),
+    pytest.param(optim.Adagrad, {"lr_decay": 0.1}, id="Adagrad"),
+    pytest.param(optim.Adadelta, {}, id="Adadelta"),
+    pytest.param(optim.NAdam, {"weight_decay": 0.1}, id="NAdam"),
+    pytest.param(optim.RAdam, {"betas": (0.9, 0.9)}, id="RAdam"),
 ]
 
 
@@ -86,7 +90,7 @@ def test_updates_are_in_place_and_keep_the_dtype(kind, options, dtype):
         assert param.array is array
         assert param.dtype == dtype
         assert not (array == old).any()
-        state = [value for value in optimizer.state[param].values() if not isinstance(value, int)]
+        state = [value for value in optimizer.state[param].values() if not isinstance(value, int | float)]
         assert state
         assert all(value.dtype == dtype and value.shape == param.shape for value in state)
     assert all(p._storage.written > w for p, w in zip(params, writes, strict=True))
@@ -234,7 +238,7 @@ CONSTRUCTION = [
     (lambda: SGD({leaf(2)}), ParameterError, r"SGD: a set has no fixed order"),
     (lambda: SGD(Module()), ParameterError, r"got Module; for a module, pass module\.parameters\(\)"),
     (lambda: SGD([np.ones(2)]), ParameterError, r"SGD: expected tensors, got ndarray at position 0"),
-    (lambda: SGD([("w", leaf(2))]), ParameterError, r"got tuple at position 0; pass model\.parameters\(\), not named"),
+    (lambda: SGD([("w", leaf(2)), leaf(1)]), ParameterError, r"got tuple at position 0; pass all of named_parameters"),
     (lambda: SGD([{"params": [leaf(2)]}, leaf(2)]), ParameterError, r"SGD: expected a group .*, got Tensor"),
     (lambda: SGD([{"lr": 1.0}]), OptionError, r"a group needs its tensors under 'params'; this one has \['lr'\]"),
     (lambda: SGD([leaf(2), leaf(2) * 2.0]), OptionError, r"shape \(2,\) at position 1 was computed from others"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import sqrt
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.options import flag, non_negative, two_decays
-from tinyconv.optim.optimizer import Optimizer, Parameters
+from tinyconv.optim.optimizer import Implementation, Optimizer, Parameters
 
 
 def adam(
@@ -78,6 +78,7 @@ class Adam(Optimizer):
         weight_decay: L2 penalty, added to the gradient, >= 0.
         amsgrad: Divide by the largest mean of g² so far.
         maximize: Climb instead of descend.
+        how: `foreach` and the like: see `Optimizer`.
 
     Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
     `torch.optim.Adam`; Kingma and Ba, ICLR 2015. State: `step` (int), `exp_avg`, `exp_avg_sq`, and with amsgrad
@@ -108,6 +109,7 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[Implementation],
     ) -> None:
         super().__init__(
             params,
@@ -119,6 +121,7 @@ class Adam(Optimizer):
                 "amsgrad": amsgrad,
                 "maximize": maximize,
             },
+            **how,
         )
 
     def new_state(self, xp: Any, param: Array, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class AdamW(Adam):
         weight_decay: Each step first multiplies the weights by 1 - lr * weight_decay, >= 0.
         amsgrad: Divide by the largest mean of g² so far.
         maximize: Climb instead of descend.
+        how: `foreach` and the like: see `Optimizer`.
 
     Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
     `torch.optim.AdamW`; Loshchilov and Hutter, ICLR 2019. State: Adam's.
@@ -159,5 +163,6 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[Implementation],
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **how)

@@ -9,27 +9,48 @@ from difflib import get_close_matches
 from functools import partial
 from numbers import Real
 from operator import is_
-from typing import Any, ClassVar, TypeAlias, TypeVar, overload
+from typing import Any, ClassVar, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
 
 from tinyconv.arrays.backend import Array, backend_of, captured_step
-from tinyconv.calls import Checked
+from tinyconv.calls import Checked, written
 from tinyconv.engine.context import context, enable_grad
 from tinyconv.engine.each_step import each_step
 from tinyconv.engine.variants import kernel_for
 from tinyconv.engine.wide import widened
 from tinyconv.engine.writes import base_of
-from tinyconv.errors import CaptureError, CheckpointError, OptionError, TinyconvError, printable, shortened
+from tinyconv.errors import (
+    CallError,
+    CaptureError,
+    CheckpointError,
+    OptionError,
+    TinyconvError,
+    did_you_mean,
+    printable,
+    shortened,
+)
 from tinyconv.optim.flat import Flat, in_parts, together
 from tinyconv.tensor.memory import write
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
 
-# Options that PyTorch's optimisers save and that change how they compute, not what.
-_HOW_IT_RUNS = {"foreach", "fused", "capturable", "differentiable"}
 
-Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
+class Implementation(TypedDict, total=False):
+    """Options of PyTorch's optimisers that change how they compute, not what: taken, and of no effect here."""
+
+    foreach: bool | None
+    fused: bool | None
+    capturable: bool
+    differentiable: bool
+
+
+# What a group has beside its options. A schedule that starts in the middle finds the rate it began with in
+# "initial_lr".
+_BESIDE = {"params", "param_names", "initial_lr"}
+_HOW_IT_RUNS = Implementation.__annotations__.keys()
+
+Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 Result = TypeVar("Result")
 
 
@@ -41,11 +62,14 @@ class Optimizer(Checked):
     """Base of the optimisers: applies one update rule to every parameter that has a gradient.
 
     Args:
-        params: Leaf tensors, or dicts, one for each group: `{"params": tensors, "lr": 0.1, ...}`.
+        params: Leaf tensors, or pairs of a name and a tensor (`model.named_parameters()`), which messages then name, or
+            dicts, one for each group: `{"params": tensors, "lr": 0.1, ...}`.
         defaults: The options of a group that does not set them itself.
+        how: `foreach`, `fused` and `capturable`, which PyTorch takes, and which change nothing here.
 
-    Raises ParameterError for anything that is not a tensor, and OptionError for an empty list, a tensor that is not a
-    leaf or is given twice, and an option that is unknown or out of range. Like `torch.optim.Optimizer`.
+    Raises ParameterError for anything that is not a tensor, OptionError for an empty list, a tensor that is not a leaf
+    or is given twice, an option that is unknown or out of range, and `differentiable=True`, for steps are not recorded;
+    and CallError for an argument that it does not take. Like `torch.optim.Optimizer`.
 
         tc.optim.SGD([{"params": model.body.parameters(), "lr": 0.01}, {"params": model.head.parameters()}], lr=0.1)
 
@@ -87,7 +111,8 @@ class Optimizer(Checked):
         if {"rule", "new_state"} & cls.__dict__.keys() and "kernel" not in cls.__dict__:
             cls.kernel = None
 
-    def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Parameters, defaults: dict[str, Any], **how: Unpack[Implementation]) -> None:
+        self._check_how(how)
         self.defaults = self.check(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
@@ -98,6 +123,23 @@ class Optimizer(Checked):
         items = self._some(params)
         for group in items if isinstance(items[0], dict) else [{"params": items}]:
             self.add_param_group(group)
+
+    def _check_how(self, how: Mapping[str, Any]) -> None:
+        owner = type(self).__name__
+        for name in sorted(how.keys() - _HOW_IT_RUNS):
+            hint = did_you_mean(name, self.checks) if hasattr(self, "checks") else ""
+            raise CallError(
+                f"{owner}: got an unexpected keyword argument {name!r}{hint}\n"
+                f"  it takes {owner}{written(type(self).__init__, 1)}"
+            )
+        if how.get("differentiable"):
+            raise OptionError(
+                f"{owner}: differentiable=True: steps are not recorded; compute them from tc.grad(create_graph=True), "
+                "and call the model with them by nn.functional_call"
+            )
+
+    def check_parameter(self, what: str, param: Tensor) -> None:
+        """Raise OptionError where this optimiser cannot train a parameter; `what` is what to call it."""
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_checked": {}, "_together": {}}  # a copy finds anew what it checks and joins
@@ -123,14 +165,15 @@ class Optimizer(Checked):
             raise OptionError(
                 f"{owner}: a group needs its tensors under 'params'; this one has {shortened(sorted(group))}"
             )
-        # A schedule that starts in the middle finds the rate it began with in "initial_lr".
-        for name in sorted(group.keys() - self.defaults.keys() - {"params", "initial_lr"}):
+        for name in sorted(group.keys() - self.defaults.keys() - _BESIDE - _HOW_IT_RUNS):
             near = get_close_matches(name, self.defaults, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(self.defaults)}"
             raise OptionError(f"{owner}: unknown option {shortened(name)}; {hint}")
 
-        given = group["params"]
+        given, names = group["params"], group.get("param_names")
         params = [given] if isinstance(given, Tensor) else self._some(given)
+        if all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in params):
+            names, params = [name for name, _ in params], [param for _, param in params]
         seen = {id(p) for p in self._parameters()}
         for i, param in enumerate(params):
             if not isinstance(param, Tensor):
@@ -146,11 +189,13 @@ class Optimizer(Checked):
                     "one group, once, or it would be updated twice a step"
                 )
             seen.add(id(param))
-        for param in params:
-            path = getattr(param, "path", None)  # a Parameter has one, once a module has listed it
+            self.check_parameter(f"the tensor at position {i}", param)
+        for i, param in enumerate(params):
+            path = names[i] if names else getattr(param, "path", None)  # which a Parameter has, once it was listed
             self._names[param] = repr(path) if path else f"number {len(self._names)}"
         options = {name: value for name, value in group.items() if name in self.defaults}
         extra = {name: self.checks["lr"](f"{owner}: {name}", group[name]) for name in group if name == "initial_lr"}
+        extra |= {"param_names": list(names)} if names else {}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
 
     def _some(self, params: Any) -> list[Any]:
@@ -375,7 +420,9 @@ class Optimizer(Checked):
                     f"{len(group['params'])}: another model, or some of its layers are frozen in one of the two"
                 )
             self._check_foreign(f"{owner}: saved group {i}", saved)
-            options = {name: value for name, value in saved.items() if name in self.defaults or name == "initial_lr"}
+            options = {name: saved[name] for name in (*self.defaults, "initial_lr") if name in saved}
+            if "param_names" in group:
+                options["param_names"] = group["param_names"]
             checked = self.check({name: options[name] for name in self.defaults})
             groups.append({"params": group["params"], **options, **checked})
             owners.update((n, (p, checked)) for n, p in zip(saved["params"], group["params"], strict=True))
@@ -395,7 +442,7 @@ class Optimizer(Checked):
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
         """Raise CheckpointError for an option that changes the rule and that this optimiser does not have."""
-        for name in sorted(saved.keys() - self.defaults.keys() - {"params", "initial_lr"} - _HOW_IT_RUNS):
+        for name in sorted(saved.keys() - self.defaults.keys() - _BESIDE - _HOW_IT_RUNS):
             if bool(saved[name]) != self.implied.get(name, False):
                 raise CheckpointError(
                     f"{what} has {printable(name)}={shortened(saved[name])}, which {type(self).__name__} does not do: "
@@ -426,8 +473,8 @@ class Optimizer(Checked):
                     f"{what}: the saved {shortened(name)} has shape {shape}, needed {needed}: "
                     "saved from another model, or with the parameters in another order"
                 )
-            if isinstance(like, int):
-                state[name] = int(value)
+            if isinstance(like, int | float):
+                state[name] = type(like)(value)
             else:
                 here = backend.asarray(value, backend.device_of(param.array))
                 state[name] = backend.xp.array(here, dtype=wide.dtype)
@@ -440,7 +487,7 @@ class Optimizer(Checked):
     def __repr__(self) -> str:
         groups = (
             f"  {len(group['params'])} parameters: "
-            + ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
+            + ", ".join(f"{name}={value!r}" for name, value in group.items() if name not in ("params", "param_names"))
             for group in self.param_groups
         )
         return "\n".join([f"{type(self).__name__}(", *groups, ")"])
@@ -471,7 +518,7 @@ def listed(params: Any, owner: str) -> list[Any]:
 def _not_a_tensor(owner: str, param: Any, position: int) -> ParameterError:
     fix = ""
     if isinstance(param, tuple):
-        fix = "; pass model.parameters(), not named_parameters()"
+        fix = "; pass all of named_parameters(), or parameters() alone"
     elif hasattr(param, "parameters"):
         fix = "; pass its parameters()"
     elif isinstance(param, Iterable):
@@ -485,4 +532,4 @@ def _note_writes(params: list[Tensor]) -> None:
 
 
 def _saved(value: Any) -> Any:
-    return value if isinstance(value, int) else np.array(backend_of(value).to_numpy(value))
+    return value if isinstance(value, int | float) else np.array(backend_of(value).to_numpy(value))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.options import decay, flag, non_negative
-from tinyconv.optim.optimizer import Optimizer, Parameters
+from tinyconv.optim.optimizer import Implementation, Optimizer, Parameters
 
 
 def rmsprop(
@@ -73,6 +73,7 @@ class RMSprop(Optimizer):
         momentum: The share of the last step that is kept, >= 0. With 0 there is no buffer.
         centered: Divide by an estimate of the standard deviation of g instead of its root mean square.
         maximize: Climb instead of descend.
+        how: `foreach` and the like: see `Optimizer`.
 
     Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
     `torch.optim.RMSprop`; Tieleman and Hinton, 2012. State: `step` (int), `square_avg`, with momentum
@@ -105,6 +106,7 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[Implementation],
     ) -> None:
         super().__init__(
             params,
@@ -117,6 +119,7 @@ class RMSprop(Optimizer):
                 "centered": centered,
                 "maximize": maximize,
             },
+            **how,
         )
 
     def new_state(self, xp: Any, param: Array, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from tinyconv.arrays.backend import Array
 from tinyconv.engine.options import flag, non_negative
 from tinyconv.errors import OptionError
-from tinyconv.optim.optimizer import Optimizer, Parameters
+from tinyconv.optim.optimizer import Implementation, Optimizer, Parameters
 
 
 def sgd(
@@ -59,6 +59,7 @@ class SGD(Optimizer):
         weight_decay: L2 penalty, added to the gradient, >= 0.
         nesterov: Look one step of momentum ahead; needs momentum > 0 and dampening = 0.
         maximize: Climb instead of descend.
+        how: `foreach` and the like: see `Optimizer`.
 
     Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
     `torch.optim.SGD`; Sutskever et al., ICML 2013. State: `momentum_buffer`, if there is momentum.
@@ -88,6 +89,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **how: Unpack[Implementation],
     ) -> None:
         super().__init__(
             params,
@@ -99,6 +101,7 @@ class SGD(Optimizer):
                 "nesterov": nesterov,
                 "maximize": maximize,
             },
+            **how,
         )
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
