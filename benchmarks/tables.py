@@ -787,10 +787,15 @@ def ops_by_file():
     lines = ["| file | ops |", "| --- | --- |"]
     for path in sorted((ROOT / "tinyconv" / "ops").glob("*.py")):
         classes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-        names = [f"`{node.name}`" for node in classes if any(getattr(n, "name", "") == "forward" for n in node.body)]
+        names = [f"`{node.name}`" for node in classes if any(map(_is_forward, node.body))]
         if names:
             lines.append(f"| [`{path.name}`](/tinyconv/ops/{path.name}) | {', '.join(names)} |")
     return "\n".join(lines)
+
+
+def _is_forward(node):
+    """Whether a class defines `forward` here, as a function or as `forward = staticmethod(lambda ...)`."""
+    return "forward" in (getattr(node, "name", ""), *(ast.unparse(name) for name in getattr(node, "targets", ())))
 
 
 def printed_node():

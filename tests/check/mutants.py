@@ -52,6 +52,11 @@ def applied(*rest, **geometry):
     return ours
 
 
+def added(**geometry):
+    """A function that adds what an op gives to its inputs: a gradient that is 0 alone tells differences nothing."""
+    return lambda op, *tensors: sum(tensors) + tc.apply(op, *tensors, **geometry)
+
+
 def written_over(y):
     """y + 1, in the memory of y: an input that shares it changes too."""
     y.data += 1
@@ -163,6 +168,30 @@ QUESTIONS = {
     ops.Exp: Question(applied(), torch.exp, [normal(3, 4)]),
     ops.Log: Question(applied(), torch.log, [0.1 + abs(normal(3, 4))]),
     ops.Sqrt: Question(applied(), torch.sqrt, [0.1 + abs(normal(3, 4))]),
+    ops.Sin: Question(applied(), torch.sin, [normal(3, 4)], 1),
+    ops.Cos: Question(applied(), torch.cos, [normal(3, 4)], 1),
+    ops.Tan: Question(applied(), torch.tan, [np.tanh(normal(3, 4))], 4),
+    ops.Asin: Question(applied(), torch.asin, [0.8 * np.tanh(normal(3, 4))], 2),
+    ops.Acos: Question(applied(), torch.acos, [0.8 * np.tanh(normal(3, 4))], 2),
+    ops.Atan: Question(applied(), torch.atan, [normal(3, 4)], 1),
+    ops.Atan2: Question(applied(), torch.atan2, [normal(3, 3), 1 + abs(normal(3))], 8),
+    ops.Sinh: Question(applied(), torch.sinh, [normal(3, 4)], 1),
+    ops.Cosh: Question(applied(), torch.cosh, [normal(3, 4)], 1),
+    ops.Expm1: Question(applied(), torch.expm1, [1e-4 * normal(20)]),
+    ops.Log1p: Question(applied(), torch.log1p, [1e-4 * normal(20)]),
+    ops.Log2: Question(applied(), torch.log2, [0.1 + abs(normal(3, 4))], 1),
+    ops.Log10: Question(applied(), torch.log10, [0.1 + abs(normal(3, 4))], 1),
+    ops.Erf: Question(applied(), torch.erf, [normal(40)], 1),
+    ops.Step: Question(added(step="floor"), lambda x: x + x.floor(), [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.Sign: Question(added(), lambda x: x + x.sign(), [ties(4, 4)], smooth=[normal(4, 4)]),
+    ops.FloorDivide: Question(
+        added(), lambda a, b: a + b + a.div(b, rounding_mode="floor"), [5 * normal(3, 4), 1 + abs(normal(4))]
+    ),
+    ops.TruncDivide: Question(
+        added(), lambda a, b: a + b + a.div(b, rounding_mode="trunc"), [5 * normal(3, 4), 1 + abs(normal(4))]
+    ),
+    ops.Remainder: Question(applied(), torch.remainder, [5 * normal(3, 4), -1 - abs(normal(4))], 20),
+    ops.Fmod: Question(applied(), torch.fmod, [5 * normal(3, 4), -1 - abs(normal(4))], 20),
     ops.Cast: Question(there_and_back, lambda x: x.double().to(x.dtype), [normal(3, 4)]),
     ops.Copy: Question(lambda op, x: written_over(tc.apply(op, x)), lambda x: written_over(x.clone()), [normal(3, 4)]),
     ops.Relu: Question(applied(), REF.relu, [ties(4, 4)], smooth=[normal(4, 4)]),
@@ -211,6 +240,11 @@ QUESTIONS = {
     ops.Norm: Question(
         applied(**ROWS), lambda x: x.norm(dim=1), [normal(3, 4) * [[1], [0], [1]]], 1, smooth=[normal(3, 4)]
     ),
+    ops.PNorm: Question(
+        applied(**ROWS, p=3), lambda x: x.norm(3, dim=1), [normal(3, 4) * [[1], [0], [1]]], 8, smooth=[normal(3, 4)]
+    ),
+    ops.Cumsum: Question(applied(axis=1), lambda x: x.cumsum(1), [normal(3, 4)], "terms"),
+    ops.Cumprod: Question(applied(), lambda x: x.cumprod(-1), [ties(5, 3)]),
     ops.Prod: Question(applied(), lambda x: x.prod(-1), [ties(5, 3)]),
     ops.LogSumExp: Question(applied(**ROWS), lambda x: x.logsumexp(1), [1000 * normal(3, 4)], 1),
     ops.Reshape: Question(applied(shape=(2, 6)), lambda x: x.reshape(2, 6), [normal(3, 4)]),
@@ -446,6 +480,27 @@ def written_to(right, xp, x, *rest):
 
 ANOTHER_TIE = "a choice at a tie or kink, where there is no derivative"
 ANOTHER_FUNCTION = "another function, with the right gradient of it"
+
+
+def slope(function):
+    """An op of one input with another derivative, `function(xp, what was saved)`."""
+    return backward(lambda right, xp, saved, dy, needs: (dy * function(xp, *saved),))
+
+
+def whole_quotient(right, xp, saved, dy, needs):
+    """db = -dy a / b."""
+    a, b = saved
+    return right(xp, saved, dy, needs)[0], -(dy * a / b).sum(axis=0)
+
+
+def running_quotient(right, xp, saved, dy, needs):
+    """The sum of dy y from i on, over x_i."""
+    (x,) = saved
+    terms = dy * xp.cumprod(x, axis=-1)
+    return (xp.cumsum(terms[:, ::-1], axis=1)[:, ::-1] / x,)
+
+
+ROUNDED = "a value with few digits left, near the right one"
 
 
 class Mutant(NamedTuple):
@@ -692,6 +747,49 @@ MUTANTS = [
         backward(lambda right, xp, saved, dy, needs, **kw: (saved[0] * (dy / saved[1])[:, None],)),
         ANOTHER_TIE,
     ),
+    Mutant("sin for cos", ops.Sin, slope(lambda xp, x: xp.sin(x))),
+    Mutant("the sign lost", ops.Cos, slope(lambda xp, x: xp.sin(x))),
+    Mutant("1 - y^2, as of tanh", ops.Tan, slope(lambda xp, y: 1 - y * y)),
+    Mutant("dx of arccos", ops.Asin, lambda op: type(op.__name__, (op,), {"backward": ops.Acos.backward})),
+    Mutant("dx of arcsin", ops.Acos, lambda op: type(op.__name__, (op,), {"backward": ops.Asin.backward})),
+    Mutant("1 - x^2 for 1 + x^2", ops.Atan, slope(lambda xp, x: 1 / (1 - x * x))),
+    Mutant("arctan of the quotient", ops.Atan2, forward(lambda right, xp, a, b: (xp.arctan(b / a), (a, b)))),
+    Mutant("the sign of db lost", ops.Atan2, gradient(1, lambda db: -db)),
+    Mutant("-cosh x, as of cos", ops.Sinh, slope(lambda xp, x: -xp.cosh(x))),
+    Mutant("-sinh x, as of cos", ops.Cosh, slope(lambda xp, x: -xp.sinh(x))),
+    Mutant("e^x - 1 in two steps", ops.Expm1, forward(lambda right, xp, x: (xp.exp(x) - 1, right(xp, x)[1])), ROUNDED),
+    Mutant("y for y + 1", ops.Expm1, slope(lambda xp, y: y)),
+    Mutant("ln(1 + x) in two steps", ops.Log1p, forward(lambda right, xp, x: (xp.log(1 + x), (x,))), ROUNDED),
+    Mutant("dx of ln x", ops.Log1p, slope(lambda xp, x: 1 / x)),
+    Mutant("ln 2 forgotten", ops.Log2, slope(lambda xp, x: 1 / x)),
+    Mutant("ln 10 forgotten", ops.Log10, slope(lambda xp, x: 1 / x)),
+    Mutant("2 / pi for 2 / sqrt(pi)", ops.Erf, slope(lambda xp, x: 2 / np.pi * xp.exp(-x * x))),
+    Mutant("dy passed through the step", ops.Step, backward(lambda right, xp, saved, dy, needs, step: (dy,))),
+    Mutant("dy passed through the step", ops.Sign, backward(lambda right, xp, saved, dy, needs: (dy,))),
+    Mutant("1 at 0", ops.Sign, forward(lambda right, xp, x: (xp.where(x < 0, -1, 1).astype(x.dtype), ())), ANOTHER_TIE),
+    Mutant("rounded towards 0", ops.FloorDivide, lambda op: ops.TruncDivide, ANOTHER_FUNCTION),
+    Mutant("rounded down", ops.TruncDivide, lambda op: ops.FloorDivide, ANOTHER_FUNCTION),
+    Mutant("the sign of a", ops.Remainder, lambda op: ops.Fmod, ANOTHER_FUNCTION),
+    Mutant("the quotient not rounded in db", ops.Remainder, backward(whole_quotient)),
+    Mutant("the sign of b", ops.Fmod, lambda op: ops.Remainder, ANOTHER_FUNCTION),
+    Mutant("the quotient not rounded in db", ops.Fmod, backward(whole_quotient)),
+    Mutant("the sign of x lost", ops.PNorm, gradient(0, abs)),
+    Mutant(
+        "0 / 0 at 0",
+        ops.PNorm,
+        backward(
+            lambda right, xp, saved, dy, needs, p, axes, keepdims: (
+                xp.sign(saved[0]) * (abs(saved[0]) / saved[1][:, None]) ** (p - 1) * dy[:, None],
+            )
+        ),
+        ANOTHER_TIE,
+    ),
+    Mutant(
+        "summed from the start",
+        ops.Cumsum,
+        backward(lambda right, xp, saved, dy, needs, axis: (xp.cumsum(dy, axis=axis, dtype=dy.dtype),)),
+    ),
+    Mutant("y / x for the product of the others", ops.Cumprod, backward(running_quotient)),
     Mutant("a quotient for the product of the others", ops.Prod, backward(quotient)),
     Mutant(
         "the maximum not taken off",

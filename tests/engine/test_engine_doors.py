@@ -20,8 +20,9 @@ PLACE = r"(\S+\.py):(\d+)"
 def source_at(place, line):
     """The name of the function whose body begins at this line of a file, and the lines from there on."""
     lines = (ROOT / place).read_text(encoding="utf-8").splitlines()
-    above = "\n".join(lines[: int(line) - 1])
-    return re.findall(r"def (\w+)\(", above)[-1], lines[int(line) - 1 :]
+    above = "\n".join(lines[: int(line)])
+    name = re.findall(r"def (\w+)\(|(\w+) = staticmethod\(lambda", above)[-1]
+    return "".join(name), lines[int(line) - 1 :]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(ops) if inspect.isclass(getattr(ops, name))))

@@ -65,6 +65,8 @@ def test_agrees_with_torch_on_a_gpu(name, data, cuda):
 
 
 WAIT = {
+    "allclose": "it gives a Python bool",
+    "equal": "it gives a Python bool",
     "__getitem__": "what a mask picks out has a shape that depends on its values",
     "arange": "its space asks a tensor for the number it holds",
     **dict.fromkeys(
@@ -126,6 +128,9 @@ def test_a_wrong_op_is_found(monkeypatch):
 
 SAME_SPACE = {
     "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div", "__pow__": "pow",
+    "__floordiv__": "floor_divide", "__rfloordiv__": "floor_divide", "__mod__": "remainder", "__rmod__": "remainder",
+    "__ifloordiv__": "floor_divide", "__imod__": "remainder",
+    "clamp_min": "clamp", "clamp_max": "clamp", "clamp_min_": "clamp", "clamp_max_": "clamp",
     "__matmul__": "matmul", "__neg__": "neg", "__abs__": "abs", "__eq__": "eq", "__ne__": "ne", "__lt__": "lt",
     "__le__": "le", "__gt__": "gt", "__ge__": "ge",
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow",
@@ -185,7 +190,7 @@ def test_every_public_function_has_a_space_or_a_reason_to_have_none():
     listed = {name for names in NOT_OPS.values() for name in names}
     covered = {id(value) for name, value in public() if name in SPACES}
     missing = {name for name, value in public() if name not in SPACES and id(value) not in covered}
-    missing -= {f"{name}_" for name in SPACES}  # in place; tests/tensor/test_tensor_inplace.py compares them
+    missing -= {f"{name}_" for name in SPACES}  # in place; tests/tensor compares them
     assert missing - listed - SAME_SPACE.keys() == set(), "give these an argument space in tinyconv/testing/spaces"
     assert listed | SAME_SPACE.keys() <= missing, "these are not public, or have a space"
     assert not listed & SAME_SPACE.keys()

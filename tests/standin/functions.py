@@ -80,10 +80,10 @@ METHODS = """
     var(axis=None, dtype=None, out=None, ddof=0, keepdims=False)
 """
 UFUNCS = """
-    abs absolute add bitwise_and bitwise_or bitwise_xor ceil cos divide divmod equal exp expm1 floor floor_divide
-    greater greater_equal invert isfinite isinf isnan less less_equal log log1p logaddexp logical_and logical_not
-    logical_or logical_xor maximum minimum multiply negative not_equal power reciprocal remainder rint sign sin sqrt
-    square subtract tanh true_divide
+    abs absolute add arccos arcsin arctan arctan2 bitwise_and bitwise_or bitwise_xor ceil cos cosh divide divmod
+    equal exp expm1 floor floor_divide fmod greater greater_equal invert isfinite isinf isnan less less_equal log
+    log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum multiply negative
+    not_equal power reciprocal remainder rint sign sin sinh sqrt square subtract tan tanh true_divide trunc
 """
 
 

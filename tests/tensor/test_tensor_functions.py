@@ -33,15 +33,31 @@ def test_there_is_one_for_each():
     assert set(NAMES) <= set(tc.__all__)
 
 
+NUMBERS = {  # functions whose first operand may be a number, as the left one of an operator may
+    "add", "sub", "mul", "div", "pow", "subtract", "multiply", "divide", "true_divide", "floor_divide", "remainder",
+    "fmod", "atan2", "arctan2", "maximum", "minimum", "addcmul", "addcdiv",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS - {"addcmul", "addcdiv"}))
+def test_the_left_operand_may_be_a_number(name):
+    x = tc.tensor([1.5, 2.0])
+    assert getattr(tc, name)(3.0, x).tolist() == getattr(tc, name)(tc.full((2,), 3.0), x).tolist()
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("wrong", [3, [1.0], np.ones(2)])
+@pytest.mark.parametrize("wrong", [3, [1.0], "x"])
 def test_what_is_no_tensor_is_refused(name, wrong):
+    if name in NUMBERS and wrong == 3:
+        return
     function = getattr(tc, name)
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty][1:]
     others = {p.name: tc.ones(1) for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD}
     if name == "isin" and not isinstance(wrong, list):
         return  # it takes numbers
-    with pytest.raises(tc.DtypeError, match=r"(input|elements) must be a Tensor, got"):
+    with pytest.raises(
+        tc.DtypeError, match=r"(input|elements) must be a Tensor, got|expected a tensor or a number, got"
+    ):
         function(wrong, **others)
 
 

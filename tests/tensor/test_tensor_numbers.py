@@ -51,6 +51,12 @@ OPERATIONS = {
     "s / x": lambda x, s: s / x,
     "x ** s": lambda x, s: x**s,
     "s ** x": lambda x, s: s**x,
+    "x // s": lambda x, s: x // s,
+    "s // x": lambda x, s: s // x,
+    "x % s": lambda x, s: x % s,
+    "s % x": lambda x, s: tc.remainder(s, x),
+    "fmod": lambda x, s: x.fmod(s),
+    "lerp": lambda x, s: x.lerp(x * 2, s),
     "maximum": lambda x, s: x.maximum(s),
     "minimum": lambda x, s: tc.minimum(x, s),
     "clamp(min)": lambda x, s: x.clamp(s),
@@ -241,6 +247,9 @@ REALS = {  # each takes a number near 0.5
     "divisor_override": lambda s: F.avg_pool2d(X, 2, divisor_override=s),
     "var correction": lambda s: X.var(1, correction=s),
     "std correction": lambda s: tc.std(X, 1, correction=s),
+    "add alpha": lambda s: X.add(X, alpha=s),
+    "addcmul value": lambda s: X.addcmul(X, X, value=s),
+    "isclose": lambda s: tc.isclose(X, X + 0.1, s, s).float(),
     "full": lambda s: tc.full((2,), s),
     "full_like": lambda s: tc.full_like(X, s),
     "arange": lambda s: tc.arange(0, 4, s),
@@ -312,6 +321,7 @@ SIZES = {  # each takes an integer near 2
     "nll_loss": lambda n: F.nll_loss(ROWS, LABELS, ignore_index=n),
     "softmax": lambda n: F.softmax(X, n),
     "log_softmax": lambda n: X.log_softmax(n),
+    "round": lambda n: X.round(decimals=n),
     "sum": lambda n: X.sum(n),
     "sum, several": lambda n: X.sum((n, 0)),
     "max": lambda n: X.max(dim=n)[0] if not isinstance(n, tc.Tensor) else X.amax(n),
@@ -607,7 +617,7 @@ ROOMS = (
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
-    "any", "grid", "Move", "sgd", "adam", "adamw", "rmsprop",
+    "any", "grid", "allclose", "Move", "sgd", "adam", "adamw", "rmsprop",
 }  # fmt: skip
 
 

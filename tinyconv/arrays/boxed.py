@@ -381,6 +381,11 @@ class Library:
             parts[i] = parts[i - 1] * parts[i]
         return self.concatenate(parts, axis=axis) if parts else x
 
+    def cumsum(self, x: Any, axis: int, dtype: Any = None) -> Any:
+        if not isinstance(x, Boxed):
+            return self.xp.cumsum(x, axis=axis, dtype=dtype)
+        return self.run(ops.Cumsum, x if dtype is None else x.astype(dtype), axis=axis)
+
     def flip(self, x: Any, axis: int) -> Any:
         return x[(*(slice(None),) * axis_of(axis, x.ndim, "flip"), slice(None, None, -1))]
 
@@ -444,22 +449,37 @@ class _Add:
 _ELEMENTWISE: dict[str, Any] = {  # and NumPy's names of the operators
     "abs": ops.Abs,
     "absolute": ops.Abs,
+    "arccos": ops.Acos,
+    "arcsin": ops.Asin,
+    "arctan": ops.Atan,
+    "arctan2": ops.Atan2,
+    "cos": ops.Cos,
+    "cosh": ops.Cosh,
     "divide": ops.Div,
     "exp": ops.Exp,
+    "expm1": ops.Expm1,
+    "fmod": ops.Fmod,
     "log": ops.Log,
+    "log10": ops.Log10,
+    "log1p": ops.Log1p,
+    "log2": ops.Log2,
     "logaddexp": ops.LogAddExp,
     "maximum": ops.Maximum,
     "minimum": ops.Minimum,
     "multiply": ops.Mul,
     "negative": ops.Neg,
+    "remainder": ops.Remainder,
+    "sin": ops.Sin,
+    "sinh": ops.Sinh,
     "sqrt": ops.Sqrt,
     "subtract": ops.Sub,
+    "tan": ops.Tan,
     "tanh": ops.Tanh,
 }
 # Their derivative is zero wherever they have one.
 _CONSTANT = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isfinite", "isnan", "isinf", "sign",
-    "argmax", "argmin", "floor", "ceil", "round", "rint", "shape", "ndim", "size",
+    "argmax", "argmin", "floor", "floor_divide", "ceil", "round", "rint", "trunc", "shape", "ndim", "size",
 }  # fmt: skip
 
 

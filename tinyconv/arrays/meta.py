@@ -235,6 +235,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     np.broadcast_to: _viewed(np.broadcast_to),
     np.flip: _viewed(np.flip),
     np.cumprod: lambda x, axis: MetaArray(x.shape, _counted(x).dtype),
+    np.cumsum: lambda x, axis, dtype: MetaArray(x.shape, dtype),
     np.clip: lambda x, low, high, out: out,
     np.linalg.norm: lambda x, order: MetaArray((), x.dtype),
     np.zeros_like: _alike,

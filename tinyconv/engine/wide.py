@@ -23,6 +23,8 @@ WIDE: tuple[Any, ...] = (
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
     ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
+    ops.Sin, ops.Cos, ops.Tan, ops.Asin, ops.Acos, ops.Atan, ops.Atan2, ops.Sinh, ops.Cosh, ops.Expm1, ops.Log1p,
+    ops.Log2, ops.Log10, ops.Erf, ops.PNorm, ops.Cumsum, ops.Cumprod,
     ops.MseLoss, ops.L1Loss, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy, ops.SoftCrossEntropy,
     ops.BatchNorm, ops.GroupNorm, ops.LayerNorm,
 )  # fmt: skip

@@ -147,6 +147,22 @@ class Norm:
         return (xp.where(flat, 0, dy * x / xp.where(flat, 1, y)),)
 
 
+class PNorm:
+    """y = (sum |x|^p)^(1/p);  dx = dy sign(x) (|x| / y)^(p-1), and 0 where x is 0, at the kink."""
+
+    @staticmethod
+    def forward(xp, x, *, p, axes, keepdims):
+        y = xp.sum(xp.abs(x) ** p, axis=axes, keepdims=keepdims) ** (1 / p)
+        return y, (x, y)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, p, axes, keepdims):
+        x, y = saved
+        dy, y = (spread(xp, t, x.shape, axes, keepdims) for t in (dy, y))
+        flat = xp.equal(x, 0)
+        return (xp.where(flat, 0, dy * xp.sign(x) * xp.where(flat, 1, xp.abs(x) / y) ** (p - 1)),)
+
+
 class Prod:
     """y = prod x along the last axis;  dx_i = dy prod_(j != i) x_j.
 

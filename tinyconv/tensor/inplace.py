@@ -28,7 +28,41 @@ from tinyconv.tensor.memory import write
 from tinyconv.tensor.signatures import Index, Operand, Scalar
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
-__all__ = ["abs_", "clamp_", "clip_", "exp_", "log_", "neg_", "relu_", "sigmoid_", "sqrt_", "tanh_"]
+__all__ = [
+    "abs_",
+    "acos_",
+    "asin_",
+    "atan_",
+    "ceil_",
+    "clamp_",
+    "clamp_max_",
+    "clamp_min_",
+    "clip_",
+    "cos_",
+    "cosh_",
+    "erf_",
+    "exp_",
+    "expm1_",
+    "floor_",
+    "log1p_",
+    "log2_",
+    "log10_",
+    "log_",
+    "nan_to_num_",
+    "neg_",
+    "reciprocal_",
+    "relu_",
+    "round_",
+    "rsqrt_",
+    "sigmoid_",
+    "sin_",
+    "sinh_",
+    "sqrt_",
+    "square_",
+    "tan_",
+    "tanh_",
+    "trunc_",
+]  # fmt: skip
 
 
 def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
@@ -180,14 +214,14 @@ def _with(input: Tensor, parts: tuple[Any, ...], value: Any) -> Tensor:
 # --- the methods, and functions of their names ------------------------------------------------------------------------
 
 
-def add_(input: Tensor, other: Operand) -> Tensor:
-    """Add `other` to this tensor, in place. Raises GraphError on a leaf that requires grad while recording."""
-    return assign(input, "+=", input + other)
+def add_(input: Tensor, other: Operand, alpha: Scalar | Tensor = 1) -> Tensor:
+    """Add alpha `other` to this tensor, in place. GraphError on a leaf that requires grad while recording."""
+    return assign(input, "+=", input + pointwise.scaled("add_", other, alpha))
 
 
-def sub_(input: Tensor, other: Operand) -> Tensor:
-    """Subtract `other` in place. Raises GraphError on a leaf that requires grad while recording."""
-    return assign(input, "-=", input - other)
+def sub_(input: Tensor, other: Operand, alpha: Scalar | Tensor = 1) -> Tensor:
+    """Subtract alpha `other` in place. Raises GraphError on a leaf that requires grad while recording."""
+    return assign(input, "-=", input - pointwise.scaled("sub_", other, alpha))
 
 
 def mul_(input: Tensor, other: Operand) -> Tensor:
@@ -247,11 +281,41 @@ def _in_place(function: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Co
 
 
 abs_ = _in_place(pointwise.abs)
+acos_ = _in_place(pointwise.acos)
+addcdiv_ = _in_place(pointwise.addcdiv)
+addcmul_ = _in_place(pointwise.addcmul)
+asin_ = _in_place(pointwise.asin)
+atan_ = _in_place(pointwise.atan)
+ceil_ = _in_place(pointwise.ceil)
 clamp_ = clip_ = _in_place(pointwise.clamp)
+clamp_max_ = _in_place(pointwise.clamp_max)
+clamp_min_ = _in_place(pointwise.clamp_min)
+cos_ = _in_place(pointwise.cos)
+cosh_ = _in_place(pointwise.cosh)
+erf_ = _in_place(pointwise.erf)
 exp_ = _in_place(pointwise.exp)
+expm1_ = _in_place(pointwise.expm1)
+floor_ = _in_place(pointwise.floor)
+floor_divide_ = _in_place(pointwise.floor_divide)
+fmod_ = _in_place(pointwise.fmod)
+lerp_ = _in_place(pointwise.lerp)
 log_ = _in_place(pointwise.log)
+log10_ = _in_place(pointwise.log10)
+log1p_ = _in_place(pointwise.log1p)
+log2_ = _in_place(pointwise.log2)
+nan_to_num_ = _in_place(pointwise.nan_to_num)
 neg_ = _in_place(pointwise.neg)
+reciprocal_ = _in_place(pointwise.reciprocal)
 relu_ = _in_place(pointwise.relu)
+remainder_ = _in_place(pointwise.remainder)
+round_ = _in_place(pointwise.round)
+rsqrt_ = _in_place(pointwise.rsqrt)
 sigmoid_ = _in_place(pointwise.sigmoid)
+sign_ = _in_place(pointwise.sign)
+sin_ = _in_place(pointwise.sin)
+sinh_ = _in_place(pointwise.sinh)
 sqrt_ = _in_place(pointwise.sqrt)
+square_ = _in_place(pointwise.square)
+tan_ = _in_place(pointwise.tan)
 tanh_ = _in_place(pointwise.tanh)
+trunc_ = _in_place(pointwise.trunc)

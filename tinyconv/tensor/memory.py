@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyconv.arrays.backend import META, Array, backend_of, captured_step, ready, refuse_reading
+from tinyconv.engine.context import context
+from tinyconv.engine.dtypes import category
 from tinyconv.engine.nodes import Leaf
 from tinyconv.engine.writes import Storage, base_of
-from tinyconv.errors import DeviceError, GraphError, ShapeError
+from tinyconv.errors import DeviceError, DtypeError, GraphError, ShapeError
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
 from tinyconv.tensor.index import check_index
 
@@ -45,6 +47,32 @@ def write(t: Tensor, where: Any, values: Any) -> None:
     step = captured_step.get()
     if step is not None:
         step.wrote(t.array, where, values)
+
+
+def into(out: Tensor | None, value: Tensor) -> Tensor:
+    """`value`, written into the `out` that a function was given. A tensor without elements takes the shape of `value`.
+
+    Raises GraphError where it would have to be recorded, ShapeError for another shape, and DtypeError for an `out` of a
+    lesser kind than the result.
+    """
+    if out is None:
+        return value
+    if not is_tensor(out):
+        raise DtypeError(f"out= must be a Tensor, got {type(out).__name__}")
+    if context.get().recording and (out._tracked or value._tracked):
+        raise GraphError(
+            "out=: what is written there is not recorded, and a tensor here requires grad; take what is returned, or "
+            "write inside `with tinyconv.no_grad():`"
+        )
+    if category(value.dtype) > category(out.dtype):
+        raise DtypeError(f"out=: the result is {value.dtype} and cannot be written into {out.dtype}")
+    if not out.numel() and value.numel():
+        rebind(out, value.array.astype(out.dtype), Storage())
+    elif out.shape != value.shape:
+        raise ShapeError(f"out=: the result has shape {value.shape} and cannot be written into {out.shape}")
+    else:
+        write(out, ..., value.array)
+    return out
 
 
 def rebind(t: Tensor, array: Array, storage: Storage) -> None:

@@ -22,31 +22,73 @@ from tinyconv.torch_names.methods import ABSENT, Absent
 class Methods:
     """A base of Tensor for type checkers. At run time Tensor gets the functions themselves, below."""
 
-    abs = pointwise.abs
+    abs = absolute = pointwise.abs
+    acos = arccos = pointwise.acos
     add = pointwise.add
-    clamp = pointwise.clamp
-    clip = pointwise.clamp
-    div = pointwise.div
+    addcdiv = pointwise.addcdiv
+    addcmul = pointwise.addcmul
+    allclose = pointwise.allclose
+    asin = arcsin = pointwise.asin
+    atan = arctan = pointwise.atan
+    atan2 = arctan2 = pointwise.atan2
+    bitwise_and = pointwise.bitwise_and
+    bitwise_not = pointwise.bitwise_not
+    bitwise_or = pointwise.bitwise_or
+    bitwise_xor = pointwise.bitwise_xor
+    ceil = pointwise.ceil
+    clamp = clip = pointwise.clamp
+    clamp_max = pointwise.clamp_max
+    clamp_min = pointwise.clamp_min
+    cos = pointwise.cos
+    cosh = pointwise.cosh
+    div = divide = true_divide = pointwise.div
     eq = pointwise.eq
+    equal = pointwise.equal
+    erf = pointwise.erf
     exp = pointwise.exp
-    ge = pointwise.ge
-    gt = pointwise.gt
+    expm1 = pointwise.expm1
+    floor = pointwise.floor
+    floor_divide = pointwise.floor_divide
+    fmod = pointwise.fmod
+    ge = greater_equal = pointwise.ge
+    gt = greater = pointwise.gt
+    isclose = pointwise.isclose
     isfinite = pointwise.isfinite
+    isinf = pointwise.isinf
     isnan = pointwise.isnan
-    le = pointwise.le
+    le = less_equal = pointwise.le
+    lerp = pointwise.lerp
     log = pointwise.log
-    lt = pointwise.lt
+    log10 = pointwise.log10
+    log1p = pointwise.log1p
+    log2 = pointwise.log2
+    logical_and = pointwise.logical_and
+    logical_not = pointwise.logical_not
+    logical_or = pointwise.logical_or
+    logical_xor = pointwise.logical_xor
+    lt = less = pointwise.lt
     maximum = pointwise.maximum
     minimum = pointwise.minimum
-    mul = pointwise.mul
-    ne = pointwise.ne
-    neg = pointwise.neg
+    mul = multiply = pointwise.mul
+    nan_to_num = pointwise.nan_to_num
+    ne = not_equal = pointwise.ne
+    neg = negative = pointwise.neg
     pow = pointwise.pow
+    reciprocal = pointwise.reciprocal
     relu = pointwise.relu
+    remainder = pointwise.remainder
+    round = pointwise.round
+    rsqrt = pointwise.rsqrt
     sigmoid = pointwise.sigmoid
+    sign = pointwise.sign
+    sin = pointwise.sin
+    sinh = pointwise.sinh
     sqrt = pointwise.sqrt
-    sub = pointwise.sub
+    square = pointwise.square
+    sub = subtract = pointwise.sub
+    tan = pointwise.tan
     tanh = pointwise.tanh
+    trunc = fix = pointwise.trunc
 
     matmul = products.matmul
     addbmm = products.addbmm
@@ -114,17 +156,47 @@ class Methods:
     __ipow__ = pow_ = inplace.pow_
     __setitem__ = inplace.put
     abs_ = inplace.abs_
+    acos_ = inplace.acos_
+    addcdiv_ = inplace.addcdiv_
+    addcmul_ = inplace.addcmul_
+    asin_ = inplace.asin_
+    atan_ = inplace.atan_
+    ceil_ = inplace.ceil_
     clamp_ = clip_ = inplace.clamp_
+    clamp_max_ = inplace.clamp_max_
+    clamp_min_ = inplace.clamp_min_
     copy_ = inplace.copy_
+    cos_ = inplace.cos_
+    cosh_ = inplace.cosh_
+    erf_ = inplace.erf_
     exp_ = inplace.exp_
+    expm1_ = inplace.expm1_
     fill_ = inplace.fill_
+    floor_ = inplace.floor_
+    fmod_ = inplace.fmod_
+    lerp_ = inplace.lerp_
     log_ = inplace.log_
+    log10_ = inplace.log10_
+    log1p_ = inplace.log1p_
+    log2_ = inplace.log2_
+    nan_to_num_ = inplace.nan_to_num_
     neg_ = inplace.neg_
+    reciprocal_ = inplace.reciprocal_
     relu_ = inplace.relu_
+    round_ = inplace.round_
+    rsqrt_ = inplace.rsqrt_
     sigmoid_ = inplace.sigmoid_
+    sign_ = inplace.sign_
+    sin_ = inplace.sin_
+    sinh_ = inplace.sinh_
     sqrt_ = inplace.sqrt_
+    square_ = inplace.square_
+    tan_ = inplace.tan_
     tanh_ = inplace.tanh_
+    trunc_ = inplace.trunc_
     zero_ = inplace.zero_
+    __ifloordiv__ = floor_divide_ = inplace.floor_divide_
+    __imod__ = remainder_ = inplace.remainder_
 
     H = attributes.H
     byte = attributes.byte

@@ -48,6 +48,8 @@ REFLECTED = {  # NumPy's name of an operator, and ours with the tensor on its ri
     "subtract": "__rsub__",
     "multiply": "__rmul__",
     "divide": "__rtruediv__",
+    "floor_divide": "__rfloordiv__",
+    "remainder": "__rmod__",
     "power": "__rpow__",
     "matmul": "__rmatmul__",
     "equal": "__eq__",

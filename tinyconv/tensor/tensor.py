@@ -527,6 +527,20 @@ class Tensor(Methods):
     def __rtruediv__(self, other: Operand) -> Tensor:
         return binary(ops.Div, other, self, floating=True)
 
+    def __floordiv__(self, other: Operand) -> Tensor:
+        """self // other, rounded down, in the dtype of the operands; its gradient is 0."""
+        return binary(ops.FloorDivide, self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Tensor:
+        return binary(ops.FloorDivide, other, self)
+
+    def __mod__(self, other: Operand) -> Tensor:
+        """self % other, with the sign of other. Raises ZeroDivisionError for integers by 0."""
+        return binary(ops.Remainder, self, other)
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        return binary(ops.Remainder, other, self)
+
     def __pow__(self, other: Operand) -> Tensor:
         """self to the power of other, broadcast. Raises ShapeError where the shapes do not broadcast."""
         return binary(ops.Pow, self, other)
@@ -675,8 +689,9 @@ def binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
     except ValueError:
         shapes.check_broadcast(op_name(op).lower(), a, b)
         raise
-    except TypeError:
-        check_not_bool(op_name(op).lower(), a, b)
+    except TypeError as error:
+        if not isinstance(error, DtypeError):
+            check_not_bool(op_name(op).lower(), a, b)
         raise
 
 

@@ -9,6 +9,7 @@ from tinyconv.testing.spaces import linear as linear
 from tinyconv.testing.spaces import loss as loss
 from tinyconv.testing.spaces import norm as norm
 from tinyconv.testing.spaces import picking as picking
+from tinyconv.testing.spaces import pointwise as pointwise
 from tinyconv.testing.spaces import pool as pool
 from tinyconv.testing.spaces import products as products
 from tinyconv.testing.spaces import reduce as reduce

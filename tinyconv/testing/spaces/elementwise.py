@@ -107,12 +107,22 @@ def arithmetic(
 
 @space("add")
 def add(draw: Draw) -> Case:
-    return arithmetic(draw, "add", operator.add, lambda a, b: (1,))
+    return arithmetic(draw, "add", _with_alpha(draw, "add", operator.add), lambda a, b: (2,))
 
 
 @space("sub")
 def sub(draw: Draw) -> Case:
-    return arithmetic(draw, "sub", operator.sub, lambda a, b: (1,), dtypes=(*FLOATS, *INTEGERS))
+    return arithmetic(
+        draw, "sub", _with_alpha(draw, "sub", operator.sub), lambda a, b: (2,), dtypes=(*FLOATS, *INTEGERS)
+    )
+
+
+def _with_alpha(draw: Draw, name: str, plain: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operator; or the method with `alpha`, where the left operand is a tensor."""
+    if draw.integer(0, 3):
+        return plain
+    draw.note("alpha=")
+    return lambda a, b: getattr(a, name)(b, alpha=2) if hasattr(a, "shape") else plain(a, b)
 
 
 @space("mul")
@@ -122,7 +132,21 @@ def mul(draw: Draw) -> Case:
 
 @space("div")
 def div(draw: Draw) -> Case:
-    return arithmetic(draw, "div", operator.truediv, lambda a, b: (1 / b, a / b / b), kink=lambda a, b: b)
+    if draw.integer(0, 3):
+        return arithmetic(draw, "div", operator.truediv, lambda a, b: (1 / b, a / b / b), kink=lambda a, b: b)
+    mode = draw.choice(("floor", "trunc"))
+    draw.note("rounding_mode=")
+
+    def rounded(a: Any, b: Any) -> Any:
+        if hasattr(a, "shape"):
+            return a.div(b, rounding_mode=mode)
+        return b.reciprocal().mul(a)  # PyTorch divides a number by a tensor through the operator alone
+
+    def whole(a: Any, b: Any) -> Any:
+        quotient = a / b
+        return np.minimum(abs(b), abs(quotient - np.round(quotient)))
+
+    return arithmetic(draw, "div", rounded, lambda a, b: (1 / b, a / b / b), kink=whole, dtypes=FLOATS)
 
 
 @space("pow")
