@@ -1,4 +1,4 @@
-"""`tinyconv.torchvision`: `datasets` is `tinyconv.data.vision`, and `transforms` is `tinyconv.data.transforms`."""
+"""`tinyconv.torchvision`: `datasets`, `transforms` and `utils` are vision, transforms and grid of `tinyconv.data`."""
 
 from tinyconv.errors import suggest_names
 

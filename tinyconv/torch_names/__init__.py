@@ -43,6 +43,7 @@ MODULES = {
     "torchvision.datasets": "data.vision",
     "torchvision.transforms": "data.transforms",
     "torchvision.transforms.v2": "data.transforms",
+    "torchvision.utils": "data.grid",
     "utils": "torch_modules.utils",
     "utils.checkpoint": "torch_modules.checkpoint",
     "utils.data": "data",

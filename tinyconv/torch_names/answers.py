@@ -298,12 +298,6 @@ FAMILIES = (
         example="F.interpolate",
     ),
     Family(
-        "padding",
-        "F.pad is here",
-        r"(Circular|Constant|Reflection|Replication|Zero)Pad\dd",
-        example="nn.CircularPad2d",
-    ),
-    Family(
         "of embeddings",
         "one_hot(i) @ weight is what an embedding is",
         r"(?i)embedding(_?bag|_renorm_)?|one_hot",
@@ -378,7 +372,6 @@ FAMILIES = (
     ),
     Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
     Family("None", "x[:, None] is the same", r"newaxis"),
-    Family("a decorator about gradients", "tinyconv.no_grad is here", r"inference_mode|set_grad_enabled|Size"),
 )
 
 
