@@ -233,6 +233,12 @@ def recorded():
     return recording, frame, frame.outputs[0], frame.source, explanation, explanation.terms[0], columns
 
 
+def sequence():
+    optimizer = optim.SGD([tc.ones(1)])
+    parts = [lr_scheduler.StepLR(optimizer, 2) for _ in range(2)]
+    return lr_scheduler.SequentialLR(optimizer, parts, [3])
+
+
 def samples():
     """An object of each public class, and of each model."""
     summary, maps = tc.summary(LENET, (1, 28, 28)), tc.feature_maps(LENET, np.zeros((1, 28, 28), np.float32))
@@ -274,6 +280,13 @@ def samples():
         *(lr_scheduler.CosineAnnealingLR(optimizer(), 5), lr_scheduler.LinearLR(optimizer())),
         *(lr_scheduler.MultiStepLR(optimizer(), [2]), lr_scheduler.StepLR(optimizer(), 2)),
         lr_scheduler.OneCycleLR(optimizer(), 0.1, 10, cycle_momentum=False),
+        *(lr_scheduler.ConstantLR(optimizer()), lr_scheduler.ExponentialLR(optimizer(), 0.9)),
+        *(lr_scheduler.PolynomialLR(optimizer()), lr_scheduler.LambdaLR(optimizer(), float)),
+        *(lr_scheduler.MultiplicativeLR(optimizer(), float), lr_scheduler.ReduceLROnPlateau(optimizer())),
+        lr_scheduler.CosineAnnealingWarmRestarts(optimizer(), 3),
+        lr_scheduler.CyclicLR(optimizer(), 0.1, 0.2, cycle_momentum=False),
+        lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(optimizer(), 2)]),
+        sequence(),
         *(*digits(), train.RECIPES["default"], train.new_run("lenet5", "synthetic", 0, train.RECIPES["default"])),
         *(train.StepReport(1, 2, 3, 0.5), train.EvalReport(1, 2, 3), train.EpochReport(1, 0.5, 0.9, 1.0)),
         *(

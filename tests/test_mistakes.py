@@ -344,7 +344,7 @@ ITERABLE = "expected an iterable of tensors or of groups, got"
          "SGD: expected tensors, got Linear at position 0; pass its parameters()"),
         (lambda net: optim.SGD([net.parameters(), net.parameters()], lr=0.1), "SGD: expected tensors, got generator at "
          "position 0; several iterables as one: [*a.parameters(), *b.parameters()]"),
-        (lambda net: optim.SGD([*net.named_parameters(), net.weight], lr=0.1),
+        (lambda net: optim.SGD([*net.named_parameters(), *net.parameters()], lr=0.1),
          "SGD: expected tensors, got tuple at position 0; pass all of named_parameters(), or parameters() alone"),
         (lambda net: optim.clip_grad_norm_(net, 1.0),
          f"clip_grad_norm_: {ITERABLE} Net; for a module, pass module.parameters()"),

@@ -2,17 +2,34 @@
 
 import inspect
 import json
+import warnings
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from trajectories import not_default
 
+import tinyconv as tc
 from tinyconv import optim
 from tinyconv.engine.options import non_negative
 from tinyconv.errors import CheckpointError
 from tinyconv.optim import SGD, Adam, Optimizer, OptionError, ParameterError, lr_scheduler
-from tinyconv.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, OneCycleLR, StepLR
+from tinyconv.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 from tinyconv.tensor.tensor import Tensor
 
 torch = pytest.importorskip("torch")
@@ -27,6 +44,28 @@ SCHEDULES = [
     ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 100}),
     ("CosineAnnealingLR", {"T_max": 50}),
     ("CosineAnnealingLR", {"T_max": 12, "eta_min": 0.003}),  # past T_max, and up again, twice
+    ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.01, "total_iters": 33}),
+    ("ExponentialLR", {"gamma": 0.9}),
+    ("PolynomialLR", {"total_iters": 30}),
+    ("PolynomialLR", {"total_iters": 60, "power": 2.5}),
+    ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+    ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1.0 - t / 100]}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 0.95 if t % 3 else 1.1}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 10}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2, "eta_min": 0.003}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 7}),
+    ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.1, 0.3], "step_size_up": 5, "step_size_down": 9}),
+    ("CyclicLR", {"base_lr": 0.0, "max_lr": 0.1, "step_size_up": 4, "mode": "triangular2"}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 6, "mode": "exp_range", "gamma": 0.97}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 6, "scale_fn": lambda c: 1 / (2 + c)}),
+    (
+        "CyclicLR",
+        {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3, "scale_fn": lambda t: 0.9**t, "scale_mode": "iterations"},
+    ),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 8, "base_momentum": 0.5, "max_momentum": 0.6}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 8, "cycle_momentum": False}),
     ("OneCycleLR", {"max_lr": 0.4, "total_steps": 51}),
     ("OneCycleLR", {"max_lr": [0.4, 0.2], "epochs": 3, "steps_per_epoch": 17, "three_phase": True}),
     ("OneCycleLR", {"max_lr": 0.4, "total_steps": 51, "anneal_strategy": "linear", "div_factor": 3.0}),
@@ -92,7 +131,10 @@ def test_the_comparison_rejects_a_schedule_that_is_one_step_late():
         np.testing.assert_allclose(numbers([driven(early)]), numbers([driven(late)]), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "LinearLR", "CosineAnnealingLR", "OneCycleLR"])
+NAMES = [*dict.fromkeys(name for name, _ in SCHEDULES), "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_arguments_have_torchs_names_order_and_defaults(name):
     signatures = [inspect.signature(getattr(module, name)) for module in (lr_scheduler, torch.optim.lr_scheduler)]
     mine, other = ([(p.name, p.default) for p in signature.parameters.values()] for signature in signatures)
@@ -154,13 +196,257 @@ def test_last_epoch_starts_in_the_middle():
     assert resumed.get_last_lr() == schedule.get_last_lr()
 
 
-def test_a_rate_written_by_somebody_else_lasts_until_the_next_step():
+# --- schedules that meet ----------------------------------------------------------------------------------------------
+
+FACTORS = {
+    "step": lambda lib, o: lib.StepLR(o, 7, gamma=0.5),
+    "milestones": lambda lib, o: lib.MultiStepLR(o, [3, 11, 11]),
+    "constant": lambda lib, o: lib.ConstantLR(o, 0.2, 9),
+    "warm-up": lambda lib, o: lib.LinearLR(o, 0.1, total_iters=8),
+    "line to 0": lambda lib, o: lib.LinearLR(o, 1.0, 0.0, 12),
+    "exponential": lambda lib, o: lib.ExponentialLR(o, 0.93),
+    "polynomial": lambda lib, o: lib.PolynomialLR(o, 20, 1.5),
+    "cosine": lambda lib, o: lib.CosineAnnealingLR(o, 6),
+    "cosine with a floor": lambda lib, o: lib.CosineAnnealingLR(o, 10, eta_min=0.01),
+    "multiplicative": lambda lib, o: lib.MultiplicativeLR(o, lambda t: 0.9 + 0.01 * t),
+}
+CLOSED = {
+    "lambda": lambda lib, o: lib.LambdaLR(o, lambda t: 0.8**t),
+    "restarts": lambda lib, o: lib.CosineAnnealingWarmRestarts(o, 4, 2),
+    "cyclic": lambda lib, o: lib.CyclicLR(o, 0.01, 0.1, 5, cycle_momentum=False),
+}
+THEIRS = torch.optim.lr_scheduler
+
+
+def both(make, steps=30, before=lambda optimizer: None):
+    """The rates that the schedules of `make(library, optimizer)` set when stepped in turn, here and in PyTorch."""
+    histories = []
+    for lib, optimizer in ((lr_scheduler, ours()), (THEIRS, theirs(torch.optim.SGD))):
+        before(optimizer)
+        schedules = make(lib, optimizer)
+        history = [[group["lr"] for group in optimizer.param_groups]]
+        for _ in range(steps):
+            if lib is THEIRS:
+                optimizer.step()
+            for schedule in schedules:
+                schedule.step() if callable(schedule.step) else None
+            history.append([float(group["lr"]) for group in optimizer.param_groups])
+            assert schedules[-1].get_last_lr() == history[-1]
+        histories.append(history)
+    return np.array(histories[0]), np.array(histories[1])
+
+
+def assert_same_rates(make, **options):
+    mine, other = both(make, **options)
+    np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
+    return mine
+
+
+@pytest.mark.parametrize("first", FACTORS)
+@pytest.mark.parametrize("second", FACTORS | CLOSED)
+def test_two_schedules_stepped_in_turn_multiply_as_torchs_do(first, second):
+    makers = FACTORS | CLOSED
+    assert_same_rates(lambda lib, o: [makers[first](lib, o), makers[second](lib, o)])
+
+
+@pytest.mark.parametrize("first", CLOSED)
+@pytest.mark.parametrize("second", FACTORS)
+def test_a_schedule_goes_on_from_what_a_closed_one_sets(first, second):
+    assert_same_rates(lambda lib, o: [CLOSED[first](lib, o), FACTORS[second](lib, o)])
+
+
+@pytest.mark.parametrize("names", [("warm-up", "exponential"), ("cosine", "step", "constant"), ("polynomial",)])
+def test_chained(names):
+    mine = assert_same_rates(lambda lib, o: [lib.ChainedScheduler([FACTORS[name](lib, o) for name in names])])
+    assert (mine == assert_same_rates(lambda lib, o: [FACTORS[name](lib, o) for name in names])).all()
+
+
+SEQUENCES = [
+    (("warm-up", "cosine"), [8]),
+    (("constant", "exponential", "step"), [4, 15]),
+    (("warm-up", "restarts"), [5]),
+    (("lambda", "polynomial"), [3]),
+    (("cosine with a floor", "lambda", "milestones"), [1, 2]),
+    (("exponential",), []),
+    (("exponential", "multiplicative"), [6]),
+]
+
+
+@pytest.mark.parametrize(("names", "milestones"), SEQUENCES)
+def test_one_after_another(names, milestones):
+    makers = FACTORS | CLOSED
+    assert_same_rates(lambda lib, o: [lib.SequentialLR(o, [makers[name](lib, o) for name in names], milestones)])
+
+
+def test_a_sequence_may_hold_a_chain():
+    """PyTorch's fails at the milestone; what is meant is a chain that begins there."""
     optimizer, expected = ours(), ours()
-    schedules = [CosineAnnealingLR(optimizer, 10), CosineAnnealingLR(expected, 10)]
-    optimizer.param_groups[0]["lr"] = 7.0
-    for schedule in schedules:
+    chain = lr_scheduler.ChainedScheduler([FACTORS["warm-up"](lr_scheduler, optimizer), StepLR(optimizer, 3)])
+    schedule = lr_scheduler.SequentialLR(optimizer, [FACTORS["constant"](lr_scheduler, optimizer), chain], [5])
+    for _ in range(4):
         schedule.step()
-    assert driven(optimizer) == driven(expected)
+    schedules = [FACTORS["warm-up"](lr_scheduler, expected), StepLR(expected, 3)]
+    for _ in range(12):
+        schedule.step()
+        np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(expected)]), rtol=1e-12)
+        for one in schedules:
+            one.step()
+
+
+def test_a_rate_written_by_somebody_else_is_gone_on_from():
+    def written(optimizer):
+        optimizer.param_groups[0]["lr"] = 0.7
+
+    class Writes:
+        def __init__(self, optimizer):
+            self.optimizer, self.steps = optimizer, 0
+
+        def step(self):
+            self.steps += 1
+            if self.steps == 5:
+                self.optimizer.param_groups[1]["lr"] = 0.9
+
+        def get_last_lr(self):
+            return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    for make in FACTORS.values():
+        assert_same_rates(lambda lib, o, make=make: [make(lib, o), Writes(o)])
+        assert_same_rates(lambda lib, o, make=make: [make(lib, o)], before=written)
+
+
+@pytest.mark.parametrize("names", [("warm-up", "exponential"), ("cosine", "step")])
+@pytest.mark.parametrize("kind", ["in turn", "chained", "sequential"])
+def test_schedules_that_meet_resume_exactly(names, kind):
+    def made(optimizer):
+        parts = [FACTORS[name](lr_scheduler, optimizer) for name in names]
+        if kind == "chained":
+            return [lr_scheduler.ChainedScheduler(parts)]
+        return [lr_scheduler.SequentialLR(optimizer, parts, [6])] if kind == "sequential" else parts
+
+    for steps in (3, 9):
+        optimizer, other = ours(), ours()
+        schedules, resumed = made(optimizer), made(other)
+        for _ in range(steps):
+            for schedule in schedules:
+                schedule.step()
+        saved = json.loads(json.dumps([optimizer.state_dict(), *(schedule.state_dict() for schedule in schedules)]))
+        for one, state in zip([other, *resumed], saved, strict=True):
+            one.load_state_dict(state)
+        for _ in range(12):
+            assert driven(other) == driven(optimizer)
+            for schedule in [*schedules, *resumed]:
+                schedule.step()
+
+
+@pytest.mark.parametrize("name", ["StepLR", "ExponentialLR", "CosineAnnealingLR", "LinearLR", "PolynomialLR"])
+def test_a_schedule_begun_in_torch_goes_on_here(name):
+    options = dict(next(options for found, options in SCHEDULES if found == name))
+    optimizer, reference = ours(), theirs(torch.optim.SGD)
+    expected = getattr(THEIRS, name)(reference, **options)
+    for _ in range(4):
+        reference.step(), expected.step()
+    schedule = getattr(lr_scheduler, name)(optimizer, **options)
+    schedule.load_state_dict(expected.state_dict())
+    for _ in range(20):
+        np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(reference)]), rtol=1e-9, atol=1e-12)
+        reference.step(), expected.step(), schedule.step()
+
+
+@pytest.mark.parametrize("make", [*FACTORS.values(), *CLOSED.values()])
+def test_an_epoch_may_be_named(make):
+    """And a fraction of one, for restarts."""
+    optimizer, reference = ours(), theirs(torch.optim.SGD)
+    schedule, expected = make(lr_scheduler, optimizer), make(THEIRS, reference)
+    epochs = [3, 0, 7, 7.25, 12.5] if isinstance(schedule, lr_scheduler.CosineAnnealingWarmRestarts) else [3, 1, 7]
+    if isinstance(schedule, lr_scheduler.MultiplicativeLR):  # has no closed form: it multiplies once more
+        epochs = [3, 4]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that naming epochs is old
+        for epoch in epochs:
+            reference.step(), expected.step(epoch), schedule.step(epoch)
+            np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(reference)]), rtol=1e-9)
+        for _ in range(3):
+            reference.step(), expected.step(), schedule.step()
+            np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(reference)]), rtol=1e-9)
+
+
+PLATEAUS = [
+    {},
+    {"patience": 2, "factor": 0.5},
+    {"patience": 1, "cooldown": 3},
+    {"patience": 0, "threshold": 0.1, "threshold_mode": "abs"},
+    {"mode": "max", "patience": 1},
+    {"mode": "max", "patience": 2, "threshold": 0.05, "threshold_mode": "abs"},
+    {"patience": 0, "min_lr": [0.05, 0.01]},
+    {"patience": 0, "min_lr": 0.02, "eps": 0.04},
+]
+
+
+@pytest.mark.parametrize("options", PLATEAUS)
+def test_a_plateau_lowers_the_rates_as_torchs(options):
+    optimizer, reference = ours(), theirs(torch.optim.SGD)
+    schedule, expected = (
+        lr_scheduler.ReduceLROnPlateau(optimizer, **options),
+        THEIRS.ReduceLROnPlateau(reference, **options),
+    )
+    rng = np.random.default_rng(0)
+    twin_of = ours()
+    for step in range(40):
+        measure = 1.0 + rng.standard_normal() / (1 + step % 7)
+        schedule.step(Tensor(measure) if step % 2 else measure)
+        expected.step(float(np.float32(measure)) if step % 2 else measure)
+        np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(reference)]), rtol=1e-12)
+        assert (schedule.num_bad_epochs, schedule.in_cooldown) == (expected.num_bad_epochs, expected.in_cooldown)
+        assert schedule.last_epoch == expected.last_epoch
+        if step == 20:
+            twin = lr_scheduler.ReduceLROnPlateau(twin_of, **options)
+            twin.load_state_dict(schedule.state_dict())
+        if step > 20:
+            twin.step(Tensor(measure) if step % 2 else measure)
+        if step >= 20:
+            assert driven(twin_of) == driven(optimizer)
+            assert twin.state_dict() == schedule.state_dict()
+
+
+def test_every_schedule_is_stepped_by_a_captured_step():
+    x, makers = tc.ones(2), {**FACTORS, **CLOSED}
+    makers["sequence"] = lambda lib, o: lib.SequentialLR(o, [lib.ConstantLR(o, 0.5, 2), lib.ExponentialLR(o, 0.5)], [3])
+    makers["chain"] = lambda lib, o: lib.ChainedScheduler([lib.ConstantLR(o, 0.5, 2), lib.ExponentialLR(o, 0.5)])
+    for name, make in makers.items():
+        rates = []
+        for captured in (True, False):
+            w = tc.ones(2, requires_grad=True)
+            optimizer = SGD([w], lr=0.1)
+            schedule = make(lr_scheduler, optimizer)
+
+            def step(x, w=w, optimizer=optimizer, schedule=schedule):
+                optimizer.zero_grad()
+                loss = (w * x).sum()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                return loss
+
+            run = tc.capture(step) if captured else step
+            found = []
+            for _ in range(8):
+                run(x)
+                found.append((optimizer.param_groups[0]["lr"], w.tolist()))
+            rates.append(found)
+        assert rates[0] == rates[1], name
+
+
+def test_a_schedule_of_ones_own_reads_the_groups_as_in_torch():
+    def halved(base):
+        class Halved(base):
+            def get_lr(self):
+                if self.last_epoch == 0:
+                    return [group["lr"] for group in self.optimizer.param_groups]
+                return [group["lr"] / 2 for group in self.optimizer.param_groups]
+
+        return Halved
+
+    assert_same_rates(lambda lib, o: [halved(lib._LRScheduler)(o), lib.ExponentialLR(o, 0.9)])
 
 
 def test_one_cycle_holds_its_last_rate_for_one_step_and_then_refuses():
@@ -189,6 +475,11 @@ class Plain(Optimizer):
 
     def __init__(self, params, lr):
         super().__init__(params, {"lr": lr})
+
+
+def sequence(milestones):
+    optimizer = ours()
+    return lr_scheduler.SequentialLR(optimizer, [StepLR(optimizer, 1), StepLR(optimizer, 2)], milestones)
 
 
 def with_a_late_group():
@@ -220,6 +511,38 @@ MISTAKES = [
     (lambda: OneCycleLR(ours(), 0.1, 9, anneal_strategy="exp"), OptionError, r"expected 'cos' or 'linear', got 'exp'"),
     (lambda: OneCycleLR(ours(Plain), 0.1, 9), OptionError, r"has neither momentum nor betas to drive; pass"),
     (lambda: LRScheduler(ours()), NotImplementedError, r"LRScheduler does not say what its rates are"),
+    (lambda: ConstantLR(ours(), factor=2), OptionError, r"ConstantLR: factor: expected .* 0 to 1, got 2"),
+    (lambda: ExponentialLR(ours(), -1), OptionError, r"ExponentialLR: gamma: expected"),
+    (lambda: PolynomialLR(ours(), 0), OptionError, r"PolynomialLR: total_iters: expected"),
+    (lambda: PolynomialLR(ours(), power=-1), OptionError, r"PolynomialLR: power: expected"),
+    (lambda: LambdaLR(ours(), 0.5), OptionError, r"LambdaLR: lr_lambda: expected a function of the epoch, got 0\.5"),
+    (
+        lambda: LambdaLR(ours(), [abs]),
+        OptionError,
+        r"lr_lambda: expected one number or 2, one a group, got 1",
+    ),
+    (lambda: LambdaLR(ours(), str), OptionError, r"LambdaLR: what lr_lambda gives: expected a number, got '0'"),
+    (lambda: LambdaLR("SGD", abs), ParameterError, r"LambdaLR: expected an Optimizer, got str"),
+    (lambda: CosineAnnealingWarmRestarts(ours(), 0), OptionError, r"CosineAnnealingWarmRestarts: T_0: expected"),
+    (lambda: CosineAnnealingWarmRestarts(ours(), 3, 0), OptionError, r"T_mult: expected an integer >= 1, got 0"),
+    (lambda: CosineAnnealingWarmRestarts(ours(), 3).step(-1), OptionError, r"step: epoch: expected a number >= 0"),
+    (
+        lambda: CyclicLR(ours(), 0.1, 0.2, mode="up"),
+        OptionError,
+        r"CyclicLR: mode: expected 'triangular', .*, got 'up'",
+    ),
+    (lambda: CyclicLR(ours(), 0.1, 0.2, scale_mode="x"), OptionError, r"expected 'cycle' or 'iterations', got 'x'"),
+    (lambda: CyclicLR(ours(Plain), 0.1, 0.2), OptionError, r"CyclicLR: Plain has neither momentum nor betas to drive"),
+    (lambda: ReduceLROnPlateau(ours(), "up"), OptionError, r"mode: expected 'min' or 'max', got 'up'"),
+    (lambda: ReduceLROnPlateau(ours(), factor=1), OptionError, r"factor: expected a number in \[0, 1\), got 1"),
+    (lambda: ReduceLROnPlateau(ours()).step("x"), OptionError, r"step: the measure: expected a number, got 'x'"),
+    (lambda: ChainedScheduler([]), OptionError, r"ChainedScheduler: expected at least one schedule, got none"),
+    (lambda: ChainedScheduler([1]), ParameterError, r"expected schedules, got int at position 0"),
+    (lambda: ChainedScheduler([StepLR(ours(), 1), StepLR(ours(), 1)]), OptionError, r"at position 1 drives another"),
+    (lambda: ChainedScheduler([ReduceLROnPlateau(ours())]), OptionError, r"ReduceLROnPlateau at position 0 cannot be"),
+    (lambda: sequence([2, 3]), OptionError, r"SequentialLR: 2 schedules need 1 milestones, got 2"),
+    (lambda: sequence([0]), OptionError, r"SequentialLR: each milestone: expected an integer >= 1, got 0"),
+    (lambda: sequence([2]).step(3), OptionError, r"SequentialLR\.step: takes no epoch"),
     (with_a_late_group, OptionError, r"StepLR: made for 2 parameter groups, the optimiser now has 3; add groups"),
 ]
 

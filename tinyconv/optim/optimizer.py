@@ -80,6 +80,7 @@ class Optimizer(Checked):
         state: What the rule remembers of each parameter, under PyTorch's names: arrays of the parameter's shape, dtype
             and device (float32 for float16, where a mean of squares would be 0 or infinite), and the number of steps as
             an int. A parameter has no entry before its first gradient.
+        schedules: How many schedules of `optim.lr_scheduler` were made for it.
 
     A subclass gives its `rule`, a function on arrays
 
@@ -116,6 +117,7 @@ class Optimizer(Checked):
         self.defaults = self.check(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self.schedules = 0  # how many drive it
         self._names: dict[Tensor, str] = {}  # for messages
         self._warned: set[Tensor] = set()  # the parameters that `step` has warned about
         self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options as given, and as checked
