@@ -48,6 +48,8 @@ from tinyconv.errors import (
 from tinyconv.errors import no_attribute as _no_attribute
 from tinyconv.host.threads import get_num_threads, set_num_threads
 from tinyconv.tensor import arranging as _arranging
+from tinyconv.tensor import creation as _creation
+from tinyconv.tensor import filling as _filling
 from tinyconv.tensor import inplace as _inplace
 from tinyconv.tensor import joins as _joins
 from tinyconv.tensor import picking as _picking
@@ -58,28 +60,8 @@ from tinyconv.tensor import reductions as _reductions
 from tinyconv.tensor import sorting as _sorting
 from tinyconv.tensor.arranging import *
 from tinyconv.tensor.convert import is_tensor
-from tinyconv.tensor.creation import (
-    arange,
-    empty,
-    from_numpy,
-    full,
-    full_like,
-    get_rng_state,
-    manual_seed,
-    ones,
-    ones_like,
-    rand,
-    rand_like,
-    randint,
-    randn,
-    randn_like,
-    randperm,
-    set_rng_state,
-    synchronize,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from tinyconv.tensor.creation import *
+from tinyconv.tensor.filling import *
 from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.inplace import *
@@ -121,20 +103,19 @@ e, inf, nan, pi = _np.e, _np.inf, _np.nan, _np.pi
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "AnomalyError", "apply", "arange", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError",
-    "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double", "dtype",
-    "DtypeError", "e", "empty", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
-    "float64", "from_numpy", "full", "full_like", "functional", "Generator", "get_num_threads", "get_rng_state", "grad",
-    "GraphError", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "models", "ModuleError", "nan",
-    "nn", "no_grad", "ones", "ones_like", "optim", "OptionError", "OutOfMemoryError", "pi", "profile", "rand",
-    "rand_like", "randint", "randn", "randn_like", "randperm", "register", "set_grad_enabled", "set_num_threads",
-    "set_rng_state", "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary", "synchronize",
-    "Tensor", "tensor", "TinyconvError", "Trace", "trace", "train", "uint8", "using", "VariantError", "variants",
-    "zeros", "zeros_like",
+    "AnomalyError", "apply", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError", "check",
+    "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double", "dtype", "DtypeError",
+    "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32", "float64", "functional",
+    "Generator", "get_num_threads", "grad", "GraphError", "half", "iinfo", "inf", "inference_mode", "inspect", "int",
+    "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "long", "models",
+    "ModuleError", "nan", "nn", "no_grad", "optim", "OptionError", "OutOfMemoryError", "pi", "profile", "register",
+    "set_grad_enabled", "set_num_threads", "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary",
+    "Tensor", "TinyconvError", "Trace", "trace", "train", "uint8", "using", "VariantError", "variants",
 ]
 __all__ += ["load", "save"]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
+__all__ += _creation.__all__
+__all__ += _filling.__all__
 __all__ += _inplace.__all__
 __all__ += _joins.__all__
 __all__ += _picking.__all__

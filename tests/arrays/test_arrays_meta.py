@@ -58,6 +58,7 @@ VALUES = {
         lambda case: case.options["track_running_stats"] and case.options["momentum"] is None,
         "an average over all batches asks how many there were",
     ),
+    "one_hot": (lambda case: not case.options, "how many classes there are"),
     "repeat_interleave": (lambda case: len(case.inputs) > 1, "how often each element is there"),
     **dict.fromkeys(
         ["argwhere", "bincount", "masked_scatter", "masked_scatter_", "masked_select", "nonzero", "unique",

@@ -83,6 +83,7 @@ WAIT = {
         ],
         "the shape of its result depends on values",
     ),
+    "one_hot": "where it is to count the classes",
     "nn.BatchNorm": "with momentum=None it divides by a count that is kept on the device",
 }
 
@@ -159,7 +160,8 @@ NOT_OPS = {
     "it builds, copies or re-targets a tensor object": ["__init__", "__deepcopy__", "__reduce__", "__pos__"],
     "it is chance, of our own": [
         "rand", "rand_like", "randn", "randn_like", "randint", "randperm", "manual_seed", "get_rng_state",
-        "set_rng_state",
+        "set_rng_state", "bernoulli", "bernoulli_", "exponential_", "multinomial", "normal", "normal_", "randint_like",
+        "random_", "uniform_",
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
     "it chooses what runs and where, or waits for it": [

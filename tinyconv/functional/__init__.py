@@ -12,6 +12,7 @@ from tinyconv.functional import convolution as _convolution
 from tinyconv.functional import dropout as _dropout
 from tinyconv.functional import normalization as _normalization
 from tinyconv.functional import pooling as _pooling
+from tinyconv.functional import sparse as _sparse
 from tinyconv.functional import vision as _vision
 from tinyconv.functional import windows as _windows
 from tinyconv.functional.activation import *
@@ -22,6 +23,7 @@ from tinyconv.functional.loss import binary_cross_entropy_with_logits, cross_ent
 from tinyconv.functional.normalization import *
 from tinyconv.functional.padding import pad
 from tinyconv.functional.pooling import *
+from tinyconv.functional.sparse import *
 from tinyconv.functional.vision import *
 from tinyconv.functional.windows import *
 
@@ -40,6 +42,7 @@ __all__ += _convolution.__all__
 __all__ += _dropout.__all__
 __all__ += _normalization.__all__
 __all__ += _pooling.__all__
+__all__ += _sparse.__all__
 __all__ += _vision.__all__
 __all__ += _windows.__all__
 

@@ -137,14 +137,20 @@ def new_tensor(
     return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
 
-def new_zeros(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_zeros(
+    self: Tensor, *shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of this size, of the dtype and on the device of this tensor unless others are given."""
-    return zeros(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+    dtype, device = dtype or self.dtype, device or self.device
+    return zeros(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def new_ones(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_ones(
+    self: Tensor, *shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of this size, of the dtype and on the device of this tensor unless others are given."""
-    return ones(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+    dtype, device = dtype or self.dtype, device or self.device
+    return ones(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def new_full(
@@ -154,6 +160,9 @@ def new_full(
     return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
 
-def new_empty(self: Tensor, *size: Any, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_empty(
+    self: Tensor, *shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of this size whose values nobody promises, of the dtype and on the device of this one unless given."""
-    return empty(*size, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+    dtype, device = dtype or self.dtype, device or self.device
+    return empty(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)

@@ -5,7 +5,7 @@ Random numbers come from one NumPy generator on the host, whatever the device: a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
 from math import ceil
@@ -20,16 +20,24 @@ from tinyconv.arrays.meta import MetaArray
 from tinyconv.arrays.setting import Setting
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number
 from tinyconv.engine.each_step import computed, staged
-from tinyconv.engine.options import finite, integer, number
+from tinyconv.engine.options import finite, integer, number, real
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.host.threads import Once
-from tinyconv.shapes import Shape, sizes_of
+from tinyconv.shapes import Shape, sizes_of, whole
 from tinyconv.tensor.convert import to_array
 from tinyconv.tensor.generator import Generator, numbers_of
+from tinyconv.tensor.refusals import check_tensor
 from tinyconv.tensor.tensor import Tensor, from_array, wrap
 
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like", "get_rng_state",
+    "linspace", "logspace", "manual_seed", "meshgrid", "ones", "ones_like", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "set_rng_state", "synchronize", "tensor", "tril_indices",
+    "triu_indices", "zeros", "zeros_like",
+]  # fmt: skip
 
-def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: str | None = None) -> Tensor:
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Dtype = None, device: Any = None) -> Tensor:
     """A tensor with a copy of `data`. Like `torch.tensor`.
 
     Args:
@@ -59,11 +67,11 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def full(
-    shape: int | tuple[int, ...],
+    size: int | Sequence[int],
     fill_value: bool | int | float,
     *,
     dtype: Dtype = None,
-    device: str | None = None,
+    device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of this shape with one number everywhere. Like `torch.full`.
@@ -81,27 +89,37 @@ def full(
         value = np.asarray(int(given) if wanted.kind in "iu" else given, wanted)
     except (OverflowError, ValueError):  # too large, or infinite; NaN
         raise DtypeError(f"full: {shortened(fill_value)} does not fit {wanted}") from None
-    sizes = _sizes((shape,))
+    sizes = _sizes((size,))
     array = computed(partial(backend_for(device).full, sizes, value.item(), wanted, device_name(device)))
     return wrap(array).requires_grad_(requires_grad)
 
 
-def zeros(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)` or `zeros((2, 3))`. ShapeError for negative sizes."""
-    return full(_sizes(shape), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+def zeros(
+    *shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros, float32 unless `dtype` says otherwise: `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`.
+
+    Raises ShapeError for negative sizes.
+    """
+    return full(_sizes(shape, size), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
-def ones(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)` or `ones((2, 3))`. ShapeError for negative sizes."""
-    return full(_sizes(shape), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+def ones(*shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones, float32 unless `dtype` says otherwise: `ones(2, 3)`, `ones((2, 3))` or `ones(size=(2, 3))`.
+
+    Raises ShapeError for negative sizes.
+    """
+    return full(_sizes(shape, size), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
-def empty(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor whose values nobody promises (here they are 0), float32 unless `dtype` says otherwise.
 
-    `empty(2, 3)` or `empty((2, 3))`. Raises ShapeError for negative sizes.
+    `empty(2, 3)`, `empty((2, 3))` or `empty(size=(2, 3))`. Raises ShapeError for negative sizes.
     """
-    return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*shape, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def arange(
@@ -110,7 +128,7 @@ def arange(
     step: float = 1,
     *,
     dtype: Dtype = None,
-    device: str | None = None,
+    device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """start, start + step, ... below `end`, one axis; `arange(n)` counts from 0. Like `torch.arange`.
@@ -137,20 +155,150 @@ def arange(
     return made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
 
 
-def zeros_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """Zeros of the shape and (unless given) the dtype and device of `x`. DtypeError where that is no tensor."""
-    return full_like(x, 0, dtype, device)
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` numbers at equal distances from `start` to `end`, both included. Like `torch.linspace`.
+
+    float32 unless `dtype` says otherwise. Raises ShapeError for steps < 0, and OptionError where an end is not finite.
+    """
+    first, last = finite("linspace: start", start), finite("linspace: end", end)
+    (count,), wanted = _sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
+    return made(device, (count,), wanted, lambda: _even(first, last, count).astype(wanted), requires_grad)
 
 
-def ones_like(x: Tensor, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """Ones of the shape and (unless given) the dtype and device of `x`."""
-    return full_like(x, 1, dtype, device)
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """base to the powers of `linspace(start, end, steps)`. Arguments and errors are those of `linspace`."""
+    first, last = finite("logspace: start", start), finite("logspace: end", end)
+    (count,), root, wanted = _sizes((steps,)), real("logspace: base", base), as_dtype(dtype or DEFAULT_FLOAT)
+    return made(device, (count,), wanted, lambda: (root ** _even(first, last, count)).astype(wanted), requires_grad)
 
 
-def full_like(x: Tensor, fill_value: bool | int | float, dtype: Dtype = None, device: str | None = None) -> Tensor:
-    """One number everywhere, in the shape and (unless given) the dtype and device of `x`."""
-    _check_tensor(x)
-    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+def _even(first: float, last: float, count: int) -> np.ndarray[Any, Any]:
+    """In double precision, counted from the nearer end, so that both ends are what was given."""
+    places = np.arange(count)
+    step = (last - first) / max(count - 1, 1)
+    return np.where(places < (count + 1) // 2, first + step * places, last - step * (count - 1 - places))
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: Dtype = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The matrix of n rows, and as many columns unless m is given, with 1 on its diagonal and 0 elsewhere.
+
+    float32 unless `dtype` says otherwise. Raises ShapeError for negative sizes. Like `torch.eye`.
+    """
+    sizes, wanted = _sizes((n, n if m is None else m)), as_dtype(dtype or DEFAULT_FLOAT)
+    return made(device, sizes, wanted, lambda: np.eye(*sizes, dtype=wanted), requires_grad)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Dtype = None, device: Any = None) -> Tensor:
+    """The places of a matrix in its lower triangle, row by row: int64, shape (2, count). Like `torch.tril_indices`.
+
+    `offset` moves the triangle's diagonal up. Raises ShapeError for negative sizes.
+    """
+    return _triangle(np.tril, row, col, offset, dtype, device)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Dtype = None, device: Any = None) -> Tensor:
+    """The places of a matrix in its upper triangle, row by row: int64, shape (2, count). Like `torch.triu_indices`.
+
+    `offset` moves the triangle's diagonal up. Raises ShapeError for negative sizes.
+    """
+    return _triangle(np.triu, row, col, offset, dtype, device)
+
+
+def _triangle(cut: Any, row: int, col: int, offset: int, dtype: Dtype, device: Any) -> Tensor:
+    places = np.stack(cut(np.ones(_sizes((row, col)), bool), whole(offset, "offset")).nonzero())
+    wanted = as_dtype(dtype or np.int64)
+    return made(device, places.shape, wanted, lambda: places.astype(wanted), False)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Vectors repeated to one grid, each along its own axis, without copying: as many tensors of shape (N, M, ...).
+
+    Args:
+        tensors: Vectors or 0-d tensors, or one list of them.
+        indexing: "ij", the axes in order; or "xy", the first two exchanged, as pictures have them.
+
+    Raises ShapeError for more axes, ValueError for another indexing, and DtypeError for anything but tensors. Like
+    `torch.meshgrid`.
+    """
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing must be 'ij' or 'xy', got {shortened(indexing)}")
+    for t in given:
+        if check_tensor("meshgrid", t, "each vector").ndim > 1:
+            raise ShapeError(f"meshgrid: expected vectors, got {t.shape}")
+    order = [*range(len(given))]
+    if indexing == "xy" and len(order) > 1:
+        order[:2] = 1, 0
+    shape = [given[i].numel() for i in order]
+    places = [[-1 if k == order.index(i) else 1 for k in range(len(order))] for i in range(len(order))]
+    return tuple(t.reshape(place).expand(shape) for t, place in zip(given, places, strict=True))
+
+
+def as_tensor(data: Any, dtype: Dtype = None, device: Any = None) -> Tensor:
+    """`data` as a tensor: itself where it is one, in its own memory where it is an array, otherwise a copy.
+
+    Another dtype or device makes a copy too. Raises what `tensor` raises. Like `torch.as_tensor`.
+    """
+    if isinstance(data, np.ndarray) and data.dtype.isnative and captured_step.get() is None:
+        data = from_numpy(data)
+    if isinstance(data, Tensor):
+        return data.to(device=None if device is None else str(device), dtype=dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+def zeros_like(
+    input: Tensor, dtype: Dtype = None, device: Any = None, *, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """Zeros of the shape and (unless given) the dtype and device of `input`. DtypeError where that is no tensor."""
+    return full_like(input, 0, dtype, device, requires_grad=requires_grad)
+
+
+def ones_like(
+    input: Tensor, dtype: Dtype = None, device: Any = None, *, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """Ones of the shape and (unless given) the dtype and device of `input`."""
+    return full_like(input, 1, dtype, device, requires_grad=requires_grad)
+
+
+def empty_like(
+    input: Tensor, dtype: Dtype = None, device: Any = None, *, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """A tensor whose values nobody promises, of the shape and (unless given) the dtype and device of `input`."""
+    return full_like(input, 0, dtype, device, requires_grad=requires_grad)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: bool | int | float,
+    dtype: Dtype = None,
+    device: Any = None,
+    *,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """One number everywhere, in the shape and (unless given) the dtype and device of `input`.
+
+    `memory_format` changes nothing: tensors are made row by row.
+    """
+    _check_tensor(input)
+    dtype, device = dtype or input.dtype, device or input.device
+    return full(input.shape, fill_value, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- random ---------------------------------------------------------------------------------------------------------
@@ -246,60 +394,123 @@ def set_rng_state(state: dict[str, Any]) -> None:
         _generator().bit_generator.state = state
 
 
-def rand(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Uniform on [0, 1), float32 unless `dtype` says otherwise. `rand(2, 3)` or `rand((2, 3))`.
+def rand(
+    *shape: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform on [0, 1), float32 unless `dtype` says otherwise. `rand(2, 3)`, `rand((2, 3))` or `rand(size=(2, 3))`.
 
     In float16 the numbers are multiples of 1 / 2048. Raises DtypeError for a dtype that is not floating point, and
     ShapeError for negative sizes. Like `torch.rand`.
     """
-    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
+    sizes, wanted, drawn = _sizes(shape, size), *_random_dtypes(dtype)
 
     def values() -> np.ndarray[Any, Any]:
-        numbers = _random().random(sizes, dtype=drawn)
+        numbers = _random(generator).random(sizes, dtype=drawn)
         return numbers if drawn == wanted else (np.floor(numbers * 2048) / 2048).astype(wanted)  # else some become 1
 
     return made(device, sizes, wanted, values, requires_grad)
 
 
-def randn(*shape: Any, dtype: Dtype = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal, float32 unless `dtype` says otherwise. `randn(2, 3)` or `randn((2, 3))`.
+def randn(
+    *shape: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Standard normal, float32 unless `dtype` says otherwise. `randn(2, 3)`, `randn((2, 3))` or `randn(size=(2, 3))`.
 
     Raises DtypeError for a dtype that is not floating point, and ShapeError for negative sizes. Like `torch.randn`.
     """
-    sizes, wanted, drawn = _sizes(shape), *_random_dtypes(dtype)
+    sizes, wanted, drawn = _sizes(shape, size), *_random_dtypes(dtype)
 
     def values() -> np.ndarray[Any, Any]:
-        return np.asarray(_random().standard_normal(sizes, dtype=drawn), wanted)
+        return np.asarray(_random(generator).standard_normal(sizes, dtype=drawn), wanted)
 
     return made(device, sizes, wanted, values, requires_grad)
 
 
-def randint(low: int, high: int, shape: tuple[int, ...], *, device: str | None = None) -> Tensor:
-    """Uniform integers, low <= n < high, int64, of this shape. Like `torch.randint`.
+def randint(
+    low: int = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform integers, low <= n < high, of this size: `randint(0, 10, (2, 3))`, or `randint(10, (2, 3))` from 0 on.
 
-    Raises ShapeError for negative sizes, and OptionError where there is no integer to draw.
+    int64 unless `dtype` says otherwise. Raises ShapeError for negative sizes, and OptionError where there is no integer
+    to draw. Like `torch.randint`.
     """
-    sizes, low = _sizes((shape,)), integer("randint: low", low)
-    high = integer("randint: high", high, low + 1)
-    return made(device, sizes, np.int64, lambda: _random().integers(low, high, sizes), False)
+    if size is None:
+        low, high, size = 0, low, high
+    sizes, first = _sizes((size,)), integer("randint: low", low)
+    beyond, wanted = integer("randint: high", high, first + 1), as_dtype(dtype or np.int64)
+    values = lambda: _random(generator).integers(first, beyond, sizes).astype(wanted)  # noqa: E731
+    return made(device, sizes, wanted, values, requires_grad)
 
 
-def randperm(n: int, *, generator: Generator | None = None, device: str | None = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """The integers below n in random order, int64, shape (n,). ShapeError for n < 0. Like `torch.randperm`."""
     (n,) = _sizes((n,))
     return made(device, (n,), np.int64, lambda: _random(generator).permutation(n), False)
 
 
-def rand_like(x: Tensor) -> Tensor:
-    """Uniform on [0, 1), in the shape, dtype and device of `x`."""
-    _check_tensor(x)
-    return rand(x.shape, dtype=x.dtype, device=x.device)
+def rand_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform on [0, 1), in the shape and (unless given) the dtype and device of `input`."""
+    _check_tensor(input)
+    dtype, device = dtype or input.dtype, device or input.device
+    return rand(input.shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(x: Tensor) -> Tensor:
-    """Standard normal, in the shape, dtype and device of `x`."""
-    _check_tensor(x)
-    return randn(x.shape, dtype=x.dtype, device=x.device)
+def randn_like(
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Standard normal, in the shape and (unless given) the dtype and device of `input`."""
+    _check_tensor(input)
+    dtype, device = dtype or input.dtype, device or input.device
+    return randn(input.shape, generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def randint_like(
+    input: Tensor,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Dtype = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform integers, low <= n < high, in the shape and (unless given) the dtype and device of `input`.
+
+    `randint_like(x, 10)` counts from 0. Raises OptionError where there is no integer to draw.
+    """
+    _check_tensor(input)
+    low, high = (0, low) if high is None else (low, high)
+    options: dict[str, Any] = {"dtype": dtype or input.dtype, "device": device or input.device}
+    return randint(low, high, input.shape, generator=generator, requires_grad=requires_grad, **options)
 
 
 def _check_tensor(x: Tensor) -> None:
@@ -307,8 +518,11 @@ def _check_tensor(x: Tensor) -> None:
         raise DtypeError(f"a tensor like another one needs that tensor, got {type(x).__name__}")
 
 
-def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
-    sizes = tuple(sizes_of(args, "sizes"))
+def _sizes(args: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    """The sizes in `f(2, 3)`, `f((2, 3))` and `f(size=(2, 3))` alike."""
+    if size is not None and args:
+        raise ShapeError(f"sizes are given twice: {args} and size={size}")
+    sizes = tuple(sizes_of(args if size is None else (size,), "sizes"))
     if min(sizes, default=0) < 0:
         raise ShapeError(f"sizes cannot be negative, got {sizes}")
     if max(sizes, default=0) >= 2**63:
@@ -342,6 +556,6 @@ def made(
     return wrap(array).requires_grad_(requires_grad)
 
 
-def synchronize(device: str | None = None) -> None:
+def synchronize(device: Any = None) -> None:
     """Wait until the device has done all it was asked to; on the CPU it always has. DeviceError for no such device."""
     backend_for(device).synchronize(device_name(device))

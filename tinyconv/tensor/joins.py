@@ -56,6 +56,11 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     return chosen
 
 
+def where_true(input: Tensor, condition: Tensor, other: Operand) -> Tensor:
+    """This tensor where `condition` is true, else `other`: `where(condition, x, other)`, as a method `x.where(...)`."""
+    return where(condition, input, other)
+
+
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors end to end along `dim`; their other sizes must be equal. Like `torch.cat`.
 

@@ -7,7 +7,9 @@ from types import FunctionType
 from tinyconv.tensor import (
     arranging,
     attributes,
+    filling,
     inplace,
+    joins,
     picking,
     pointwise,
     products,
@@ -218,6 +220,16 @@ class Methods:
     stride = attributes.stride
     type = attributes.type
     type_as = attributes.type_as
+
+    bernoulli = filling.bernoulli
+    bernoulli_ = filling.bernoulli_
+    exponential_ = filling.exponential_
+    multinomial = filling.multinomial
+    normal_ = filling.normal_
+    random_ = filling.random_
+    uniform_ = filling.uniform_
+
+    where = joins.where_true
 
     argwhere = picking.argwhere
     gather = picking.gather

@@ -11,7 +11,7 @@ import numpy as np
 from tinyconv.check.draw import FLOATS, VALUES, Array, Draw
 from tinyconv.check.pytorch import torch
 
-ANY = (*FLOATS, "int64", "int32", "uint8", "bool")
+ANY = (*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool")
 KINK = 1e-3
 """The distance from a kink below which a difference of function values could reach over it."""
 

@@ -546,3 +546,82 @@ def arange(draw: Draw) -> Case:
     options = _maybe_dtype(draw, (*FLOATS, "int64", "int32") if whole else FLOATS)
     draw.note_if(not whole, "not integers")
     return made("arange", given, options, lambda function, *numbers: function(*(n.item() for n in numbers)))
+
+
+@space("empty_like")
+def empty_like(draw: Draw) -> Case:
+    """Its values are nobody's business: they are multiplied by 0."""
+    x = drawn(draw)
+    return made("empty_like", [x], _maybe_dtype(draw), lambda function, x: function(x).fill_(0))
+
+
+@space("linspace")
+def linspace(draw: Draw) -> Case:
+    """Up, down or nowhere; of one number or none too. The count is the size of an input."""
+    x = np.zeros(draw.integer(0, 7), np.float32)
+    first, last = (draw.choice((0, 1, -2, 0.5, 3.25, -1e3)) for _ in range(2))
+    draw.note_if(x.size < 2, "one number, or none")
+    case = made("linspace", [x], _maybe_dtype(draw, FLOATS), lambda function, x: function(first, last, len(x)))
+    case.magnitude = 1e3
+    return case
+
+
+@space("logspace")
+def logspace(draw: Draw) -> Case:
+    x = np.zeros(draw.integer(0, 7), np.float32)
+    first, last, base = (draw.choice(each) for each in ((0, -1, 1.5), (1, 2, -1), (10.0, 2.0)))
+    return made("logspace", [x], {"dtype": "float64"}, lambda function, x: function(first, last, len(x), base))
+
+
+@space("eye")
+def eye(draw: Draw) -> Case:
+    x = np.zeros(draw.shape(1, 2, 0, 4), np.float32)
+    return made("eye", [x], _maybe_dtype(draw), lambda function, x: function(*x.shape))
+
+
+def triangle_places(draw: Draw, name: str) -> Case:
+    x = np.zeros(draw.shape(2, 2, 0, 4), np.float32)
+    offset = draw.integer(-3, 3)
+    return made(name, [x], {}, lambda function, x: function(*x.shape, offset))
+
+
+@space("tril_indices")
+def tril_indices(draw: Draw) -> Case:
+    return triangle_places(draw, "tril_indices")
+
+
+@space("triu_indices")
+def triu_indices(draw: Draw) -> Case:
+    return triangle_places(draw, "triu_indices")
+
+
+@space("meshgrid")
+def meshgrid(draw: Draw) -> Case:
+    """The grid of vectors and 0-d tensors, in both orders."""
+    arrays = parts(draw, [any_shape(draw, 0, 1) for _ in range(draw.integer(1, 3))])
+    dtype = arrays[0].dtype  # torch wants one
+    arrays = [array.astype(dtype) for array in arrays]
+    needs = floats_among(draw, arrays)
+    return Case(
+        "meshgrid",
+        arrays,
+        {"indexing": draw.choice(("ij", "xy"))},
+        needs=needs,
+        joined=draw.flag(),
+        magnitude=64,
+        differentiable=bool(needs),
+        smooth=finite(*arrays),
+    )
+
+
+@space("as_tensor")
+def as_tensor(draw: Draw) -> Case:
+    return made("as_tensor", [drawn(draw)], _maybe_dtype(draw), lambda function, x: function(x))
+
+
+@space("one_hot")
+def one_hot(draw: Draw) -> Case:
+    x = np.asarray(draw.values(any_shape(draw, 0, 3), np.int64, "ties") + 2)
+    options = {"num_classes": draw.integer(5, 7)} if draw.integer(0, 3) or not x.size else {}
+    draw.note_if(not options, "classes counted")
+    return Case("functional.one_hot", [x], options, differentiable=False)
