@@ -12,7 +12,7 @@ from test_docstrings import ROOMS, called, public
 
 import tinyconv as tc
 from tinyconv import check, data, inspect, models, nn, optim, train
-from tinyconv.optim import lr_scheduler
+from tinyconv.optim import lr_scheduler, swa_utils
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -309,6 +309,7 @@ def samples():
         *(nn.Linear(2, 3), nn.LogSoftmax(1), nn.MaxPool2d(2), nn.ReLU(), nn.SiLU(), nn.Sigmoid(), nn.Softmax(1)),
         *(nn.Tanh(), nn.BCEWithLogitsLoss(tc.ones(2)), nn.CrossEntropyLoss(tc.ones(2)), nn.L1Loss(), nn.MSELoss()),
         *(nn.NLLLoss(), nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()})),
+        *(swa_utils.AveragedModel(nn.Linear(1, 1)), swa_utils.SWALR(optimizer(), 0.1)),
         *(nn.Module(), nn.DataParallel(nn.Linear(1, 1))),
         *(nn.Conv1d(1, 2, 3), nn.ConvTranspose1d(1, 2, 3), nn.ConvTranspose2d(1, 2, 3), nn.Unfold(2), nn.Fold(3, 2)),
         *(nn.MaxPool1d(2), nn.AvgPool1d(2), nn.LPPool1d(2, 2), nn.LPPool2d(2, 2)),

@@ -27,6 +27,7 @@ ROOMS = [
     nn.utils,
     optim,
     optim.lr_scheduler,
+    optim.swa_utils,
     data,
     transforms,
     vision,

@@ -38,6 +38,7 @@ MODULES = {
     "nn.functional": "functional",
     "nn.modules": "torch_modules.layers",
     "nn.parameter": "nn.module",
+    "optim.swa_utils": "nn.averaging",
     "random": "tensor.creation",
     "torchvision": "torch_modules.torchvision",
     "torchvision.datasets": "data.vision",
