@@ -44,7 +44,7 @@ import pickle
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.optim.lr_scheduler import StepLR
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 x = torch.arange(1.0, 7.0).reshape(2, 3)
@@ -73,6 +73,15 @@ WORKS = [
         "g = torch.autograd.grad((x @ w).pow(3).sum(), w, create_graph=True)[0]; g.sum().backward(); w.grad",
     ),
     ("hooks of tensors", "w.register_hook(lambda g: 2 * g); (x @ w).sum().backward(); w.grad"),
+    (
+        "hooks of modules",
+        "h = layer.register_forward_hook(lambda m, args, out: out * 2); y = layer(x); h.remove(); y - layer(x)",
+    ),
+    (
+        "`save` and `load`",
+        'f = io.BytesIO(); torch.save({"layer": layer.state_dict(), "epoch": 3}, f); f.seek(0); torch.load(f)["epoch"]',
+    ),
+    ("parameters as a vector", "nn.utils.parameters_to_vector(layer.parameters())"),
     ("a module with `state_dict`", 'sorted(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).state_dict())'),
     ("`load_state_dict`", "other = nn.Linear(3, 2); other.load_state_dict(layer.state_dict()); other(x)"),
     ("`named_parameters`", "[(n, tuple(p.shape)) for n, p in layer.named_parameters()]"),
@@ -100,6 +109,16 @@ WORKS = [
     (
         "a schedule",
         "s = StepLR(optimizer, 1, 0.5); layer(x).sum().backward(); optimizer.step(); s.step(); s.get_last_lr()",
+    ),
+    (
+        "schedules that multiply",
+        "s = [StepLR(optimizer, 1), ExponentialLR(optimizer, 0.5)]; layer(x).sum().backward(); optimizer.step(); "
+        '[one.step() for one in s]; optimizer.param_groups[0]["lr"]',
+    ),
+    (
+        "a moving average of weights",
+        "from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn; "
+        "ema = AveragedModel(layer, multi_avg_fn=get_ema_multi_avg_fn(0.9)); ema.update_parameters(layer); ema(x)",
     ),
     (
         "groups of parameters",
@@ -164,6 +183,12 @@ DIFFERS = [
         "the loss says which, before anything is computed",
         "F.cross_entropy(layer(x), torch.tensor([1, 2]))",
         "ShapeError",
+    ),
+    (
+        "a whole module in a file",
+        "a file holds data and no code: save its `state_dict()`",
+        "torch.save(layer, io.BytesIO())",
+        "CheckpointError",
     ),
     (
         "float64 as default",

@@ -10,7 +10,7 @@ import tinyconv as tc
 from tinyconv.torch_names.answers import FAMILIES, answer
 from tinyconv.torch_names.methods import ABSENT
 
-UNSAID = {"TYPE_CHECKING", "ref"}  # Python's, which torch imports
+UNSAID = {"TYPE_CHECKING", "bisect_right", "ref"}  # Python's, which torch imports
 
 
 def said(place, name):

@@ -313,18 +313,17 @@ FAMILIES = (
     # Training.
     Family(
         "an optimiser",
-        "SGD, Adam, AdamW and RMSprop are here",
-        r"A(SGD|da\w+)|LBFGS|Muon|[NR]Adam|Rprop|swa_utils|swap_in_\w+",
+        "SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, NAdam, RAdam and Muon are here",
+        r"ASGD|Adafactor|LBFGS|Rprop|swap_in_\w+",
         (OPTIM,),
         example="tc.optim.LBFGS",
     ),
     Family(
-        "a learning-rate schedule",
-        "StepLR, MultiStepLR, CosineAnnealingLR, OneCycleLR and LinearLR are here; or set group['lr'] yourself",
-        r"(Constant|Cyclic|Exponential|Lambda|Multiplicative|Polynomial|Sequential)LR|ChainedScheduler|"
-        r"CosineAnnealingWarmRestarts|ReduceLROnPlateau|EPOCH_\w+",
+        "the text of a warning",
+        "schedule.step(epoch) gives none here",
+        r"EPOCH_\w+",
         (SCHEDULES,),
-        example="tc.optim.lr_scheduler.CyclicLR",
+        example="tc.optim.lr_scheduler.EPOCH_DEPRECATION_WARNING",
     ),
     Family(
         "for reading data in other ways",
