@@ -27,6 +27,8 @@ from tinyconv.fast import cuda
 from tinyconv.fast.numpy import conv, dense, norm, pool
 from tinyconv.fast.numpy.layout import images, in_rows, rows
 from tinyconv.host import threads
+from tinyconv.ops.conv import maps_of
+from tinyconv.ops.windows import images_of
 
 NEEDS = (True,) * 5
 TESTS = Path(__file__).parents[1]
@@ -85,6 +87,23 @@ def test_conv2d(sizes, dtype, innermost):
     geometry = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": 1}
     assert conv.applies(x, weight, bias, **geometry)
     compare(conv.Conv2d, ops.Conv2d, (x, weight, bias), dtype, **geometry)
+
+
+@settings(max_examples=100)
+@given(convolutions(), st.sampled_from([np.float64, np.float32]), st.booleans(), st.tuples(*[st.integers(0, 2)] * 2))
+def test_conv_transpose2d(sizes, dtype, innermost, extra):
+    """From the maps of such a convolution to images of its size; with more rows or columns where there is a stride."""
+    x_shape, w_shape, stride, padding = sizes
+    maps = maps_of(x_shape, w_shape, stride, padding, (1, 1))
+    extra = tuple(min(e, s - 1) for e, s in zip(extra, stride, strict=True))
+    geometry = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": (1, 1), "groups": 1}
+    if min(images_of(maps, w_shape, **geometry)[2:]) < 1:
+        return
+    rng = np.random.default_rng(1)
+    x, weight, bias = (rng.standard_normal(s).astype(dtype) for s in (maps, w_shape, w_shape[1:2]))
+    x = images(rows(x)) if innermost else x
+    assert conv.applies(x, weight, bias, **geometry)
+    compare(conv.ConvTranspose2d, ops.ConvTranspose2d, (x, weight, bias), dtype, **geometry)
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 1)])

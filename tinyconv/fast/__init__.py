@@ -28,6 +28,7 @@ np.empty(31 << 20, np.uint8)
 
 TILED: tuple[tuple[Any, Any, Any], ...] = (
     (ops.Conv2d, conv.Conv2d, conv.applies),
+    (ops.ConvTranspose2d, conv.ConvTranspose2d, conv.applies),
     (ops.Conv2dRelu, conv.Conv2dRelu, conv.applies),
     (ops.Conv2dReluMaxPool2d, conv.Conv2dReluMaxPool2d, conv.applies_with_pool),
     (ops.MaxPool2d, pool.MaxPool2d, pool.applies),

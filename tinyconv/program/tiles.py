@@ -293,7 +293,8 @@ def _pad(forward: Instruction, n: int) -> Cut | None:
 _RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         (
-            ops.Conv2d, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.Linear, ops.LinearRelu, ops.ReluMaxPool2d,
+            ops.Conv2d, ops.ConvTranspose2d, ops.Unfold, ops.Fold, ops.Conv2dRelu, ops.Conv2dReluMaxPool2d,
+            ops.Linear, ops.LinearRelu, ops.ReluMaxPool2d,
             ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
             ops.Relu, ops.LeakyRelu, ops.Sigmoid, ops.Tanh, ops.Silu, ops.Gelu, ops.GeluTanh,
             ops.Neg, ops.Abs, ops.Exp, ops.Log, ops.Sqrt, ops.Cast, ops.Copy,
@@ -313,6 +314,7 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys((ops.MseLoss, ops.L1Loss), _alike),
     **dict.fromkeys((ops.CrossEntropy, ops.NllLoss, ops.SoftCrossEntropy), _scores),
     ops.BceWithLogits: _elementwise,
+    ops.GridSample: lambda forward, n: (True, True),
     ops.BatchNorm: _fixed_norm,
     ops.LayerNorm: _layer_norm,
     ops.Reshape: _reshape,

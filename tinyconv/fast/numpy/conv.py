@@ -7,7 +7,8 @@ a product of the weights with the KH rows of images under it, which lie together
     shifts:   parts (KW F, W N) = weight (KW F, KH C) @ x[h ...] (KH C, W N), y[h, f, w] = sum_v parts[v, f, w + v - PW]
 
 The first copies its input KW times, the second adds its output up KW times; which is better depends on C and F.
-The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too.
+The gradient of the images is the same sum with the filters turned around and F and C exchanged, so both serve it too,
+and a transposed convolution, which is that gradient.
 The gradient of the filters is, for each kernel column, a product of rows of images with rows of gradients, and needs no
 copy at all; with few channels it takes the columns. BLAS has one path for small products and one for large. Up to SMALL
 multiplications the path for small ones is faster, for it packs nothing: where the weights are few, a row is multiplied
@@ -36,6 +37,7 @@ from tinyconv.fast.numpy.pool import (
 from tinyconv.host.memory import empty
 from tinyconv.host.threads import in_parts, parallel, threads_for
 from tinyconv.ops.conv import maps_of
+from tinyconv.ops.windows import images_of
 from tinyconv.shapes import Pair
 
 SMALL = 1_000_000
@@ -389,6 +391,33 @@ class Conv2d:
         return (
             images(images_gradient(dy, weight, stride, padding, size)) if needs[0] else None,
             filters_gradient(x, dy, stride, padding, weight.shape) if needs[1] else None,
+            bias_gradient(dy) if needs[2] else None,
+        )
+
+
+class ConvTranspose2d:
+    """Must equal `ops.ConvTranspose2d` (tinyconv/ops/windows.py), to rounding: the same sums, taken the other way."""
+
+    @staticmethod
+    def forward(
+        xp: Any, x: Array, weight: Array, bias: Any, *, stride: Pair, padding: Pair, output_padding: Pair, **rest: Any
+    ) -> Any:
+        size = images_of(x.shape, weight.shape, stride, padding, output_padding, **rest)[2:]
+        x = rows(x)
+        y = images_gradient(x, weight, stride, padding, size)
+        if bias is not None:
+            y += bias.reshape(-1, 1, 1)
+        return images(y), (images(x), weight)
+
+    @staticmethod
+    def backward(
+        xp: Any, saved: Any, dy: Array, needs: Any, *, stride: Pair, padding: Pair, output_padding: Pair, **rest: Any
+    ) -> Any:
+        x, weight = saved
+        x, dy, size = rows(x), rows(dy), x.shape[2:]
+        return (
+            images(correlate(dy, weight, stride, padding, size)) if needs[0] else None,
+            filters_gradient(dy, x, stride, padding, weight.shape) if needs[1] else None,
             bias_gradient(dy) if needs[2] else None,
         )
 
