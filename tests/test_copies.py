@@ -312,7 +312,7 @@ def samples():
         *(swa_utils.AveragedModel(nn.Linear(1, 1)), swa_utils.SWALR(optimizer(), 0.1)),
         *(nn.Module(), nn.DataParallel(nn.Linear(1, 1))),
         *(nn.Conv1d(1, 2, 3), nn.ConvTranspose1d(1, 2, 3), nn.ConvTranspose2d(1, 2, 3), nn.Unfold(2), nn.Fold(3, 2)),
-        *(nn.MaxPool1d(2), nn.AvgPool1d(2), nn.LPPool1d(2, 2), nn.LPPool2d(2, 2)),
+        *(nn.MaxPool1d(2), nn.AvgPool1d(2), nn.LPPool1d(2, 2), nn.LPPool2d(2, 2), nn.MaxUnpool1d(2), nn.MaxUnpool2d(2)),
         *(nn.AdaptiveAvgPool1d(2), nn.AdaptiveMaxPool1d(2)),
         *(nn.CircularPad1d(1), nn.CircularPad2d(1), nn.ConstantPad1d(1, 2), nn.ConstantPad2d(1, 2)),
         *(nn.ReflectionPad1d(1), nn.ReflectionPad2d(1), nn.ReplicationPad1d(1), nn.ReplicationPad2d(1)),

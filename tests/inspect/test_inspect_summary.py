@@ -1182,3 +1182,16 @@ def test_errors_of_the_forward_come_through():
     with pytest.raises(TypeError, match="takes 2 positional arguments but 3"):
         tc.summary(models.lenet5(), (1, 28, 28), 1)
     assert tc.zeros(1, requires_grad=True).exp().requires_grad
+
+
+def test_layers_that_make_images_larger_are_counted():
+    """A transposed convolution multiplies each element with its filter; an interpolation is two products."""
+    net = nn.Sequential(nn.ConvTranspose2d(3, 5, 2, stride=2), nn.Upsample(scale_factor=2, mode="bilinear"))
+    layers = tc.summary(net, (3, 4, 6)).layers
+    assert [layer.macs for layer in layers] == [3 * 4 * 6 * 5 * 4, 5 * 8 * 24 * 12 + 5 * 16 * 24 * 8]
+    assert [layer.output_shape for layer in layers] == [(5, 8, 12), (5, 16, 24)]
+
+
+def test_signals_are_counted():
+    (layer,) = tc.summary(nn.Sequential(nn.Conv1d(2, 3, 5)), (2, 20)).layers
+    assert (layer.macs, layer.params, layer.output_shape) == (2 * 3 * 5 * 16, 33, (3, 16))

@@ -72,6 +72,22 @@ MATMUL = Ours(Tensor.matmul, "terms")
 OURS: dict[str, Ours] = {
     # Layers. Sums of products: the magnitude is that of the terms.
     "nn.functional.conv2d": Ours(F.conv2d, "terms"),
+    "nn.functional.conv1d": Ours(F.conv1d, "terms"),
+    "nn.functional.conv_transpose1d": Ours(F.conv_transpose1d, "terms"),
+    "nn.functional.conv_transpose2d": Ours(F.conv_transpose2d, "terms"),
+    "nn.functional.unfold": Ours(F.unfold, "terms"),
+    "nn.functional.max_pool1d": Ours(F.max_pool1d, 1),
+    "nn.functional.avg_pool1d": Ours(F.avg_pool1d, "terms"),
+    "nn.functional.adaptive_avg_pool1d": Ours(F.adaptive_avg_pool1d, "terms"),
+    "nn.functional.adaptive_max_pool1d": Ours(F.adaptive_max_pool1d, 1),
+    "nn.functional.max_unpool1d": Ours(F.max_unpool1d),
+    "nn.functional.max_unpool2d": Ours(F.max_unpool2d),
+    "nn.functional.interpolate": Ours(F.interpolate, 8),
+    "nn.functional.grid_sample": Ours(F.grid_sample, 64),
+    "nn.functional.pixel_shuffle": Ours(F.pixel_shuffle),
+    "nn.functional.pixel_unshuffle": Ours(F.pixel_unshuffle),
+    "nn.functional.channel_shuffle": Ours(F.channel_shuffle),
+    "unfold": Ours(Tensor.unfold, "terms"),
     "nn.functional.linear": Ours(F.linear, "terms"),
     "matmul": MATMUL,
     "__rmatmul__": Ours(Tensor.__rmatmul__, "terms"),
@@ -283,8 +299,8 @@ def samples(op: str, dtype: str) -> Iterator[Sample]:
 
 # --- what is out of scope -------------------------------------------------------------------------------------------
 
-POOLS = ("nn.functional.max_pool2d", "nn.functional.avg_pool2d")
-ADAPTIVE = ("nn.functional.adaptive_avg_pool2d", "nn.functional.adaptive_max_pool2d")
+POOLS = ("nn.functional.max_pool2d", "nn.functional.avg_pool2d", "nn.functional.avg_pool1d")
+CONVOLUTIONS = tuple(f"nn.functional.conv{kind}" for kind in ("1d", "2d", "_transpose1d", "_transpose2d"))
 SOFTMAXES = ("softmax", "log_softmax")
 FLOATING = ("float32", "float64")
 
@@ -294,11 +310,6 @@ def is_whole(sample: Sample) -> bool:
     return sample.dtype not in FLOATING
 
 
-def short_pairs(sample: Sample) -> bool:
-    """Whether stride or padding is a sequence of one number, or of none, which torch accepts."""
-    return any(isinstance(v, tuple) and len(v) != 2 for v in sample.args[1:3])
-
-
 def negative_power(sample: Sample) -> bool:
     """Whether the exponent, which is the input of `x.__rpow__(base)`, has negative integers."""
     return sample.dtype == "int64" and bool((sample.input < 0).any())
@@ -306,12 +317,27 @@ def negative_power(sample: Sample) -> bool:
 
 RULES = [
     # What we do not offer.
-    Rule("one image without a batch axis", lambda s: s.ndim() == 3, ("nn.functional.conv2d", *POOLS, *ADAPTIVE)),
-    Rule("a tuple of one number, or none, for height and width", short_pairs, ("nn.functional.avg_pool2d",)),
+    Rule(
+        "volumes, of three spatial axes",
+        lambda s: s.ndim() == 5,
+        ("nn.functional.interpolate", "nn.functional.grid_sample"),
+        outcome=(ValueError,),
+    ),
+    Rule(
+        "cubic samples of a grid",
+        lambda s: s.argument(1, "mode") == "bicubic",
+        ("nn.functional.grid_sample",),
+        outcome=(ValueError,),
+    ),
+    Rule(
+        "integers between integers",
+        lambda s: is_whole(s) and s.argument(2, "mode", "nearest") not in ("nearest", "nearest-exact"),
+        ("nn.functional.interpolate",),
+    ),
     Rule(
         "convolution, pooling and matrix products of integers",
         is_whole,
-        ("nn.functional.conv2d", "nn.functional.linear", *POOLS, "matmul", "__rmatmul__", "mm", "bmm", "mv", "dot"),
+        (*CONVOLUTIONS, "nn.functional.linear", *POOLS, "matmul", "__rmatmul__", "mm", "bmm", "mv", "dot"),
     ),
     Rule("batch norm of a tensor with one axis", lambda s: s.ndim() < 2, ("nn.functional.batch_norm",)),
     Rule(

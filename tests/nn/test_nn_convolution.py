@@ -116,6 +116,30 @@ def test_batch_norm_of_nothing(shape, training):
         assert_array_equal(ours.state_dict()[key], value)
 
 
+@pytest.mark.parametrize("axes", [1, 2])
+def test_maxima_go_back(axes):
+    x = SIGNALS if axes == 1 else image()
+    pool = getattr(torch.nn, f"MaxPool{axes}d")(3, 2, 1, return_indices=True)
+    maxima, places = pool(torch.tensor(x))
+    ours, theirs = build(f"MaxUnpool{axes}d", (3, 2, 1), {})
+    y = ours(tc.tensor(maxima.numpy()), tc.tensor(places.numpy()), x.shape)
+    assert_array_equal(y, theirs(maxima, places, list(x.shape)))
+    assert repr(ours) == repr(theirs)
+
+
+def test_maxima_go_back_to_places_that_are_there():
+    x = tc.ones(1, 1, 2)
+    if x.device == "cpu":  # elsewhere nobody waits for a look at them
+        with pytest.raises(IndexError):
+            F.max_unpool1d(x, tc.tensor([[[0, 4]]]), 2)
+    with pytest.raises(
+        tc.ShapeError, match=r"^max_unpool1d: output_size must be within a stride \(2,\) of \(4,\), got"
+    ):
+        F.max_unpool1d(x, tc.tensor([[[0, 2]]]), 2, output_size=(6,))
+    with pytest.raises(tc.ShapeError, match=r"^max_unpool1d: expected indices of the shape of the input"):
+        F.max_unpool1d(x, tc.tensor([[0, 2]]), 2)
+
+
 PADS = ("ConstantPad", "ZeroPad", "ReflectionPad", "ReplicationPad", "CircularPad")
 
 

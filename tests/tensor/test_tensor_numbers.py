@@ -190,6 +190,7 @@ ROWS = tc.randn(4, 3)
 LABELS = tc.tensor([0, 1, 2, 0])
 ONE = tc.tensor([1])
 WEIGHT = tc.randn(3, 3, 2, 2)
+PLACES = tc.arange(4).expand(2, 3, 4, 4)
 
 
 def batch_norm(x, **options):
@@ -415,6 +416,12 @@ SIZES = {  # each takes an integer near 2
     "unfold": lambda n: F.unfold(X, n, n, n, n),
     "fold": lambda n: F.fold(tc.ones(1, 4, 4), (4, n), n, 1, (0, 1), n),
     "fold dilation and padding": lambda n: F.fold(tc.ones(1, 4, 36), 4, 2, n, n),
+    "max_unpool1d": lambda n: F.max_unpool1d(X[0], PLACES[0], n, n),
+    "max_unpool2d": lambda n: F.max_unpool2d(X, PLACES, n, n),
+    "max_unpool2d output_size": lambda n: F.max_unpool2d(X[..., :1, :1], PLACES[..., :1, :1], 3, 3, 0, (n, n)),
+    "max_unpool2d padding": lambda n: F.max_unpool2d(X, PLACES, 8, 8, n),
+    "nn.MaxUnpool1d": lambda n: nn.MaxUnpool1d(n, n)(X[0], PLACES[0]),
+    "nn.MaxUnpool2d": lambda n: nn.MaxUnpool2d(n, n)(X, PLACES),
     "max_pool1d": lambda n: F.max_pool1d(X[0], n, stride=n, dilation=n),
     "avg_pool1d": lambda n: F.avg_pool1d(X[0], 4, stride=n, padding=n),
     "lp_pool1d": lambda n: F.lp_pool1d(X[0], 2, n, stride=n),

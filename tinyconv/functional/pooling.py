@@ -20,8 +20,9 @@ from tinyconv.functional.arguments import (
     checked_tensor,
 )
 from tinyconv.ops.conv import check_images
-from tinyconv.ops.pool import check_adaptive, check_pool
-from tinyconv.shapes import Pair, pair, single
+from tinyconv.ops.pool import check_adaptive, check_floating, check_pool
+from tinyconv.shapes import Pair, pair, product, single, sizes_of, transposed_size
+from tinyconv.tensor.creation import zeros
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "lp_pool2d",
     "max_pool1d",
     "max_pool2d",
+    "max_unpool1d",
+    "max_unpool2d",
 ]
 
 
@@ -372,6 +375,101 @@ def lp_pool1d(
     kernel, strides = _window1d("lp_pool1d", kernel_size, stride)
     check_pool("lp_pool1d", batch_of(checked_tensor("lp_pool1d", "input", input), 1)[0].array, kernel, (0,))
     return lp_pool2d(input.unsqueeze(-2), norm_type, (1, *kernel), (1, *strides), ceil_mode).squeeze(-2)
+
+
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """The maxima of a `max_pool2d` put back where they were, and zeros elsewhere: (N, C, H, W) gives (N, C, OH, OW).
+
+    OH = (H - 1) stride - 2 padding + KH, and OW likewise. Where two windows had the same maximum, it is there once.
+    Like `torch.nn.functional.max_unpool2d`.
+
+        y, places = F.max_pool2d(tc.tensor([[[[1.0, 4.0], [3.0, 2.0]]]]), 2, return_indices=True)
+        F.max_unpool2d(y, places, 2).tolist()  # [[[[0.0, 4.0], [0.0, 0.0]]]]
+
+    Args:
+        input: The maxima (N, C, H, W), floating point; or those of one image, without N in the result either.
+        indices: Where each was, as h * OW + w: int64, of the shape of the input.
+        kernel_size: Size of a window. Like `stride` and `padding` a number or a pair (height, width).
+        stride: Step between windows; the kernel size unless given.
+        padding: What `max_pool2d` had on each side.
+        output_size: (OH, OW) where another size is wanted, by less than a stride: what `max_pool2d` left over. (N, C)
+            may stand before it.
+
+    Raises ShapeError where shapes or geometry do not fit, DtypeError where the input is not floating point or the
+    indices are no integers, and IndexError for a place that is not there.
+    """
+    kernel, strides = _window("max_unpool2d", kernel_size, stride)
+    return _unpooled(
+        "max_unpool2d", input, indices, kernel, strides, pair(padding, "max_unpool2d: padding"), output_size
+    )
+
+
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    """The maxima of a `max_pool1d` put back where they were, and zeros elsewhere: (N, C, L) gives (N, C, OL).
+
+    OL = (L - 1) stride - 2 padding + K. Like `torch.nn.functional.max_unpool1d`.
+
+        F.max_unpool1d(tc.tensor([[[4.0]]]), tc.tensor([[[1]]]), 2).tolist()  # [[[0.0, 4.0]]]
+
+    Args:
+        input: The maxima (N, C, L), floating point; or those of one signal, without N in the result either.
+        indices: Where each was: int64, of the shape of the input.
+        kernel_size: Size of a window. Like `stride` and `padding` a number, or a sequence of one.
+        stride: Step between windows; the kernel size unless given.
+        padding: What `max_pool1d` had on each side.
+        output_size: (OL,) where another size is wanted, by less than a stride. (N, C) may stand before it.
+
+    Raises ShapeError where shapes or geometry do not fit, DtypeError where the input is not floating point or the
+    indices are no integers, and IndexError for a place that is not there.
+    """
+    kernel, strides = _window1d("max_unpool1d", kernel_size, stride)
+    paddings = single(padding, "max_unpool1d: padding")
+    return _unpooled("max_unpool1d", input, indices, kernel, strides, paddings, output_size)
+
+
+def _unpooled(
+    name: str,
+    input: Tensor,
+    indices: Tensor,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    paddings: tuple[int, ...],
+    output_size: Sequence[int] | None,
+) -> Tensor:
+    axes = len(kernel)
+    if checked_tensor(name, "indices", indices).shape != checked_tensor(name, "input", input).shape:
+        raise ShapeError(f"{name}: expected indices of the shape of the input, got {indices.shape} and {input.shape}")
+    x, one = batch_of(input, axes)
+    check_images(name, x.array, axes=axes)
+    check_floating(name, x.array)
+    sizes = zip(x.shape[2:], kernel, strides, paddings, strict=True)
+    out = tuple(transposed_size(*axis) for axis in sizes)
+    if output_size is not None:
+        wanted = tuple(sizes_of((output_size,), f"{name}: output_size"))[-axes:]
+        if len(wanted) != axes or any(abs(n - m) >= s for n, m, s in zip(wanted, out, strides, strict=True)):
+            raise ShapeError(
+                f"{name}: output_size must be within a stride {strides} of {out}, got {tuple(output_size)}"
+            )
+        out = wanted
+    if min(out) < 1:
+        raise ShapeError(f"{name}: an input of {input.shape} gives {out}: less padding?")
+    empty = zeros((*x.shape[:2], product(out)), dtype=x.dtype, device=x.device)
+    y = empty.scatter(2, indices.reshape(*x.shape[:2], -1), x.flatten(2)).reshape(*x.shape[:2], *out)
+    return y.squeeze(0) if one else y
 
 
 def _window(name: str, kernel_size: Size, stride: Size | None) -> tuple[tuple[int, int], tuple[int, int]]:

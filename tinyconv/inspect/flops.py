@@ -22,6 +22,11 @@ def conv2d_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
     return x[0] * product(conv_output_size(*axis) for axis in axes) * product(weight)
 
 
+def conv_transpose2d_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
+    """N C H W F / groups KH KW: each element of x is multiplied with its filter."""
+    return x[0] * product(x[2:]) * product(weight)
+
+
 def linear_macs(x: Shape, weight: Shape, geometry: Mapping[str, Any]) -> int:
     """The rows of x, times the elements of the weight."""
     return product(x[:-1]) * product(weight)
@@ -36,6 +41,7 @@ MACS: dict[str, Callable[[Shape, Shape, Mapping[str, Any]], int]] = {
     "conv2d": conv2d_macs,
     "conv2d_relu": conv2d_macs,
     "conv2d_relu_max_pool2d": conv2d_macs,
+    "conv_transpose2d": conv_transpose2d_macs,
     "linear": linear_macs,
     "linear_relu": linear_macs,
     "Matmul": matmul_macs,

@@ -12,13 +12,13 @@ from tinyconv import functional as F
 from tinyconv.engine.options import finite
 from tinyconv.functional.arguments import OutputSize, Size
 from tinyconv.nn.module import Module
-from tinyconv.shapes import single, size, whole
+from tinyconv.shapes import pair, single, size, whole
 from tinyconv.tensor.tensor import Tensor
 
 # fmt: off
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d",
-    "LPPool1d", "LPPool2d", "MaxPool1d", "MaxPool2d",
+    "LPPool1d", "LPPool2d", "MaxPool1d", "MaxPool2d", "MaxUnpool1d", "MaxUnpool2d",
 ]
 # fmt: on
 
@@ -106,6 +106,66 @@ class MaxPool1d(_MaxPool):
         return F.max_pool1d(
             x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
+
+
+class _MaxUnpool(Module):
+    """The base of MaxUnpool1d and MaxUnpool2d."""
+
+    _sizes: ClassVar[Any] = staticmethod(pair)
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.kernel_size = self._sizes(kernel_size, f"{name}: kernel_size", minimum=1)
+        self.stride = self.kernel_size if stride is None else self._sizes(stride, f"{name}: stride", minimum=1)
+        self.padding = self._sizes(padding, f"{name}: padding")
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """The maxima of a `MaxPool2d` put back where they were, and zeros elsewhere. Like `torch.nn.MaxUnpool2d`.
+
+    A call takes the maxima (N, C, H, W), the indices that `MaxPool2d(return_indices=True)` gave, and perhaps the
+    `output_size` wanted, and gives (N, C, OH, OW). `functional.max_unpool2d` has OH and OW.
+
+        y, places = nn.MaxPool2d(2, return_indices=True)(tc.randn(8, 3, 32, 32))
+        nn.MaxUnpool2d(2)(y, places).shape  # (8, 3, 32, 32)
+
+    Args:
+        kernel_size: Size of a window. Like `stride` and `padding` a number or a pair (height, width).
+        stride: Step between windows; the kernel size unless given.
+        padding: What the pooling had on each side.
+
+    Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_unpool2d` does.
+    """
+
+    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """The maxima of a `MaxPool1d` put back where they were, and zeros elsewhere. Like `torch.nn.MaxUnpool1d`.
+
+    A call takes the maxima (N, C, L), the indices that `MaxPool1d(return_indices=True)` gave, and perhaps the
+    `output_size` wanted, and gives (N, C, OL). `functional.max_unpool1d` has OL.
+
+        y, places = nn.MaxPool1d(2, return_indices=True)(tc.randn(8, 3, 32))
+        nn.MaxUnpool1d(2)(y, places).shape  # (8, 3, 32)
+
+    Args:
+        kernel_size: Size of a window. Like `stride` and `padding` a number, or a sequence of one.
+        stride: Step between windows; the kernel size unless given.
+        padding: What the pooling had on each side.
+
+    Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_unpool1d` does.
+    """
+
+    _sizes = staticmethod(single)
+
+    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return F.max_unpool1d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class AvgPool2d(Module):

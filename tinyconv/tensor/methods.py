@@ -269,6 +269,7 @@ class Methods:
     tril_ = rearranging.tril_
     triu = rearranging.triu
     triu_ = rearranging.triu_
+    unfold = rearranging.unfold
 
     argsort = sorting.argsort
     bincount = sorting.bincount

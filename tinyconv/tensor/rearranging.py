@@ -14,7 +14,7 @@ from tinyconv.engine.each_step import computed
 from tinyconv.engine.options import real
 from tinyconv.errors import DtypeError, ShapeError, shortened
 from tinyconv.tensor.inplace import assign
-from tinyconv.tensor.joins import cat
+from tinyconv.tensor.joins import cat, stack
 from tinyconv.tensor.picking import check_values_known, index_select
 from tinyconv.tensor.refusals import check_tensor
 from tinyconv.tensor.signatures import Dim, Scalar
@@ -74,6 +74,27 @@ def _rolled(x: Tensor, shift: int, axis: int) -> Tensor:
     start = -shift % max(x.shape[axis], 1)
     lead = (slice(None),) * axis
     return cat([x[(*lead, slice(start, None))], x[(*lead, slice(None, start))]], axis)
+
+
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """The windows of one axis, as a new last axis of `size` elements; the axis itself counts the windows.
+
+    Window i begins at i * step, and the last one ends within the axis. `functional.unfold` has the windows of images. A
+    copy, where `torch.Tensor.unfold` is a view. Raises ShapeError where no window fits.
+    """
+    check_tensor("unfold", input)
+    axis = shapes.axis_of(dimension, input.ndim, "unfold")
+    size, step = shapes.whole(size, "unfold: size", minimum=0), shapes.whole(step, "unfold: step", minimum=1)
+    if not input.ndim:
+        return unfold(input.reshape(1), 0, size, step)[0]
+    if size > input.shape[axis]:
+        raise ShapeError(f"unfold: a window of {size} does not fit into an axis of {input.shape[axis]} ({input.shape})")
+    windows, lead = (input.shape[axis] - size) // step + 1, (slice(None),) * axis
+    if size and size <= windows:  # the j-th elements of all windows at once, for each j
+        reach = (windows - 1) * step + 1
+        return stack([input[(*lead, slice(j, j + reach, step))] for j in range(size)], dim=-1)
+    parts = [input[(*lead, slice(i * step, i * step + size))] for i in range(windows)]
+    return stack(parts, dim=axis).movedim(axis + 1, -1)
 
 
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:

@@ -286,13 +286,13 @@ FAMILIES = (
     ),
     Family(
         "a convolution",
-        "conv2d is here",
+        "conv1d, conv2d, conv_transpose1d and conv_transpose2d are here",
         r"(?i)(lazy)?conv(olution|_?transpose)?(\dd)?|fold|unfold|(lazy)?linear",
         example="nn.LazyConv2d",
     ),
     Family(
         "resampling of images",
-        "a pooling makes images smaller",
+        "F.interpolate, F.grid_sample and F.pixel_shuffle are here",
         r"(?i)(up)?sampl\w+|upsample\w*|interpolate|grid_?sampl\w*|affine_grid\w*|pixel_(un)?shuffle|pixel(un)?shuffle|"
         r"(channel|native_channel)_?shuffle|GRID_SAMPLE_\w+",
         example="F.interpolate",

@@ -36,7 +36,7 @@ sinc sinc_ sinh sinh_ slice_inverse slice_scatter slogdet smm solve sparse_dim s
 sparse_resize_and_clear_ split_with_sizes square square_ squeeze_ sspaddmm stft storage storage_offset storage_type
 subtract subtract_ sum_to_size svd swapaxes_ swapdims_ symeig t_ tan tan_ to_dense to_mkldnn to_padded_tensor
 to_sparse to_sparse_bsc to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr transpose_ triangular_solve
-true_divide true_divide_ trunc trunc_ unfold uniform_ unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze_
+true_divide true_divide_ trunc trunc_ uniform_ unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze_
 untyped_storage values vdot volatile vsplit where xlogy xlogy_ xpu
 """
 

@@ -99,6 +99,52 @@ def max_pooling(draw: Draw, axes: int = 2) -> Case:
     return keyword_case(f"functional.max_pool{axes}d", {"input": x}, options, smooth=smooth, magnitude=1)
 
 
+@space("max_unpool2d")
+def max_unpool2d(draw: Draw) -> Case:
+    return maybe_unpool_one(draw, unpooling(draw, axes=2))
+
+
+@space("max_unpool1d")
+def max_unpool1d(draw: Draw) -> Case:
+    return maybe_unpool_one(draw, unpooling(draw, axes=1))
+
+
+def unpooling(draw: Draw, axes: int) -> Case:
+    """The geometry first, then distinct places in what it gives: PyTorch promises nothing where two are the same."""
+    spell = spelled if axes == 2 else spelled_one
+    kernel, size = both_ways(draw, 1, 3), both_ways(draw, 1, 3)
+    stride = draw.choice([None, both_ways(draw, 1, 3)])
+    steps = stride or kernel
+    padding = pair([draw.integer(0, k // 2) for k in kernel] if draw.flag() else 0, "padding")
+    out = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(size, steps, padding, kernel, strict=True)]
+    options: dict[str, Any] = {"kernel_size": spell(draw, kernel)}
+    wanted = [max(n, m) for n, m in zip(out, size, strict=True)]  # room for each of them
+    if stride is not None:
+        options["stride"] = spell(draw, stride)
+    if padding != (0, 0):
+        options["padding"] = spell(draw, padding)
+        draw.note("padding")
+    if any(abs(n - m) >= s for n, m, s in zip(out, wanted, steps, strict=True)):  # which is not always to be had
+        return unpooling(draw, axes)
+    if out != wanted or draw.flag():
+        options["output_size"] = tuple(wanted[-axes:])
+        draw.note("output_size")
+    n, c = draw.choice([1, 2, 1, 2]), draw.integer(1, 2)
+    count, room = int(np.prod(size[-axes:])), int(np.prod(wanted[-axes:]))
+    rng = np.random.default_rng(draw.integer(0, 2**32 - 1))
+    places = np.stack([rng.permutation(room)[:count] for _ in range(n * c)]).reshape(n, c, *size[-axes:])
+    arrays = {"input": draw.array(places.shape, draw.dtype(), ("normal", "ties", "special")), "indices": places}
+    return keyword_case(f"functional.max_unpool{axes}d", arrays, options, needs=[0])
+
+
+def maybe_unpool_one(draw: Draw, case: Case) -> Case:
+    """At times without the batch axis, that of the places too."""
+    if len(case.inputs[0]) == 1 and draw.flag():
+        case.inputs = [array[0] for array in case.inputs]
+        draw.note("no batch axis")
+    return case
+
+
 @space("avg_pool2d")
 def avg_pool2d(draw: Draw) -> Case:
     return maybe_one(draw, averages(draw, axes=2))

@@ -33,6 +33,15 @@ def batch(draw: Draw) -> tuple[int, int]:
 
 @space("unfold")
 def unfold(draw: Draw) -> Case:
+    """The windows of images, and at times those of one axis, by the method of that name."""
+    if not draw.integer(0, 3):
+        shape = draw.shape(1, 3, 1, 6)
+        axis = draw.integer(0, len(shape) - 1)
+        size, step = draw.integer(0, shape[axis]), draw.integer(1, 4)
+        draw.note("Tensor.unfold")
+        x = draw.array(shape, draw.dtype(), ("normal", "ties", "special"))
+        dim = axis - draw.choice([0, len(shape)])
+        return Case("Tensor.unfold", [x], {"dimension": dim, "size": size, "step": step}, magnitude="terms")
     drawn, options = geometry(draw)
     x = draw.array((*batch(draw), *drawn.size), draw.dtype(), ("normal", "ties", "special"))
     return maybe_one(draw, keyword_case("functional.unfold", {"input": x}, options, magnitude="terms"))
