@@ -267,7 +267,7 @@ FAMILIES = (
         "a pooling",
         "max and average pooling are here, max_pool2d, avg_pool2d and the adaptive ones",
         r"(?i)(adaptive_?)?(max|avg)_?pool\dd(_with_indices)?|(fractional_?max|lp)_?pool\dd(_with_indices)?|max_?unpool\dd",
-        example="nn.MaxUnpool2d",
+        example="nn.FractionalMaxPool2d",
     ),
     Family(
         "a normalisation",
@@ -295,7 +295,7 @@ FAMILIES = (
         "F.interpolate, F.grid_sample and F.pixel_shuffle are here",
         r"(?i)(up)?sampl\w+|upsample\w*|interpolate|grid_?sampl\w*|affine_grid\w*|pixel_(un)?shuffle|pixel(un)?shuffle|"
         r"(channel|native_channel)_?shuffle|GRID_SAMPLE_\w+",
-        example="F.interpolate",
+        example="F.upsample_nearest",
     ),
     Family(
         "of embeddings",
