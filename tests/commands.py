@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from unittest import mock
 
 import tinyconv as tc
-from tinyconv import cli
+from tinyconv import cli, models
+from tinyconv.cli import common
 from tinyconv.engine import kernels
 
 TEMPORARY = os.path.join(tempfile.gettempdir(), "pytest-of-")
@@ -37,6 +38,8 @@ def run_here(*args, code=0, cwd=None):
         for target, values in ((sys, {"argv": ["tinyconv", *map(str, args)], "path": ["", *sys.path]}),):
             stack.enter_context(mock.patch.multiple(target, **values))
         stack.enter_context(mock.patch.dict(os.environ, PLAIN))
+        stack.enter_context(mock.patch.dict(models._OWN))
+        stack.enter_context(mock.patch.object(common, "OWN", set()))
         stack.enter_context(mock.patch.object(warnings, "showwarning", warnings.showwarning))
         stack.enter_context(mock.patch.object(kernels, "announce", kernels.announce))
         stack.enter_context(warnings.catch_warnings())

@@ -12,6 +12,7 @@ from test_docstrings import ROOMS, called, public
 
 import tinyconv as tc
 from tinyconv import check, data, inspect, models, nn, optim, train
+from tinyconv.data import transforms
 from tinyconv.optim import lr_scheduler, swa_utils
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -239,6 +240,18 @@ def sequence():
     return lr_scheduler.SequentialLR(optimizer, parts, [3])
 
 
+TRANSFORMS = {
+    **dict.fromkeys(("CenterCrop", "Pad", "RandomCrop", "RandomResizedCrop", "Resize"), (3,)),
+    **dict.fromkeys(("Grayscale", "PILToTensor", "ToImage", "ToPILImage", "ToTensor"), ()),
+    **dict.fromkeys(("RandomHorizontalFlip", "RandomVerticalFlip"), (0.5,)),
+    **dict.fromkeys(("Compose", "RandomApply"), ([abs],)),
+    "ConvertImageDtype": ("float32",),
+    "ToDtype": ("float32",),
+    "Lambda": (abs,),
+    "Normalize": ([0.5], [0.5]),
+}
+
+
 def samples():
     """An object of each public class, and of each model."""
     summary, maps = tc.summary(LENET, (1, 28, 28)), tc.feature_maps(LENET, np.zeros((1, 28, 28), np.float32))
@@ -263,6 +276,8 @@ def samples():
         *(DIGITS, data.DataLoader(DIGITS, 5), *data.verify("mnist", "nowhere")[:1], data.RandomShift(2)),
         *(data.TensorDataset(tc.ones(4, 2)), data.Subset(DIGITS, [0, 1]), DIGITS + DIGITS),
         *(data.SequentialSampler(DIGITS), data.RandomSampler(DIGITS), data.SubsetRandomSampler([1, 2])),
+        *(getattr(transforms, name)(*given) for name, given in TRANSFORMS.items()),
+        *(transforms.InterpolationMode.BICUBIC, data.PictureFolder("pets")),
         *(data.WeightedRandomSampler([1.0, 2.0], 2), data.BatchSampler(range(4), 2, False)),
         *(data.Compose([data.RandomShift(1)]), data.Cutout(3), data.RandomCrop(2), data.RandomHorizontalFlip()),
         data.AlternatingFlip(),
@@ -329,6 +344,7 @@ SAMPLES = samples()
 BASES = {
     *("AlexNet", "ResNet50", "VGG16", "Function", "LRScheduler", "Optimizer"),
     *("Dataset", "IterableDataset", "Sampler"),
+    *("CIFAR10", "FashionMNIST", "ImageFolder", "MNIST", "VisionDataset"),  # which need files
 }
 
 

@@ -23,7 +23,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 import tinyconv
 from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, run, studio, train
-from tinyconv.cli.common import LONGEST, complain
+from tinyconv.cli.common import LONGEST, complain, show_lines
 from tinyconv.engine import kernels
 from tinyconv.errors import TinyconvError, printable
 
@@ -103,6 +103,7 @@ def main() -> None:
             error.add_note("memory ran out: `tinyconv summary` shows which layers of a model have the parameters")
         elif not isinstance(error, TinyconvError | OSError) and type(error) is not ValueError:
             raise
+        show_lines(error)
         complain(error)
         raise SystemExit(1) from None
 

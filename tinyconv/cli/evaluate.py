@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tinyconv import data, nn
+from tinyconv import nn
 from tinyconv.cli.common import (
     CheckpointFile,
     DataDir,
@@ -23,21 +23,29 @@ from tinyconv.cli.common import (
     Json,
     Kernels,
     Offline,
+    Size,
     TestData,
     Threads,
+    Weights,
+    checkpoint_of,
     complain,
+    is_code,
     kernels_of,
     pictured,
+    test_images,
     threads_of,
 )
 from tinyconv.data import ImageDataset
 from tinyconv.errors import DataError
-from tinyconv.train import DOUBT, Checkpoint, check_images, evaluate, load_checkpoint, predict
+from tinyconv.train import DOUBT, Checkpoint, check_images, evaluate, predict
+from tinyconv.train.checkpoint import is_checkpoint
 
 
 def eval_(
     checkpoint: CheckpointFile,
+    weights: Weights = None,
     data_name: TestData = None,
+    size: Size = None,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="Classify by the mean over each image and its mirror image.")
     ] = False,
@@ -53,10 +61,9 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of a trained model on test images."""
-    found = load_checkpoint(checkpoint)
-    check_images(found.run, data_name)
+    found = checkpoint_of(checkpoint, weights, data_name, size)
+    dataset = test_images(found, data_name, data_dir, offline)
     model = found.model().to(device=device)
-    dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
     with threads_of(threads), kernels_of(kernels):
         accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored, shifted=shifted)
     if as_json:
@@ -72,6 +79,10 @@ def predict_(
         list[Path],
         typer.Argument(help="PNG, JPEG, GIF, BMP, WEBP or TIFF files, one digit (or garment, or object) in each."),
     ],
+    data_name: Annotated[
+        str | None, typer.Option("--data", help="Without a checkpoint: the dataset or folder that the classes are of.")
+    ] = None,
+    size: Size = None,
     show: Annotated[bool, typer.Option("--show", help="Print each picture as the model sees it, 28x28.")] = False,
     device: Device = None,
     kernels: Kernels = None,
@@ -82,7 +93,10 @@ def predict_(
     Ink may be dark on light or light on dark; whatever is drawn is taken for one of the classes. Where a picture cannot
     be read, an error is printed, the others are classified, and the exit code is 1.
     """
-    found = load_checkpoint(checkpoint)
+    weights = pictures.pop(0) if pictures and is_code(checkpoint) and is_checkpoint(str(pictures[0])) else None
+    found = checkpoint_of(checkpoint, weights, data_name, size)
+    if not pictures:
+        raise typer.BadParameter("name the pictures after the checkpoint")
     check_images(found.run)
     model = found.model().to(device=device)
     read = [_read(found, path) for path in pictures]
@@ -117,7 +131,8 @@ def predict_(
             table.add_row(name, f"{p:.4f}", ink * round(30 * float(p)))
         console.print(table)
         if row[best] < DOUBT:
-            words = ["tinyconv", "maps", str(checkpoint), "--image", str(path)]
+            named = [checkpoint] if weights is None else [checkpoint, str(weights)]
+            words = ["tinyconv", "maps", *named, "--image", str(path)]
             doubt = f"in doubt: {row[best]:.1%} is under {DOUBT:.0%}; see why with: {shlex.join(words)}"
             console.print(escape(doubt), highlight=False, soft_wrap=True)
     if len(good) < len(pictures):

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import tinyconv
-from tinyconv import data, models, nn
+from tinyconv import models, nn
 from tinyconv.cli.common import (
     CheckpointFile,
     DataDir,
@@ -21,10 +21,13 @@ from tinyconv.cli.common import (
     Options,
     TestData,
     Threads,
+    Weights,
+    checkpoint_of,
     is_code,
     model_of_code,
     options_of,
     pictured,
+    test_images,
     threads_of,
 )
 from tinyconv.data import ImageDataset
@@ -95,12 +98,15 @@ def _to_summarise(what: str, shape: Shape | None, options: dict[str, Any]) -> tu
         return models.create(what, **(fitting | options)), shape
     if is_checkpoint(what):
         found = load_checkpoint(Path(what))
-        kind = data.describe(found.run.data)
+        if is_code(found.run.model):
+            raise typer.BadParameter(f"{what} is of {found.run.model}: tinyconv summary {found.run.model}")
+        kind = found.run.kind()
         return models.create(found.run.model, **found.run.options), shape or kind.images.shape[1:]
-    if options:
-        raise typer.BadParameter(f"--option is for a model by name: {', '.join(models.MODELS)}")
     if is_code(what):
-        return model_of_code(what), shape or (1, 28, 28)
+        shape = shape or (1, 28, 28)
+        return model_of_code(what, shape, **options), shape
+    if options:
+        raise typer.BadParameter(f"--option is for a model by name: {', '.join(models.MODELS)}; or FILE.py:NET")
     shape = shape or (1, 28, 28)
     with or_a_model(what, models.MODELS):
         return tinyconv.Cake.parse(what).build(shape), shape
@@ -119,6 +125,7 @@ def _shape(text: str | None) -> Shape | None:
 
 def maps(
     checkpoint: CheckpointFile,
+    weights: Weights = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,6 +142,7 @@ def maps(
     out: Annotated[
         Path | None, typer.Option(help="Picture to write (default: CHECKPOINT-maps.png, beside the checkpoint).")
     ] = None,
+    data_name: TestData = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
@@ -146,18 +154,18 @@ def maps(
     from tinyconv.inspect import pictures
 
     pictures.check_installed()
-    found = load_checkpoint(checkpoint)
+    found = checkpoint_of(checkpoint, weights, data_name)
     check_images(found.run)
     if image is not None:
         if label is not None or number:
             raise typer.BadParameter("--image names the picture to show: leave out --digit and --number")
         shown = pictured(found, [image])
     else:
-        shown = _chosen(data.load(found.run.data, "test", data_dir, offline), label, number)
+        shown = _chosen(test_images(found, data_name, data_dir, offline), label, number)
     drawn = tinyconv.feature_maps(
         found.model(), shown.normalized()[0], layer, picture=shown.images[0], classes=shown.classes
     )
-    path = drawn.save(out or checkpoint.with_name(f"{checkpoint.stem}-maps.png"))
+    path = drawn.save(out or found.path.with_name(f"{found.path.stem}-maps.png"))
     console = Console()
     truth = "" if image is not None else f"; its label is {shown.classes[int(shown.labels[0])]}"
     console.print(escape(f"classified as {drawn.classes[drawn.winner]}{truth}"), highlight=False)
@@ -185,6 +193,7 @@ def _chosen(dataset: ImageDataset, label: str | None, number: int) -> ImageDatas
 
 def report(
     checkpoint: CheckpointFile,
+    weights: Weights = None,
     data_name: TestData = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to (default: CHECKPOINT-report, beside the checkpoint).")
@@ -197,10 +206,9 @@ def report(
     from tinyconv.inspect import pictures
 
     pictures.check_installed()
-    found = load_checkpoint(checkpoint)
-    check_images(found.run, data_name)
-    dataset = data.load(data_name or found.run.data, "test", data_dir, offline)
-    folder = out or checkpoint.with_name(f"{checkpoint.stem}-report")
+    found = checkpoint_of(checkpoint, weights, data_name)
+    dataset = test_images(found, data_name, data_dir, offline)
+    folder = out or found.path.with_name(f"{found.path.stem}-report")
     with threads_of(threads):
         probabilities = predict(nn.DataParallel(found.model()), dataset.normalized())
     matrix = np.zeros((len(dataset.classes),) * 2, np.int64)

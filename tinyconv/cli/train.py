@@ -29,15 +29,20 @@ from tinyconv.cli.common import (
     Kernels,
     Offline,
     Options,
+    Size,
     Stop,
     Threads,
+    check_code,
+    is_code,
     kernels_of,
     options_of,
+    picture_folder,
     stop_signals,
     threads_of,
+    use_code,
 )
 from tinyconv.engine.kernels import prepare
-from tinyconv.errors import no_such
+from tinyconv.errors import no_such, shortened
 from tinyconv.host import limits
 from tinyconv.train import (
     RECIPES,
@@ -55,6 +60,7 @@ from tinyconv.train import (
 from tinyconv.train.checkpoint import free_place, usual_places
 from tinyconv.train.loop import Report
 from tinyconv.train.session import longer
+from tinyconv.user_frame import warn
 
 PROFILED = 20  # steps
 DATASETS = ", ".join(data.list_datasets())
@@ -66,12 +72,18 @@ def train(
         str | None,
         typer.Argument(
             help=f"Model: {', '.join(models.MODELS)}; or a cake, its layers in one line: 'conv 8 3; relu; pool 2; "
-            "flatten; fc 10'."
+            "flatten; fc 10'; or FILE.py:NET, a class, a function or a model of your own."
         ),
     ] = None,
     data_name: Annotated[
-        str, typer.Option("--data", help=f"Dataset: {DATASETS} or synthetic (digits that are drawn, not downloaded).")
+        str,
+        typer.Option(
+            "--data",
+            help=f"Dataset: {DATASETS} or synthetic (digits that are drawn, not downloaded); or a folder of pictures, "
+            "with a folder for each class.",
+        ),
     ] = "mnist",
+    size: Size = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -170,8 +182,12 @@ def train(
     ):
         prepare()
         if resume_from is not None:
+            if model is not None and is_code(model):
+                _use_code_again(model, resume_from)
             _refuse_with_resume(context)
-            longer(load_checkpoint(resume_from), epochs)  # what cannot be continued needs no place
+            found = load_checkpoint(resume_from)
+            check_code(found, "--resume ")
+            longer(found, epochs)  # what cannot be continued needs no place
             out = out or resume_from
             until_the_end.enter_context(free_place([out], overwrite or out == resume_from))
             # Read only now that no other training can write it.
@@ -196,14 +212,20 @@ def train(
             options = options_of(option or [])
             if ";" in model or " " in model:
                 model, options = "cake", {"slices": model, **options}
-            if model not in models.MODELS:
+            code = use_code(model) if model not in models.MODELS and is_code(model) else ""
+            if not models.is_known(model):
                 raise typer.BadParameter(no_such("model", model, models.MODELS))
             recipe = recipe or usual_recipe(model, data_name)
+            pictures = picture_folder(data_name, size)
+            if size is not None and pictures is None:
+                raise typer.BadParameter(f"--size is for --data FOLDER, and {shortened(data_name)} is no folder")
             try:
                 chosen = replace(_recipe(recipe), **{key: value for key, value in changes.items() if value is not None})
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
-            run = new_run(model, data_name, seed, chosen, **options)
+            run = replace(new_run(model, pictures or data_name, seed, chosen, **options), code=code)
+            if pictures is not None and not as_json:
+                print(f"{data_name}: {pictures.parts()[2]}")
             usual = usual_places(run, recipe)
             names = [out] if out else islice(usual, 1) if overwrite else usual
             out = until_the_end.enter_context(free_place(names, overwrite))
@@ -219,6 +241,17 @@ def train(
         if profile or profile_trace:
             reports = _profiled(reports, profile_trace)
         _run(session, out, stop, as_json, reports)
+
+
+def _use_code_again(model: str, path: Path) -> None:
+    """Let a checkpoint go on with the code that it names, which the command line has to name too."""
+    code, run = use_code(model), load_checkpoint(path).run
+    if run.model in models.MODELS:
+        raise typer.BadParameter(f"{path} is of {run.model}; leave out {shortened(model)}")
+    if run.code and code != run.code:
+        warn(f"{model} is not the code that trained {path}: its file has changed")
+    if run.model != model:
+        use_code(model, run.model)
 
 
 def _every(text: str) -> dict[str, Any]:
@@ -242,6 +275,7 @@ def _refuse_with_resume(context: typer.Context) -> None:
     """BadParameter for options that describe a training: with --resume, the checkpoint does that, but for --epochs."""
     allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
     allowed |= {"kernels", "profile", "profile_trace", "explain"}
+    allowed |= {"model"} if is_code(context.params.get("model") or "") else set()
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -337,11 +371,12 @@ def _run(session: Session, out: Path, stop: Stop, as_json: bool, reports: Iterat
         stop.ignore()  # nothing may stop the saving
         session.save(out)
         at = trainer.progress
+        own = f"{shlex.quote(session.run.model)} " if is_code(session.run.model) else ""
         if as_json:
             print(json.dumps({"stopped": True, "epoch": at.epoch, "step": at.step, "checkpoint": str(out)}), flush=True)
         message = (
             f"stopped in epoch {at.epoch + 1} after step {at.step}; "
-            f"continue with: tinyconv train --resume {shlex.quote(str(out))}"
+            f"continue with: tinyconv train {own}--resume {shlex.quote(str(out))}"
         )
         Console(stderr=True).print(escape(message), highlight=False, soft_wrap=True)
         raise typer.Exit(128 + stop.signal)

@@ -13,7 +13,7 @@ from tinyconv.data.base import ConcatDataset, Dataset, IterableDataset, Subset, 
 from tinyconv.data.cifar import read_cifar10
 from tinyconv.data.collate import default_collate, default_convert
 from tinyconv.data.datasets import ImageDataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
-from tinyconv.data.folders import folder
+from tinyconv.data.folders import PictureFolder, folder
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import place_ink, read_photograph, read_picture
@@ -41,6 +41,7 @@ __all__ = [
     "FileStatus",
     "ImageDataset",
     "IterableDataset",
+    "PictureFolder",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomSampler",

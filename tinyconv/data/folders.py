@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tinyconv.data.augment import checked
 from tinyconv.data.datasets import ImageDataset
-from tinyconv.data.picture import is_deep, opened
+from tinyconv.data.picture import is_deep, look, opened
 from tinyconv.engine.options import count
 from tinyconv.errors import DataError, listed, shortened
 
@@ -45,8 +47,17 @@ def folder(
     """
     if channels not in (None, 1, 3):
         raise DataError(f"folder: channels must be 1, 3 or None, got {shortened(channels)}")
-    root = Path(path)
-    classes, samples = found_in(root)
+    classes, samples = found_in(Path(path))
+    return read(samples, classes, size, channels)
+
+
+def read(
+    samples: list[tuple[Path, int]],
+    classes: list[str],
+    size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+) -> ImageDataset:
+    """The pictures at these paths, with these labels, as `folder` reads them."""
     wanted = None
     if size is not None:
         h, w = (size, size) if not isinstance(size, tuple | list) or len(size) != 2 else size
@@ -54,19 +65,17 @@ def folder(
         if max(wanted) > LARGEST:
             raise DataError(f"folder: size must be at most {LARGEST:,}, got {shortened(size)}")
     images: list[Any] = []
-    first = samples[0][0]
     for place, _ in samples:
-        image = _image(place, wanted, channels)
-        shape = image.shape[1:]
-        if images and shape != images[0].shape[1:]:
-            h, w = images[0].shape[1:]
+        image = read_image(place, wanted, channels)
+        if images and image.shape[1:] != images[0].shape[1:]:
+            (one, other), here = (image.shape[1:], images[0].shape[1:]), samples[0][0]
             raise DataError(
-                f"{place} has {shape[0]}x{shape[1]} pixels, and {first} {h}x{w}: images of one size are needed, "
-                f"which size={min(h, w)} makes of them"
+                f"{place} has {one[0]}x{one[1]} pixels, and {here} {other[0]}x{other[1]}: images of one size are "
+                f"needed, which size={min(other)} makes of them"
             )
         if image.nbytes * len(samples) > MOST:
             raise DataError(
-                f"{root}: {len(samples):,} pictures like {place} take more than {MOST >> 30} GiB; a smaller size=, or "
+                f"{len(samples):,} pictures like {place} take more than {MOST >> 30} GiB; a smaller size=, or "
                 "tinyconv.data.vision.ImageFolder, which opens them when they are asked for"
             )
         images.append(image)
@@ -76,6 +85,79 @@ def folder(
     mean = tuple(round(float(share.mean(dtype=np.float64)), 4) for share in shares)
     std = tuple(max(round(float(share.std(dtype=np.float64)), 4), 1e-4) for share in shares)
     return ImageDataset(whole, np.array([label for _, label in samples], np.int64), tuple(classes), mean, std)
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """Your own pictures, as `folder` reads them, parted into those to train on and those held out to test on.
+
+    Where the folder has `train` and `test` (or `val`, `valid`, `validation`), each with a folder for each class, these
+    are the parts. Else of each class a fifth is held out: which pictures, depends on their paths in the folder alone.
+
+        pictures = tc.data.PictureFolder("pets", size=32)
+        train, test = pictures.load("train"), pictures.load("test")
+
+    Args:
+        path: The folder.
+        size: Pixels a side of the images; unless given, all pictures must have one size.
+        channels: 1 for grey, 3 for red, green and blue; unless given, 1 where all pictures are grey.
+
+    Both parts have the mean and the deviation of the training images. The methods raise DataError like `folder`.
+    """
+
+    path: str | os.PathLike[str]
+    size: int | tuple[int, int] | None = None
+    channels: int | None = None
+
+    def parts(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]], str]:
+        """The classes, the pictures of "train" and of "test", and how they were parted, in words."""
+        root = Path(self.path)
+        held = next((root / name for name in ("test", "val", "valid", "validation") if (root / name).is_dir()), None)
+        if held is not None and (root / "train").is_dir():
+            (classes, train), (others, test) = found_in(root / "train"), found_in(held)
+            if others != classes:
+                raise DataError(f"{held} has the classes {listed(others)}, and {root / 'train'} {listed(classes)}")
+            return classes, {"train": train, "test": test}, f"tested on the {len(test):,} pictures in {held}"
+        classes, samples = found_in(root)
+        found: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
+        for label, name in enumerate(classes):
+            own = [sample for sample in samples if sample[1] == label]
+            if len(own) < 2:
+                raise DataError(f"{root / name} has one picture; two are needed, to train on and to test on")
+            own.sort(key=lambda sample: sha256(sample[0].relative_to(root).as_posix().encode()).digest())
+            few = max(1, len(own) // 5)
+            found["test"] += sorted(own[:few])
+            found["train"] += sorted(own[few:])
+        held_out, whole = len(found["test"]), len(samples)
+        return classes, found, f"{held_out:,} of its {whole:,} pictures, a fifth of each class, are held out to test on"
+
+    def outline(self) -> tuple[tuple[int, int, int], list[str]]:
+        """The shape (C, H, W) that the images will have, and the classes; only headers are read."""
+        classes, parts, _ = self.parts()
+        first, depth = None, self.channels or 1
+        for place, _ in [*parts["train"], *parts["test"]]:
+            h, w, grey = look(place)
+            if self.size is None and first is not None and (h, w) != first:
+                raise DataError(
+                    f"{place} has {h}x{w} pixels, and others {first[0]}x{first[1]}: images of one size are needed; "
+                    f"--size {min(first)} (size={min(first)}) makes them so"
+                )
+            first = first or (h, w)
+            depth = depth if self.channels or grey else 3
+        size = self.size or first or (1, 1)
+        h, w = (size, size) if isinstance(size, int) else size
+        return (depth, h, w), classes
+
+    def load(self, split: Literal["train", "test"] = "train") -> ImageDataset:
+        """The images of a part. Raises DataError for another word."""
+        if split not in ("train", "test"):
+            raise DataError(f"split must be 'train' or 'test', got {shortened(split)}")
+        classes, parts, _ = self.parts()
+        shape, _ = self.outline()
+        train = read(parts["train"], classes, shape[1:], shape[0])
+        if split == "train":
+            return train
+        return replace(read(parts["test"], classes, shape[1:], shape[0]), mean=train.mean, std=train.std)
 
 
 def found_in(
@@ -110,7 +192,7 @@ def found_in(
     return classes, samples
 
 
-def _image(path: Path, size: tuple[int, int] | None, channels: int | None) -> Any:
+def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, channels: int | None) -> Any:
     """A picture as uint8 (1 or 3, H, W)."""
     from PIL import Image, ImageOps
 

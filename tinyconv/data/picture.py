@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,10 @@ Grey = NDArray[np.float32]
 INSTALL = "pip install 'tinyconv[train]'"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """What is opened. Pillow knows fifty more, and for some of them it starts a program (Ghostscript for EPS)."""
+GREY = ("1", "L", "LA")
+"""Pillow's modes without colour, of 8 bits."""
+ORIENTATION = 0x0112
+"""The number in EXIF data that says how the camera was held; from 5 on, height and width change places."""
 MOST_PIXELS = 50_000_000  # a photograph of 50 megapixels; a picture of a digit has fewer
 MOST = "50 megapixels are allowed; make it smaller"
 
@@ -124,8 +130,29 @@ def opened(path: str | os.PathLike[str] | IO[bytes], keep_grey: bool = False) ->
 
     With `keep_grey`, a grey one stays grey: L or LA. Raises DataError where the file is missing or cannot be read.
     """
+    with _reading(path) as picture:
+        from PIL import ImageOps
+
+        upright = ImageOps.exif_transpose(picture)
+        kind = "RGBA" if upright.has_transparency_data else "RGB"
+        if keep_grey and upright.mode in GREY:
+            kind = "LA" if upright.has_transparency_data else "L"
+        return upright if is_deep(upright) else upright.convert(kind)
+
+
+def look(path: str | os.PathLike[str]) -> tuple[int, int, bool]:
+    """Height and width of a picture, and whether it is grey, by its header. Raises what `opened` raises."""
+    with _reading(path) as picture:
+        turned = picture.getexif().get(ORIENTATION, 1) >= 5
+        h, w = (picture.width, picture.height) if turned else (picture.height, picture.width)
+        return h, w, picture.mode in GREY or is_deep(picture)
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str] | IO[bytes]) -> Iterator[Any]:
+    """A `with` block that has a picture open. Raises DataError where it cannot be read."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise DataError(f"reading pictures needs Pillow: {INSTALL}") from error
     name = _named(path)
@@ -138,11 +165,7 @@ def opened(path: str | os.PathLike[str] | IO[bytes], keep_grey: bool = False) ->
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise DataError(f"{name}: {picture.width}x{picture.height} pixels are too many: {MOST}")
-                upright = ImageOps.exif_transpose(picture)
-                kind = "RGBA" if upright.has_transparency_data else "RGB"
-                if keep_grey and upright.mode in ("1", "L", "LA"):
-                    kind = "LA" if upright.has_transparency_data else "L"
-                return upright if is_deep(upright) else upright.convert(kind)
+                yield picture
     except DataError:
         raise
     except Image.DecompressionBombError:

@@ -35,6 +35,8 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "cake": cake,
 }
 
+_OWN: dict[str, Callable[..., nn.Module]] = {}  # what `register` was given
+
 IMAGES: Mapping[str, Shape] = {
     "cifarnet": (3, 32, 32),
     **dict.fromkeys(("alexnet", "vgg16", "resnet50"), (3, 224, 224)),
@@ -43,7 +45,7 @@ IMAGES: Mapping[str, Shape] = {
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "IMAGES", "MODELS", "create", "options_for",
+    "IMAGES", "MODELS", "create", "is_known", "options_for", "register",
     "lenet5", "lenet5_1998", "mlp", "cifarnet", "lenet_gap", "lenet_vgg", "lenet_strided", "lenet_bn", "resnet",
     "alexnet", "vgg16", "resnet50", "cake",
     "AlexNet", "CifarNet", "LeNet5", "LeNet5Of1998", "LeNetBN", "LeNetGAP", "LeNetStrided", "LeNetVGG", "MLP",
@@ -62,6 +64,8 @@ def create(name: str, /, **options: Any) -> nn.Module:
     those allow; and what the model itself raises for a value that it cannot take.
     """
     build = _named(name)
+    if name in _OWN:
+        return _built(name, build, options)
     for option, value in options.items():
         _check_bounds(f"model {name!r}: {printable(option, 80)}", value)
     try:
@@ -76,6 +80,39 @@ def create(name: str, /, **options: Any) -> nn.Module:
     except (TypeError, LookupError, ArithmeticError, AttributeError) as error:  # a value of another type
         said = printable(str(error))
         raise ValueError(f"model {name!r} cannot be built with {shortened(options)}: {said}") from error
+
+
+def register(name: str, build: Callable[..., nn.Module]) -> None:
+    """Let `name` be a model of your own, for `create`, for trainings and for the checkpoints that name it.
+
+        tc.models.register("mine", MyNet)
+        session = tc.train.start(tc.train.new_run("mine", "mnist", 0, tc.train.RECIPES["default"]))
+
+    It holds for this process: a checkpoint says the name and never brings code with it.
+
+    Args:
+        name: The name; ValueError where a model of `MODELS` has it.
+        build: A class or a function that makes the model. Where it takes `in_channels`, `num_classes`, `size` or
+            `in_features`, it is given those of the data.
+    """
+    if name in MODELS:
+        raise ValueError(f"{name!r} is a model of tinyconv.models already; choose another name")
+    if not callable(build):
+        raise TypeError(f"register: expected a class or a function that makes a model, got {shortened(build)}")
+    _OWN[name] = build
+
+
+def is_known(name: str) -> bool:
+    """Whether `create` knows the name: a model of `MODELS`, or one that was registered."""
+    return name in MODELS or name in _OWN
+
+
+def _built(name: str, build: Callable[..., nn.Module], options: dict[str, Any]) -> nn.Module:
+    """A model of the user's own; what its code raises stays as it is."""
+    model = build(**options)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} must make an nn.Module, got {shortened(model)}: does it return the model?")
+    return model
 
 
 def options_for(name: str, image: Shape, classes: int) -> dict[str, Any]:
@@ -111,9 +148,9 @@ def _check_bounds(what: str, value: Any) -> None:
 
 
 def _named(name: str) -> Callable[..., nn.Module]:
-    if name not in MODELS:
-        raise ValueError(no_such("model", name, MODELS))
-    return MODELS[name]
+    if not is_known(name):
+        raise ValueError(no_such("model", name, [*MODELS, *_OWN]))
+    return MODELS[name] if name in MODELS else _OWN[name]
 
 
 suggest_names(globals())

@@ -13,9 +13,10 @@ import os
 import shlex
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,12 @@ import numpy as np
 
 from tinyconv import models
 from tinyconv.arrays.backend import backend_of, device
-from tinyconv.data import describe
+from tinyconv.data import ImageDataset, PictureFolder, describe
+from tinyconv.data import load as load_images
+from tinyconv.data.datasets import Split
+from tinyconv.data.folders import read
 from tinyconv.engine.variants import KERNELS
-from tinyconv.errors import CheckpointError, ShapeError, TinyconvError, listed, printable, shortened
+from tinyconv.errors import CheckpointError, DataError, ShapeError, TinyconvError, listed, printable, shortened
 from tinyconv.host import limits
 from tinyconv.host.files import atomic, held
 from tinyconv.inspect.tracer import LayerObserver, run_on_outlines
@@ -55,6 +59,8 @@ class Run:
         data: The name of a dataset, or "synthetic".
         seed: Decides the weights, the order of the images and their augmentation.
         recipe: The fields of a `Recipe`.
+        pictures: Where `data` is a folder of one's own pictures: the shape of an image, the classes, mean and std.
+        code: The SHA-256 of the file with the model, where that is one of your own and in a file.
     """
 
     model: str
@@ -62,6 +68,38 @@ class Run:
     data: str = "mnist"
     seed: int = 0
     recipe: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
+
+    def kind(self) -> ImageDataset:
+        """The dataset without its images: the shape of one, the classes, mean and std, which need no file.
+
+        Raises DataError where no dataset has that name, and for pictures of a strange kind.
+        """
+        if not self.pictures:
+            return describe(self.data)
+        try:
+            c, h, w = self.pictures["shape"]
+            classes, mean, std = (tuple(self.pictures[key]) for key in ("classes", "mean", "std"))
+            if not (c in (1, 3) and 0 < h <= limits.SIZE and 0 < w <= limits.SIZE and all(map(isfinite, mean + std))):
+                raise ValueError(f"images {shortened(self.pictures['shape'])}")
+            if not all(isinstance(name, str) for name in classes) or not all(std):
+                raise ValueError(f"classes {shortened(classes)}")
+            return ImageDataset(np.empty((0, c, h, w), np.uint8), np.empty(0, np.int64), classes, mean, std)
+        except (TypeError, ValueError, KeyError) as error:
+            raise DataError(f"what is said of the pictures of {printable(self.data)} is wrong: {error}") from None
+
+    def images(self, split: Split, root: str | os.PathLike[str] | None = None, offline: bool = False) -> ImageDataset:
+        """The images to train or to test on. Raises DataError where they cannot be had, or are others now."""
+        if not self.pictures:
+            return load_images(self.data, split, root, offline)
+        kind = self.kind()
+        c, h, w = kind.images.shape[1:]
+        classes, parts, _ = PictureFolder(self.data).parts()
+        found = read(parts[split], classes, (h, w), c)
+        if found.classes != kind.classes:
+            raise DataError(f"{self.data} has the classes {listed(found.classes)} now, and had {listed(kind.classes)}")
+        return replace(found, mean=kind.mean, std=kind.std)
 
 
 @dataclass(frozen=True)
@@ -102,11 +140,11 @@ def check_images(run: Run, name: str | None = None) -> None:
 
     Raises what `models.create` raises too, and DataError where no dataset has that name.
     """
-    if run.model not in models.MODELS:
+    if not models.is_known(run.model):
         return
-    kind = describe(run.data if name is None else name)
+    kind = run.kind() if name is None else describe(name)
     image, data = kind.images.shape[1:], f"the {'x'.join(map(str, kind.images.shape[1:]))} images of {name or run.data}"
-    with device("meta"):
+    with device("meta") if run.model in models.MODELS else nullcontext():  # own code may need numbers
         model = models.create(run.model, **run.options)
     trained = "" if name in (None, run.data) else f"; it was made for those of {run.data}"
     seen = LayerObserver(model)
@@ -244,8 +282,12 @@ def reserved(path: Path) -> Iterator[bool]:
 
 
 def usual_places(run: Run, recipe: str) -> Iterator[Path]:
-    """Where a training goes that names no place: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... after it."""
-    first = Path("runs", f"{run.model}-{run.data}-{recipe}-seed{run.seed}.safetensors")
+    """Where a training goes that names no place: runs/MODEL-DATA-RECIPE-seedN.safetensors, with -2, -3 ... after it.
+
+    A model in FILE.py:NET is called NET there, and a folder of pictures by its own name.
+    """
+    model, data = run.model.rpartition(":")[2], Path(run.data).name
+    first = Path("runs", f"{model}-{data}-{recipe}-seed{run.seed}.safetensors")
     return chain([first], (first.with_stem(f"{first.stem}-{n}") for n in count(2)))
 
 
@@ -289,6 +331,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
                 if (kernels := document.get("kernels")) not in (None, "cuda", *KERNELS):
                     raise ValueError(f"kernels {shortened(kernels)}")
                 check_fields(run, seed=(0, limits.SEED))
+                run.pictures and run.kind()
                 progress_of(trainer["progress"], limits.EPOCHS)
                 groups: list[dict[str, Any]] = document["optimizer"]["param_groups"]
                 state: dict[int, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from tinyconv import data, models
 from tinyconv.arrays.backend import device_name
-from tinyconv.data import describe
+from tinyconv.data import PictureFolder, describe
+from tinyconv.data.datasets import Split
 from tinyconv.engine import variants
 from tinyconv.engine.kernels import running
 from tinyconv.errors import CheckpointError, DataError, shortened
@@ -22,6 +24,7 @@ from tinyconv.train.loop import EpochReport, Report, StepReport, Trainer
 from tinyconv.train.recipes import Recipe
 from tinyconv.user_frame import warn
 
+SPLITS: tuple[Split, Split] = "train", "test"
 WHITENED = 5000
 """Images from which the first layer of a CifarNet is made: half a million patches for twelve directions."""
 
@@ -99,7 +102,7 @@ def start(
         raise TypeError(f"start takes what new_run(model, data, seed, recipe) returns, got {shortened(run)}")
     recipe = Recipe(**run.recipe)
     checkpoint.check_images(run)  # before anything is fetched
-    train, test = (data.load(run.data, split, root, offline) for split in ("train", "test"))
+    train, test = (run.images(split, root, offline) for split in SPLITS)
     manual_seed(run.seed)
     model = models.create(run.model, **run.options)
     if isinstance(model, models.CifarNet):
@@ -173,22 +176,32 @@ def longer(found: checkpoint.Checkpoint, epochs: int | None) -> checkpoint.Check
     return replace(found, run=replace(found.run, recipe=found.run.recipe | {"epochs": epochs}))
 
 
-def new_run(model: str, data: str, seed: int, recipe: Recipe, /, **options: object) -> Run:
+def new_run(model: str, data: str | PictureFolder, seed: int, recipe: Recipe, /, **options: object) -> Run:
     """The description of a training, for `start`. The model is fitted to the images and classes of the dataset.
 
         new_run("lenet5", "cifar10", 0, Recipe()).options  # {"in_channels": 3, "size": 32}
 
     Args:
-        model: A name of `models.MODELS`.
-        data: The name of a dataset, or "synthetic".
+        model: A name of `models.MODELS`, or one that `models.register` was given.
+        data: The name of a dataset, or "synthetic"; or a folder of your own pictures, whose training images are read
+            for their mean and deviation.
         seed: Decides the weights, the order of the images and their augmentation.
         recipe: How to train.
         options: Options of the model. They win over what fits the dataset.
 
-    Raises ValueError for an unknown model, DataError for an unknown dataset, and TypeError for another recipe.
+    Raises ValueError for an unknown model, DataError for an unknown dataset and for a folder that cannot be read, and
+    TypeError for another recipe.
     """
     if not isinstance(recipe, Recipe):
         raise TypeError(f"new_run: recipe must be a Recipe, got {shortened(recipe)}; RECIPES has those with a name")
-    kind = describe(data)
+    if not isinstance(data, PictureFolder):
+        kind, pictures = describe(data), {}
+    else:
+        kind = data.load("train")
+        pictures = {
+            "shape": list(kind.images.shape[1:]), "classes": list(kind.classes), "mean": list(kind.mean),
+            "std": list(kind.std),
+        }  # fmt: skip
+        data = os.path.abspath(data.path)
     fitting = models.options_for(model, kind.images.shape[1:], len(kind.classes))
-    return Run(model, fitting | options, data, seed, asdict(recipe))
+    return Run(model, fitting | options, data, seed, asdict(recipe), pictures)
