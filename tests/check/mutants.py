@@ -312,6 +312,18 @@ QUESTIONS = {
         [1000 * normal(3, 4), abs(np.tanh(normal(3, 4)))],
         1,
     ),
+    ops.HuberLoss: Question(
+        applied(delta=0.5, reduction="mean"),
+        lambda x, target: REF.huber_loss(x, target, delta=0.5),
+        [normal(3, 4), normal(3, 4)],
+        8,
+    ),
+    ops.Bce: Question(
+        applied(None, reduction="mean"),
+        REF.binary_cross_entropy,
+        [1 / (1 + np.exp(-normal(3, 4))), abs(np.tanh(normal(3, 4)))],
+        100,
+    ),
 }
 
 
@@ -843,6 +855,13 @@ MUTANTS = [
     Mutant("the mean forgotten in dx", ops.MseLoss, gradient(0, lambda dx: 12 * dx)),
     Mutant("2 forgotten in dx", ops.MseLoss, gradient(0, lambda dx: dx / 2)),
     Mutant("mean over rows, not elements", ops.L1Loss, forward(mean_over_rows), ANOTHER_FUNCTION),
+    Mutant(
+        "the slope not limited",
+        ops.HuberLoss,
+        backward(lambda right, *args, delta, **kw: right(*args, delta=1e9, **kw)),
+    ),
+    Mutant("delta forgotten", ops.HuberLoss, forgetting(delta=1.0)),
+    Mutant("1 - x forgotten in dx", ops.Bce, gradient(0, lambda dx: dx / 2)),
     Mutant("ignored targets counted", ops.NllLoss, forgetting(ignore_index=-100)),
     Mutant("mean over examples, not weights", ops.NllLoss, value(lambda y: y * y.dtype.type(10.5 / 4))),
     Mutant("ignored targets counted", ops.CrossEntropy, forgetting(ignore_index=-100)),

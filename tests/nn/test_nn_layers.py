@@ -142,6 +142,8 @@ SCORES = image()[:, :, 0, :3]  # (2, 4, 3)
 CLASSES = np.array([[0, 3, 1], [2, 2, 0]])
 WEIGHT = np.array([0.5, 1.0, 2.0, 0.1], np.float32)
 PROBABILITIES = np.random.default_rng(2).dirichlet(np.ones(4), (2, 3)).transpose(0, 2, 1).astype(np.float32)
+SIGNS = np.where(np.random.default_rng(3).standard_normal((2, 4, 3)) > 0, 1, -1).astype(np.float32)
+ROWS, OTHER_ROWS = SCORES[:, 0], SCORES[:, 1]
 
 LOSSES = [
     ("CrossEntropyLoss", {}, (SCORES, CLASSES)),
@@ -150,11 +152,25 @@ LOSSES = [
     ("NLLLoss", {"weight": WEIGHT, "ignore_index": 3}, (SCORES, CLASSES)),
     ("MSELoss", {}, (SCORES, PROBABILITIES)),
     ("L1Loss", {}, (SCORES, PROBABILITIES)),
+    ("BCELoss", {"weight": WEIGHT[1:]}, (PROBABILITIES, PROBABILITIES)),
+    ("HuberLoss", {"delta": 0.3}, (SCORES, PROBABILITIES)),
+    ("SmoothL1Loss", {"beta": 0.3}, (SCORES, PROBABILITIES)),
+    ("PoissonNLLLoss", {"full": True}, (SCORES, PROBABILITIES)),
+    ("GaussianNLLLoss", {"eps": 0.5}, (SCORES, PROBABILITIES, PROBABILITIES)),
+    ("HingeEmbeddingLoss", {"margin": 2.0}, (SCORES, SIGNS)),
+    ("MarginRankingLoss", {"margin": 0.5}, (SCORES, PROBABILITIES, SIGNS)),
+    ("CosineEmbeddingLoss", {"margin": 0.1}, (ROWS, OTHER_ROWS, SIGNS[:, 0, 0])),
+    ("TripletMarginLoss", {"swap": True, "margin": 3.0}, (ROWS, OTHER_ROWS, ROWS[::-1].copy())),
+    ("SoftMarginLoss", {}, (SCORES, SIGNS)),
+    ("MultiMarginLoss", {"p": 2, "weight": WEIGHT[1:]}, (ROWS, np.array([2, 0]))),
+    ("MultiLabelSoftMarginLoss", {}, (SCORES, (SIGNS + 1) / 2)),
+    ("KLDivLoss", {"log_target": True}, (SCORES, PROBABILITIES)),
     ("BCEWithLogitsLoss", {}, (SCORES, PROBABILITIES)),
     ("BCEWithLogitsLoss", {"pos_weight": WEIGHT[:3], "weight": WEIGHT[1:]}, (SCORES, PROBABILITIES)),
 ]
 
 
+@pytest.mark.filterwarnings("ignore:kl_div", "ignore:reduction")
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize(("name", "options", "inputs"), LOSSES)
 def test_losses(name, options, inputs, reduction):
@@ -170,10 +186,43 @@ def test_targets_that_do_not_broadcast(loss, name):
     assert message(tc.ShapeError, loss, tc.ones(2), tc.ones(3)) == f"{name}: shapes (2,) and (3,) do not broadcast"
 
 
-def test_weights_of_a_loss_move_with_it_but_are_not_saved():
-    loss = nn.CrossEntropyLoss(weight=tc.ones(3))
-    assert loss.state_dict() == {}
-    assert loss.double().weight.dtype == tc.float64
+def test_weights_of_a_loss_move_with_it_and_are_saved():
+    for ours, theirs in (
+        (nn.CrossEntropyLoss(weight=tc.ones(3)), torch.nn.CrossEntropyLoss(weight=torch.ones(3))),
+        (nn.BCEWithLogitsLoss(pos_weight=tc.ones(3)), torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(3))),
+        (nn.NLLLoss(), torch.nn.NLLLoss()),
+    ):
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        assert {value.dtype for value in ours.double().state_dict().values()} <= {np.dtype(np.float64)}
+
+
+OLD_WORDS = [(size_average, reduce) for size_average in (None, True, False) for reduce in (None, True, False)][1:]
+
+
+@pytest.mark.filterwarnings("ignore:kl_div", "ignore:reduction")
+@pytest.mark.parametrize(("size_average", "reduce"), OLD_WORDS)
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "mse_loss", "kl_div", "soft_margin_loss"])
+def test_how_older_programs_say_the_reduction(name, size_average, reduce):
+    """With a warning, and by position where it stood."""
+    classes = name in ("cross_entropy", "nll_loss")
+    inputs = [SCORES, CLASSES if classes else PROBABILITIES]
+    before = [None] * classes
+    found = []
+    for library in (tc, torch):
+        function = getattr(library.nn.functional if library is torch else tc.functional, name)
+        with pytest.warns(UserWarning, match="size_average and reduce"):
+            found.append(function(*map(library.tensor, inputs), *before, size_average, reduce=reduce).tolist())
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    with pytest.warns(UserWarning, match="size_average and reduce"):
+        loss = nn.MSELoss(size_average, reduce)
+    with pytest.warns(UserWarning, match="size_average and reduce"):
+        assert loss.reduction == torch.nn.MSELoss(size_average, reduce).reduction
+
+
+def test_a_reduction_in_the_place_of_an_older_word():
+    assert message(ValueError, tc.functional.mse_loss, tc.ones(2), tc.ones(2), "sum") == (
+        "mse_loss: size_average must be True or False, got 'sum'; reduction='sum'?"
+    )
 
 
 # --- how they print -------------------------------------------------------------------------------------------------

@@ -75,6 +75,8 @@ def compare_with_torchs(case, inputs, found):
     for y, theirs in zip(found, expected, strict=True):
         if case.call in OTHER_SHAPES and inputs[0].size == theirs.numel() == 0:
             continue
+        if case.call == "functional.multi_margin_loss" and not inputs[0].size:
+            continue  # what PyTorch gives is memory that nobody has written to
         compare("output", y, theirs.detach().numpy(), magnitude=100)
 
 

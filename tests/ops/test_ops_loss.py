@@ -103,7 +103,7 @@ def test_the_smoothed_mean_over_targets_that_weigh_nothing():
 
 def test_l1_loss_of_nan():
     x = tc.tensor([np.nan, 1.0], requires_grad=True)
-    F.l1_loss(x, tc.zeros(2), "sum").backward()
+    F.l1_loss(x, tc.zeros(2), reduction="sum").backward()
     np.testing.assert_array_equal(x.grad, [np.nan, 1])
 
 

@@ -242,7 +242,7 @@ NAMES = {
         "concatenat": "concatenate",
         "Tesnor": "Tensor",
     },
-    "tinyconv.functional": {"relu6x": "relu", "sofmax": "softmax", "conv2D": "conv2d", "crossentropy": "cross_entropy"},
+    "tinyconv.functional": {"relux": "relu", "sofmax": "softmax", "conv2D": "conv2d", "crossentropy": "cross_entropy"},
     "tinyconv.nn": {"Conv2D": "Conv2d", "ReLu": "ReLU", "Sequental": "Sequential", "Batchnorm2d": "BatchNorm2d"},
     "tinyconv.nn.init": {"kaiming_normal": "kaiming_normal_", "xavier_unifrom_": "xavier_uniform_"},
     "tinyconv.optim": {"Adm": "Adam", "adamW": "AdamW", "clip_grad_norm": "clip_grad_norm_"},

@@ -25,7 +25,8 @@ WIDE: tuple[Any, ...] = (
     ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
     ops.Sin, ops.Cos, ops.Tan, ops.Asin, ops.Acos, ops.Atan, ops.Atan2, ops.Sinh, ops.Cosh, ops.Expm1, ops.Log1p,
     ops.Log2, ops.Log10, ops.Erf, ops.PNorm, ops.Cumsum, ops.Cumprod,
-    ops.MseLoss, ops.L1Loss, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy, ops.SoftCrossEntropy,
+    ops.MseLoss, ops.L1Loss, ops.HuberLoss, ops.Bce, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy,
+    ops.SoftCrossEntropy,
     ops.BatchNorm, ops.GroupNorm, ops.LayerNorm,
 )  # fmt: skip
 """The ops, and those derived from them, that compute so. The others make one step, or sum in float32 by themselves

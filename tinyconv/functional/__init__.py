@@ -10,6 +10,8 @@ from tinyconv.errors import suggest_names
 from tinyconv.functional import activation as _activation
 from tinyconv.functional import convolution as _convolution
 from tinyconv.functional import dropout as _dropout
+from tinyconv.functional import loss as _loss
+from tinyconv.functional import margin as _margin
 from tinyconv.functional import normalization as _normalization
 from tinyconv.functional import pooling as _pooling
 from tinyconv.functional import sparse as _sparse
@@ -19,7 +21,8 @@ from tinyconv.functional.activation import *
 from tinyconv.functional.convolution import *
 from tinyconv.functional.dropout import *
 from tinyconv.functional.linear import bilinear, linear
-from tinyconv.functional.loss import binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse_loss, nll_loss
+from tinyconv.functional.loss import *
+from tinyconv.functional.margin import *
 from tinyconv.functional.normalization import *
 from tinyconv.functional.padding import pad
 from tinyconv.functional.pooling import *
@@ -29,17 +32,14 @@ from tinyconv.functional.windows import *
 
 __all__ = [
     "bilinear",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "l1_loss",
     "linear",
-    "mse_loss",
-    "nll_loss",
     "pad",
 ]
 __all__ += _activation.__all__
 __all__ += _convolution.__all__
 __all__ += _dropout.__all__
+__all__ += _loss.__all__
+__all__ += _margin.__all__
 __all__ += _normalization.__all__
 __all__ += _pooling.__all__
 __all__ += _sparse.__all__

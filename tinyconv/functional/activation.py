@@ -401,9 +401,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise ShapeError(f"prelu: input is {input.shape}, so weight must be (1,) or ({channels},), got {weight.shape}")
     if input.dtype != weight.dtype or not input.is_floating_point():
         raise DtypeError(f"prelu: input and weight need one floating-point dtype, got {input.dtype} and {weight.dtype}")
-    if input.ndim > 1 and weight.numel() > 1:
+    if weight.numel() == 1:
+        weight = weight.reshape(())
+    elif input.ndim > 1:
         weight = weight.reshape(-1, *(1,) * (input.ndim - 2))
-    return apply(ops.Prelu, input, weight.reshape(()) if weight.numel() == 1 else weight)
+    return apply(ops.Prelu, input, weight)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

@@ -9,6 +9,7 @@ from tinyconv.engine.context import is_grad_enabled
 from tinyconv.errors import GraphError, shortened
 from tinyconv.tensor.refusals import refuse
 from tinyconv.tensor.tensor import Tensor
+from tinyconv.user_frame import warn
 
 Size: TypeAlias = int | Sequence[int]
 OutputSize: TypeAlias = int | Sequence[int | None]
@@ -39,3 +40,19 @@ def check_constant(name: str, what: str, tensor: Tensor | None) -> None:
 def check_reduction(name: str, reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {shortened(reduction)}")
+
+
+def reduction_of(name: str, size_average: bool | None, reduce: bool | None, reduction: Reduction) -> Reduction:
+    """The reduction that is meant, checked. `size_average` and `reduce` are how older programs said it: with a warning.
+
+    ValueError for another reduction, and for a flag that is none: the reduction itself, most likely.
+    """
+    if size_average is not None or reduce is not None:
+        for what, value in {"size_average": size_average, "reduce": reduce}.items():
+            if value is not None and not isinstance(value, bool):
+                hint = f"; reduction={value!r}?" if isinstance(value, str) else ""
+                raise ValueError(f"{name}: {what} must be True or False, got {shortened(value)}{hint}")
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warn(f"{name}: size_average and reduce are how older programs say reduction={reduction!r}")
+    check_reduction(name, reduction)
+    return reduction

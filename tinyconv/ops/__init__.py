@@ -42,7 +42,7 @@ from tinyconv.ops.elementwise import (
 )
 from tinyconv.ops.fused import Conv2dRelu, Conv2dReluMaxPool2d, LinearRelu, ReluMaxPool2d
 from tinyconv.ops.linear import Linear, Matmul
-from tinyconv.ops.loss import BceWithLogits, CrossEntropy, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
+from tinyconv.ops.loss import Bce, BceWithLogits, CrossEntropy, HuberLoss, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, GroupNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
 from tinyconv.ops.rectifier import Elu, Hardswish, Hardtanh, Prelu, Softplus
@@ -83,6 +83,7 @@ __all__ = [
     "Atan2",
     "AvgPool2d",
     "BatchNorm",
+    "Bce",
     "BceWithLogits",
     "Cast",
     "Cat",
@@ -113,6 +114,7 @@ __all__ = [
     "GroupNorm",
     "Hardswish",
     "Hardtanh",
+    "HuberLoss",
     "Index",
     "L1Loss",
     "LayerNorm",

@@ -75,6 +75,77 @@ class L1Loss:
         )
 
 
+class HuberLoss:
+    """l = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = x - t;  dx = d, but at most delta away
+
+    from 0, times dl,  dt = -dx. Huber, Annals of Mathematical Statistics 35 (1964), page 73.
+    """
+
+    @staticmethod
+    def check(x, target, *, delta, reduction):
+        check_pair("huber_loss", x, target)
+
+    @staticmethod
+    def forward(xp, x, target, *, delta, reduction):
+        difference = x - target
+        size = xp.abs(difference)
+        loss = xp.where(xp.less_equal(size, delta), 0.5 * difference * difference, delta * (size - 0.5 * delta))
+        scale = mean_scale(loss.size) if reduction == "mean" else 1
+        return reduced(xp, loss, reduction, scale), (difference, scale, x.shape, target.shape)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, delta, reduction):
+        difference, scale, x_shape, target_shape = saved
+        dx = dy * scale * xp.maximum(xp.minimum(difference, delta), -delta)
+        return (
+            unbroadcast(xp, dx, x_shape) if needs[0] else None,
+            unbroadcast(xp, -dx, target_shape) if needs[1] else None,
+        )
+
+
+class Bce:
+    """l = -w (t ln x + (1 - t) ln(1 - x)) of probabilities x, where no logarithm is below -100;
+
+    dx = w (x - t) / (x (1 - x)) dl, where the divisor is at least 1e-12,  dt = w (ln(1 - x) - ln x) dl.
+    """
+
+    @staticmethod
+    def check(x, target, weight, *, reduction):
+        if x.shape != target.shape:
+            raise ShapeError(
+                f"binary_cross_entropy: probabilities are {x.shape} and targets {target.shape}; they must be equal"
+            )
+        if weight is not None and not broadcasts_to(weight.shape, x.shape):
+            raise ShapeError(f"binary_cross_entropy: weight must broadcast to {x.shape}, got {weight.shape}")
+        same_dtype("binary_cross_entropy", input=x, target=target, weight=weight)
+
+    @staticmethod
+    def check_values(x, target, weight, *, reduction):
+        if not ((x >= 0) & (x <= 1)).all():
+            raise ShapeError(
+                "binary_cross_entropy: the input must be probabilities, from 0 to 1; of logits take "
+                "binary_cross_entropy_with_logits"
+            )
+
+    @staticmethod
+    def forward(xp, x, target, weight, *, reduction):
+        yes, no = xp.maximum(xp.log(x), -100), xp.maximum(xp.log(1 - x), -100)
+        loss = (target - 1) * no - target * yes
+        loss = loss if weight is None else weight * loss
+        scale = mean_scale(loss.size) if reduction == "mean" else 1
+        return reduced(xp, loss, reduction, scale), (x, target, weight, yes, no, scale)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, reduction):
+        x, target, weight, yes, no, scale = saved
+        dl = dy * scale if weight is None else dy * scale * weight
+        return (
+            dl * ((x - target) / xp.maximum(x * (1 - x), 1e-12)) if needs[0] else None,
+            dl * (no - yes) if needs[1] else None,
+            None,
+        )
+
+
 class BceWithLogits:
     """l = w ((1 - t) x + (1 + (q - 1) t) ln(1 + e^-x)), with weights w and q (of the positive class);
 

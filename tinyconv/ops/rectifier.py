@@ -56,7 +56,7 @@ class Elu:
     @staticmethod
     def forward(xp, x, *, alpha, scale, rate):
         left = xp.where(xp.less_equal(x, 0), x, 0)  # on the right e^x may overflow
-        return xp.where(xp.less_equal(x, 0), scale * alpha * (xp.exp(rate * left) - 1), scale * x), (x, left)
+        return xp.where(xp.less_equal(x, 0), scale * alpha * xp.expm1(rate * left), scale * x), (x, left)
 
     @staticmethod
     def backward(xp, saved, dy, needs, *, alpha, scale, rate):

@@ -11,7 +11,10 @@ from tinyconv.check.draw import Array
 from tinyconv.testing.case import Case, find, find_in_torch
 from tinyconv.testing.spaces.geometry import finite
 
-EXPECTED_WARNINGS = r"Using padding='same' with even kernel|Using a target size|.*they are broadcast, which is rarely"
+EXPECTED_WARNINGS = (
+    r"Using padding='same' with even kernel|Using a target size|.*they are broadcast, which is rarely"
+    r"|reduction: 'mean' divides the total|kl_div: 'mean' divides"
+)
 """Warnings about arguments that belong to the space all the same."""
 
 

@@ -67,6 +67,205 @@ def l1_loss(draw: Draw) -> Case:
     return _case("functional.l1_loss", arrays, options, needs=needs, magnitude=_summed(arrays), smooth=smooth)
 
 
+@space("smooth_l1_loss")
+def smooth_l1_loss(draw: Draw) -> Case:
+    return _huber(draw, "smooth_l1_loss", "beta", (1.0, 0.5, 2, 0.0))
+
+
+@space("huber_loss")
+def huber_loss(draw: Draw) -> Case:
+    return _huber(draw, "huber_loss", "delta", (1.0, 0.5, 2))
+
+
+def _huber(draw: Draw, name: str, option: str, choices: Sequence[float]) -> Case:
+    """A parabola with straight lines on either side; second derivatives jump where they meet."""
+    arrays, options, needs = _pair(draw, VALUES[:-1], VALUES[:-1])
+    if draw.flag():
+        options[option] = draw.choice(choices)
+        draw.note(option)
+    bend = options.get(option, 1.0)
+    difference = abs(np.asarray(arrays["input"], np.float64) - arrays["target"])
+    smooth = away(difference - bend) and (bend > 0 or away(difference))
+    made = _case(
+        f"functional.{name}", arrays, options, needs=needs, magnitude=4 * max(1, _summed(arrays)), smooth=smooth
+    )
+    made.second_order &= smooth
+    return made
+
+
+@space("kl_div")
+def kl_div(draw: Draw) -> Case:
+    """Targets above 0: at 0 the gradient of t ln t is infinite, and only the input gets one."""
+    (input_shape, target_shape), dtype = broadcast_shapes(draw, ("input", "target")), draw.dtype()
+    arrays = {"input": draw.array(input_shape, dtype), "target": draw.array(target_shape, dtype, ("positive",))}
+    options: dict[str, Any] = {"reduction": draw.choice(["mean", "batchmean", "sum", "none"])}
+    draw.note(f"reduction='{options['reduction']}'")
+    if options["reduction"] == "batchmean" and (0 in input_shape or not input_shape):
+        options["reduction"] = "sum"
+    if draw.flag():
+        options["log_target"] = True
+        draw.note("log_target")
+    needs = floats_among(draw, list(arrays.values()))
+    if not options.get("log_target") and draw.flag():
+        arrays["target"], needs = np.zeros_like(arrays["target"]), [0]
+        draw.note("target of 0")
+    return _case("functional.kl_div", arrays, options, needs=needs, magnitude=40 * max(1, _summed(arrays)))
+
+
+@space("binary_cross_entropy")
+def binary_cross_entropy(draw: Draw) -> Case:
+    shape, dtype = draw.shape(), draw.dtype()
+
+    def inside(x: Array) -> Any:
+        return 1 / (1 + np.exp(-x))
+
+    arrays = {
+        "input": _laid_out(draw, shape, dtype, inside),
+        "target": _laid_out(draw, shape, dtype, lambda t: np.minimum(abs(t), 1)),
+    }
+    needs = floats_among(draw, list(arrays.values()))
+    if dtype == np.float32 and draw.integer(0, 3) == 3:  # torch's 1e-12 has no more digits
+        draw.note("certain probabilities")
+        arrays["input"], needs = _laid_out(draw, shape, dtype, lambda x: x > 0), [0]
+    if draw.flag():
+        draw.note("weight")
+        arrays["weight"] = _laid_out(draw, draw.choice([shape, shape[1:]]), dtype, abs)
+    certain = bool(((arrays["input"] == 0) | (arrays["input"] == 1)).any())
+    made = _case(
+        "functional.binary_cross_entropy", arrays, _reduction(draw), needs=needs, magnitude=200, smooth=not certain
+    )
+    made.second_order &= not certain and dtype == np.float32  # torch adds 1e-12 where gradients are differentiated
+    return made
+
+
+@space("poisson_nll_loss")
+def poisson_nll_loss(draw: Draw) -> Case:
+    (input_shape, target_shape), dtype = broadcast_shapes(draw, ("input", "target")), draw.dtype()
+    options = _reduction(draw) | {"log_input": not draw.flag(), "full": draw.flag()}
+    draw.note_if(options["full"], "full")
+    draw.note_if(not options["log_input"], "log_input=False")
+    arrays = {
+        "input": draw.array(input_shape, dtype, ("normal",) if options["log_input"] else ("positive",)),
+        "target": _laid_out(draw, target_shape, dtype, abs),
+    }
+    return _case("functional.poisson_nll_loss", arrays, options, needs=[0], magnitude=100 * max(1, _summed(arrays)))
+
+
+@space("gaussian_nll_loss")
+def gaussian_nll_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(1, 3, 1), draw.dtype()
+    of = draw.choice([shape, shape[:-1], (*shape[:-1], 1)])
+    draw.note_if(of != shape, "a variance for each row")
+    arrays = {
+        "input": draw.array(shape, dtype),
+        "target": draw.array(shape, dtype),
+        "var": draw.array(of, dtype, ("positive",)),
+    }
+    options = _reduction(draw) | {"full": draw.flag(), "eps": draw.choice([1e-6, 0.01])}
+    draw.note_if(options["full"], "full")
+    return _case("functional.gaussian_nll_loss", arrays, options, magnitude=2000 * max(1, shape[-1]))
+
+
+def _signs(draw: Draw, shape: Shape, dtype: Any) -> Array:
+    return _laid_out(draw, shape, dtype, lambda t: np.where(t > 0, 1, -1))
+
+
+@space("hinge_embedding_loss")
+def hinge_embedding_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(), draw.dtype()
+    arrays = {"input": draw.array(shape, dtype), "target": _signs(draw, shape, dtype)}
+    options = _reduction(draw) | _margin(draw, 1.0)
+    smooth = away(options["margin"] - arrays["input"])
+    return _case("functional.hinge_embedding_loss", arrays, options, needs=[0], smooth=smooth)
+
+
+@space("margin_ranking_loss")
+def margin_ranking_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(), draw.dtype()
+    arrays = {
+        "input1": draw.array(shape, dtype),
+        "input2": draw.array(shape, dtype),
+        "target": _signs(draw, shape, dtype),
+    }
+    options = _reduction(draw) | _margin(draw, 0.0)
+    smooth = away(options["margin"] - arrays["target"] * (arrays["input1"] - arrays["input2"]))
+    return _case("functional.margin_ranking_loss", arrays, options, needs=[0, 1], smooth=smooth, magnitude=4)
+
+
+@space("triplet_margin_loss")
+def triplet_margin_loss(draw: Draw) -> Case:
+    """Far from 0, and with the loss above 0 and below it; `swap` takes the nearer of two, which is another kink."""
+    shape, dtype = draw.shape(1, 2, 2), draw.dtype()
+    arrays = {
+        name: draw.array(shape, dtype, ("normal",), ("contiguous", "permuted"))
+        for name in ("anchor", "positive", "negative")
+    }
+    options = _reduction(draw) | _margin(draw, 1.0) | {"swap": draw.flag()}
+    draw.note_if(options["swap"], "swap")
+    a, p, n = (np.asarray(x, np.float64) for x in arrays.values())
+    near, far, other = (np.linalg.norm(x + 1e-6, axis=-1) for x in (a - p, a - n, p - n))
+    apart = bool((np.stack([near, far, other]) > 0.1).all()) and away(far - other, 0.05)
+    smooth = apart and away(options["margin"] + near - np.minimum(far, other if options["swap"] else far), 0.05)
+    made = _case("functional.triplet_margin_loss", arrays, options, magnitude=1000, smooth=smooth)
+    made.second_order &= smooth
+    return made
+
+
+@space("cosine_embedding_loss")
+def cosine_embedding_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(1, 2, 1), draw.dtype()
+    arrays = {"input1": draw.array(shape, dtype, ("normal",)), "input2": draw.array(shape, dtype, ("normal",))}
+    arrays["target"] = _signs(draw, shape[:-1], dtype)
+    a, b = (np.asarray(x, np.float64) for x in list(arrays.values())[:2])
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    options = _reduction(draw) | _margin(draw, 0.0)
+    with np.errstate(all="ignore"):
+        smooth = bool((lengths > 0.1).all()) and away((a * b).sum(-1) / lengths - options["margin"], 0.05)
+    made = _case("functional.cosine_embedding_loss", arrays, options, needs=[0, 1], magnitude=1000, smooth=smooth)
+    made.second_order &= smooth
+    return made
+
+
+@space("multi_margin_loss")
+def multi_margin_loss(draw: Draw) -> Case:
+    shape, dtype = draw.choice([(2, 3), (1, 4), (4, 2), (3,)]), draw.dtype()
+    arrays = {"input": draw.array(shape, dtype, ("normal",))}
+    arrays["target"] = draw.values(shape[:-1], np.int64, "ties") % shape[-1]
+    options: dict[str, Any] = _reduction(draw) | _margin(draw, 1.0) | {"p": draw.choice([1, 2])}
+    draw.note(f"p = {options['p']}", "one example" if len(shape) == 1 else "(N, C)")
+    if draw.flag():
+        arrays["weight"] = draw.array(shape[-1:], dtype, ("positive",))
+        draw.note("weight")
+    right = np.take_along_axis(arrays["input"], arrays["target"][..., None], -1)
+    smooth = away(options["margin"] - right + arrays["input"])
+    made = _case("functional.multi_margin_loss", arrays, options, needs=[0], magnitude=100, smooth=smooth)
+    made.second_order = False  # torch has none
+    return made
+
+
+@space("soft_margin_loss")
+def soft_margin_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(), draw.dtype()
+    arrays = {"input": draw.array(shape, dtype), "target": _signs(draw, shape, dtype)}
+    return _case("functional.soft_margin_loss", arrays, _reduction(draw), needs=[0], magnitude=4)
+
+
+@space("multilabel_soft_margin_loss")
+def multilabel_soft_margin_loss(draw: Draw) -> Case:
+    shape, dtype = draw.shape(1, 2, 1), draw.dtype()
+    arrays = {"input": draw.array(shape, dtype), "target": _laid_out(draw, shape, dtype, lambda t: t > 0)}
+    if draw.flag():
+        arrays["weight"] = draw.array(shape[-1:], dtype, ("positive",))
+        draw.note("weight")
+    return _case("functional.multilabel_soft_margin_loss", arrays, _reduction(draw), needs=[0], magnitude=20)
+
+
+def _margin(draw: Draw, usual: float) -> dict[str, float]:
+    margin = draw.choice([usual, 0.5, 2])
+    draw.note_if(margin != usual, "margin")
+    return {"margin": margin}
+
+
 @space("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(draw: Draw) -> Case:
     shape, dtype = draw.shape(), draw.dtype()
