@@ -10,7 +10,8 @@ from tinyconv.tensor import arranging, methods, picking, pointwise, products, re
 
 ROOMS = (pointwise, products, reductions, arranging, picking, rearranging, sorting)
 ALONE = {  # functions that are no methods in torch either
-    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "bucketize", "einsum", "searchsorted", "tensordot",
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "bucketize", "einsum", "searchsorted",
+    "std_mean", "tensordot", "var_mean",
 }  # fmt: skip
 NAMES = [name for room in ROOMS for name in room.__all__ if name not in ALONE]
 METHODS = {name: f for name, f in vars(methods.Methods).items() if not name.startswith("__")}

@@ -250,6 +250,7 @@ REALS = {  # each takes a number near 0.5
     "std correction": lambda s: tc.std(X, 1, correction=s),
     "add alpha": lambda s: X.add(X, alpha=s),
     "addcmul value": lambda s: X.addcmul(X, X, value=s),
+    "dist": lambda s: X.dist(X * 2, s),
     "isclose": lambda s: tc.isclose(X, X + 0.1, s, s).float(),
     "full": lambda s: tc.full((2,), s),
     "full_like": lambda s: tc.full_like(X, s),
@@ -324,6 +325,11 @@ SIZES = {  # each takes an integer near 2
     "softmax": lambda n: F.softmax(X, n),
     "log_softmax": lambda n: X.log_softmax(n),
     "round": lambda n: X.round(decimals=n),
+    "cumsum": lambda n: X.cumsum(n),
+    "cumprod": lambda n: X.cumprod(n),
+    "median": lambda n: X.median(dim=n).values,
+    "nansum": lambda n: X.nansum(n),
+    "count_nonzero": lambda n: X.count_nonzero(n),
     "sum": lambda n: X.sum(n),
     "sum, several": lambda n: X.sum((n, 0)),
     "max": lambda n: X.max(dim=n)[0] if not isinstance(n, tc.Tensor) else X.amax(n),
@@ -632,7 +638,8 @@ ROOMS = (
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
-    "any", "grid", "allclose", "Move", "sgd", "adam", "adamw", "rmsprop",
+    "any", "grid", "allclose", "nanmean", "aminmax", "std_mean",
+    "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop",
 }  # fmt: skip
 
 

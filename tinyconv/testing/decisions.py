@@ -10,6 +10,7 @@ _INFINITE_WEIGHT = "an infinite weight makes NaN of every zero of the padding th
 _INTEGERS = "integers become float32, as in exp; PyTorch refuses them"
 _LAST_NAN = "where a cell has several NaN, the first counts; in PyTorch the last"
 _NAN_KINK = "the gradient at NaN is that of the formula; PyTorch's depends on where the NaN lies in memory"
+_MEAN_BESIDE = "the mean of infinities of one sign is infinite, as that of mean; PyTorch's, beside a variance, is NaN"
 _NAN_EXTREME = "where the extreme is NaN, its gradient goes to the NaN elements, as in max; in PyTorch all of it is NaN"
 _NO_CHANNELS = "a convolution of no channels is its bias; in PyTorch it has no channels either"
 _NO_FREEDOM = "without degrees of freedom, the gradient is what the formula gives, 0 times infinity; PyTorch's differs"
@@ -81,7 +82,9 @@ DECISIONS: dict[str, list[str]] = {
     "minimum": [_NUMBER],
     "mish": [_INTEGERS],
     "mul": [_UINT8],
+    "nanmean": ["where all elements are NaN, their gradients are 0; in PyTorch they are NaN"],
     "nll_loss": [_INDICES],
+    "norm": ["with p = 0 the gradient is 0; in PyTorch there is none"],
     "pad": [
         "every mode pads any axes; PyTorch pads the last one to three, of inputs with one or two more",
         "negative widths remove only what the input has, never what is added at the other end",
@@ -111,9 +114,11 @@ DECISIONS: dict[str, list[str]] = {
     "softplus": [_INTEGERS],
     "softshrink": [_INTEGERS, _NAN_KINK],
     "std": [_NO_FREEDOM, _SPREAD_DIM],
+    "std_mean": [_MEAN_BESIDE],
     "sub": [_UINT8],
     "T": ["it reverses any number of axes; PyTorch wants two"],
     "threshold": [_NAN_KINK],
     "to": ["a number that an integer dtype cannot hold becomes what the processor makes of it, as in PyTorch"],
     "var": [_NO_FREEDOM, _SPREAD_DIM],
+    "var_mean": [_MEAN_BESIDE],
 }

@@ -19,6 +19,7 @@ from tinyconv.testing.spaces.geometry import (
     any_dtype,
     any_shape,
     away,
+    broadcast_shapes,
     finite,
     floats_among,
     numbers,
@@ -272,6 +273,130 @@ def prod(draw: Draw) -> Case:
     return Case("Tensor.prod", [x], options, needs=needs, differentiable=bool(needs), smooth=smooth)
 
 
+@space("cumsum")
+def cumsum(draw: Draw) -> Case:
+    return _running(draw, "cumsum", "terms", SPECIAL)
+
+
+@space("cumprod")
+def cumprod(draw: Draw) -> Case:
+    """Zeros are drawn often, as for `prod`."""
+    return _running(draw, "cumprod", 0, VALUES)
+
+
+def _running(draw: Draw, name: str, magnitude: Any, values: Any) -> Case:
+    x = numbers(draw, any_shape(draw, max_dims=3), any_dtype(draw), values)
+    needs = floats_among(draw, [x])
+    options = {"dim": one_dim(draw, x.ndim)}
+    good = finite(x) and (name == "cumsum" or int((x == 0).sum()) < 1)
+    if name == "cumprod":
+        magnitude = 4 * max(1.0, steepest(x)) ** max(x.shape, default=1) * max((*x.shape, 1))
+    return Case(
+        f"Tensor.{name}", [x], options, needs=needs, magnitude=magnitude, differentiable=bool(needs), smooth=good
+    )
+
+
+@space("nansum")
+def nansum(draw: Draw) -> Case:
+    return _known_ones(draw, "nansum", any_dtype(draw))
+
+
+@space("nanmean")
+def nanmean(draw: Draw) -> Case:
+    return _known_ones(draw, "nanmean", any_dtype(draw, FLOATS))
+
+
+def _known_ones(draw: Draw, name: str, dtype: np.dtype[Any]) -> Case:
+    x = numbers(draw, any_shape(draw), dtype, VALUES)
+    if dtype.kind == "f" and draw.flag():
+        draw.note("NaN")
+        x = np.asarray(np.where(numbers(draw, x.shape, np.dtype(np.bool_)), np.nan, x), dtype)
+    options = reduction(draw, x.ndim)
+    known = (~np.isnan(x.astype(np.float64))).sum(axis=reduced_axes(options, x.ndim))
+    needs = floats_among(draw, [x]) if name == "nansum" or known.all() else []
+    return Case(
+        f"Tensor.{name}",
+        [x],
+        options,
+        needs=needs,
+        magnitude=4,
+        differentiable=bool(needs),
+        smooth=finite(x),
+    )
+
+
+@space("count_nonzero")
+def count_nonzero(draw: Draw) -> Case:
+    x = numbers(draw, any_shape(draw), any_dtype(draw), SPECIAL)
+    options = reduction(draw, x.ndim)
+    dim = options.get("dim", options.get("axis"))
+    return Case("Tensor.count_nonzero", [x], {} if dim in (None, ()) else {"dim": dim}, differentiable=False)
+
+
+@space("median")
+def median(draw: Draw) -> Case:
+    """Elements along a dim are distinct, for PyTorch chooses among equal ones as it comes."""
+    shape = any_shape(draw, max_dims=3)
+    options = one_dim_options(draw, len(shape)) if draw.flag() else {}
+    shape = not_empty(draw, options, shape)
+    x = numbers(draw, shape, any_dtype(draw, FLOATS) if options else any_dtype(draw, (*FLOATS, "int64", "int32")))
+    if options:
+        x = np.asarray(np.random.default_rng(draw.integer(0, 99)).permutation(x.size).reshape(shape) / 4, x.dtype)
+        if x.size and draw.integer(0, 3) == 3:
+            x.flat[draw.integer(0, x.size - 1)] = np.nan
+            draw.note("NaN")
+    needs = floats_among(draw, [x])
+    smooth = finite(x) and apart(x, reduced_axes(options, x.ndim), 1) and len(np.unique(x)) == x.size
+    return Case("Tensor.median", [x], options, needs=needs, differentiable=bool(needs), smooth=smooth)
+
+
+@space("aminmax")
+def aminmax(draw: Draw) -> Case:
+    shape = any_shape(draw)
+    options = one_dim_options(draw, len(shape)) if draw.flag() else {}
+    options = {{"axis": "dim", "keepdims": "keepdim"}.get(name, name): value for name, value in options.items()}
+    x = numbers(draw, not_empty(draw, options, shape), any_dtype(draw), (*VALUES, "infinite"))
+    needs = floats_among(draw, [x])
+    axes = reduced_axes(options, x.ndim)
+    return Case(
+        "Tensor.aminmax",
+        [x],
+        options,
+        needs=needs,
+        differentiable=bool(needs),
+        smooth=apart(x, axes, 1) and apart(x, axes, -1),
+    )
+
+
+@space("std_mean")
+def std_mean(draw: Draw) -> Case:
+    return _with_mean(draw, "std")
+
+
+@space("var_mean")
+def var_mean(draw: Draw) -> Case:
+    return _with_mean(draw, "var")
+
+
+def _with_mean(draw: Draw, name: str) -> Case:
+    case, both_names = spread(draw, name), f"{name}_mean"
+    case.inputs = [np.asarray(np.where(np.isfinite(x), x, 2), x.dtype) for x in case.inputs]
+    case.call = both_names
+    case.theirs = _without_warning(lambda x, **options: getattr(torch(), both_names)(x, **options))
+    return case
+
+
+@space("dist")
+def dist(draw: Draw) -> Case:
+    """The tensors are apart: some norms have kinks where they meet."""
+    dtype = any_dtype(draw, FLOATS)
+    x, y = (numbers(draw, shape, dtype) for shape in broadcast_shapes(draw, ("left", "right")))
+    y = np.asarray(y + dtype.type(8), dtype)
+    options = {"p": p} if (p := draw.choice((None, 2, 1, 3))) else {}
+    terms = max(1, product(np.broadcast_shapes(x.shape, y.shape)))
+    return Case("dist", [x, y], options, magnitude=16 * terms, smooth=True)
+
+
 @space("logsumexp")
 def logsumexp(draw: Draw) -> Case:
     shape = any_shape(draw)
@@ -298,17 +423,24 @@ def logsumexp(draw: Draw) -> Case:
 
 @space("norm")
 def norm(draw: Draw) -> Case:
-    """p = 1, 2 and infinity. Each has a kink at 0; infinity has one at equal extremes too."""
+    """p = 1, 2, infinity and others. Each has a kink at 0; infinity has one at equal extremes too."""
     shape = any_shape(draw)
     options = reduction(draw, len(shape))
-    p = draw.choice((None, 2, 1, float("inf")))
+    p = draw.choice((None, 2, 1, float("inf"), 3, 1.5, 0.5, 0, float("-inf")))
     if p is not None:
         options["p"] = p
         draw.note(f"p={p}")
-    if p == float("inf"):
+    if p in (float("inf"), float("-inf")):
         shape = not_empty(draw, options, shape)
     x = numbers(draw, shape, any_dtype(draw, FLOATS), VALUES)
     smooth = p in (None, 2) and away(x)
+    smooth = smooth or (p in (3, 1.5) and away(x, 0.05))
+    magnitude = 1.0
+    if p in (3, 1.5, 0.5):
+        draw.note("another p")
+        magnitude = 4.0 * max(x.size, 1) ** max(1 / p - 1, 0) / p if x.size and away(x, 0.05) else 0
+        x = x if magnitude else np.asarray(np.where(abs(x) < 0.05, 0, x), x.dtype)
+        magnitude = 16.0 * max(x.size, 1)
 
     def theirs(x: Any, p: float = 2, **options: Any) -> Any:
         """torch's own norm calls this function, which has other names for the options."""
@@ -319,7 +451,8 @@ def norm(draw: Draw) -> Case:
         "Tensor.norm",
         [x],
         options,
-        magnitude=1,
+        magnitude=magnitude,
+        differentiable=p != 0,
         smooth=smooth,
         second_order=smooth,
         theirs=theirs,
