@@ -24,7 +24,7 @@ SHAPES = {
     ),
     "no batch dimension, channels last": (
         lambda: RGB(tc.ones(28, 28, 3)),
-        "conv2d: expected (N, C, H, W), got (28, 28, 3): one image, channels last? x.permute(2, 0, 1)",
+        "conv2d: expected (N, C, H, W), got (28, 28, 3): one image, channels last? x.permute(2, 0, 1)[None]",
     ),
     "signals without channels": (
         lambda: nn.Conv1d(1, 4, 3)(tc.ones(64, 28)),

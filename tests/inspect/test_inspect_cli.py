@@ -204,7 +204,7 @@ def test_no_random_number_and_no_file(run, tmp_path):
         (["conv 6 5; fc 3"], 1, "it needs features in one row and gets (6, 24, 24): put flatten before it (3,456)"),
         (["conv 6 5; flatten; fc 3", "--input", "1x4x4"], 1, "kernel 5x5 is larger than the padded input 4x4"),
         (["lenet6"], 1, "or was a model meant: lenet5?"),
-        (["lenet5", "--input", "1x28"], 1, "conv2d: expected (N, C, H, W), got (1, 1, 28)"),
+        (["lenet5", "--input", "1x28"], 1, "kernel 5x5 is larger than the padded input 1x28"),
         (["lenet5", "--input", "1x32x40"], 1, "in layer 'fc1'"),
         (["lenet5", "--input", "1x1x28x28"], 1, "without the batch it is (1, 28, 28)"),
         (["vgg16", "--input", "3x8x8"], 1, "in layer '23': MaxPool2d"),

@@ -155,7 +155,7 @@ def check_images(name, x, channels=None, axes=2):
         if x.ndim == 1 + axes:
             hint = ": one channel missing? x.unsqueeze(1)" if channels in (1, None) else ""
             if axes == 2 and x.shape[0] > x.shape[2] in (3, 4):
-                hint = ": one image, channels last? x.permute(2, 0, 1)"
+                hint = ": one image, channels last? x.permute(2, 0, 1)[None]"
         elif x.ndim == axes:
             hint = ": one image without batch and channel axes? x[None, None]; or was it flattened?"
         raise ShapeError(f"{name}: expected {wanted}, got {x.shape}{hint}")
