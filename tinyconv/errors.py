@@ -7,7 +7,7 @@ layer that it came from: `features.0.conv`. The last line that Python, pytest an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -159,16 +159,19 @@ def no_such(kind: str, name: Any, names: Iterable[str]) -> str:
     return f"no {kind} {shortened(name)}; there are {', '.join(names)}{did_you_mean(str(name), names)}"
 
 
-def suggest_names(module: dict[str, Any]) -> None:
+def suggest_names(module: dict[str, Any], later: Mapping[str, str] | None = None) -> None:
     """Let a module, given by its `globals()`, answer a name that it lacks: with the one that is like it, or what it is.
 
     Modules that PyTorch has there and that live elsewhere here (`tinyconv.torch_names`) are imported when asked
-    for. Python itself suggests names too, but only where a script ends with the error, not in a notebook.
+    for, and so are the names in `later`, from the file of the package that stands beside each. Python itself suggests
+    names too, but only where a script ends with the error, not in a notebook.
     """
 
     def __getattr__(name: str) -> Any:
         if place := torch_names.where(f"{module['__name__']}.{name}"):
             return import_module(f"tinyconv.{place}")
+        if later and name in later:
+            return getattr(import_module(f"tinyconv.{later[name]}"), name)
         raise no_attribute(module, name)
 
     module["__getattr__"] = __getattr__

@@ -1,5 +1,7 @@
 """Datasets: found or fetched, verified, augmented, and served in batches."""
 
+from typing import TYPE_CHECKING
+
 from tinyconv.data.augment import (
     AlternatingFlip,
     Augment,
@@ -13,7 +15,6 @@ from tinyconv.data.base import ConcatDataset, Dataset, IterableDataset, Subset, 
 from tinyconv.data.cifar import read_cifar10
 from tinyconv.data.collate import default_collate, default_convert
 from tinyconv.data.datasets import ImageDataset, cifar10, describe, fashion_mnist, load, mnist, synthetic_digits
-from tinyconv.data.folders import PictureFolder, folder
 from tinyconv.data.idx import read_idx, write_idx
 from tinyconv.data.loader import DataLoader
 from tinyconv.data.picture import place_ink, read_photograph, read_picture
@@ -28,6 +29,9 @@ from tinyconv.data.samplers import (
 from tinyconv.data.sources import FileStatus, fetch, list_datasets, locate, verify
 from tinyconv.errors import suggest_names
 from tinyconv.host.files import cache_dir
+
+if TYPE_CHECKING:
+    from tinyconv.data.folders import PictureFolder, folder
 
 __all__ = [
     "AlternatingFlip",
@@ -75,4 +79,4 @@ __all__ = [
     "write_idx",
 ]
 
-suggest_names(globals())
+suggest_names(globals(), later={"PictureFolder": "data.folders", "folder": "data.folders"})

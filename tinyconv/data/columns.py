@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,12 @@ from tinyconv.data.augment import Augment, Move, moved
 from tinyconv.data.base import Dataset, IterableDataset, Subset, TensorDataset
 from tinyconv.data.datasets import ImageDataset, normalize
 from tinyconv.data.reading import Array
-from tinyconv.data.transforms import table_of
-from tinyconv.data.vision import CIFAR10, MNIST
 from tinyconv.errors import DataError
 from tinyconv.tensor.creation import tensor
 from tinyconv.tensor.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinyconv.data.vision import CIFAR10, MNIST
 
 
 def batch(xp: Any, images: Any, labels: Any, drawn: Any, moves: Sequence[Move], values: Any) -> tuple[Any, Any]:
@@ -125,7 +127,7 @@ def columns_of(dataset: Any) -> Columns | None:
         if not all(isinstance(array, np.ndarray) for array in arrays) or any(t.requires_grad for t in dataset.tensors):
             return None
         return Columns(arrays, tuple(array.dtype for array in arrays))
-    if isinstance(dataset, CIFAR10 | MNIST):
+    if _of_vision(dataset):
         return _columns_of_vision(dataset)
     if isinstance(dataset, Subset) and kind.__getitem__ is Subset.__getitem__:
         whole = columns_of(dataset.dataset)
@@ -135,8 +137,17 @@ def columns_of(dataset: Any) -> Columns | None:
     return None
 
 
+def _of_vision(dataset: Any) -> bool:
+    """Whether this is a dataset of `data.vision`. Who has one has imported that file; few need it."""
+    vision = sys.modules.get("tinyconv.data.vision")
+    return vision is not None and isinstance(dataset, vision.CIFAR10 | vision.MNIST)
+
+
 def _columns_of_vision(dataset: CIFAR10 | MNIST) -> Columns | None:
     """The arrays, where its transform does the same to each pixel."""
+    from tinyconv.data.transforms import table_of
+    from tinyconv.data.vision import CIFAR10, MNIST
+
     own = {MNIST.__getitem__, CIFAR10.__getitem__}
     if type(dataset).__getitem__ not in own or dataset.transforms is not None or dataset.target_transform is not None:
         return None
@@ -159,7 +170,7 @@ def _columns_of_vision(dataset: CIFAR10 | MNIST) -> Columns | None:
 
 def may_change(dataset: Any) -> bool:
     """Whether a user may put other arrays or another transform into the dataset."""
-    return may_change(dataset.dataset) if isinstance(dataset, Subset) else isinstance(dataset, CIFAR10 | MNIST)
+    return may_change(dataset.dataset) if isinstance(dataset, Subset) else _of_vision(dataset)
 
 
 def checked_dataset(data: Any, second: Any) -> Any:

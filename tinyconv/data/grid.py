@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinyconv.errors import ShapeError, suggest_names
-from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.tensor import Tensor, wrap
 
 __all__ = ["make_grid", "save_image"]
@@ -31,9 +30,9 @@ def make_grid(
     brings values from `value_range`, or from the smallest and the largest there are, to 0 to 1; `scale_each` asks each
     image for its own. Raises ShapeError for another shape. Like `torchvision.utils.make_grid`.
     """
-    parts = [tensor] if is_tensor(tensor) else list(tensor)
+    parts = [tensor] if isinstance(tensor, Tensor) else list(tensor)
     arrays = [part.cpu().detach().numpy() for part in parts]
-    images = arrays[0] if is_tensor(tensor) else np.stack(arrays)
+    images: np.ndarray[Any, Any] = arrays[0] if isinstance(tensor, Tensor) else np.stack(arrays)
     if not 2 <= images.ndim <= 4:
         raise ShapeError(f"make_grid: expected images (N, C, H, W), (C, H, W) or (H, W), got shape {images.shape}")
     images = images.reshape((1,) * (4 - images.ndim) + images.shape)
