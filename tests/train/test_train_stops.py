@@ -132,11 +132,11 @@ def sent(sign):
 def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, monkeypatch):
     pick = DataLoader._pick
 
-    def interrupted(loader, seed, epoch, number):
+    def interrupted(loader, seed, epoch, number, turn=None):
         if (epoch, number) == (1, 2):
             for _ in range(1 if sign == "SIGINT" else times):  # a second Ctrl-C aborts
                 sent(sign)
-        return pick(loader, seed, epoch, number)
+        return pick(loader, seed, epoch, number, turn)
 
     with monkeypatch.context() as patch:
         patch.setattr(DataLoader, "_pick", interrupted)
@@ -153,10 +153,10 @@ def test_a_signal_in_a_step_saves_after_it(sign, code, times, tmp_path, whole, m
 def test_a_second_ctrl_c_aborts(tmp_path, monkeypatch):
     pick = DataLoader._pick
 
-    def interrupted(loader, seed, epoch, number):
+    def interrupted(loader, seed, epoch, number, turn=None):
         if number == 3:
             sent("SIGINT"), sent("SIGINT")
-        return pick(loader, seed, epoch, number)
+        return pick(loader, seed, epoch, number, turn)
 
     monkeypatch.setattr(DataLoader, "_pick", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 2, code=130)
@@ -430,10 +430,10 @@ def test_a_full_disk_when_ctrl_c_saves(tmp_path, monkeypatch):
     fill(monkeypatch, "fsync", 2)
     pick = DataLoader._pick
 
-    def interrupted(loader, seed, epoch, number):
+    def interrupted(loader, seed, epoch, number, turn=None):
         if number == 6:
             sent("SIGINT")
-        return pick(loader, seed, epoch, number)
+        return pick(loader, seed, epoch, number, turn)
 
     monkeypatch.setattr(DataLoader, "_pick", interrupted)
     done = run_here(*TRAIN, "--out", tmp_path / "c", "--save-every", 5, code=1)

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyconv import data as datasets
 from tinyconv import models
 from tinyconv.arrays.backend import backend_of, device
 from tinyconv.data import ImageDataset, PictureFolder, describe
-from tinyconv.data import load as load_images
 from tinyconv.data.datasets import Split
 from tinyconv.data.folders import read
 from tinyconv.engine.variants import KERNELS
@@ -92,7 +92,7 @@ class Run:
     def images(self, split: Split, root: str | os.PathLike[str] | None = None, offline: bool = False) -> ImageDataset:
         """The images to train or to test on. Raises DataError where they cannot be had, or are others now."""
         if not self.pictures:
-            return load_images(self.data, split, root, offline)
+            return datasets.load(self.data, split, root, offline)
         kind = self.kind()
         c, h, w = kind.images.shape[1:]
         classes, parts, _ = PictureFolder(self.data).parts()
