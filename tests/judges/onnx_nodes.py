@@ -123,31 +123,83 @@ def padded(x: Tensor, padding: list[tuple[int, int]], value: float = 0.0) -> Ten
 
 def conv(case: Case, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     strides, dilations, padding = windows(case, x, list(weight.shape[2:]))
-    return F.conv2d(padded(x, padding), weight, bias, strides, 0, dilations, case.get("group", 1))
+    function = F.conv1d if len(padding) == 1 else F.conv2d
+    return function(padded(x, padding), weight, bias, strides, 0, dilations, case.get("group", 1))
+
+
+def conv_transpose(case: Case, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The standard takes other paddings before and after, or a size: what is left over is cut off here."""
+    axes, kernel = x.ndim - 2, weight.shape[2:]
+    strides, dilations = case.get("strides", [1] * axes), case.get("dilations", [1] * axes)
+    extra, pads = case.get("output_padding", [0] * axes), case.get("pads", [0] * 2 * axes)
+    function = F.conv_transpose1d if axes == 1 else F.conv_transpose2d
+    y = function(x, weight, bias, strides, 0, 0, case.get("group", 1), dilations)
+    wanted = case.get("output_shape")
+    if wanted is None and case.get("auto_pad", "NOTSET") != "NOTSET":
+        wanted = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
+    if wanted is not None:
+        total = [
+            (n - 1) * s + e + (k - 1) * d + 1 - w
+            for n, s, e, k, d, w in zip(x.shape[2:], strides, extra, kernel, dilations, wanted, strict=True)
+        ]
+        less, more = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = less + more if case.get("auto_pad") == "SAME_UPPER" else more + less
+    widths = [(-before, e - after) for before, after, e in zip(pads[:axes], pads[axes:], extra, strict=True)]
+    return padded(y, widths)
+
+
+def col2im(case: Case, x: Tensor, size: Tensor, block: Tensor) -> Tensor:
+    ones, pads = [1] * size.numel(), case.get("pads", [0] * 2 * size.numel())
+    padding = list(pads[: len(ones)])
+    return F.fold(x, size.tolist(), block.tolist(), case.get("dilations", ones), padding, case.get("strides", ones))
+
+
+def depth_to_space(case: Case, x: Tensor) -> Tensor:
+    """The standard's two orders of channels: "CRD" is PyTorch's, "DCR" has the pixels outermost."""
+    r = case.attributes["blocksize"]
+    if case.get("mode", "DCR") == "CRD":
+        return F.pixel_shuffle(x, r)
+    return F.pixel_shuffle(F.channel_shuffle(x, r * r), r)
+
+
+def space_to_depth(case: Case, x: Tensor) -> Tensor:
+    y = F.pixel_unshuffle(x, r := case.attributes["blocksize"])
+    return y if case.get("mode", "DCR") == "CRD" else F.channel_shuffle(y, y.shape[1] // r**2)
+
+
+def grid_sample(case: Case, x: Tensor, grid: Tensor) -> Tensor:
+    mode = {"linear": "bilinear"}.get(case.get("mode", "linear"), case.get("mode"))
+    return F.grid_sample(x, grid, mode, case.get("padding_mode", "zeros"), bool(case.get("align_corners", 0)))
+
+
+def max_unpool(case: Case, x: Tensor, places: Tensor, size: Tensor | None = None) -> Tensor:
+    kernel, strides = case.attributes["kernel_shape"], case.get("strides")
+    return F.max_unpool2d(x, places, kernel, strides, 0, None if size is None else size.tolist())
 
 
 def max_pool(case: Case, x: Tensor) -> Any:
     kernel = case.attributes["kernel_shape"]
     strides, dilations, padding = windows(case, x, kernel)
-    ceil_mode = bool(case.get("ceil_mode", 0))
+    ceil_mode, function = bool(case.get("ceil_mode", 0)), F.max_pool1d if len(kernel) == 1 else F.max_pool2d
     if all(before == after and 2 * before <= k for (before, after), k in zip(padding, kernel, strict=True)):
         halves = [before for before, _ in padding]
-        y, places = F.max_pool2d(x, kernel, strides, halves, dilations, ceil_mode, return_indices=True)
-        n, c, h, w = x.shape
-        return y, places + tc.arange(n * c).reshape(n, c, 1, 1) * (h * w)  # the standard counts through the whole input
-    return F.max_pool2d(padded(x, padding, -math.inf), kernel, strides, 0, dilations, ceil_mode)
+        y, places = function(x, kernel, strides, halves, dilations, ceil_mode, return_indices=True)
+        n, c, *size = x.shape
+        image = tc.arange(n * c).reshape(n, c, *[1] * len(size))
+        return y, places + image * math.prod(size)  # the standard counts through the whole input
+    return function(padded(x, padding, -math.inf), kernel, strides, 0, dilations, ceil_mode)
 
 
 def avg_pool(case: Case, x: Tensor) -> Tensor:
     kernel, ceil_mode = case.attributes["kernel_shape"], bool(case.get("ceil_mode", 0))
     strides, _, padding = windows(case, x, kernel)
-    with_pads = bool(case.get("count_include_pad", 0))
+    with_pads, function = bool(case.get("count_include_pad", 0)), F.avg_pool1d if len(kernel) == 1 else F.avg_pool2d
     if all(before == after and 2 * before <= k for (before, after), k in zip(padding, kernel, strict=True)):
-        return F.avg_pool2d(x, kernel, strides, [before for before, _ in padding], ceil_mode, with_pads)
-    y = F.avg_pool2d(padded(x, padding), kernel, strides, 0, ceil_mode)
+        return function(x, kernel, strides, [before for before, _ in padding], ceil_mode, with_pads)
+    y = function(padded(x, padding), kernel, strides, 0, ceil_mode)
     if with_pads:
         return y
-    return y / F.avg_pool2d(padded(tc.ones_like(x), padding), kernel, strides, 0, ceil_mode)
+    return y / function(padded(tc.ones_like(x), padding), kernel, strides, 0, ceil_mode)
 
 
 def gemm(case: Case, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
@@ -277,6 +329,13 @@ def dropout(case: Case, x: Tensor, ratio: Tensor | None = None, training: Tensor
 
 NODES: dict[str, Callable[..., Any]] = {
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Col2Im": col2im,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+    "GridSample": grid_sample,
+    "MaxUnpool": max_unpool,
+    "AffineGrid": lambda case, theta, size: F.affine_grid(theta, size.tolist(), bool(case.get("align_corners", 0))),
     "MaxPool": max_pool,
     "AveragePool": avg_pool,
     "GlobalAveragePool": lambda case, x: F.adaptive_avg_pool2d(x, 1),
@@ -355,8 +414,13 @@ NODES: dict[str, Callable[..., Any]] = {
 POOLS = ("MaxPool", "AveragePool")
 
 
-def not_images(case: Case) -> bool:
-    return len(case.attributes["kernel_shape"]) != 2
+def is_volume(case: Case) -> bool:
+    """Whether the case has three spatial axes."""
+    x = case.inputs[0]
+    if case.op in ("Col2Im", "AffineGrid"):
+        sizes = case.inputs[1]
+        return sizes is not None and sizes.size == (3 if case.op == "Col2Im" else 5)
+    return x is not None and x.ndim == 5
 
 
 def nothing_to_choose(case: Case) -> bool:
@@ -375,7 +439,14 @@ def last_of_equals(case: Case) -> bool:
 
 
 RULES = [
-    Rule("one or three spatial axes", not_images, POOLS),
+    Rule(
+        "three spatial axes",
+        is_volume,
+        (*POOLS, "Conv", "ConvTranspose", "Col2Im", "GridSample", "AffineGrid"),
+        (ValueError,),
+    ),
+    Rule("places in an output of another size", lambda c: c.input(2) is not None, ("MaxUnpool",), DIFFERS),
+    Rule("cubic samples of a grid", lambda c: c.get("mode") == "cubic", ("GridSample",), (ValueError,)),
     Rule("max pooling of integers", lambda c: c.dtype == "uint8", ("MaxPool",)),
     Rule("indices counted by columns", lambda c: c.get("storage_order") == 1, ("MaxPool",), DIFFERS),
     Rule("dilation of average pooling", lambda c: max(c.get("dilations", [1])) > 1, ("AveragePool",), DIFFERS),
