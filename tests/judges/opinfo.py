@@ -68,6 +68,12 @@ def steepest(x: np.ndarray[Any, Any], axes: tuple[int, ...], eps: float) -> floa
     return float((x.var(axes).min() + eps) ** -0.5) if x.size else 1.0
 
 
+def by_name(names: str, magnitude: Magnitude = 1) -> dict[str, Ours]:
+    """Functions that have torch's name, and methods where there is no function or it is a dtype."""
+    methods = {name: getattr(Tensor, name, None) for name in names.split()}
+    return {name: Ours(method or getattr(tc, name), magnitude) for name, method in methods.items()}
+
+
 MATMUL = Ours(Tensor.matmul, "terms")
 OURS: dict[str, Ours] = {
     # Layers. Sums of products: the magnitude is that of the terms.
@@ -91,10 +97,8 @@ OURS: dict[str, Ours] = {
     "nn.functional.linear": Ours(F.linear, "terms"),
     "matmul": MATMUL,
     "__rmatmul__": Ours(Tensor.__rmatmul__, "terms"),
-    "mm": MATMUL,
-    "bmm": MATMUL,
-    "mv": MATMUL,
-    "dot": MATMUL,
+    **by_name("mm bmm mv dot outer inner kron tensordot addmm addmv addr baddbmm addbmm trace", "terms"),
+    "einsum": Ours(lambda tensors, equation: tc.einsum(equation, tensors), "terms"),
     "nn.functional.max_pool2d": Ours(F.max_pool2d, 1),
     "nn.functional.avg_pool2d": Ours(F.avg_pool2d, "terms"),
     "nn.functional.adaptive_avg_pool2d": Ours(F.adaptive_avg_pool2d, "terms"),
@@ -185,11 +189,22 @@ OURS: dict[str, Ours] = {
     "t": Ours(Tensor.t),
     "T": Ours(lambda x: x.T),
     "expand": Ours(Tensor.expand, 1),
-    "broadcast_to": Ours(Tensor.expand, 1),
+    **by_name(
+        "broadcast_to broadcast_tensors expand_as view_as reshape_as atleast_1d atleast_2d atleast_3d ravel unflatten"
+    ),
+    **by_name("movedim select narrow unbind tensor_split hsplit vsplit dsplit hstack vstack dstack column_stack"),
+    **by_name("flip fliplr flipud roll rot90 repeat tile repeat_interleave tril triu diag diag_embed diagonal"),
+    "H": Ours(lambda x: x.H),
+    "mT": Ours(lambda x: x.mT),
     "split": Ours(Tensor.split),
     "split_with_sizes": Ours(Tensor.split),
     "chunk": Ours(Tensor.chunk),
     "__getitem__": Ours(Tensor.__getitem__, 1),
+    **by_name(
+        "gather scatter scatter_add index_select index_add index_copy index_fill take take_along_dim masked_fill"
+    ),
+    **by_name("masked_select masked_scatter nonzero argwhere sort argsort msort topk kthvalue"),
+    **by_name("unique unique_consecutive bincount searchsorted bucketize isin"),
     "cat": Ours(tc.cat),
     "stack": Ours(tc.stack),
     # Copies, dtypes, memory.
@@ -201,6 +216,7 @@ OURS: dict[str, Ours] = {
     "long": Ours(Tensor.long),
     "int": Ours(Tensor.int),
     "bool": Ours(Tensor.bool),
+    **by_name("half short char byte"),
     "item": Ours(lambda x: tc.tensor(x.item(), dtype=x.dtype), theirs=lambda x: torch.tensor(x.item(), dtype=x.dtype)),
     # torch records these two, with a gradient that is zero everywhere; a tensor written over is a constant to us.
     "fill": Ours(lambda x, value: x.clone().fill_(value), gradients=False),
@@ -212,10 +228,14 @@ OURS: dict[str, Ours] = {
     "zeros": Ours(tc.zeros),
     "ones": Ours(tc.ones),
     "arange": Ours(tc.arange),
+    **by_name("linspace logspace eye tril_indices triu_indices meshgrid new_zeros new_ones new_full"),
 }
 
-RANDOM = {"rand_like", "randint", "randn", "randn_like"}
-"""Ops that we share with the database, but whose answers are random numbers, which cannot be compared."""
+RANDOM = {
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "bernoulli", "multinomial", "normal", "empty",
+    "empty_like", "new_empty",
+}  # fmt: skip
+"""Ops that we share with the database, but whose answers are random, or anything, and cannot be compared."""
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
@@ -335,9 +355,9 @@ RULES = [
         ("nn.functional.interpolate",),
     ),
     Rule(
-        "convolution, pooling and matrix products of integers",
+        "convolution, pooling and linear layers of integers",
         is_whole,
-        (*CONVOLUTIONS, "nn.functional.linear", *POOLS, "matmul", "__rmatmul__", "mm", "bmm", "mv", "dot"),
+        (*CONVOLUTIONS, "nn.functional.linear", *POOLS),
     ),
     Rule("batch norm of a tensor with one axis", lambda s: s.ndim() < 2, ("nn.functional.batch_norm",)),
     Rule(
@@ -349,9 +369,16 @@ RULES = [
     Rule("alpha=", lambda s: "alpha" in s.kwargs, ("add", "sub")),
     Rule("rounding_mode=", lambda s: s.kwargs.get("rounding_mode") is not None, ("div",)),
     Rule(
-        "an empty vector among matrices, which torch's cat leaves out",
-        lambda s: len({t.ndim for t in s.input}) > 1,
+        "the gradient of an empty vector among matrices, which cat leaves out",
+        lambda s: not is_whole(s) and len({t.ndim for t in s.input}) > 1,
         ("cat",),
+        DIFFERS,
+    ),
+    Rule(
+        "which of equal elements comes first, where that is not to be stable",
+        lambda s: is_whole(s) and (s.op in ("kthvalue", "topk") or s.input.numel() > 1000),
+        ("argsort", "kthvalue", "sort", "topk"),
+        NOT_ASKED,
     ),
     # NumPy refuses.
     Rule("integers to negative powers", negative_power, ("__rpow__",), outcome=(ValueError,)),

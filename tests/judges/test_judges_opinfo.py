@@ -17,6 +17,7 @@ torch.set_num_threads(1)  # the samples are tiny
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning"),
     pytest.mark.filterwarnings("ignore:(mse|l1)_loss. input is .* they are broadcast:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The reduce argument of torch.scatter:UserWarning"),
     pytest.mark.filterwarnings("ignore:Using a target size .* is different to the input size:UserWarning"),
 ]
 

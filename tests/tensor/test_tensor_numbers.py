@@ -367,6 +367,8 @@ SIZES = {  # each takes an integer near 2
     "unflatten": lambda n: X.unflatten(n, (n, -1)),
     "broadcast_to": lambda n: tc.ones(1, 3).broadcast_to((n, 3)),
     "tensor_split": lambda n: X.tensor_split(n, n)[0],
+    "hsplit, vsplit": lambda n: X[:, :2].hsplit(n)[0].vsplit(n)[0],
+    "dsplit": lambda n: X.dsplit(n)[0],
     "tensor_split, at places": lambda n: X.tensor_split((1, n), n)[0],
     "gather": lambda n: X.gather(n, tc.zeros(1, 1, 1, 1, dtype=tc.int64)),
     "take_along_dim": lambda n: X.take_along_dim(tc.zeros(1, 1, 1, 1, dtype=tc.int64), n),

@@ -16,9 +16,9 @@ from tinyconv.tensor.signatures import Dim
 from tinyconv.tensor.tensor import Tensor, apply
 
 __all__ = [
-    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk", "flatten", "moveaxis",
-    "movedim", "narrow", "permute", "ravel", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
-    "tensor_split", "transpose", "unbind", "unflatten", "unsqueeze",
+    "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk", "dsplit", "flatten",
+    "hsplit", "moveaxis", "movedim", "narrow", "permute", "ravel", "reshape", "select", "split", "squeeze", "swapaxes",
+    "swapdims", "t", "tensor_split", "transpose", "unbind", "unflatten", "unsqueeze", "vsplit",
 ]  # fmt: skip
 
 
@@ -143,6 +143,11 @@ def view_as(self: Tensor, other: Tensor) -> Tensor:
     return self.reshape(check_tensor("view_as", other, "other").shape)
 
 
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """The same elements in the shape of `other`. ShapeError where the numbers of elements differ."""
+    return self.reshape(check_tensor("reshape_as", other, "other").shape)
+
+
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """The axes `source` moved to the places `destination`; the others stay in their order.
 
@@ -241,6 +246,29 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int] | Tenso
         starts = [i * size + min(i, rest) for i in range(count + 1)]
         pieces = [slice(first, last) for first, last in pairwise(starts)]
     return tuple(input[(*(slice(None),) * axis, piece)] for piece in pieces)
+
+
+def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """`tensor_split` along the second axis, or the only one; sections have to be equal. Raises what that raises."""
+    return _equal_split("hsplit", input, indices_or_sections, 0 if check_tensor("hsplit", input).ndim == 1 else 1)
+
+
+def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """`tensor_split` along the first axis of two or more; sections have to be equal. Raises what that raises."""
+    return _equal_split("vsplit", input, indices_or_sections, 0, 2)
+
+
+def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """`tensor_split` along the third axis; sections have to be equal. Raises what that raises."""
+    return _equal_split("dsplit", input, indices_or_sections, 2)
+
+
+def _equal_split(name: str, input: Tensor, cuts: Any, axis: int, least: int = 0) -> tuple[Tensor, ...]:
+    if check_tensor(name, input).ndim < max(axis + 1, least):
+        raise ShapeError(f"{name}: expected at least {max(axis + 1, least)} axes, got {input.shape}")
+    if not isinstance(cuts, Sequence) and input.shape[axis] % shapes.whole(cuts, f"{name}: sections", minimum=1):
+        raise ShapeError(f"{name}: {input.shape[axis]} along axis {axis} cannot be cut into {cuts} equal sections")
+    return tensor_split(input, cuts, axis)
 
 
 def atleast_1d(*tensors: Any) -> Any:

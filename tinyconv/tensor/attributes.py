@@ -104,22 +104,22 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return self.to(check_tensor("type_as", other, "other"))
 
 
-def half(self: Tensor) -> Tensor:
+def half(self: Tensor, memory_format: Any = None) -> Tensor:
     """This tensor as float16."""
     return self.to(np.float16)
 
 
-def short(self: Tensor) -> Tensor:
+def short(self: Tensor, memory_format: Any = None) -> Tensor:
     """This tensor as int16."""
     return self.to(np.int16)
 
 
-def char(self: Tensor) -> Tensor:
+def char(self: Tensor, memory_format: Any = None) -> Tensor:
     """This tensor as int8."""
     return self.to(np.int8)
 
 
-def byte(self: Tensor) -> Tensor:
+def byte(self: Tensor, memory_format: Any = None) -> Tensor:
     """This tensor as uint8."""
     return self.to(np.uint8)
 

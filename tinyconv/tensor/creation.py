@@ -162,8 +162,8 @@ def linspace(
 
     float32 unless `dtype` says otherwise. Raises ShapeError for steps < 0, and OptionError where an end is not finite.
     """
-    first, last = finite("linspace: start", start), finite("linspace: end", end)
     (count,), wanted = _sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
+    first, last = _ends("linspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: _even(first, last, count).astype(wanted), requires_grad)
 
 
@@ -178,9 +178,15 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base to the powers of `linspace(start, end, steps)`. Arguments and errors are those of `linspace`."""
-    first, last = finite("logspace: start", start), finite("logspace: end", end)
     (count,), root, wanted = _sizes((steps,)), real("logspace: base", base), as_dtype(dtype or DEFAULT_FLOAT)
+    first, last = _ends("logspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: (root ** _even(first, last, count)).astype(wanted), requires_grad)
+
+
+def _ends(name: str, start: float, end: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Both ends; in an integer dtype they are integers first, as in torch."""
+    first, last = finite(f"{name}: start", start), finite(f"{name}: end", end)
+    return (first, last) if dtype.kind == "f" else (int(first), int(last))
 
 
 def _even(first: float, last: float, count: int) -> np.ndarray[Any, Any]:

@@ -145,7 +145,11 @@ class Methods:
     transpose = arranging.transpose
     unsqueeze = arranging.unsqueeze
     broadcast_to = arranging.broadcast_to
+    dsplit = arranging.dsplit
     expand_as = arranging.expand_as
+    hsplit = arranging.hsplit
+    reshape_as = arranging.reshape_as
+    vsplit = arranging.vsplit
     moveaxis = arranging.moveaxis
     movedim = arranging.movedim
     narrow = arranging.narrow

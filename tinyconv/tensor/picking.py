@@ -35,27 +35,29 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     IndexError for a place that is not there. Like `torch.gather`.
     """
     x, places, axis = _along("gather", input, dim, index)
+    if places.ndim != x.ndim:  # torch takes an index of any shape that has no elements
+        return x.reshape(-1)[:0].reshape(index.shape)
     if places.shape == (*x.shape[:axis], 1, *x.shape[axis + 1 :]):
         return apply(ops.Pick, x, wrap(places), axis=axis, keepdims=True).reshape(index.shape)
     return apply(ops.Index, x, index=grid(places, axis), simple=False).reshape(index.shape)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """`gather`, but both broadcast along the other axes; without `dim`, of the flattened input.
+    """`gather`, but both broadcast along the other axes, and places below 0 count from the end.
 
-    It takes what `argsort` and `topk` return. Raises what `gather` raises.
+    It takes what `argsort` and `topk` return; without `dim`, of the flattened input. Raises what `gather` raises.
     """
     if dim is None:
-        return gather(
-            check_tensor("take_along_dim", input).reshape(-1), 0, _indices("take_along_dim", indices).reshape(-1)
-        )
+        flat = check_tensor("take_along_dim", input).reshape(-1)
+        return take_along_dim(flat, _indices("take_along_dim", indices).reshape(-1), 0)
     axis = shapes.axis_of(dim, check_tensor("take_along_dim", input).ndim, "take_along_dim")
     if _indices("take_along_dim", indices).ndim != input.ndim:
         raise ShapeError(f"take_along_dim: {indices.shape} must have as many axes as {input.shape}")
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in (input, indices)]
     whole = shapes.broadcast_shape("take_along_dim", *rest)
     x, places = (t.expand(*whole[:axis], t.shape[axis], *whole[axis:]) for t in (input, indices))
-    return gather(x, axis, places)
+    named = computed(partial(_from_the_end, size=input.shape[axis]), places.array)
+    return gather(x, axis, wrap(named))
 
 
 def scatter(
@@ -119,7 +121,9 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     Raises what `index_select` raises, and DtypeError where the dtypes differ. Like `torch.index_add`.
     """
     factor = real("index_add: alpha", alpha)
-    return _into_slices("index_add", True, input, dim, index, source if factor == 1 else source * factor)
+    if factor != 1 and isinstance(source, Tensor):
+        source = source * factor if source.dtype.kind != "u" else (source.long() * factor).to(source.dtype)
+    return _into_slices("index_add", True, input, dim, index, source)
 
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -136,7 +140,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -
     Raises what `index_select` raises. Like `torch.index_fill`.
     """
     x, lead, places = _slices("index_fill", input, dim, index)
-    y: Tensor = apply(ops.Put, x, _fitting("index_fill", value, input), index=(*lead, places))
+    axis = len(lead)
+    named = computed(partial(_named, shape=tuple(n if i == axis else 1 for i, n in enumerate(x.shape))), places)
+    y: Tensor = apply(ops.Where, wrap(named), _fitting("index_fill", value, input), x)
     return y.reshape(input.shape)
 
 
@@ -340,6 +346,18 @@ def _along(name: str, input: Any, dim: int, index: Any) -> tuple[Tensor, Array, 
         )
     _check_places(name, places, x.shape[axis], dim)
     return x, places, axis
+
+
+def _named(places: Array, shape: shapes.Shape) -> Array:
+    """Where an index names a place, in an array of this shape, which has one axis that is larger than 1."""
+    found = backend_of(places).xp.zeros(shape, bool)
+    found.reshape(-1)[places] = True
+    return found
+
+
+def _from_the_end(places: Array, size: int) -> Array:
+    """Places counted from the front, also those below 0."""
+    return backend_of(places).xp.where(places < 0, places + size, places)
 
 
 def _reshaped(array: Array, shape: shapes.Shape) -> Array:

@@ -128,7 +128,8 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, a
     Raises what `addmm` raises.
     """
     check_tensor("addbmm", input)
-    return _added("addbmm", input, _summed((bmm(batch1, batch2), [0, 1, 2]), {1, 2})[0], beta, alpha)
+    product = bmm(batch1, batch2)
+    return _added("addbmm", input, product.sum(0, dtype=product.dtype), beta, alpha)
 
 
 def trace(input: Tensor) -> Tensor:
@@ -175,6 +176,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     of_a, of_b = (
         shapes.axes_of(axes, t.ndim, "tensordot") if axes else () for axes, t in zip(pairs, (a, b), strict=True)
     )
+    sizes = [[t.shape[axis] for axis in axes] for t, axes in ((a, of_a), (b, of_b))]
+    for i, j, (n, m) in zip(of_a, of_b, zip(*sizes, strict=True), strict=True):
+        if n != m and 1 in (n, m):  # it is repeated
+            a, b = (a, b.sum(j, keepdim=True, dtype=b.dtype)) if n == 1 else (a.sum(i, keepdim=True, dtype=a.dtype), b)
     sizes = [[t.shape[axis] for axis in axes] for t, axes in ((a, of_a), (b, of_b))]
     if sizes[0] != sizes[1]:
         raise ShapeError(f"tensordot: axes {of_a} of {a.shape} have other sizes than axes {of_b} of {b.shape}")
@@ -316,7 +321,7 @@ def _product(a: Named, b: Named, wanted: Any) -> Named:
 def _summed(named: Named, wanted: set[Any]) -> Named:
     t, labels = named
     gone = [i for i, label in enumerate(labels) if label not in wanted]
-    return (t.sum(gone, dtype=t.dtype) if gone else t), [label for label in labels if label in wanted]
+    return (t.sum(gone) if gone else t), [label for label in labels if label in wanted]
 
 
 def _ordered(t: Tensor, labels: list[Any], order: list[Any]) -> Tensor:
@@ -338,7 +343,8 @@ def _check_axes(name: str, count: int, **tensors: Any) -> None:
 
 def _added(name: str, input: Tensor, product: Tensor, beta: Scalar, alpha: Scalar) -> Tensor:
     """beta input + alpha product."""
-    alpha, beta = real(f"{name}: alpha", alpha), real(f"{name}: beta", beta)
+    whole = {"f": float, "b": bool}.get(product.dtype.kind, int)  # of 0.6 torch takes 0 where it multiplies integers
+    alpha, beta = whole(real(f"{name}: alpha", alpha)), whole(real(f"{name}: beta", beta))
     if input.dtype != product.dtype:
         raise DtypeError(f"{name}: input is {input.dtype} and the product {product.dtype}; convert one: .to(dtype)")
     if shapes.broadcast_shape(name, input.shape, product.shape) != product.shape:

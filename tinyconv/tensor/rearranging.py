@@ -26,15 +26,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def flip(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+def flip(input: Tensor, *axes: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
     """A copy with the order of the elements along `dims` turned around: `x.flip(0, 1)`, `flip(x, (0, 1))`.
 
     Raises ShapeError for an axis that does not exist, or is named twice. Like `torch.flip`.
     """
     check_tensor("flip", input)
-    named = shapes.sizes_of(dims, "flip: dims")
-    axes = shapes.axes_of(named, input.ndim, "flip") if named and input.ndim else ()
-    index = tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(input.ndim))
+    named = shapes.sizes_of(axes if dims is None else (dims,), "flip: dims")
+    turned = shapes.axes_of(named, input.ndim, "flip") if named and input.ndim else ()
+    index = tuple(slice(None, None, -1) if i in turned else slice(None) for i in range(input.ndim))
     return apply(ops.Index, input, index=(*index, ...), simple=True).clone()
 
 
@@ -133,10 +133,11 @@ def repeat(self: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     return out.clone() if set(times) <= {1} else out  # else the reshape has copied
 
 
-def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+def tile(input: Tensor, *repeats: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
     """`repeat`, where fewer numbers than axes are for the last ones. Raises ShapeError for one below 0."""
-    times = shapes.sizes_of(dims, "tile: dims")
-    return repeat(check_tensor("tile", input), *[1] * (input.ndim - len(times)), *times)
+    check_tensor("tile", input)
+    times = shapes.sizes_of(repeats if dims is None else (dims,), "tile: dims")
+    return repeat(input, *[1] * (input.ndim - len(times)), *times)
 
 
 def repeat_interleave(

@@ -197,7 +197,7 @@ FAMILIES = (
         r"cumsum_?|(nan)?(median|quantile|mode|sum|mean)|histc|histogram\w*|bincount|kthvalue|unique_consecutive|bucketize|"
         r"searchsorted|cum(max|min|prod_?|ulative_trapezoid)|trapezoid|trapz|diff|gradient|msort|renorm_?|segment_reduce|"
         r"aminmax|count_nonzero|combinations|cartesian_prod|(std|var)_mean|norm_except_dim|histogramdd|dist|pdist|cdist",
-        example="x.median",
+        example="x.mode",
     ),
     Family(
         "a product of matrices, added to something",
@@ -221,7 +221,7 @@ FAMILIES = (
         r"flipud|mT|t_|transpose_|squeeze_|unsqueeze_|ravel|repeat_interleave|split_with_sizes|sum_to_size|broadcast_\w+|"
         r"expand_as|unfold|block_diag|narrow\w*|ndimension|reshape_as|swap_tensors",
         (TC, TENSOR),
-        example="tc.hsplit",
+        example="tc.swap_tensors",
     ),
     Family(
         "a function of each element",
@@ -239,7 +239,7 @@ FAMILIES = (
         r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli_?|default_generator|"
         r"(initial_)?seed|Generator|linspace|eye|meshgrid|constant_pad_nd|fill",
         (TC, TENSOR),
-        example="tc.logspace",
+        example="tc.scalar_tensor",
     ),
     Family(
         "a dtype, or about one",

@@ -70,6 +70,14 @@ def view_as(draw: Draw) -> Case:
     )
 
 
+@space("reshape_as")
+def reshape_as(draw: Draw) -> Case:
+    x = drawn(draw)
+    to = refactored(draw, x.size)
+    ours, theirs = (lambda x: x.reshape_as(tc.zeros(to))), (lambda x: x.reshape_as(torch().zeros(to)))
+    return moved(draw, "Tensor.reshape_as", x, ours=ours, theirs=theirs)
+
+
 @space("broadcast_tensors")
 def broadcast_tensors(draw: Draw) -> Case:
     shapes = broadcast_shapes(draw, ["a", "b", "c"][: draw.integer(1, 3)])
@@ -180,6 +188,32 @@ def tensor_split(draw: Draw) -> Case:
     )
 
 
+def equal_split(draw: Draw, name: str, axis: int, least: int) -> Case:
+    """Into equal pieces, or at places."""
+    x = drawn(draw, min_dims=least)
+    axis = 0 if x.ndim == 1 else axis
+    cuts: Any = draw.choice([n for n in range(1, 5) if x.shape[axis] % n == 0])
+    if draw.flag():
+        draw.note("at places")
+        cuts = tuple(draw.integer(-5, 6) for _ in range(draw.integer(0, 3)))
+    return moved(draw, name, x, **both(lambda x: getattr(x, name)(cuts)))
+
+
+@space("hsplit")
+def hsplit(draw: Draw) -> Case:
+    return equal_split(draw, "hsplit", 1, 1)
+
+
+@space("vsplit")
+def vsplit(draw: Draw) -> Case:
+    return equal_split(draw, "vsplit", 0, 2)
+
+
+@space("dsplit")
+def dsplit(draw: Draw) -> Case:
+    return equal_split(draw, "dsplit", 2, 3)
+
+
 def grown(draw: Draw, name: str) -> Case:
     arrays = [drawn(draw) for _ in range(draw.integer(1, 2))]
     needs = floats_among(draw, arrays)
@@ -247,7 +281,7 @@ def column_stack(draw: Draw) -> Case:
 def flip(draw: Draw) -> Case:
     x = drawn(draw)
     dims = ordered_dims(draw, x.ndim, draw.integer(0, x.ndim))
-    return moved(draw, "flip", x, {"dims": tuple(dims)}, ours=lambda x, dims: tc.flip(x, dims))
+    return moved(draw, "flip", x, {"dims": tuple(dims)})
 
 
 @space("fliplr")

@@ -92,6 +92,9 @@ def take_along_dim(draw: Draw) -> Case:
     draw.note_if(shape != x.shape, "broadcast index")
     index = places(draw, shape, x.shape[dim])
     if draw.flag():
+        draw.note("negative index")
+        index[...] = np.where(index % 2, index - x.shape[dim], index)
+    if draw.flag():
         draw.note("flattened")
         return picked(draw, "take_along_dim", [x, places(draw, shape, x.size)], {}, index.size)
     return picked(draw, "take_along_dim", [x, index], {"dim": dim}, 4 * x.size)
@@ -217,8 +220,13 @@ def index_copy_(draw: Draw) -> Case:
 
 
 def filled(draw: Draw) -> Case:
+    """By a number, or by a 0-d tensor, whose gradient counts each place once."""
     x, dim, index = slices(draw, False)
-    return picked(draw, "Tensor.index_fill", [x, index], {}, **both(lambda x, i: x.index_fill(dim, i, 1)))
+    if draw.flag():
+        return picked(draw, "Tensor.index_fill", [x, index], {}, **both(lambda x, i: x.index_fill(dim, i, 1)))
+    draw.note("a 0-d tensor")
+    value = numbers(draw, (), x.dtype)
+    return picked(draw, "Tensor.index_fill", [x, index, value], {}, 64, **both(lambda x, i, v: x.index_fill(dim, i, v)))
 
 
 @space("index_fill")
