@@ -62,7 +62,7 @@ def test_the_summary_adds_up():
 @pytest.mark.parametrize(
     ("op", "wrong"),
     [
-        ("add", lambda x, y: x + y + 1e-4),
+        ("add", lambda x, y, alpha=1: x.add(y, alpha=alpha) + 1e-4),
         ("exp", lambda x: x.exp().detach() + 0 * x),
         ("sum", lambda x, dim=None, keepdim=False: x.sum(dim, keepdim=not keepdim)),
         ("amax", lambda x, dim=None, keepdim=False: x.float().amax(dim, keepdim)),
