@@ -135,6 +135,10 @@ SIZES = {
     ),
     "axes": (lambda: X.permute("a"), "permute: axes must be integers, got ('a',)"),
     "a dtype for a view": (lambda: X.view("float32"), "reshape: sizes must be integers, got ('float32',)"),
+    "another dtype for a view": (
+        lambda: X.view(tc.int32),
+        "view: bytes are not read as another dtype here; x.to(dtype) converts the values",
+    ),
     "a model of strings": (
         lambda: tc.models.MLP("3"),
         "MLP: features: expected an integer, got '3'; without quotes, 3",

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from tinyconv import ops, shapes
 from tinyconv.errors import ShapeError, shortened
 from tinyconv.tensor.refusals import check_tensor
@@ -28,6 +30,8 @@ def reshape(input: Tensor, *sizes: int | Sequence[int], shape: Sequence[int] | N
     x.reshape(2, -1), x.reshape((2, -1)), tc.reshape(x, (2, -1))
     """
     check_tensor("reshape", input)
+    if len(sizes) == 1 and isinstance(sizes[0], np.dtype | type):
+        raise ShapeError("view: bytes are not read as another dtype here; x.to(dtype) converts the values")
     to = shapes.sizes_of(sizes if shape is None else (shape,), "reshape: sizes")
     return apply(ops.Reshape, input, shape=shapes.infer_reshape(input.shape, to))
 

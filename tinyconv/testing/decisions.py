@@ -5,6 +5,7 @@ from __future__ import annotations
 _BOOLS = "bools are accepted; PyTorch refuses them"
 _EMPTY_DIM = "dim=() means all axes, as in sum; in PyTorch it means none, for these two alone"
 _EMPTY_SHUFFLE = "of no pixels the result has the shape that it has of some; in PyTorch it has that of the input"
+_FIRST = "of equal elements the first is taken; in PyTorch it may be any"
 _INDICES = "class indices may have any integer dtype; PyTorch wants int64"
 _INFINITE_WEIGHT = "an infinite weight makes NaN of every zero of the padding that it meets; PyTorch skips some of them"
 _INTEGERS = "integers become float32, as in exp; PyTorch refuses them"
@@ -36,6 +37,8 @@ DECISIONS: dict[str, list[str]] = {
     "batch_norm": [
         "eps = 0 is accepted in training too; PyTorch refuses it there",
     ],
+    "bincount": ["of no integers, weights give a result of their dtype; in PyTorch it is int64"],
+    "cat": ["an empty vector among matrices is left out and gets no gradient; in PyTorch it gets an empty one"],
     "celu": [_INTEGERS],
     "clamp": [
         "where two tensor bounds are equal, the lower one gets the gradient; in PyTorch neither does",
@@ -50,6 +53,7 @@ DECISIONS: dict[str, list[str]] = {
         "NaN; in PyTorch 0 times infinity is NaN",
         "with label_smoothing, the mean over targets that weigh 0 is x / 0, an infinity; in PyTorch it is NaN",
     ],
+    "diagonal": ["it is a copy; in PyTorch it is a view"],
     "dropout": ["the random numbers are our own: only p = 0, p = 1 and evaluation have an answer to compare"],
     "elu": [_INTEGERS],
     "gelu": ["the gelu of infinity is infinity; PyTorch's float32 kernel makes NaN of it"],
@@ -71,6 +75,7 @@ DECISIONS: dict[str, list[str]] = {
         "with antialias=True and a width of 1, every row is its own mean; in PyTorch it is that of the first",
         _NO_OUTPUT,
     ],
+    "kthvalue": [_FIRST],
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],
     "layer_norm": ["normalized_shape may be an integer, as in PyTorch's module; PyTorch's function wants a sequence"],
     "leaky_relu": [_INTEGERS],
@@ -113,12 +118,14 @@ DECISIONS: dict[str, list[str]] = {
     "softmin": [_INTEGERS],
     "softplus": [_INTEGERS],
     "softshrink": [_INTEGERS, _NAN_KINK],
+    "sort": ["equal elements keep their order also without stable=True"],
     "std": [_NO_FREEDOM, _SPREAD_DIM],
     "std_mean": [_MEAN_BESIDE],
     "sub": [_UINT8],
     "T": ["it reverses any number of axes; PyTorch wants two"],
     "threshold": [_NAN_KINK],
     "to": ["a number that an integer dtype cannot hold becomes what the processor makes of it, as in PyTorch"],
+    "topk": [_FIRST],
     "var": [_NO_FREEDOM, _SPREAD_DIM],
     "var_mean": [_MEAN_BESIDE],
 }
