@@ -32,7 +32,7 @@ def export(fn: Anything) -> Anything:
     return fn
 
 
-unused = interface = script_if_tracing = export
+unused = interface = script_if_tracing = _overload = _overload_method = export
 
 
 def ignore(drop: Any = False, **kwargs: Any) -> Any:

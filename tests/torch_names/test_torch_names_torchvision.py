@@ -1,0 +1,93 @@
+"""torchvision's models from its own source, with the weights of torchvision's: logits and gradients are equal."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+import vision_oracle  # noqa: F401  # which makes torchvision ready
+from torch_names.torchvision_models import loader
+
+import tinyconv as tc
+
+# A model: its file, how it is made, the size of its images, and whether it takes long. Where a batch norm would be of
+# two numbers a channel, rounding grows layer by layer, so images are larger there.
+MODELS = [
+    ("alexnet", "alexnet(num_classes=10)", 63, True),
+    ("vgg", "with_one_layer(vgg11())", 32, True),
+    ("vgg", "with_one_layer(vgg11_bn())", 32, True),
+    ("resnet", "resnet18(num_classes=10)", 33, False),
+    ("resnet", "ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10, groups=2, width_per_group=32)", 33, False),
+    ("squeezenet", "squeezenet1_1(num_classes=10)", 40, False),
+    ("mobilenetv2", "mobilenet_v2(num_classes=10, width_mult=0.5)", 32, False),
+    ("mobilenetv3", "mobilenet_v3_small(num_classes=10)", 64, True),
+    ("densenet", "DenseNet(8, (2, 2, 2, 2), 16, num_classes=10)", 32, False),
+    ("densenet", "densenet121(num_classes=10)", 64, True),
+    ("googlenet", "GoogLeNet(num_classes=10, aux_logits=False, init_weights=False)", 40, True),
+    ("shufflenetv2", "shufflenet_v2_x0_5(num_classes=10)", 32, False),
+    ("mnasnet", "mnasnet0_5(num_classes=10)", 32, True),
+]  # fmt: skip
+
+
+def result(model, library, images):
+    """The logits, the gradient of each parameter, and the state after the step, of one training step in float64."""
+    for layer in model.modules():
+        if isinstance(layer, library.nn.Dropout):
+            layer.p = 0.0  # the two libraries draw other numbers
+    x = library.tensor(images, requires_grad=True)
+    logits = model(x)
+    (logits.softmax(1)[:, 0].log().mean() + (logits * logits).mean()).backward()
+    arrays = {"logits": logits.detach().numpy(), "images": x.grad.numpy()}
+    arrays |= {f"d{name}": p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+    return arrays | {name: value.detach().numpy() for name, value in model.state_dict().items()}
+
+
+def differing(ours, theirs):
+    """The names of arrays that differ by more than rounding."""
+    assert ours.keys() == theirs.keys()
+    return [
+        name
+        for name, value in theirs.items()
+        if not np.allclose(ours[name], value, rtol=1e-7, atol=1e-9 * max(1, np.abs(value).max(initial=0)))
+    ]
+
+
+def with_one_layer(net):
+    """A VGG with one linear layer at its end, where it has three with a hundred million weights."""
+    net.classifier = type(net.classifier[0])(512 * 7 * 7, 10)
+    return net
+
+
+HELP = {"with_one_layer": with_one_layer}
+
+
+def both(file, made, size):
+    """What the model gives here and in torchvision, from the same weights and images."""
+    images = np.random.default_rng(0).standard_normal((2, 3, size, size))
+    torch.manual_seed(0)
+    theirs = eval(made, {**vars(import_module(f"torchvision.models.{file}")), **HELP}).double().train()
+    state = {name: tc.tensor(value.numpy().copy()) for name, value in theirs.state_dict().items()}
+    expected = result(theirs, torch, images)  # here: nothing of torch can run within the block
+    with loader() as load:
+        ours = eval(made, {**vars(load(file)), **HELP}).double().train()
+        ours.load_state_dict(state)
+        return ours, result(ours, tc, images), expected
+
+
+def case(file, made, size, long):
+    return pytest.param(file, made, size, id=made, marks=[pytest.mark.slow] * long)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("file", "made", "size"), [case(*row) for row in MODELS])
+def test_a_model_of_torchvision_is_the_same_here(file, made, size):
+    ours, found, expected = both(file, made, size)
+    assert isinstance(ours, tc.nn.Module)
+    assert differing(found, expected) == []
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_model_that_differs_is_seen():
+    _, found, expected = both("squeezenet", "squeezenet1_1(num_classes=10)", 40)
+    found["logits"] = found["logits"] + 1e-6
+    assert differing(found, expected) == ["logits"]
