@@ -5,8 +5,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-import vision_oracle  # noqa: F401  # which makes torchvision ready
+from messages import message
+from torch_names.torch_public import public
 from torch_names.torchvision_models import loader
+from vision_oracle import torchvision
 
 import tinyconv as tc
 
@@ -50,6 +52,13 @@ def differing(ours, theirs):
         for name, value in theirs.items()
         if not np.allclose(ours[name], value, rtol=1e-7, atol=1e-9 * max(1, np.abs(value).max(initial=0)))
     ]
+
+
+def test_every_transform_is_here_or_answered():
+    theirs, ours = torchvision.transforms, tc.torchvision.transforms
+    for name in [name for name in public(theirs) if not hasattr(ours, name)]:
+        assert ", a transform of pictures: " in message(AttributeError, getattr, ours, name)
+    assert message(AttributeError, getattr, ours, "ToTensr").endswith("; did you mean 'ToTensor'?")
 
 
 def with_one_layer(net):

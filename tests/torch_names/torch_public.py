@@ -20,7 +20,8 @@ PLACES = {
     "tinyconv.data": (torch.utils.data, tc.data),
     "Tensor": (torch.Tensor, tc.Tensor),
 }
-HELPERS = ("typing", "typing_extensions", "functools", "collections", "collections.abc", "contextlib", "dataclasses")
+HELPERS = {"typing", "typing_extensions", "functools", "collections", "collections.abc", "contextlib", "dataclasses"}
+HELPERS |= {"_bisect"}
 
 
 def public(place):
@@ -30,7 +31,7 @@ def public(place):
 
 def of_torch(value):
     if isinstance(value, types.ModuleType):
-        return value.__name__.startswith("torch.")
+        return value.__name__.startswith(("torch.", "torchvision."))
     return getattr(value, "__module__", None) not in HELPERS and value is not types
 
 

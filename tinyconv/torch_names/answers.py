@@ -27,6 +27,7 @@ class Family(NamedTuple):
 TC, NN, F, TENSOR = "tinyconv", "tinyconv.nn", "tinyconv.functional", "Tensor"
 OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyconv.data"
 TRANSFORMS, VISION = "tinyconv.data.transforms", "tinyconv.data.vision"
+TORCHVISION = "tinyconv.torch_modules.torchvision"
 _NUMPY = "has it, for x.numpy() and without gradients"
 
 FAMILIES = (
@@ -127,7 +128,7 @@ FAMILIES = (
         r"ConcreteModule\w*|\w*Logger\w*|DeepCopyMemoTable|\w+StorageContext|Dispatch\w*|DisableTorchFunction\w*|"
         r"ErrorReport|ExcludeDispatch\w*|ExecutionPlan|FatalError|FileCheck|FunctionSchema|Gradient|IODescriptor|"
         r"JITException|OperatorInfo|PyTorchFile\w+|StaticModule|Tag|TracingState|Type|AggregationType|AVG|SUM|cond|"
-        r"while_loop|compiler|export|func|vmap|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
+        r"while_loop|compiler|func|vmap|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
         r"boolean_dispatch|BroadcastingList\d|assert_int_or_pair|\w*torch_function\w*|has_torch_function\w*|_?overrides|"
         r"unsafe_\w+|\w+_copy|native_\w+|result_type\w*|DType|set_module|backcompat|RRefType|BufferDict",
         example="tc.vmap",
@@ -333,7 +334,9 @@ FAMILIES = (
     Family(
         "a transform of pictures",
         "PIL does it to a picture: transforms.Lambda(function), or any function in Compose",
-        r"\w+",
+        r"AugMix|AutoAugment\w*|ColorJitter|ElasticTransform|FiveCrop|TenCrop|GaussianBlur|LinearTransformation|RandAugment|"
+        r"Random(AdjustSharpness|Affine|Autocontrast|Choice|Equalize|Erasing|Grayscale|Invert|Order|Perspective|Posterize|"
+        r"Rotation|Solarize)|TrivialAugmentWide|autoaugment|functional|transforms",
         (TRANSFORMS,),
         example="transforms.ColorJitter",
     ),
@@ -343,6 +346,14 @@ FAMILIES = (
         r"\w+",
         (VISION,),
         example="vision.CIFAR100",
+    ),
+    Family(
+        "of torchvision",
+        "datasets, transforms and utils are here; tinyconv.models has alexnet, vgg16 and resnet50 of its own, and the "
+        "source of torchvision's models runs here",
+        r"models|ops|io|tv_tensors|[gs]et_(image|video)_\w+",
+        (TORCHVISION,),
+        example="tc.torchvision.models",
     ),
     # The rest.
     Family(
@@ -360,6 +371,7 @@ FAMILIES = (
         "for watching a run", "tinyconv.profile and tinyconv.trace show it", r"profiler|utils|bottleneck|tensorboard"
     ),
     Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
+    Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
 )
 
@@ -382,8 +394,12 @@ def answer(owner: str, name: str) -> str:
 
 
 def _elsewhere(owner: str, name: str) -> Iterator[str]:
-    """Where else the name is, among what is imported."""
-    for place in (TC, NN, F, OPTIM, SCHEDULES, DATA, "tinyconv.nn.init", "tinyconv.nn.utils", TENSOR):
+    """Where else the name is, among what is imported. What torchvision calls so is something else."""
+    for place in (
+        ()
+        if owner in (TRANSFORMS, VISION, TORCHVISION)
+        else (TC, NN, F, OPTIM, SCHEDULES, DATA, "tinyconv.nn.init", "tinyconv.nn.utils", TENSOR)
+    ):
         if place != owner and _has(place, name):
             yield f"a method: x.{name}(...)" if place == TENSOR else f"{place}.{name}"
 
