@@ -324,6 +324,13 @@ QUESTIONS = {
         [1 / (1 + np.exp(-normal(3, 4))), abs(np.tanh(normal(3, 4)))],
         100,
     ),
+    ops.Embedding: Question(
+        applied(padding=None),
+        lambda weight, index: REF.embedding(index, weight),
+        [normal(4, 3), np.array([[0, 1, 2], [2, 2, 1]])],
+        "terms",
+        needs=[0],
+    ),
 }
 
 
@@ -602,6 +609,11 @@ MUTANTS = [
         "dy masked by its own sign",
         ops.LinearRelu,
         backward(lambda right, xp, saved, dy, needs: right(xp, (*saved[:2], dy), dy, needs)),
+    ),
+    Mutant(
+        "dweight of other rows",
+        ops.Embedding,
+        backward(lambda right, xp, saved, *rest, **kw: right(xp, (saved[0][::-1], saved[1]), *rest, **kw)),
     ),
     Mutant("transpose forgotten in da", ops.Matmul, gradient(0, lambda da: da.swapaxes(-1, -2))),
     Mutant(

@@ -28,15 +28,18 @@ def test_fans_of_a_vector():
     assert message(tc.ShapeError, nn.init.kaiming_uniform_, tc.ones(3)) == expected
 
 
-@pytest.mark.parametrize("nonlinearity", ["linear", "sigmoid", "tanh", "relu", "leaky_relu"])
+@pytest.mark.parametrize("nonlinearity", ["linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"])
 def test_gains(nonlinearity):
     assert nn.init.calculate_gain(nonlinearity) == pytest.approx(torch.nn.init.calculate_gain(nonlinearity))
 
 
 def test_the_gain_of_a_slope_and_of_an_unknown_name():
     assert nn.init.calculate_gain("leaky_relu", 0.3) == pytest.approx(torch.nn.init.calculate_gain("leaky_relu", 0.3))
-    expected = "calculate_gain: expected one of linear, sigmoid, tanh, relu, leaky_relu, got 'selu'"
-    assert message(ValueError, nn.init.calculate_gain, "selu") == expected
+    expected = (
+        "calculate_gain: expected one of linear, conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, "
+        "conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu, got 'gelu'"
+    )
+    assert message(ValueError, nn.init.calculate_gain, "gelu") == expected
 
 
 @pytest.mark.parametrize("fill", [nn.init.kaiming_uniform_, nn.init.kaiming_normal_])
@@ -148,3 +151,74 @@ def test_reset_parameters_draws_anew():
     layer.reset_parameters()
     assert layer.weight is weight
     assert layer.weight.tolist() != before
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (4, 2, 3, 3), (8, 2, 1, 1)])
+def test_orthogonal(shape):
+    w = nn.init.orthogonal_(tc.zeros(shape, dtype=tc.float64), gain=2.0).numpy().reshape(shape[0], -1)
+    square = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    np.testing.assert_allclose(square, 4 * np.eye(min(w.shape)), atol=1e-12)
+    assert message(tc.ShapeError, nn.init.orthogonal_, tc.zeros(3)) == (
+        "orthogonal_ needs a weight (out, in, ...), got shape (3,)"
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"std": 0.02}, {"mean": 1.0, "a": 0.0, "b": 4.0}, {"a": 1.5, "b": 3.0}, {"mean": -1.0, "a": 2.0, "b": 5.0}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:mean is more than 2 std")
+def test_truncated_normal(options):
+    """Its quantiles are torch's, also where few normal numbers are inside."""
+    ours = np.sort(nn.init.trunc_normal_(tc.zeros(200, 200), **options).numpy().ravel())
+    torch.manual_seed(0)
+    theirs = np.sort(torch.nn.init.trunc_normal_(torch.zeros(200, 200), **options).numpy().ravel())
+    bounds = {"a": -2.0, "b": 2.0} | options
+    assert bounds["a"] <= ours[0] <= ours[-1] <= bounds["b"]
+    at = np.linspace(0, ours.size - 1, 50).astype(int)[1:-1]
+    np.testing.assert_allclose(ours[at], theirs[at], atol=0.04 * (ours[-1] - ours[0]))
+
+
+def test_sparse_and_eye():
+    w = nn.init.sparse_(tc.zeros(10, 6), 0.25, std=3.0).numpy()
+    assert ((w == 0).sum(0) == 3).all()
+    assert 1 < w[w != 0].std() < 5
+    np.testing.assert_array_equal(nn.init.eye_(tc.ones(2, 3)).numpy(), torch.nn.init.eye_(torch.ones(2, 3)).numpy())
+    for fill in (nn.init.eye_, lambda t: nn.init.sparse_(t, 0.1)):
+        assert "needs a matrix, got shape (3,)" in message(tc.ShapeError, fill, tc.zeros(3))
+
+
+FILLS = {
+    "uniform_": {}, "normal_": {}, "xavier_uniform_": {}, "xavier_normal_": {}, "kaiming_uniform_": {},
+    "kaiming_normal_": {}, "trunc_normal_": {}, "orthogonal_": {}, "sparse_": {"sparsity": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_a_generator_of_ones_own(name):
+    """The same numbers from generators of one seed, whatever else was drawn; and others from `manual_seed`."""
+    fill = getattr(nn.init, name)
+    found = []
+    for _ in range(2):
+        found.append(fill(tc.zeros(4, 3), **FILLS[name], generator=tc.Generator().manual_seed(5)).tolist())
+        tc.rand(3)
+    assert found[0] == found[1]
+    assert fill(tc.zeros(4, 3), **FILLS[name]).tolist() != found[0]
+
+
+@pytest.mark.parametrize("name", ["kaiming_normal", "xavier_uniform", "normal", "constant", "eye", "orthogonal"])
+def test_older_names(name):
+    args = (2.0,) if name == "constant" else ()
+    with pytest.warns(UserWarning, match=f"nn.init.{name} is how older programs say nn.init.{name}_"):
+        assert getattr(nn.init, name)(tc.zeros(3, 3), *args).abs().sum().item() > 0
+
+
+def test_any_tensor_can_be_filled():
+    view = tc.zeros(4, 4)[1:, ::2]
+    assert nn.init.trunc_normal_(view) is view
+    assert (view != 0).all()
+    leaf = tc.zeros(3, 3, requires_grad=True)
+    assert nn.init.orthogonal_(leaf).is_leaf
+    assert nn.init.orthogonal_(tc.zeros(3, 3, device="meta")).device == "meta"
+    assert nn.init.trunc_normal_(tc.zeros(0)).shape == (0,)

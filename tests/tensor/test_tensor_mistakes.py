@@ -248,7 +248,7 @@ NAMES = {
     },
     "tinyconv.functional": {"relux": "relu", "sofmax": "softmax", "conv2D": "conv2d", "crossentropy": "cross_entropy"},
     "tinyconv.nn": {"Conv2D": "Conv2d", "ReLu": "ReLU", "Sequental": "Sequential", "Batchnorm2d": "BatchNorm2d"},
-    "tinyconv.nn.init": {"kaiming_normal": "kaiming_normal_", "xavier_unifrom_": "xavier_uniform_"},
+    "tinyconv.nn.init": {"kaimng_normal_": "kaiming_normal_", "xavier_unifrom_": "xavier_uniform_"},
     "tinyconv.optim": {"Adm": "Adam", "adamW": "AdamW", "clip_grad_norm": "clip_grad_norm_"},
     "tinyconv.optim.lr_scheduler": {"StepLr": "StepLR", "CosineAnealingLR": "CosineAnnealingLR"},
     "tinyconv.data": {"Dataloader": "DataLoader", "minst": "mnist"},

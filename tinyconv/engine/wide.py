@@ -22,7 +22,7 @@ WIDE: tuple[Any, ...] = (
     ops.Elu, ops.Hardswish, ops.Softplus,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
-    ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt,
+    ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt, ops.Embedding,
     ops.Sin, ops.Cos, ops.Tan, ops.Asin, ops.Acos, ops.Atan, ops.Atan2, ops.Sinh, ops.Cosh, ops.Expm1, ops.Log1p,
     ops.Log2, ops.Log10, ops.Erf, ops.PNorm, ops.Cumsum, ops.Cumprod,
     ops.MseLoss, ops.L1Loss, ops.HuberLoss, ops.Bce, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy,

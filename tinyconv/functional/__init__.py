@@ -20,7 +20,7 @@ from tinyconv.functional import windows as _windows
 from tinyconv.functional.activation import *
 from tinyconv.functional.convolution import *
 from tinyconv.functional.dropout import *
-from tinyconv.functional.linear import bilinear, linear
+from tinyconv.functional.linear import bilinear, embedding, linear
 from tinyconv.functional.loss import *
 from tinyconv.functional.margin import *
 from tinyconv.functional.normalization import *
@@ -32,6 +32,7 @@ from tinyconv.functional.windows import *
 
 __all__ = [
     "bilinear",
+    "embedding",
     "linear",
     "pad",
 ]

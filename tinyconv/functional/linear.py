@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyconv import ops
-from tinyconv.errors import ShapeError
+from tinyconv.engine.context import no_grad
+from tinyconv.engine.options import finite, real
+from tinyconv.errors import OptionError, ShapeError
 from tinyconv.functional.arguments import checked_tensor
+from tinyconv.shapes import whole
+from tinyconv.tensor.creation import zeros_like
+from tinyconv.tensor.joins import where
 from tinyconv.tensor.tensor import Tensor, apply
 
 
@@ -51,3 +58,52 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     k, i, j = weight.shape
     pairs = (input1.unsqueeze(-1) * input2.unsqueeze(-2)).reshape(*lead, i * j)
     return linear(pairs, weight.reshape(k, i * j), bias)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of a table that the input names: (...) gives (..., D). Like `torch.nn.functional.embedding`.
+
+        F.embedding(tc.tensor([[0, 2]]), tc.randn(3, 5)).shape  # (1, 2, 5)
+
+    Args:
+        input: Rows of the table, integers of any shape.
+        weight: The table (V, D), floating point.
+        padding_idx: A row that gets no gradient; negative numbers count from the end.
+        max_norm: Rows that are used and longer than this are shortened to it first, in the table.
+        norm_type: The norm that says how long a row is.
+        scale_grad_by_freq: Not here: OptionError where it is True.
+        sparse: Changes nothing, for gradients are whole tensors here.
+
+    Raises ShapeError where the table is none or an index is no row of it (on a GPU indices are not checked), DtypeError
+    where the input is not integers, and OptionError where a number is none.
+    """
+    checked_tensor("embedding", "input", input), checked_tensor("embedding", "weight", weight)
+    if scale_grad_by_freq:
+        raise OptionError(
+            "embedding: scale_grad_by_freq is not here; divide the gradient by the counts in a hook of the weight"
+        )
+    padding = None if padding_idx is None else whole(padding_idx, "embedding: padding_idx")
+    if padding is not None:
+        if weight.ndim != 2 or not -len(weight) <= padding < len(weight):
+            raise ShapeError(f"embedding: padding_idx {padding} is no row of a table of shape {weight.shape}")
+        padding %= len(weight)
+    if max_norm is not None:
+        _shorten(input, weight, finite("embedding: max_norm", max_norm), real("embedding: norm_type", norm_type))
+    return apply(ops.Embedding, weight, input, padding=padding)
+
+
+def _shorten(input: Tensor, weight: Tensor, most: float, norm_type: float) -> None:
+    """Shorten the rows of a table that the input names to norm `most`, in place."""
+    with no_grad():
+        used = zeros_like(weight[:, 0], dtype=np.bool_)
+        used[input.reshape(-1)] = True
+        length = weight.norm(norm_type, 1)
+        weight.mul_(where(used & (length > most), most / (length + 1e-7), 1.0).unsqueeze(1))

@@ -9,7 +9,9 @@ from tinyconv.nn.activations import *
 from tinyconv.nn.containers import *
 from tinyconv.nn.convolution import *
 from tinyconv.nn.dropouts import *
+from tinyconv.nn.embedding import *
 from tinyconv.nn.layers import *
+from tinyconv.nn.lazy import *
 from tinyconv.nn.losses import *
 from tinyconv.nn.module import *
 from tinyconv.nn.norms import *

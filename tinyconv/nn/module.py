@@ -609,6 +609,8 @@ class Module(Checked):
         """
         state = state_dict
         check_state(state, "load_state_dict")
+        for path, module in list(self.named_modules()):
+            module.before_loading(state, _join(path, ""))
         own = self.state_dict(keep_vars=True)
         if not assign and any(t.device == "meta" for t in own.values()):
             raise CheckpointError(
@@ -635,6 +637,9 @@ class Module(Checked):
             owner, _, last = name.rpartition(".")
             setattr(self.get_submodule(owner), last, value)
         return keys
+
+    def before_loading(self, state: Mapping[str, Any], path: str) -> None:
+        """What a module does before it takes its part of a state, whose names begin with `path`."""
 
     # How it prints.
 

@@ -41,7 +41,7 @@ from tinyconv.ops.elementwise import (
     Where,
 )
 from tinyconv.ops.fused import Conv2dRelu, Conv2dReluMaxPool2d, LinearRelu, ReluMaxPool2d
-from tinyconv.ops.linear import Linear, Matmul
+from tinyconv.ops.linear import Embedding, Linear, Matmul
 from tinyconv.ops.loss import Bce, BceWithLogits, CrossEntropy, HuberLoss, L1Loss, MseLoss, NllLoss, SoftCrossEntropy
 from tinyconv.ops.norm import BatchNorm, GroupNorm, LayerNorm
 from tinyconv.ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
@@ -101,6 +101,7 @@ __all__ = [
     "Div",
     "Dropout",
     "Elu",
+    "Embedding",
     "Erf",
     "Exp",
     "Expand",

@@ -102,3 +102,40 @@ def _hint(shape, features):
             f"nn.Linear({shape[1]}, ...)"
         )
     return ""
+
+
+class Embedding:
+    """y[i] = weight[index[i]], rows of a table (V, D);  dweight = 0, with dy added at [index], but not at `padding`.
+
+    It is one_hot(index) @ weight, without the zeros.
+    """
+
+    @staticmethod
+    def check(weight, index, *, padding):
+        if weight.ndim != 2:
+            raise ShapeError(f"embedding: weight must be (num_embeddings, embedding_dim), got {weight.shape}")
+        if index.dtype.kind not in "iu":
+            raise DtypeError(f"embedding: the input must be integers, rows of the table, got {index.dtype}: x.long()?")
+        if product(index.shape) and not len(weight):
+            raise ShapeError(f"embedding: there is no row in a table of shape {weight.shape}")
+
+    @staticmethod
+    def check_values(weight, index, *, padding):
+        if index.size and not 0 <= int(index.min()) <= int(index.max()) < len(weight):
+            raise ShapeError(
+                f"embedding: the table has {len(weight)} rows, so indices must be 0 to {len(weight) - 1}, got "
+                f"{int(index.min())} to {int(index.max())}"
+            )
+
+    @staticmethod
+    def forward(xp, weight, index, *, padding):
+        return weight[index], (index, weight.shape)
+
+    @staticmethod
+    def backward(xp, saved, dy, needs, *, padding):
+        index, shape = saved
+        if padding is not None:
+            dy = xp.where((index == padding)[..., None], 0, dy)
+        dweight = xp.zeros(shape, dy.dtype)
+        xp.add.at(dweight, index, dy)
+        return dweight, None

@@ -279,7 +279,7 @@ FAMILIES = (
         "a convolution",
         "conv1d, conv2d, conv_transpose1d and conv_transpose2d are here",
         r"(?i)(lazy)?conv(olution|_?transpose)?(\dd)?|fold|unfold|(lazy)?linear",
-        example="nn.LazyConv2d",
+        example="nn.LazyConvTranspose2d",
     ),
     Family(
         "resampling of images",
@@ -290,16 +290,16 @@ FAMILIES = (
     ),
     Family(
         "of embeddings",
-        "one_hot(i) @ weight is what an embedding is",
-        r"(?i)embedding(_?bag|_renorm_)?|one_hot",
+        "nn.Embedding is here, and a sum or mean along an axis of what it gives",
+        r"(?i)embedding(_?bag|_renorm_)",
         example="nn.EmbeddingBag",
     ),
     Family(
         "a container, or for layers that are not finished",
-        "Sequential and ModuleList are here; name parameters as attributes",
-        r"Container|(Parameter|Module)(Dict|List)|Uninitialized\w+|Buffer|Unflatten|Lazy\w+|factory_kwargs|common_types|grad",
+        "Sequential, ModuleList, ParameterList and LazyLinear are here; a buffer goes through register_buffer",
+        r"Container|Uninitialized\w+|Buffer|factory_kwargs|common_types|grad",
         (NN, TC, F),
-        example="nn.ParameterDict",
+        example="nn.Buffer",
     ),
     # Training.
     Family(
@@ -323,13 +323,6 @@ FAMILIES = (
         r"get_worker_info|random_split|argument_validation|runtime_validation\w*|non_deterministic|data_chunk|DataChunk",
         (DATA,),
         example="tc.data.ChainDataset",
-    ),
-    Family(
-        "an initialiser",
-        "kaiming_, xavier_, normal_, uniform_, constant_, zeros_ and ones_ are here",
-        r"(dirac|eye|sparse|orthogonal|trunc_normal)_?|constant|uniform|normal",
-        ("tinyconv.nn.init",),
-        example="nn.init.eye_",
     ),
     Family(
         "a transform of pictures",

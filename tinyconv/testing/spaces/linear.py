@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyconv.check.draw import Draw
 from tinyconv.testing.case import Case, space
 from tinyconv.testing.spaces.geometry import finite, floats_among
@@ -33,6 +35,19 @@ def bilinear(draw: Draw) -> Case:
         arrays["bias"] = draw.array((k,), dtype)
     draw.note("bias" if "bias" in arrays else "no bias")
     return keyword_case("functional.bilinear", arrays, {}, magnitude="terms")
+
+
+@space("embedding")
+def embedding(draw: Draw) -> Case:
+    rows, size, dtype = draw.integer(1, 5), draw.integer(0, 4), draw.dtype()
+    shape = draw.shape(max_dims=2, min_side=1, max_side=4)  # torch's backward fails where there is nothing
+    index = draw.values(shape, np.int64, "ties") % rows
+    options = {}
+    if draw.flag():
+        options["padding_idx"] = draw.integer(-rows, rows - 1)
+        draw.note("padding_idx")
+    arrays = {"input": index, "weight": draw.array((rows, size), dtype, VALUES)}
+    return keyword_case("functional.embedding", arrays, options, needs=[1], magnitude="terms")
 
 
 @space("matmul")
