@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
 
-from tinyconv import data, functional, models, nn, optim
+from tinyconv import functional, nn, optim
 from tinyconv import torch_names as _torch_names
 from tinyconv.arrays.backend import device
 from tinyconv.capture import capture
@@ -75,7 +75,7 @@ from tinyconv.tensor.sorting import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
-    from tinyconv import autograd, check, inspect, train
+    from tinyconv import autograd, check, data, inspect, models, train
     from tinyconv.inspect import (
         Cake,
         FeatureMaps,
@@ -134,7 +134,7 @@ if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 
 
-_ROOMS = ("autograd", "check", "inspect", "train")  # imported when they are asked for
+_ROOMS = ("autograd", "check", "data", "inspect", "models", "train")  # imported when they are asked for
 _OF_INSPECT = (
     "Cake", "FeatureMaps", "Summary", "Trace", "detect_anomaly", "feature_maps", "profile", "summary", "trace",
 )  # fmt: skip
