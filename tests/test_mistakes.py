@@ -312,13 +312,17 @@ CALLED = "a loss is made first, and then called: nn."
          f"class, (C,), got (4, 10); {CALLED}CrossEntropyLoss()(input, target)"),
         (tc.ShapeError, lambda: nn.NLLLoss(SCORES),
          f"NLLLoss: weight must hold one number a class, (C,), got (4, 10); {CALLED}NLLLoss()(input, target)"),
-        (ValueError, lambda: nn.BCEWithLogitsLoss(SCORES, SCORES), "BCEWithLogitsLoss: reduction must be 'none', "
-         f"'mean' or 'sum', got a tensor; {CALLED}BCEWithLogitsLoss()(input, target)"),
+        (ValueError, lambda: nn.BCEWithLogitsLoss(SCORES, SCORES), "BCEWithLogitsLoss: size_average must be True or "
+         f"False, got a tensor; {CALLED}BCEWithLogitsLoss()(input, target)"),
         (ValueError, lambda: nn.MSELoss(SCORES),
-         f"MSELoss: reduction must be 'none', 'mean' or 'sum', got a tensor; {CALLED}MSELoss()(input, target)"),
-        (ValueError, lambda: nn.L1Loss("avg"), "L1Loss: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
-        (tc.CallError, lambda: nn.MSELoss(SCORES, SCORES), "MSELoss: too many positional arguments; to apply it to a "
-         "tensor, make it first and then call it: MSELoss(...)(x)\n  it takes MSELoss(reduction='mean')"),
+         f"MSELoss: size_average must be True or False, got a tensor; {CALLED}MSELoss()(input, target)"),
+        (ValueError, lambda: nn.L1Loss("avg"),
+         "L1Loss: size_average must be True or False, got 'avg'; reduction='avg'?"),
+        (ValueError, lambda: nn.L1Loss(reduction="avg"),
+         "L1Loss: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
+        (tc.CallError, lambda: nn.MSELoss(SCORES, SCORES, SCORES, SCORES), "MSELoss: too many positional arguments; to "
+         "apply it to a tensor, make it first and then call it: MSELoss(...)(x)\n"
+         "  it takes MSELoss(size_average=None, reduce=None, reduction='mean')"),
     ],
 )  # fmt: skip
 def test_losses(error, call, expected):

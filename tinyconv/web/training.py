@@ -178,7 +178,8 @@ class Training:
         else:
             state = schedule.state_dict()
             points = [[factor * rate for rate in point] for point in state["lr_points"]]
-            schedule.load_state_dict(state | {"lr_points": points})
+            now = [factor * rate for rate in state["_last_lr"]]
+            schedule.load_state_dict(state | {"lr_points": points, "_last_lr": now})
         self.rates.append({"step": self.done, "from": self.peak, "to": lr})
         self.peak = lr
 
