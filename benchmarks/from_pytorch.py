@@ -29,6 +29,7 @@ In Python, `with tinyconv.as_torch():` does the same for a block; or rename the 
 import tinyconv as torch
 import tinyconv.nn as nn
 import tinyconv.nn.functional as F
+from tinyconv.torchvision import datasets, transforms
 ```
 
 A name that is not here stops the script at its line and says what it is and what to use. Every row below is run by the
@@ -126,6 +127,13 @@ WORKS = [
     ),
     ("a dataset and a loader", "[b[0].shape for b in DataLoader(TensorDataset(x, labels), batch_size=2)]"),
     ("a deep copy", "copy.deepcopy(layer)(x)"),
+    ("a tensor of a shape", "torch.Tensor(2, 3).shape, nn.Parameter(torch.Tensor(3)).shape"),
+    ("`Variable`", "from torch.autograd import Variable; Variable(x, requires_grad=True).requires_grad"),
+    (
+        "a penalty on a gradient",
+        "g = torch.autograd.grad(outputs=(x @ w).pow(2).sum(), inputs=w, create_graph=True, only_inputs=True)[0]; "
+        "(g.norm(2) - 1).pow(2).backward(); w.grad",
+    ),
     ("switches", "torch.jit.is_scripting(), torch.backends.mps.is_built(), torch.cuda.is_available()"),
     ("`apply` of an initialiser", "layer.apply(lambda m: nn.init.ones_(m.weight))(x)"),
     ("buffers", 'nn.BatchNorm2d(3)(images); m = nn.BatchNorm2d(3); m(images); m.running_mean'),

@@ -356,6 +356,8 @@ SAMPLES = samples()
 BASES = {
     *("AlexNet", "ResNet50", "VGG16", "Function", "LRScheduler", "Optimizer"),
     *("Dataset", "IterableDataset", "Sampler"),
+    *("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor"),
+    *("LongTensor", "ShortTensor", "Variable"),  # which no tensor has as its class
     *("CIFAR10", "FashionMNIST", "ImageFolder", "MNIST", "VisionDataset"),  # which need files
 }
 

@@ -175,12 +175,15 @@ def suggest_names(module: dict[str, Any], later: Mapping[str, str] | None = None
         raise no_attribute(module, name)
 
     module["__getattr__"] = __getattr__
+    module.setdefault("__path__", [])  # a package: `from it import NAME` asks `tinyconv.torch_names` too
 
 
 def no_attribute(module: dict[str, Any], name: str) -> AttributeError:
     """What to raise where a module, given by its `globals()`, has no such name."""
     made = (key for key, value in module.items() if getattr(value, "__module__", "").startswith("tinyconv"))
-    return missing(f"module {module['__name__']!r}", module["__name__"], name, module.get("__all__", made))
+    return missing(
+        f"module {torch_names.shown(module['__name__'])!r}", module["__name__"], name, module.get("__all__", made)
+    )
 
 
 def missing(what: str, owner: str, name: str, names: Iterable[str]) -> AttributeError:

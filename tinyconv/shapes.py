@@ -170,6 +170,18 @@ def sizes_of(args: tuple[Any, ...], what: str) -> list[int]:
         raise ShapeError(f"{what} must be integers, got {tuple(given)}") from None
 
 
+def new_sizes(args: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    """The sizes in `f(2, 3)`, `f((2, 3))` and `f(size=(2, 3))` alike, each 0 or more. ShapeError for others."""
+    if size is not None and args:
+        raise ShapeError(f"sizes are given twice: {args} and size={size}")
+    sizes = tuple(sizes_of(args if size is None else (size,), "sizes"))
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"sizes cannot be negative, got {sizes}")
+    if max(sizes, default=0) >= 2**63:
+        raise ShapeError(f"sizes must be below 2^63, got {sizes}")
+    return sizes
+
+
 def flattened(shape: Shape, start_dim: int, end_dim: int) -> Shape:
     """The shape with the axes from `start_dim` to `end_dim` as one."""
     start, end = axis_of(start_dim, len(shape), "flatten"), axis_of(end_dim, len(shape), "flatten")

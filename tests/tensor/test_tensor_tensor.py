@@ -505,11 +505,6 @@ def test_the_maximum_along_an_axis_has_names():
     assert best.indices.tolist() == [1, 0]
 
 
-def test_a_second_size_is_not_taken_for_requires_grad():
-    with pytest.raises(TypeError):
-        tc.Tensor(2, 3)
-
-
 @pytest.mark.parametrize("index", [((0, 0),), ((0, 0, 1), slice(None)), (range(2), 0), ([0, 0],)], ids=repr)
 def test_sequences_in_an_index_are_integer_arrays(index):
     """An element that is named twice gets both gradients."""

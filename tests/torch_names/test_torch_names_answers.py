@@ -88,6 +88,14 @@ def test_importing_a_name_says_the_same():
     assert of("from tinyconv.nn import LSTM").startswith("there is no tinyconv.nn.LSTM, a recurrent layer: ")
     assert of("from tinyconv.nn import Conv2d, LSTM").startswith("there is no tinyconv.nn.LSTM, a recurrent layer: ")
     assert of("import tinyconv.fft").startswith("there is no tinyconv.fft, a Fourier transform")
+    assert of("from tinyconv.nn.utils import rnn").startswith("there is no tinyconv.nn.utils.rnn, a recurrent layer: ")
+    assert of("from tinyconv.nn.parallel import DistributedDataParallel").endswith("shares a batch among threads")
+    assert of("from tinyconv.cuda import Stream").startswith("there is no tinyconv.cuda.Stream, for streams")
+    assert of("import tinyconv.torchvision.ops").startswith("there is no tinyconv.torchvision.ops, of torchvision")
+    assert "a transform of pictures" in of("from tinyconv.torchvision.transforms import functional")
+    assert of("from tinyconv.torchvision.datasets import CIFAR100").startswith(
+        "there is no tinyconv.data.vision.CIFAR100"
+    )
     assert of("import tinyconv.nonsense") == "No module named 'tinyconv.nonsense'"
     with tc.as_torch():
         assert of("from torch.nn import LSTM").startswith("there is no tinyconv.nn.LSTM, a recurrent layer: ")

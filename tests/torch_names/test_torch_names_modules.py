@@ -45,6 +45,39 @@ def test_imports_as_people_write_them():
     assert F.__spec__.name == "tinyconv.functional"  # the module is not told that it has another name
 
 
+def test_imports_of_old():
+    from tinyconv.autograd.function import Function
+    from tinyconv.nn.utils.clip_grad import clip_grad_norm_
+    from tinyconv.utils.data.dataloader import DataLoader
+    from tinyconv.utils.data.dataset import Dataset
+    from tinyconv.utils.data.sampler import SubsetRandomSampler
+
+    from tinyconv.autograd import Variable
+
+    assert Variable is tc.autograd.Variable
+    assert Function is tc.autograd.Function
+    assert clip_grad_norm_ is tc.nn.utils.clip_grad_norm_
+    assert (DataLoader, Dataset) == (tc.data.DataLoader, tc.data.Dataset)
+    assert SubsetRandomSampler is tc.data.SubsetRandomSampler
+
+
+def test_variable_is_a_leaf_that_shares_memory():
+    for library in (tc, torch):
+        x = library.ones(2, requires_grad=True)
+        for given in (x, x * 2, library.ones(2)):
+            leaf = library.autograd.Variable(given, requires_grad=True)
+            assert leaf.is_leaf
+            assert leaf.requires_grad
+            assert not library.autograd.Variable(given).requires_grad
+            assert isinstance(given, library.autograd.Variable)
+            leaf.data[0] = 5
+            assert given[0].item() == 5
+        assert not isinstance(1.0, library.autograd.Variable)
+    assert message(tc.DtypeError, tc.autograd.Variable, [1.0]) == (
+        "Variable: takes a tensor, got list; tinyconv.tensor makes one of numbers"
+    )
+
+
 def test_nothing_is_imported_before_it_is_named():
     import subprocess
 
@@ -123,6 +156,25 @@ def test_tensors_by_their_kind():
     assert tc.LongTensor([1, 0]).dtype == tc.int64
     assert isinstance(tc.zeros(2), tc.FloatTensor)
     assert not isinstance(tc.zeros(2), tc.LongTensor)
+
+
+@pytest.mark.parametrize(
+    "data", [(), (3,), (0,), (2, 3), (2, 0, 1), (np.int64(3),), ((2, 3),), ([3],), ([],)], ids=repr
+)
+def test_whole_numbers_alone_are_sizes(data):
+    """As layers of one's own make their parameters: `nn.Parameter(torch.Tensor(out_features))`."""
+    ours, theirs = tc.Tensor(*data), torch.Tensor(*data)
+    assert ours.shape == tuple(theirs.shape)
+    assert ours.dtype == tc.float32
+    assert not ours.requires_grad
+    assert tc.nn.Parameter(ours).shape == ours.shape
+
+
+def test_numbers_that_are_no_sizes():
+    assert tc.Tensor(2.5).item() == 2.5
+    assert tc.Tensor(3, dtype=tc.int64).item() == 3
+    assert message(tc.ShapeError, tc.Tensor, 2, -1) == "sizes cannot be negative, got (2, -1)"
+    assert message(tc.ShapeError, tc.Tensor, 2, 3.0) == "sizes must be integers, got (2, 3.0)"
 
 
 def test_memory_formats_change_nothing():

@@ -5,6 +5,7 @@ from functools import cache
 
 import torch
 import torch.nn
+import torch.onnx
 import torch.optim
 import torch.utils.data
 
@@ -13,6 +14,8 @@ import tinyconv as tc
 PLACES = {
     "tinyconv": (torch, tc),
     "tinyconv.nn": (torch.nn, tc.nn),
+    "tinyconv.nn.utils": (torch.nn.utils, tc.nn.utils),
+    "tinyconv.autograd": (torch.autograd, tc.autograd),
     "tinyconv.functional": (torch.nn.functional, tc.functional),
     "tinyconv.nn.init": (torch.nn.init, tc.nn.init),
     "tinyconv.optim": (torch.optim, tc.optim),

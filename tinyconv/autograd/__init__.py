@@ -8,7 +8,7 @@ from typing import Any
 from tinyconv.autograd import functional
 from tinyconv.engine.context import context, enable_grad, no_grad
 from tinyconv.engine.options import flag
-from tinyconv.errors import GraphError, no_attribute
+from tinyconv.errors import GraphError, suggest_names
 from tinyconv.tensor.custom import Function, once_differentiable
 from tinyconv.tensor.gradients import grad
 from tinyconv.tensor.tensor import Tensor, check_gradient
@@ -16,6 +16,7 @@ from tinyconv.tensor.walking import walk_back
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -99,13 +100,4 @@ class Restored:
         context.set(context.get().but(observer=self._before))
 
 
-def __getattr__(name: str) -> object:
-    if name == "gradcheck":
-        from tinyconv.check import gradcheck
-
-        return gradcheck
-    if name == "detect_anomaly":
-        from tinyconv.inspect import detect_anomaly
-
-        return detect_anomaly
-    raise no_attribute(globals(), name)
+suggest_names(globals(), later={"gradcheck": "check", "detect_anomaly": "inspect", "Variable": "torch_modules.kinds"})

@@ -75,6 +75,10 @@ class LoadedKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        lists = f"LoadedKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+        return lists if self.missing_keys or self.unexpected_keys else "<All keys matched successfully>"
+
 
 class Missing(AttributeError):
     """A module has no attribute of that name. What was meant is looked up when it is printed, and not for hasattr."""

@@ -11,7 +11,7 @@ from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
 from tinyconv.engine.tree import TILE, pairwise, tiles
 from tinyconv.engine.wide import widened
-from tinyconv.errors import GraphError, ShapeError, shortened
+from tinyconv.errors import GraphError, ShapeError, shortened, suggest_names
 from tinyconv.host.threads import blas_alone, parallel
 from tinyconv.nn.module import Module
 from tinyconv.program.arguments import mapped, tensors_in
@@ -258,3 +258,6 @@ def _added(first: Any, second: Any) -> Any:
     if first is None or second is None:
         return second if first is None else first
     return widened(first) + second
+
+
+suggest_names(globals())

@@ -23,7 +23,7 @@ from tinyconv.engine.each_step import computed, staged
 from tinyconv.engine.options import finite, integer, number, real
 from tinyconv.errors import DtypeError, ShapeError
 from tinyconv.host.threads import Once
-from tinyconv.shapes import Shape, sizes_of, whole
+from tinyconv.shapes import Shape, new_sizes, whole
 from tinyconv.tensor.convert import to_array
 from tinyconv.tensor.generator import Generator, numbers_of
 from tinyconv.tensor.refusals import check_tensor
@@ -89,7 +89,7 @@ def full(
         value = np.asarray(int(given) if wanted.kind in "iu" else given, wanted)
     except (OverflowError, ValueError):  # too large, or infinite; NaN
         raise DtypeError(f"full: {shortened(fill_value)} does not fit {wanted}") from None
-    sizes = _sizes((size,))
+    sizes = new_sizes((size,))
     array = computed(partial(backend_for(device).full, sizes, value.item(), wanted, device_name(device)))
     return wrap(array).requires_grad_(requires_grad)
 
@@ -101,7 +101,7 @@ def zeros(
 
     Raises ShapeError for negative sizes.
     """
-    return full(_sizes(shape, size), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+    return full(new_sizes(shape, size), 0.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
 def ones(*shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -109,7 +109,7 @@ def ones(*shape: Any, size: Any = None, dtype: Dtype = None, device: Any = None,
 
     Raises ShapeError for negative sizes.
     """
-    return full(_sizes(shape, size), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
+    return full(new_sizes(shape, size), 1.0, dtype=dtype or DEFAULT_FLOAT, device=device, requires_grad=requires_grad)
 
 
 def empty(
@@ -162,7 +162,7 @@ def linspace(
 
     float32 unless `dtype` says otherwise. Raises ShapeError for steps < 0, and OptionError where an end is not finite.
     """
-    (count,), wanted = _sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
+    (count,), wanted = new_sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
     first, last = _ends("linspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: _even(first, last, count).astype(wanted), requires_grad)
 
@@ -178,7 +178,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base to the powers of `linspace(start, end, steps)`. Arguments and errors are those of `linspace`."""
-    (count,), root, wanted = _sizes((steps,)), real("logspace: base", base), as_dtype(dtype or DEFAULT_FLOAT)
+    (count,), root, wanted = new_sizes((steps,)), real("logspace: base", base), as_dtype(dtype or DEFAULT_FLOAT)
     first, last = _ends("logspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: (root ** _even(first, last, count)).astype(wanted), requires_grad)
 
@@ -203,7 +203,7 @@ def eye(
 
     float32 unless `dtype` says otherwise. Raises ShapeError for negative sizes. Like `torch.eye`.
     """
-    sizes, wanted = _sizes((n, n if m is None else m)), as_dtype(dtype or DEFAULT_FLOAT)
+    sizes, wanted = new_sizes((n, n if m is None else m)), as_dtype(dtype or DEFAULT_FLOAT)
     return made(device, sizes, wanted, lambda: np.eye(*sizes, dtype=wanted), requires_grad)
 
 
@@ -224,7 +224,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Dtype = None, de
 
 
 def _triangle(cut: Any, row: int, col: int, offset: int, dtype: Dtype, device: Any) -> Tensor:
-    places = np.stack(cut(np.ones(_sizes((row, col)), bool), whole(offset, "offset")).nonzero())
+    places = np.stack(cut(np.ones(new_sizes((row, col)), bool), whole(offset, "offset")).nonzero())
     wanted = as_dtype(dtype or np.int64)
     return made(device, places.shape, wanted, lambda: places.astype(wanted), False)
 
@@ -413,7 +413,7 @@ def rand(
     In float16 the numbers are multiples of 1 / 2048. Raises DtypeError for a dtype that is not floating point, and
     ShapeError for negative sizes. Like `torch.rand`.
     """
-    sizes, wanted, drawn = _sizes(shape, size), *_random_dtypes(dtype)
+    sizes, wanted, drawn = new_sizes(shape, size), *_random_dtypes(dtype)
 
     def values() -> np.ndarray[Any, Any]:
         numbers = _random(generator).random(sizes, dtype=drawn)
@@ -434,7 +434,7 @@ def randn(
 
     Raises DtypeError for a dtype that is not floating point, and ShapeError for negative sizes. Like `torch.randn`.
     """
-    sizes, wanted, drawn = _sizes(shape, size), *_random_dtypes(dtype)
+    sizes, wanted, drawn = new_sizes(shape, size), *_random_dtypes(dtype)
 
     def values() -> np.ndarray[Any, Any]:
         return np.asarray(_random(generator).standard_normal(sizes, dtype=drawn), wanted)
@@ -459,7 +459,7 @@ def randint(
     """
     if size is None:
         low, high, size = 0, low, high
-    sizes, first = _sizes((size,)), integer("randint: low", low)
+    sizes, first = new_sizes((size,)), integer("randint: low", low)
     beyond, wanted = integer("randint: high", high, first + 1), as_dtype(dtype or np.int64)
     values = lambda: _random(generator).integers(first, beyond, sizes).astype(wanted)  # noqa: E731
     return made(device, sizes, wanted, values, requires_grad)
@@ -467,7 +467,7 @@ def randint(
 
 def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """The integers below n in random order, int64, shape (n,). ShapeError for n < 0. Like `torch.randperm`."""
-    (n,) = _sizes((n,))
+    (n,) = new_sizes((n,))
     return made(device, (n,), np.int64, lambda: _random(generator).permutation(n), False)
 
 
@@ -522,18 +522,6 @@ def randint_like(
 def _check_tensor(x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise DtypeError(f"a tensor like another one needs that tensor, got {type(x).__name__}")
-
-
-def _sizes(args: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
-    """The sizes in `f(2, 3)`, `f((2, 3))` and `f(size=(2, 3))` alike."""
-    if size is not None and args:
-        raise ShapeError(f"sizes are given twice: {args} and size={size}")
-    sizes = tuple(sizes_of(args if size is None else (size,), "sizes"))
-    if min(sizes, default=0) < 0:
-        raise ShapeError(f"sizes cannot be negative, got {sizes}")
-    if max(sizes, default=0) >= 2**63:
-        raise ShapeError(f"sizes must be below 2^63, got {sizes}")
-    return sizes
 
 
 def _random_dtypes(dtype: Dtype) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     *,
     allow_unused: bool = False,
     materialize_grads: bool = False,
@@ -35,6 +36,7 @@ def grad(
             element needs none.
         retain_graph: Keep what the walked part of the tape saved, so that it can be walked again.
         create_graph: Record the gradients, so that they can be differentiated again; the graph is kept.
+        only_inputs: Changes nothing, as in torch, where programs of old still give it.
         allow_unused: None for an input that the outputs do not depend on, where it would raise.
         materialize_grads: Zeros for such an input.
 

@@ -152,6 +152,9 @@ def check_gradient(what: str, value: Any, of: Any) -> None:
 class Tensor(Methods):
     """An array, and how it was computed. `Tensor(data)` makes a float32 tensor, as in torch.
 
+    `Tensor(2, 3)` and `Tensor(3)`, of whole numbers alone, have that shape, as in torch; their values nobody promises
+    (here they are 0). Where `dtype` is another than float32, `Tensor(3, dtype=...)` is the number 3.
+
     Args:
         data: Numbers, nested lists, an array or a tensor; it is copied.
         requires_grad: Whether gradients with respect to this tensor are wanted.
@@ -171,8 +174,15 @@ class Tensor(Methods):
     _tracked: Bool  # what `requires_grad` shows
 
     def __init__(
-        self, data: Any, *, requires_grad: Bool = False, dtype: Dtype = DEFAULT_FLOAT, device: str | None = None
+        self,
+        data: Any = (),
+        *sizes: int,
+        requires_grad: Bool = False,
+        dtype: Dtype = DEFAULT_FLOAT,
+        device: str | None = None,
     ) -> None:
+        if sizes or (isinstance(data, int | np.integer) and not isinstance(data, bool) and dtype is DEFAULT_FLOAT):
+            data = np.zeros(shapes.new_sizes((data, *sizes)), np.float32)
         self.array = to_array(data, dtype, device)
         self._node = None
         self._tracked = False

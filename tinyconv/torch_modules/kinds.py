@@ -1,4 +1,4 @@
-"""Tensors by their kind, as scripts of old make and ask for them: `FloatTensor(2, 3)`, `isinstance(x, LongTensor)`."""
+"""What scripts of old make and ask for: `FloatTensor(2, 3)`, `isinstance(x, LongTensor)`, `Variable(x)`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyconv.errors import DtypeError
 from tinyconv.tensor.convert import is_tensor
 from tinyconv.tensor.creation import tensor, zeros
 from tinyconv.tensor.tensor import Tensor
@@ -23,6 +24,28 @@ class _Kind(type):
 
     def __instancecheck__(cls, x: Any) -> bool:
         return is_tensor(x) and x.dtype == cls.dtype
+
+
+class _AnyTensor(type):
+    """The class of `Variable`. Calling it passes a tensor on; every tensor is an instance."""
+
+    def __call__(cls, data: Tensor, requires_grad: bool = False) -> Tensor:
+        if not is_tensor(data):
+            raise DtypeError(
+                f"Variable: takes a tensor, got {type(data).__name__}; tinyconv.tensor makes one of numbers"
+            )
+        return data.detach().requires_grad_(requires_grad)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return is_tensor(x)
+
+
+class Variable(metaclass=_AnyTensor):
+    """What tensors with gradients once were: `Variable(x, requires_grad=True)` is a leaf that shares the memory of x.
+
+    `isinstance(x, Variable)` is true of every tensor. DtypeError for anything but a tensor. Like
+    `torch.autograd.Variable`.
+    """
 
 
 def _kind(name: str, dtype: Any) -> Any:

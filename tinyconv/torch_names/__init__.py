@@ -20,6 +20,7 @@ else:
 MODULES = {
     "accelerator": "torch_modules.accelerator",
     "amp": "torch_modules.amp",
+    "autograd.function": "tensor.custom",
     "backends": "torch_modules.backends",
     "backends.cuda": "torch_modules.backends.cuda",
     "backends.cudnn": "torch_modules.backends.cudnn",
@@ -29,6 +30,9 @@ MODULES = {
     "backends.openmp": "torch_modules.backends.openmp",
     "cuda": "torch_modules.cuda",
     "cuda.amp": "torch_modules.amp",
+    "data.dataloader": "data",
+    "data.dataset": "data",
+    "data.sampler": "data",
     "data.transforms": "data.transforms",
     "data.transforms.v2": "data.transforms",
     "data.vision": "data.vision",
@@ -38,6 +42,8 @@ MODULES = {
     "nn.functional": "functional",
     "nn.modules": "torch_modules.layers",
     "nn.parameter": "nn.module",
+    "nn.utils.clip_grad": "nn.utils",
+    "nn.utils.convert_parameters": "nn.utils",
     "optim.swa_utils": "nn.averaging",
     "random": "tensor.creation",
     "torchvision": "torch_modules.torchvision",
@@ -48,6 +54,9 @@ MODULES = {
     "utils": "torch_modules.utils",
     "utils.checkpoint": "torch_modules.checkpoint",
     "utils.data": "data",
+    "utils.data.dataloader": "data",
+    "utils.data.dataset": "data",
+    "utils.data.sampler": "data",
     "version": "torch_modules.version",
 }
 """Where a module of torch's lives here, if not under its own name; both without `tinyconv.` in front."""
@@ -77,6 +86,11 @@ def where(fullname: str) -> str | None:
     """Where the module of this name, which begins with `tinyconv.`, lives; None where the table does not have it."""
     name = fullname.removeprefix("tinyconv.").removeprefix("torch_modules.")
     return MODULES["nn.modules"] if name.startswith("nn.modules.") else MODULES.get(name)
+
+
+def shown(name: str) -> str:
+    """The name of a module as programs write it: `tinyconv.cuda` for `tinyconv.torch_modules.cuda`."""
+    return name.replace("tinyconv.torch_modules.", "tinyconv.")
 
 
 class Elsewhere(Loader):
@@ -111,7 +125,7 @@ class Finder(MetaPathFinder):
 
         said = answer(*fullname.rsplit(".", 1))
         if said:  # with `name=`, Python would say "cannot import name" in place of this
-            raise ModuleNotFoundError(f"there is no {fullname}{said}")
+            raise ModuleNotFoundError(f"there is no {shown(fullname)}{said}")
         return None
 
 

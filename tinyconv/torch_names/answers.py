@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tinyconv.torch_names import where
+
 
 class Family(NamedTuple):
     """Names of one kind: a pattern that their names match as a whole, what they are, and what to use instead.
@@ -31,6 +33,14 @@ TORCHVISION = "tinyconv.torch_modules.torchvision"
 _NUMPY = "has it, for x.numpy() and without gradients"
 
 FAMILIES = (
+    Family(
+        "of torchvision",
+        "datasets, transforms and utils are here; tinyconv.models has alexnet, vgg16 and resnet50 of its own, and the "
+        "source of torchvision's models runs here",
+        r"models|ops|io|tv_tensors|[gs]et_(image|video)_\w+|draw_\w+",
+        (TORCHVISION, "tinyconv.data.grid"),
+        example="tc.torchvision.models",
+    ),
     # Layers and whole fields that are not here.
     Family(
         "a recurrent layer",
@@ -117,7 +127,7 @@ FAMILIES = (
         "for several machines or processes",
         "one process trains here, on all cores; nn.DataParallel shares a batch among threads",
         r"distributed\w*|is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|SyncBatchNorm|"
-        r"futures|fork|wait|Future\w*|prepare_multiprocessing_environment|get_file_path",
+        r"Distributed\w+|futures|fork|wait|Future\w*|prepare_multiprocessing_environment|get_file_path",
         example="tc.distributed",
     ),
     Family(
@@ -160,7 +170,8 @@ FAMILIES = (
         r"(get_)?deterministic_debug_mode|get_deterministic_debug_mode|is_(warn_always|deterministic)_\w*|"
         r"is_deterministic_algorithms_warn_only_enabled|is_warn_always_enabled|is_anomaly\w*|compiled_with_cxx11_abi|"
         r"USE_\w+|torch_version|profiler_allow\w*|tf32_notes|reproducibility_notes|sparse_support_notes|"
-        r"sym_constrain\w*|return_types|functional_datapipe|typename|classproperty|types",
+        r"sym_constrain\w*|return_types|functional_datapipe|typename|classproperty|types|"
+        r"convert_conv\dd_weight_memory_format|memory_format",
         example="tc.set_warn_always",
     ),
     Family(
@@ -237,10 +248,15 @@ FAMILIES = (
     Family(
         "makes a tensor",
         "tinyconv.zeros, full, arange, linspace, rand and tensor are here",
-        r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli_?|default_generator|"
-        r"(initial_)?seed|Generator|linspace|eye|meshgrid|constant_pad_nd|fill",
+        r"new_\w+|(scalar|as)_tensor|logspace|range|randint_like|from_dlpack|asarray|empty\w*|normal|bernoulli_?|linspace|eye|meshgrid|constant_pad_nd|fill",
         (TC, TENSOR),
         example="tc.scalar_tensor",
+    ),
+    Family(
+        "about the seed",
+        "tinyconv.manual_seed sets it, and a tinyconv.Generator has its own",
+        r"default_generator|(initial_)?seed",
+        example="tc.initial_seed",
     ),
     Family(
         "a dtype, or about one",
@@ -340,14 +356,6 @@ FAMILIES = (
         (VISION,),
         example="vision.CIFAR100",
     ),
-    Family(
-        "of torchvision",
-        "datasets, transforms and utils are here; tinyconv.models has alexnet, vgg16 and resnet50 of its own, and the "
-        "source of torchvision's models runs here",
-        r"models|ops|io|tv_tensors|[gs]et_(image|video)_\w+",
-        (TORCHVISION,),
-        example="tc.torchvision.models",
-    ),
     # The rest.
     Family(
         "prints tensors otherwise",
@@ -361,7 +369,30 @@ FAMILIES = (
         r"[gs]et_default_device|get_device",
     ),
     Family(
-        "for watching a run", "tinyconv.profile and tinyconv.trace show it", r"profiler|utils|bottleneck|tensorboard"
+        "weights that are computed",
+        "compute the weight in forward, and call F.linear or F.conv2d with it",
+        r"prune|parametri\w+|\w*(spectral|weight)_norm|stateless|skip_init",
+        example="nn.utils.spectral_norm",
+    ),
+    Family(
+        "of the inside of autograd",
+        "tinyconv.autograd has Function, grad, backward, functional and detect_anomaly",
+        r"NestedIOFunction|SavedTensor|anomaly_mode|forward_ad|grad_mode|graph|is_tensor_like|"
+        r"\w*(layout_policy|view_replay|multithreading)\w*",
+        ("tinyconv.autograd",),
+        example="tc.autograd.graph",
+    ),
+    Family(
+        "for two layers that become one",
+        "the two layers give the same",
+        r"fus(e_\w+|ion)",
+        ("tinyconv.nn.utils",),
+        example="nn.utils.fuse_conv_bn_eval",
+    ),
+    Family(
+        "for watching a run",
+        "tinyconv.profile and tinyconv.trace show it",
+        r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
     ),
     Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
@@ -376,6 +407,8 @@ def answer(owner: str, name: str) -> str:
     """
     if name.startswith("_"):
         return ""
+    if found := where(owner):
+        owner = f"tinyconv.{found}"
     for place in _elsewhere(owner, name):
         return f": it is {place}"
     if name.endswith("_") and not name.startswith("_") and _has(TENSOR, name[:-1]) and owner in (TENSOR, TC):
