@@ -47,6 +47,11 @@ def no_net():
     return 3
 
 
+class Pair(Net):
+    def forward(self, x):
+        return super().forward(x), x
+
+
 class Bad(Net):
     def forward(self, x):
         raise ValueError("not today")
@@ -188,13 +193,22 @@ def test_code_that_has_changed(here):
         ("net.py:needs", 2, "net.py:needs: missing a required argument: 'width'; --option NAME=VALUE gives it"),
         ("net.py:no_net", 2, "must be an nn.Module or a function that makes one; calling it gave 3"),
         ("net.py:broken", 2, "net.py:broken() raised KeyError: 'nothing' at net.py"),
+        ("net.py:Pair", 1, "net.py:Pair gives a tuple for the 3x12x12 images of"),
+        ("theirs.py:Net", 2, "theirs.py:Net is a module of PyTorch's: import tinyconv as torch where it is written"),
         ("net.py:Bad", 1, "net.py:Bad cannot take the 3x12x12 images of"),
         ("bad.py:Net", 2, "importing bad raised ZeroDivisionError: division by zero at bad.py:2: x = 1 / 0"),
     ],
 )
 def test_code_that_makes_no_model(here, name, code, expected):
     (here / "bad.py").write_text("y = 2\nx = 1 / 0\n")
+    (here / "theirs.py").write_text("import torch\n\nNet = torch.nn.Flatten\n")
     assert expected in said("train", name, *TRAIN, "--out", "x", cwd=here, code=code)
+
+
+def test_pictures_of_one_class_are_nothing_to_learn(tmp_path):
+    pets(tmp_path / "pets", ["cat", "cat"])
+    text = said("train", "lenet5", "--data", "pets", "--size", 28, cwd=tmp_path, code=1)
+    assert "pets has one class, cat: two or more are needed to tell apart" in text
 
 
 @pytest.mark.parametrize(

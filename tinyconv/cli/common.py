@@ -256,12 +256,19 @@ def model_of_code(place: str, image: Shape = (1, 28, 28), classes: int = 10, **o
     return models.create(place, **(fitting | options))
 
 
+def _check_ours(place: str, kind: type[Any]) -> None:
+    """Refuse a model of PyTorch's, whose class this is."""
+    if any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__):
+        raise typer.BadParameter(f"{place} is a module of PyTorch's: import tinyconv as torch where it is written")
+
+
 def use_code(place: str, name: str | None = None) -> str:
     """Let MODULE:NAME or FILE.py:NAME name a model (`models.register`), under that name or another.
 
     Returns the SHA-256 of its file.
     """
     loaded = load_named(place)
+    _check_ours(place, loaded if isinstance(loaded, type) else type(loaded))
     if not isinstance(loaded, nn.Module) and not callable(loaded):
         raise typer.BadParameter(
             f"{place} must be an nn.Module, or a class or function that makes one, got {shortened(loaded)}"
@@ -283,6 +290,7 @@ def use_code(place: str, name: str | None = None) -> str:
         except Exception as error:
             show_lines(error)
             raise typer.BadParameter(raised(f"{place}()", error)) from None
+        _check_ours(place, type(model))
         if not isinstance(model, nn.Module):
             raise typer.BadParameter(
                 f"{place} must be an nn.Module or a function that makes one; calling it gave {model!r:.60}"

@@ -149,11 +149,19 @@ def check_images(run: Run, name: str | None = None) -> None:
     trained = "" if name in (None, run.data) else f"; it was made for those of {run.data}"
     seen = LayerObserver(model)
     try:
-        out = run_on_outlines(model, seen, 1, image).shape[1:]
+        out = run_on_outlines(model, seen, 1, image)
     except ValueError as error:  # ShapeError, and what NumPy says of sizes beyond all bounds
         raise ShapeError(f"{run.model} cannot take {data}{trained}: {error}") from error
-    if out != (len(kind.classes),):
-        raise ShapeError(f"{run.model} gives {out} for each of {data}, which have {len(kind.classes)} classes{trained}")
+    if not isinstance(out, Tensor):
+        raise ShapeError(
+            f"{run.model} gives a {type(out).__name__} for {data}: a tensor with a number for each class is needed"
+        )
+    if len(kind.classes) < 2:
+        raise DataError(f"{name or run.data} has one class, {kind.classes[0]}: two or more are needed to tell apart")
+    if out.shape[1:] != (len(kind.classes),):
+        raise ShapeError(
+            f"{run.model} gives {out.shape[1:]} for each of {data}, which have {len(kind.classes)} classes{trained}"
+        )
     if (size := sum(step.activation_bytes for step in seen.steps)) > limits.ACTIVATIONS:
         raise ShapeError(
             f"the outputs of {run.model} for one of {data} take {size >> 20:,} MiB, and at most "
