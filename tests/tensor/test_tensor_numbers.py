@@ -238,6 +238,70 @@ def filled(initialiser, *args, **options):
 SCHEDULES = tc.optim.lr_scheduler
 REALS = {  # each takes a number near 0.5
     "leaky_relu": lambda s: F.leaky_relu(X, s),
+    "elu": lambda s: F.elu(X, s),
+    "celu": lambda s: F.celu(X, s),
+    "softplus": lambda s: F.softplus(X, s),
+    "softshrink": lambda s: F.softshrink(X, s),
+    "hardshrink": lambda s: F.hardshrink(X, s),
+    "elu_, celu_": lambda s: F.celu_(F.elu_(X * 1.0, s), s),
+    "leaky_relu_": lambda s: F.leaky_relu_(X * 1.0, s),
+    "hardtanh, hardtanh_": lambda s: F.hardtanh_(F.hardtanh(X, -0.5, s), -0.25, s),
+    "threshold, threshold_": lambda s: F.threshold_(F.threshold(X, s, s), 0.1, s),
+    "dropout1d": lambda s: F.dropout1d(X[0], s),
+    "dropout2d": lambda s: F.dropout2d(X, s),
+    "alpha_dropout": lambda s: F.alpha_dropout(X, s, True),
+    "feature_alpha_dropout": lambda s: F.feature_alpha_dropout(X, s, True),
+    "group_norm eps": lambda s: F.group_norm(X, 3, eps=s),
+    "instance_norm eps, momentum": lambda s: F.instance_norm(X, tc.zeros(3), tc.ones(3), momentum=s, eps=s),
+    "rms_norm eps": lambda s: F.rms_norm(X, 4, eps=s),
+    "local_response_norm": lambda s: F.local_response_norm(X, 2, s, s, s),
+    "normalize eps": lambda s: F.normalize(X, eps=s),
+    "cosine_similarity eps": lambda s: F.cosine_similarity(X, X + 1, eps=s),
+    "pairwise_distance eps": lambda s: F.pairwise_distance(ROWS, ROWS + 1, eps=s),
+    "embedding max_norm": lambda s: F.embedding(LABELS, tc.ones(3, 2), max_norm=s),
+    "smooth_l1_loss": lambda s: F.smooth_l1_loss(ROWS, ROWS + 1, beta=s),
+    "huber_loss": lambda s: F.huber_loss(ROWS, ROWS + 1, delta=s),
+    "poisson_nll_loss eps": lambda s: F.poisson_nll_loss(ROWS, ROWS.abs(), eps=s),
+    "gaussian_nll_loss": lambda s: F.gaussian_nll_loss(ROWS, ROWS + 1, s, eps=s),
+    "hinge_embedding_loss": lambda s: F.hinge_embedding_loss(ROWS, -tc.ones(4, 3), s),
+    "margin_ranking_loss": lambda s: F.margin_ranking_loss(ROWS, ROWS, tc.ones(4, 3), s),
+    "triplet_margin_loss": lambda s: F.triplet_margin_loss(ROWS, ROWS, ROWS, s, eps=s),
+    "cosine_embedding_loss": lambda s: F.cosine_embedding_loss(ROWS, ROWS, -tc.ones(4), s),
+    "multi_margin_loss": lambda s: F.multi_margin_loss(ROWS, LABELS, margin=s),
+    "nn.ELU, CELU": lambda s: nn.CELU(s)(nn.ELU(s)(X)),
+    "nn.Softplus": lambda s: nn.Softplus(s, s)(X),
+    "nn.Softshrink, Hardshrink": lambda s: nn.Hardshrink(s)(nn.Softshrink(s)(X)),
+    "nn.Hardtanh": lambda s: nn.Hardtanh(-0.5, s)(X),
+    "nn.Threshold": lambda s: nn.Threshold(s, s)(X),
+    "nn.PReLU": lambda s: nn.PReLU(init=s)(X),
+    "nn.Dropout1d": lambda s: nn.Dropout1d(s)(X[0]),
+    "nn.Dropout2d": lambda s: nn.Dropout2d(s)(X),
+    "nn.AlphaDropout, FeatureAlphaDropout": lambda s: nn.FeatureAlphaDropout(s)(nn.AlphaDropout(s)(X)),
+    "nn.GroupNorm": lambda s: nn.GroupNorm(3, 3, eps=s)(X),
+    "nn.InstanceNorm2d": lambda s: nn.InstanceNorm2d(3, s, s, track_running_stats=True)(X),
+    "nn.InstanceNorm1d": lambda s: nn.InstanceNorm1d(3, s, s)(X[:, :, 0]),
+    "nn.BatchNorm1d": lambda s: nn.BatchNorm1d(3, s, s)(X[:, :, 0]),
+    "nn.RMSNorm": lambda s: nn.RMSNorm(4, s)(X),
+    "nn.LocalResponseNorm": lambda s: nn.LocalResponseNorm(2, s, s, s)(X),
+    "nn.LazyBatchNorm1d": lambda s: nn.LazyBatchNorm1d(s, s)(X[:, :, 0]),
+    "nn.LazyBatchNorm2d": lambda s: nn.LazyBatchNorm2d(s, s)(X),
+    "nn.LazyInstanceNorm1d": lambda s: nn.LazyInstanceNorm1d(s, s)(X[:, :, 0]),
+    "nn.LazyInstanceNorm2d": lambda s: nn.LazyInstanceNorm2d(s, s)(X),
+    "nn.CosineSimilarity": lambda s: nn.CosineSimilarity(eps=s)(X, X + 1),
+    "nn.PairwiseDistance": lambda s: nn.PairwiseDistance(eps=s)(ROWS, ROWS + 1),
+    "nn.Embedding max_norm": lambda s: nn.Embedding.from_pretrained(tc.ones(3, 2), max_norm=s, norm_type=2)(LABELS),
+    "nn.SmoothL1Loss": lambda s: nn.SmoothL1Loss(beta=s)(ROWS, ROWS + 1),
+    "nn.HuberLoss": lambda s: nn.HuberLoss(delta=s)(ROWS, ROWS + 1),
+    "nn.PoissonNLLLoss": lambda s: nn.PoissonNLLLoss(eps=s)(ROWS, ROWS),
+    "nn.GaussianNLLLoss": lambda s: nn.GaussianNLLLoss(eps=s)(ROWS, ROWS, ROWS.abs()),
+    "nn.HingeEmbeddingLoss": lambda s: nn.HingeEmbeddingLoss(s)(ROWS, -tc.ones(4, 3)),
+    "nn.MarginRankingLoss": lambda s: nn.MarginRankingLoss(s)(ROWS, ROWS, tc.ones(4, 3)),
+    "nn.CosineEmbeddingLoss": lambda s: nn.CosineEmbeddingLoss(s)(ROWS, ROWS, -tc.ones(4)),
+    "nn.TripletMarginLoss": lambda s: nn.TripletMarginLoss(s, eps=s)(ROWS, ROWS, ROWS),
+    "nn.MultiMarginLoss": lambda s: nn.MultiMarginLoss(margin=s)(ROWS, LABELS),
+    "trunc_normal_": lambda s: filled(nn.init.trunc_normal_, s, s, -1, s),
+    "orthogonal_": lambda s: filled(nn.init.orthogonal_, s),
+    "sparse_": lambda s: filled(nn.init.sparse_, s, s),
     "layer_norm eps": lambda s: F.layer_norm(X, 4, eps=s),
     "batch_norm eps": lambda s: batch_norm(X, eps=s),
     "batch_norm momentum": lambda s: batch_norm(X, momentum=s),
@@ -317,6 +381,30 @@ SIZES = {  # each takes an integer near 2
     "avg_pool2d": lambda n: F.avg_pool2d(X, n, n, divisor_override=n),
     "adaptive_avg_pool2d": lambda n: F.adaptive_avg_pool2d(X, n),
     "adaptive_max_pool2d": lambda n: F.adaptive_max_pool2d(X, (n, None)),
+    "glu": lambda n: F.glu(X, n),
+    "softmin": lambda n: F.softmin(X, n),
+    "group_norm": lambda n: F.group_norm(tc.randn(2, 4, 3), n),
+    "local_response_norm size": lambda n: F.local_response_norm(X, n),
+    "rms_norm": lambda n: F.rms_norm(tc.ones(3, 2), n),
+    "embedding padding_idx": lambda n: F.embedding(LABELS, tc.ones(3, 2), n),
+    "multi_margin_loss p": lambda n: F.multi_margin_loss(ROWS, LABELS, n),
+    "cosine_similarity": lambda n: F.cosine_similarity(X, X + 1, n),
+    "normalize": lambda n: F.normalize(X, n, n),
+    "nn.GLU": lambda n: nn.GLU(n)(X),
+    "nn.Softmin": lambda n: nn.Softmin(n)(X),
+    "nn.PReLU num_parameters": lambda n: nn.PReLU(n)(tc.randn(3, 2)),
+    "nn.GroupNorm num_groups": lambda n: nn.GroupNorm(n, 4)(tc.randn(2, 4, 3)),
+    "nn.InstanceNorm1d num_features": lambda n: nn.InstanceNorm1d(n)(tc.randn(3, 2, 4)),
+    "nn.LocalResponseNorm size": lambda n: nn.LocalResponseNorm(n)(X),
+    "nn.RMSNorm normalized_shape": lambda n: nn.RMSNorm(n)(tc.ones(3, 2)),
+    "nn.Embedding": lambda n: nn.Embedding.from_pretrained(tc.ones(3, 2), padding_idx=n)(LABELS),
+    "nn.Unflatten": lambda n: nn.Unflatten(n, (n, -1))(X),
+    "nn.Bilinear": lambda n: nn.init.ones_(nn.Bilinear(n, n, n, bias=False).weight),
+    "nn.LazyLinear": lambda n: nn.LazyLinear(n)(X) * 0,
+    "nn.LazyConv2d": lambda n: nn.LazyConv2d(n, n, n, n, n)(X) * 0,
+    "nn.LazyConv1d": lambda n: nn.LazyConv1d(n, n, n, n, n)(X[0]) * 0,
+    "nn.MultiMarginLoss p": lambda n: nn.MultiMarginLoss(n)(ROWS, LABELS),
+    "nn.CosineSimilarity dim": lambda n: nn.CosineSimilarity(n)(X, X + 1),
     "layer_norm": lambda n: F.layer_norm(tc.ones(3, 2), n),
     "layer_norm, several": lambda n: F.layer_norm(tc.ones(3, 2, 2), (n, n)),
     "pad": lambda n: F.pad(X, (n, n)),
@@ -544,6 +632,12 @@ def test_sizes(option, kind):
     compare(SIZES[option], INTEGERS[kind](2), 2)
 
 
+NONE_IS_USUAL = {
+    "var correction", "nn.AvgPool2d", "nn.BatchNorm2d momentum", "rms_norm eps", "nn.RMSNorm", "embedding max_norm",
+    "nn.Embedding max_norm",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("value", ["0.5", None, 1j, [0.5], np.ones(2), {}])
 @pytest.mark.parametrize("option", REALS)
 def test_options_that_are_no_numbers(option, value):
@@ -551,7 +645,7 @@ def test_options_that_are_no_numbers(option, value):
         value is None and option in ("divisor_override", "std correction", "pad value")
     ):
         return  # data, and None for "as usual"
-    if value is None and option in ("var correction", "nn.AvgPool2d", "nn.BatchNorm2d momentum"):
+    if value is None and option in NONE_IS_USUAL:
         return
     if value is None and option == "nn.BatchNorm2d running":
         return
@@ -609,7 +703,7 @@ def test_the_options_of_layers_are_python_numbers():
         nn.Conv2d(two, two, two, two, two, two), nn.Linear(two, two), nn.MaxPool2d(two, two, two, two),
         nn.AvgPool2d(two, (two, two), divisor_override=half), nn.AdaptiveAvgPool2d((two, None)), nn.LeakyReLU(half),
         nn.BatchNorm2d(two, half, half), nn.LayerNorm((two, two), half), nn.Dropout(half), nn.Flatten(two, two),
-        nn.Softmax(two), nn.CrossEntropyLoss(None, two, label_smoothing=half),
+        nn.Softmax(two), nn.CrossEntropyLoss(ignore_index=two, label_smoothing=half),
     ]  # fmt: skip
     for layer in layers:
         own = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
@@ -633,12 +727,15 @@ def takes_numbers(function):
 
 ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
-    "nn.init", "nn.layers", "nn.convolution", "nn.padding", "nn.pooling", "nn.vision", "nn.windows", "nn.losses",
+    "nn.activations", "nn.convolution", "nn.dropouts", "nn.embedding", "nn.init", "nn.layers", "nn.lazy", "nn.losses",
+    "nn.norms", "nn.padding", "nn.pooling", "nn.vision", "nn.windows",
     "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip", "optim.lr_scheduler", "tensor.arranging",
     "tensor.creation", "tensor.joins", "tensor.picking", "tensor.pointwise", "tensor.products", "tensor.rearranging",
     "tensor.reductions", "tensor.sorting", "data.augment", "data.loader",
 )  # fmt: skip
 INDIRECT = {  # what takes its numbers through others that are tried
+    "constant", "dirac", "kaiming_normal", "kaiming_uniform", "normal", "orthogonal", "sparse", "uniform",
+    "xavier_normal", "xavier_uniform",
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
     "any", "grid", "allclose", "nanmean", "aminmax", "std_mean",
     "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop",

@@ -145,7 +145,7 @@ def kaiming_uniform_(
     `torch.nn.init.kaiming_uniform_`. Raises ShapeError where the weight has fewer than two axes, and ValueError for
     another mode or nonlinearity.
     """
-    bound = calculate_gain(nonlinearity, a) * sqrt(3 / _fan(tensor, mode))
+    bound = calculate_gain(nonlinearity, finite("kaiming_uniform_: a", a)) * sqrt(3 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound, generator)
 
 
@@ -162,7 +162,8 @@ def kaiming_normal_(
     `torch.nn.init.kaiming_normal_`. Raises ShapeError where the weight has fewer than two axes, and ValueError for
     another mode or nonlinearity.
     """
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / sqrt(_fan(tensor, mode)), generator)
+    gain = calculate_gain(nonlinearity, finite("kaiming_normal_: a", a))
+    return normal_(tensor, 0.0, gain / sqrt(_fan(tensor, mode)), generator)
 
 
 @no_grad()
