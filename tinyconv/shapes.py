@@ -90,6 +90,13 @@ def axis_of(dim: int, ndim: int, what: str) -> int:
     return dim % limit
 
 
+def axis_in(dim: int, shape: Sequence[int], what: str) -> int:
+    """`axis_of` for what needs an axis that is there: ShapeError for a 0-d tensor too."""
+    if not shape:
+        raise ShapeError(f"{what}: a 0-d tensor has no axes; give it one first: x.reshape(1)")
+    return axis_of(dim, len(shape), what)
+
+
 def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
     """Positions at which a window fits: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1.
 

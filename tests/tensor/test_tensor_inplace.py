@@ -1,5 +1,7 @@
 """Writing in place: what it does, what it may not do, and that the tape notices writes into what it saved."""
 
+import operator
+
 import numpy as np
 import pytest
 from messages import message
@@ -112,6 +114,59 @@ def test_a_residual_sum_in_place():
     grads = [tc.grad(block(x, in_place).sum(), [x, conv.weight]) for in_place in (True, False)]
     for a, b in zip(*grads, strict=True):
         assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("write", [lambda v: v.zero_(), lambda v: v.fill_(3), lambda v: v.copy_(v.detach() * 2)])
+@pytest.mark.parametrize("view", [lambda y: y, lambda y: y.view(-1), lambda y: y[0], lambda y: y.t(), lambda y: y[:1]])
+def test_a_constant_that_is_written_ends_the_gradient_of_what_was_there(view, write):
+    found = []
+    for lib in (tc, torch):
+        x = lib.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        y = x * 3
+        v = view(y)
+        write(v)
+        assert v.requires_grad
+        assert y.requires_grad
+        ((v * v).sum() + (y * 5).sum()).backward()
+        found.append([t.tolist() for t in (y, v, x.grad)])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["remainder_", "fmod_", "floor_divide_", "lerp_", "addcmul_", "clamp_"])
+def test_no_function_in_place_changes_the_shape(name):
+    x, y = tc.ones(3), tc.ones(2, 3)
+    more = {"lerp_": (0.5,), "addcmul_": (y,)}.get(name, ())
+    with pytest.raises(tc.ShapeError, match="cannot be written into"):
+        getattr(x, name)(y, *more)
+    assert x.shape == (3,)
+
+
+@pytest.mark.parametrize("symbol", ["iand", "ior", "ixor"])
+def test_bits_are_written_where_they_stand(symbol):
+    for dtype, other in (("bool", [True, True]), ("int64", [6, 1]), ("int64", 3)):
+        found = []
+        for lib in (tc, torch):
+            x = lib.tensor([1, 0], dtype=getattr(lib, dtype))
+            view, before = x[:1], x
+            x = getattr(operator, symbol)(x, other if other == 3 else lib.tensor(other, dtype=x.dtype))
+            assert x is before
+            found.append((x.tolist(), view.tolist()))
+        assert found[0] == found[1]
+    with pytest.raises(tc.DtypeError, match="cannot be written into"):
+        getattr(operator, symbol)(tc.tensor([True]), tc.tensor([1]))
+
+
+def test_a_diagonal_is_a_view():
+    for lib in (tc, torch):
+        x = lib.zeros(3, 4)
+        x.diagonal().fill_(1)
+        x.t().diagonal(1).fill_(2)
+        x.diagonal(2).add_(5)
+        assert x.tolist() == [[1, 0, 5, 0], [2, 1, 0, 5], [0, 2, 1, 0]]
+        batch = lib.zeros(2, 3, 3)
+        batch.diagonal(0, -2, -1).copy_(lib.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+        assert batch.sum(1).tolist() == [[1, 2, 3], [4, 5, 6]]
+        assert [tuple(x.diagonal(k).shape) for k in (3, 4, -3)] == [(1,), (0,), (0,)]
 
 
 def test_a_constant_that_takes_in_something_tracked_becomes_tracked():

@@ -228,3 +228,27 @@ def test_a_captured_step_computes_them_anew():
         return found
 
     assert run(tc.capture) == run(lambda step: step)
+
+
+def test_bounds_beyond_unsigned_integers_limit_nothing():
+    assert tc.tensor([3, 4], dtype=tc.uint8).clamp(-1, 300).tolist() == [3, 4]
+
+
+def test_a_weight_of_unsigned_integers_does_not_wrap_around():
+    ours, theirs = (
+        lib.lerp(lib.tensor([1.0]), lib.tensor([2.0]), lib.tensor(5, dtype=lib.uint8)) for lib in (tc, torch)
+    )
+    assert ours.tolist() == theirs.tolist() == [6.0]
+
+
+def test_addcmul_multiplies_in_the_dtype_of_the_result():
+    for lib in (tc, torch):
+        a, b = lib.tensor([3], dtype=lib.uint8), lib.tensor(-1, dtype=lib.int32)
+        assert lib.addcmul(lib.tensor([-4], dtype=lib.int16), a, b, value=2).tolist() == [-10]
+        assert lib.addcmul(lib.tensor([1.0]), a, b, value=0.5).tolist() == [-0.5]
+
+
+@pytest.mark.parametrize("call", ["x.size(0)", "x.chunk(2)", "x.split(1)", "x.stride(0)"])
+def test_a_0d_tensor_has_no_axis_to_take_apart(call):
+    with pytest.raises(tc.ShapeError, match="a 0-d tensor has no axes"):
+        eval(call, {"x": tc.tensor(1.0)})

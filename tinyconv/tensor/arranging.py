@@ -101,7 +101,7 @@ def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int =
     Raises ShapeError where the sizes do not add up, or are below 1.
     """
     check_tensor("split", input)
-    axis = shapes.axis_of(dim, input.ndim, "split")
+    axis = shapes.axis_in(dim, input.shape, "split")
     sizes = shapes.split_sizes(input.shape[axis], split_size_or_sections, axis)
     lead, start, pieces = (slice(None),) * axis, 0, []
     for n in sizes:
@@ -114,7 +114,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """In at most `chunks` pieces of equal size along `dim`, the last perhaps smaller. ShapeError for chunks < 1."""
     check_tensor("chunk", input)
     chunks = shapes.whole(chunks, "chunk: pieces", minimum=1)
-    total = input.shape[shapes.axis_of(dim, input.ndim, "chunk")]
+    total = input.shape[shapes.axis_in(dim, input.shape, "chunk")]
     if total == 0:
         return (input,) * chunks
     return split(input, -(-total // chunks), dim)

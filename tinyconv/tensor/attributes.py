@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyconv.engine.dtypes import Dtype, as_dtype
 from tinyconv.errors import DtypeError, ShapeError, shortened
-from tinyconv.shapes import axis_of
+from tinyconv.shapes import axis_in
 from tinyconv.tensor.creation import empty, full, ones, tensor, zeros
 from tinyconv.tensor.refusals import check_tensor
 from tinyconv.tensor.signatures import Scalar
@@ -36,7 +36,7 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
     """How many elements of memory lie between two neighbours along each axis, or along one. Shapes are a promise,
     strides are not: an op may give its result any. ShapeError for an axis that does not exist."""
     steps = tuple(step // self.dtype.itemsize for step in self.array.strides)
-    return steps if dim is None else steps[axis_of(dim, self.ndim, "stride")]
+    return steps if dim is None else steps[axis_in(dim, self.shape, "stride")]
 
 
 def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:

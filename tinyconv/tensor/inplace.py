@@ -72,6 +72,8 @@ def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
     if category(value.dtype) > category(t.dtype):
         raise DtypeError(f"{what}: the result is {value.dtype} and cannot be written into {t.dtype}")
     if context.get().recording and (t.requires_grad or value.requires_grad):
+        if not value.requires_grad:  # what t was before has no part in what it is now: a gradient of 0
+            value = apply(ops.Where, wrap(backend_of(t.array).xp.ones_like(t.array, bool)), value.to(t.dtype), t)
         if t.is_leaf and t.requires_grad:
             raise GraphError(
                 f"{what}: a leaf that requires grad cannot be changed in place while recording; "
@@ -89,7 +91,7 @@ def assign(t: Tensor, what: str, value: Tensor) -> Tensor:
 def replace(t: Tensor, what: str, value: Tensor) -> Tensor:
     """`t` with `value`, a result that nobody else holds, in it. No copy is made where `t` alone has its memory."""
     recorded = context.get().recording and (t.requires_grad or value.requires_grad)
-    if recorded or value.dtype != t.dtype or not _alone(t):
+    if recorded or value.dtype != t.dtype or value.shape != t.shape or not _alone(t):
         return t if value is t else assign(t, what, value)
     _become(t, value)
     return t
@@ -258,6 +260,21 @@ def fill_(input: Tensor, value: Scalar) -> Tensor:
 def zero_(input: Tensor) -> Tensor:
     """Write zeros everywhere. Raises GraphError on a leaf that requires grad while recording."""
     return copy_(input, 0)
+
+
+def bitwise_and_(input: Tensor, other: Operand) -> Tensor:
+    """`bitwise_and` in place. DtypeError where the result is of another kind than the tensor, as of bools and ints."""
+    return assign(input, "&=", input & other)
+
+
+def bitwise_or_(input: Tensor, other: Operand) -> Tensor:
+    """`bitwise_or` in place. DtypeError where the result is of another kind than the tensor, as of bools and ints."""
+    return assign(input, "|=", input | other)
+
+
+def bitwise_xor_(input: Tensor, other: Operand) -> Tensor:
+    """`bitwise_xor` in place. DtypeError where the result is of another kind than the tensor, as of bools and ints."""
+    return assign(input, "^=", input ^ other)
 
 
 P = ParamSpec("P")

@@ -168,6 +168,9 @@ class Methods:
     __imul__ = mul_ = inplace.mul_
     __itruediv__ = div_ = inplace.div_
     __ipow__ = pow_ = inplace.pow_
+    __iand__ = bitwise_and_ = inplace.bitwise_and_
+    __ior__ = bitwise_or_ = inplace.bitwise_or_
+    __ixor__ = bitwise_xor_ = inplace.bitwise_xor_
     __setitem__ = inplace.put
     abs_ = inplace.abs_
     acos_ = inplace.acos_

@@ -50,7 +50,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         flat = check_tensor("take_along_dim", input).reshape(-1)
         return take_along_dim(flat, _indices("take_along_dim", indices).reshape(-1), 0)
-    axis = shapes.axis_of(dim, check_tensor("take_along_dim", input).ndim, "take_along_dim")
+    axis = shapes.axis_in(dim, check_tensor("take_along_dim", input).shape, "take_along_dim")
     if _indices("take_along_dim", indices).ndim != input.ndim:
         raise ShapeError(f"take_along_dim: {indices.shape} must have as many axes as {input.shape}")
     rest = [t.shape[:axis] + t.shape[axis + 1 :] for t in (input, indices)]

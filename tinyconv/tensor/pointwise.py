@@ -572,12 +572,20 @@ def clamp(
             refused("clamp", given)
     x = input.to(result_type(map(kind_of, (v for v in (input, low, high) if v is not None))))
     if not isinstance(low, Tensor) and not isinstance(high, Tensor):
+        low, high = (_within(bound, x) for bound in (low, high))
         return into(out, apply(ops.Clamp, x, low=low, high=high))
     for bound, beyond in ((low, lt), (high, gt)):
         if bound is not None:
             limit = bound.to(x.dtype) if isinstance(bound, Tensor) else wrap(to_array(bound, x.dtype, x.device))
             x = apply(ops.Where, beyond(x, limit) | limit.isnan(), limit, x)
     return into(out, x)
+
+
+def _within(bound: Scalar | None, x: Tensor) -> Scalar | None:
+    """A bound as near as the dtype of `x` has it: below 0 there is nothing to limit in unsigned integers."""
+    if x.dtype.kind not in "iu" or bound is None:
+        return bound
+    return builtins.min(builtins.max(int(bound), np.iinfo(x.dtype).min), np.iinfo(x.dtype).max)
 
 
 def clamp_min(input: Tensor, min: Operand, *, out: Tensor | None = None) -> Tensor:
@@ -594,7 +602,7 @@ def addcmul(
     input: Tensor, tensor1: Operand, tensor2: Operand, value: Scalar | Tensor = 1, *, out: Tensor | None = None
 ) -> Tensor:
     """input + value tensor1 tensor2, broadcast."""
-    tensor1, tensor2, value = _value_last("addcmul", tensor1, tensor2, value)
+    input, tensor1, tensor2, value = _of_one_dtype("addcmul", input, tensor1, tensor2, value)
     return into(out, add(input, mul(tensor1, tensor2), alpha=value))
 
 
@@ -602,16 +610,23 @@ def addcdiv(
     input: Tensor, tensor1: Operand, tensor2: Operand, value: Scalar | Tensor = 1, *, out: Tensor | None = None
 ) -> Tensor:
     """input + value tensor1 / tensor2, broadcast."""
-    tensor1, tensor2, value = _value_last("addcdiv", tensor1, tensor2, value)
+    input, tensor1, tensor2, value = _of_one_dtype("addcdiv", input, tensor1, tensor2, value)
     return into(out, add(input, div(tensor1, tensor2), alpha=value))
 
 
-def _value_last(name: str, tensor1: Any, tensor2: Any, value: Any) -> tuple[Any, Any, Any]:
-    """PyTorch's older order, value first, is understood and warned of."""
-    if isinstance(tensor1, Tensor) or not isinstance(value, Tensor):
-        return tensor1, tensor2, value
-    warn(f"{name}(value, tensor1, tensor2) is deprecated: {name}(tensor1, tensor2, value=value)")
-    return tensor2, value, tensor1
+def _of_one_dtype(name: str, input: Any, tensor1: Any, tensor2: Any, value: Any) -> tuple[Any, Any, Any, Any]:
+    """The tensors in the dtype of the result, for a product in a smaller one would wrap around or be rounded.
+
+    PyTorch's older order, value first, is understood and warned of.
+    """
+    if not isinstance(tensor1, Tensor) and isinstance(value, Tensor):
+        warn(f"{name}(value, tensor1, tensor2) is deprecated: {name}(tensor1, tensor2, value=value)")
+        tensor1, tensor2, value = tensor2, value, tensor1
+    given = [t for t in (input, tensor1, tensor2) if isinstance(t, Tensor)]
+    if given:
+        dtype = result_type(map(kind_of, given))
+        input, tensor1, tensor2 = (t.to(dtype) if isinstance(t, Tensor) else t for t in (input, tensor1, tensor2))
+    return input, tensor1, tensor2, value
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand, *, out: Tensor | None = None) -> Tensor:
@@ -625,6 +640,7 @@ def lerp(input: Tensor, end: Tensor, weight: Operand, *, out: Tensor | None = No
         raise DtypeError(f"lerp: expected two tensors of one floating-point dtype, got {got}")
     step, share = end - input, operand(weight)
     if isinstance(share, Tensor):
+        share = share.to(input.dtype)  # 1 - share of unsigned integers would wrap around
         near = lt(abs(share.detach()), 0.5)
         return into(out, apply(ops.Where, near, input + share * step, end - step * (1 - share)))
     if share is None:

@@ -160,7 +160,7 @@ def repeat_interleave(
         if dim is None
         else check_tensor("repeat_interleave", input)
     )
-    axis = shapes.axis_of(0 if dim is None else dim, x.ndim, "repeat_interleave")
+    axis = shapes.axis_in(0 if dim is None else dim, x.shape, "repeat_interleave")
     if not isinstance(repeats, Tensor):
         times = shapes.whole(repeats, "repeat_interleave: repeats", minimum=0)
         spread = x.unsqueeze(axis + 1).expand(*x.shape[: axis + 1], times, *x.shape[axis + 1 :])
@@ -223,15 +223,22 @@ def _inside(xp: Any, shape: shapes.Shape, k: int, upper: bool) -> Array:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonals of matrices along two axes, in a new last axis in their place; `offset` moves them up.
 
-    A copy, where torch gives a view. Raises ShapeError unless two different axes are named. Like `torch.diagonal`.
+    A view, so that `x.diagonal().fill_(1)` writes into `x`; a copy where `x` is a part of a larger matrix. Raises
+    ShapeError unless two different axes are named. Like `torch.diagonal`.
     """
     axes = [shapes.axis_of(dim, check_tensor("diagonal", input).ndim, "diagonal") for dim in (dim1, dim2)]
     if axes[0] == axes[1] or input.ndim < 2:
         raise ShapeError(f"diagonal: expected two axes of {input.shape}, got {dim1} and {dim2}")
     rest = [i for i in range(input.ndim) if i not in axes]
-    rows, columns = _along_diagonal(input, input.shape[axes[0]], input.shape[axes[1]], offset)
-    y: Tensor = apply(ops.Index, input.permute(*rest, *axes), index=(..., rows, columns), simple=True)
-    return y
+    offset, steps = shapes.whole(offset, "diagonal: offset"), input.stride()
+    if steps[axes[0]] < steps[axes[1]]:  # of a transposed matrix, the same diagonal in rows that follow each other
+        axes, offset = axes[::-1], -offset
+    rows, columns = (input.shape[axis] for axis in axes)
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = max(offset, 0) + max(-offset, 0) * columns
+    flat = input.permute(*rest, *axes).reshape(*(input.shape[axis] for axis in rest), rows * columns)
+    step = columns + 1  # from one element of the diagonal to the next
+    return flat[..., start : start + (count - 1) * step + 1 : step] if count else flat[..., :0]
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -219,7 +219,7 @@ class Tensor(Methods):
     def size(self, dim: Int) -> Int: ...
     def size(self, dim: Int | None = None) -> tuple[Int, ...] | Int:
         """The shape, or the size of one axis. Raises ShapeError for an axis that does not exist."""
-        return self.shape if dim is None else self.shape[shapes.axis_of(dim, self.ndim, "size")]
+        return self.shape if dim is None else self.shape[shapes.axis_in(dim, self.shape, "size")]
 
     def dim(self) -> Int:
         """The number of axes, like `ndim`."""
