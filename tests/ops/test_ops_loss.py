@@ -77,7 +77,9 @@ NO_CLASSES = [(-100, 3), (255, 3), (3, 4), (-100, 120), (100, 3), (3, -1), (100,
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
 def test_a_label_that_is_no_class_is_refused(loss, ignored, label, dtype, variant):
     with tc.using(variant) if variant else nullcontext():
-        text = message(tc.ShapeError, loss, tc.zeros(3, 3), tc.tensor(np.array([0, label, 2], dtype)), None, ignored)
+        text = message(
+            tc.ShapeError, loss, tc.zeros(3, 3), tc.tensor(np.array([0, label, 2], dtype)), ignore_index=ignored
+        )
     assert f"targets must be class indices 0 to 2 (scores have 3 classes), got {label} (1 such)" in text
 
 

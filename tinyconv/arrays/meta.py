@@ -241,6 +241,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     np.zeros_like: _alike,
     np.ones_like: _alike,
     np.empty_like: _alike,
+    np.take: lambda x, places, axis: MetaArray(x.shape[:axis] + places.shape + x.shape[axis + 1 :], x.dtype),
     np.take_along_axis: lambda x, index, axis: MetaArray(index.shape, x.dtype),
     np.may_share_memory: lambda *_: False,
 }
