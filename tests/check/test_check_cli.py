@@ -157,6 +157,19 @@ def test_options_of_an_op_without_any():
     assert options_of("T") == options_of("add") == options_of("eq") == options_of("__setitem__") == []
 
 
+SILENT = {
+    "non_blocking": "a copy is there when the call returns",
+    "memory_format": "there is one order of the axes in memory",
+    "sparse": "gradients are dense",
+    "sparse_grad": "gradients are dense",
+    "stable": "equal elements always keep their order",
+    "sorted": "the result is always sorted",
+    "assume_unique": "the answer is the same",
+    "output_size": "it follows from the repeats",
+}
+"""Options that PyTorch has and that change no value here, and why."""
+
+
 class Untouchable:
     """A value that cannot be used without an error."""
 
@@ -167,12 +180,7 @@ class Untouchable:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("op", "option"),
-    [
-        (op, option)
-        for op in public_ops()
-        for option in options_of(op)
-        if option != "non_blocking"  # which says nothing
-    ],
+    [(op, option) for op in public_ops() for option in options_of(op) if option not in SILENT],
 )
 def test_an_option_reaches_the_function(op, option):
     """Otherwise gradcheck would pass with any value."""
@@ -206,6 +214,10 @@ def test_cases_that_take_no_options_do_not_count():
     row = check_public("to", cases=5, options={"dtype": "float99"})
     assert (row.ok, row.cases) == (False, 0)
     assert row.message.endswith("the last was refused with not a dtype: 'float99'; did you mean 'float64'?")
+
+
+def test_every_silent_option_is_one_of_an_op():
+    assert set(SILENT) <= {option for op in public_ops() for option in options_of(op)}
 
 
 def test_an_option_replaces_the_one_that_says_the_same():

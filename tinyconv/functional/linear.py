@@ -95,8 +95,9 @@ def embedding(
         if weight.ndim != 2 or not -len(weight) <= padding < len(weight):
             raise ShapeError(f"embedding: padding_idx {padding} is no row of a table of shape {weight.shape}")
         padding %= len(weight)
+    order = real("embedding: norm_type", norm_type)
     if max_norm is not None:
-        _shorten(input, weight, finite("embedding: max_norm", max_norm), real("embedding: norm_type", norm_type))
+        _shorten(input, weight, finite("embedding: max_norm", max_norm), order)
     return apply(ops.Embedding, weight, input, padding=padding)
 
 

@@ -183,8 +183,9 @@ def tensor_split(draw: Draw) -> Case:
         draw,
         "tensor_split",
         x,
-        ours=lambda x: tc.tensor_split(x, cuts, dim),
-        theirs=lambda x: x.tensor_split(cuts, dim),
+        {"dim": dim},
+        ours=lambda x, dim: tc.tensor_split(x, cuts, dim),
+        theirs=lambda x, dim: x.tensor_split(cuts, dim),
     )
 
 
@@ -196,7 +197,8 @@ def equal_split(draw: Draw, name: str, axis: int, least: int) -> Case:
     if draw.flag():
         draw.note("at places")
         cuts = tuple(draw.integer(-5, 6) for _ in range(draw.integer(0, 3)))
-    return moved(draw, name, x, **both(lambda x: getattr(x, name)(cuts)))
+    run = lambda x, indices_or_sections: getattr(x, name)(indices_or_sections)  # noqa: E731
+    return moved(draw, name, x, {"indices_or_sections": cuts}, **both(run))
 
 
 @space("hsplit")
@@ -327,7 +329,8 @@ def tile(draw: Draw) -> Case:
     x = drawn(draw, max_dims=3)
     times = tuple(draw.choice((2, 1, 3, 0)) for _ in range(draw.integer(0, x.ndim + 1)))
     draw.note_if(len(times) < x.ndim, "fewer than axes")
-    return moved(draw, "tile", x, magnitude=max(int(np.prod(times)), 1), **both(lambda x: x.tile(times)))
+    options = {"dims": times}
+    return moved(draw, "tile", x, options, magnitude=max(int(np.prod(times)), 1), **both(lambda x, dims: x.tile(dims)))
 
 
 @space("repeat_interleave")

@@ -146,7 +146,10 @@ def div(draw: Draw) -> Case:
         quotient = a / b
         return np.minimum(abs(b), abs(quotient - np.round(quotient)))
 
-    return arithmetic(draw, "div", rounded, lambda a, b: (1 / b, a / b / b), kink=whole, dtypes=FLOATS)
+    case = arithmetic(draw, "div", rounded, lambda a, b: (1 / b, a / b / b), kink=whole, dtypes=FLOATS)
+    if len(case.inputs) == 2:
+        case.options, case.ours, case.theirs = {"rounding_mode": mode}, None, None
+    return case
 
 
 @space("pow")

@@ -75,8 +75,8 @@ def gather(draw: Draw) -> Case:
         [x, index],
         options,
         max(shape, default=1),
-        theirs=lambda x, i, dim: x.gather(dim, i),
-        ours=lambda x, i, dim: tc.gather(x, dim, i),
+        theirs=lambda x, i, dim, **options: x.gather(dim, i, **options),
+        ours=lambda x, i, dim, **options: tc.gather(x, dim, i, **options),
     )
 
 
@@ -111,12 +111,13 @@ def scattered(draw: Draw, name: str, add: bool) -> Case:
     if number:
         draw.note("a number")
         value = 2 if x.dtype.kind != "b" else True
-        call = lambda x, index: getattr(x, name)(dim, index, value)  # noqa: E731
-        return picked(draw, f"Tensor.{name}", [x, index], {}, **both(call))
+        call = lambda x, index, dim, value: getattr(x, name)(dim, index, value)  # noqa: E731
+        return picked(draw, f"Tensor.{name}", [x, index], {"dim": dim, "value": value}, **both(call))
     larger = tuple(n + draw.choice((0, 0, 0, 0, 0, 1)) for n in shape)
     source = numbers(draw, larger, x.dtype, SPECIAL)
-    put = lambda x, index, source: getattr(x, name)(dim, index, source)  # noqa: E731
-    case = picked(draw, f"Tensor.{name}", [x, index, source], {}, 4 * max(max(shape, default=1), 1), **both(put))
+    put = lambda x, index, source, dim, **options: getattr(x, name)(dim, index, source, **options)  # noqa: E731
+    terms = 4 * max(max(shape, default=1), 1)
+    case = picked(draw, f"Tensor.{name}", [x, index, source], {"dim": dim}, terms, **both(put))
     if larger != shape:
         draw.note("larger src")
         case.needs = [0] if x.dtype.kind == "f" else []  # PyTorch fails to give its gradient
@@ -181,15 +182,16 @@ def slices(draw: Draw, once: bool) -> tuple[Array, int, Array]:
 @space("index_select")
 def index_select(draw: Draw) -> Case:
     x, dim, index = slices(draw, False)
-    return picked(draw, "Tensor.index_select", [x, index], {}, 4, **both(lambda x, i: x.index_select(dim, i)))
+    call = lambda x, index, dim: x.index_select(dim, index)  # noqa: E731
+    return picked(draw, "Tensor.index_select", [x, index], {"dim": dim}, 4, **both(call))
 
 
-def into_slices(draw: Draw, name: str, once: bool, **options: Any) -> Case:
+def into_slices(draw: Draw, name: str, once: bool) -> Case:
     x, dim, index = slices(draw, once)
     shape = tuple(len(index) if i == dim % x.ndim else n for i, n in enumerate(x.shape))
     source = numbers(draw, shape, x.dtype, SPECIAL)
-    call = lambda x, index, source: getattr(x, name)(dim, index, source, **options)  # noqa: E731
-    return picked(draw, f"Tensor.{name}", [x, index, source], {}, 8, **both(call))
+    call = lambda x, index, source, dim, **options: getattr(x, name)(dim, index, source, **options)  # noqa: E731
+    return picked(draw, f"Tensor.{name}", [x, index, source], {"dim": dim}, 8, **both(call))
 
 
 @space("index_add")
@@ -200,7 +202,7 @@ def index_add(draw: Draw) -> Case:
         dim = case.inputs[0].ndim - 1
         count = min(case.inputs[0].shape[dim], 2)
         case.inputs = [case.inputs[0], np.zeros(count, np.int64), case.inputs[0][..., :count].copy()]
-        case.ours = case.theirs = lambda x, index, source: x.index_add(dim, index, source, alpha=2)
+        case.options = {"dim": dim, "alpha": 2}
     return case
 
 
@@ -222,11 +224,11 @@ def index_copy_(draw: Draw) -> Case:
 def filled(draw: Draw) -> Case:
     """By a number, or by a 0-d tensor, whose gradient counts each place once."""
     x, dim, index = slices(draw, False)
+    call = lambda x, index, value=1, *, dim: x.index_fill(dim, index, value)  # noqa: E731
     if draw.flag():
-        return picked(draw, "Tensor.index_fill", [x, index], {}, **both(lambda x, i: x.index_fill(dim, i, 1)))
+        return picked(draw, "Tensor.index_fill", [x, index], {"dim": dim}, **both(call))
     draw.note("a 0-d tensor")
-    value = numbers(draw, (), x.dtype)
-    return picked(draw, "Tensor.index_fill", [x, index, value], {}, 64, **both(lambda x, i, v: x.index_fill(dim, i, v)))
+    return picked(draw, "Tensor.index_fill", [x, index, numbers(draw, (), x.dtype)], {"dim": dim}, 64, **both(call))
 
 
 @space("index_fill")

@@ -92,7 +92,8 @@ _register("square")
 
 def _half_way(x: Array) -> bool:
     """Whether no element is near a step of a rounding, at multiples of 1/2."""
-    return away(x * 2 - np.round(x * 2), 0.01)
+    with np.errstate(invalid="ignore"):
+        return away(x * 2 - np.round(x * 2), 0.01)
 
 
 _register("floor", _half_way, dtypes=WHOLE)
@@ -112,7 +113,8 @@ def round_(draw: Draw) -> Case:
     draw.note_if(decimals != 0, "decimals")
     needs = floats_among(draw, [x])
     options = {"decimals": decimals} if decimals else {}
-    return Case("round", [x], options, needs=needs, differentiable=bool(needs), smooth=False)
+    smooth = x.dtype.kind == "f" and _half_way(x.astype(np.float64) * 10.0**decimals)
+    return Case("round", [x], options, needs=needs, differentiable=bool(needs), smooth=smooth)
 
 
 @space("nan_to_num")

@@ -78,7 +78,7 @@ def reshape(draw: Draw) -> Case:
         draw.note("view")
         return moved(draw, "Tensor.reshape", x, ours=lambda x: x.view(*sizes), theirs=lambda x: x.reshape(sizes))
     if spelling == "tuple" or not sizes:
-        return moved(draw, "Tensor.reshape", x, **both(lambda x: x.reshape(tuple(sizes))))
+        return moved(draw, "Tensor.reshape", x, {"shape": tuple(sizes)}, **both(lambda x, shape: x.reshape(shape)))
     return moved(draw, "Tensor.reshape", x, **both(lambda x: x.reshape(*sizes)))
 
 
@@ -124,7 +124,7 @@ def permute(draw: Draw) -> Case:
     dims = ordered_dims(draw, x.ndim, x.ndim)
     if dims and draw.flag():
         return moved(draw, "Tensor.permute", x, **both(lambda x: x.permute(*dims)))
-    return moved(draw, "Tensor.permute", x, **both(lambda x: x.permute(dims)))
+    return moved(draw, "Tensor.permute", x, {"dims": dims}, **both(lambda x, dims: x.permute(dims)))
 
 
 @space("transpose")
