@@ -50,7 +50,8 @@ def test_parameters_and_shapes(name, options, shape, count):
 def test_the_public_names_are_those_of_the_table():
     classes = {model.__name__: model for model in models.MODELS.values() if isclass(model)}
     assert len(models.__all__) == len(set(models.__all__))
-    assert set(models.__all__) == {"IMAGES", "MODELS", "create", "options_for", *models.MODELS, *classes}
+    functions = {"create", "is_known", "options_for", "register"}
+    assert set(models.__all__) == {"IMAGES", "MODELS", *functions, *models.MODELS, *classes}
     for name, model in {**models.MODELS, **classes}.items():
         assert getattr(models, name) is model
 

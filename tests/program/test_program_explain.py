@@ -126,15 +126,15 @@ def test_what_runs_it_and_why_is_said():
 
 
 def test_what_is_not_in_c_is_said_with_the_reason():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.GELU(), nn.Linear(16, 10))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.Softmax(1), nn.Linear(16, 10))
     with needs("compiled"):
         step = called(training(model), *batch(128), times=3)
-    assert "not in C\n  3  gelu: no kernel" in str(step)
+    assert "not in C\n  3  softmax: no kernel" in str(step)
     assert heading(step)["executor"].startswith("compiled, 3, 8 in NumPy, the others in C; ")
-    gelus = [one for one in step.to_dict()["programs"][0]["instructions"] if one["op"] == "Gelu"]
-    said = [(one["compiled"], one["not_compiled"], one["by_tile"]) for one in gelus]
+    softmaxes = [one for one in step.to_dict()["programs"][0]["instructions"] if one["op"] == "Softmax"]
+    said = [(one["compiled"], one["not_compiled"], one["by_tile"]) for one in softmaxes]
     assert said == [(False, "no kernel", False)] * 2
-    assert all(one["kernel"].startswith("tinyconv/ops/activation.py:") for one in gelus)
+    assert all(one["kernel"].startswith("tinyconv/ops/activation.py:") for one in softmaxes)
 
 
 def test_a_program_without_a_kernel_in_c_runs_in_numpy():
@@ -225,7 +225,7 @@ def test_what_the_host_supplies_is_listed_first():
     assert start < stop
     said = [re.split(r"  +", line.strip())[1:3] for line in lines[start + 1 : stop - 1]]
     assert ["rand", "-> (8, 784)"] in said
-    assert ["DataLoader.batch_anew", "-> (8, 1, 28, 28)"] in said
+    assert ["DataLoader.batch", "-> (8, 1, 28, 28)"] in said
 
 
 def wide():

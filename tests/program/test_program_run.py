@@ -304,10 +304,23 @@ def test_every_op_is_replayed(name):
             tolerance = {"float16": 2e-3, "float32": 2e-5}.get(str(theirs.dtype), 1e-11)
             np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
         done += 1
-    assert done or name in UNRECORDED
+    assert (done > 0) == (name not in UNRECORDED)
 
 
-UNRECORDED = ("arange",)
+UNRECORDED = {
+    "arange": "its space asks a tensor for the number it holds",
+    "allclose": "a bool of the host",
+    "equal": "a bool of the host",
+    "argwhere": "the shape depends on values",
+    "bincount": "the shape depends on values",
+    "masked_scatter": "counts the elements of a mask",
+    "masked_scatter_": "counts the elements of a mask",
+    "masked_select": "the shape depends on values",
+    "nonzero": "the shape depends on values",
+    "unique": "the shape depends on values",
+    "unique_consecutive": "the shape depends on values",
+}
+"""Ops that no captured step can call, and the reasons."""
 
 
 def test_stages_are_apart_where_a_whole_batch_comes_between():

@@ -258,7 +258,7 @@ def test_a_range_that_is_too_long(end):
         tc.arange(end)
 
 
-@pytest.mark.parametrize("p", [np.ones(3), 3, "two", [2]])
+@pytest.mark.parametrize("p", [np.ones(3), "two", [2]])
 def test_a_norm_of_another_kind(p):
-    with pytest.raises(ValueError, match=r"norm: p must be 1, 2 or infinity, got"):
+    with pytest.raises(ValueError, match=r"norm: p must be a number or 'fro', got"):
         tc.ones(3).norm(p)

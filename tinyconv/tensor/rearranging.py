@@ -281,15 +281,10 @@ def fill_diagonal_(self: Tensor, fill_value: Scalar, wrap: bool = False) -> Tens
     if self.ndim < 2 or (self.ndim > 2 and len(set(self.shape)) > 1):
         raise ShapeError(f"fill_diagonal_: expected a matrix, or axes of one size, got {self.shape}")
     fill_value, (n, m) = real("fill_diagonal_: fill_value", fill_value), (self.shape[0], self.shape[-1])
-    value = self.detach().clone()
-    if self.ndim > 2 or not wrap:
-        places = backend_of(self.array).xp.arange(min(n, m))
-        value[(places,) * self.ndim] = fill_value
-    else:
-        for start in range(0, n, m + 1) if m else ():
-            places = backend_of(self.array).xp.arange(min(n - start, m))
-            value[places + start, places] = fill_value
-    return assign(self, "fill_diagonal_", value)
+    flat = self.detach().reshape(-1).clone()
+    stop = flat.shape[0] if wrap or self.ndim > 2 else min(n, m) * m
+    flat[: stop : sum(m**i for i in range(self.ndim))] = fill_value  # a slice, which a captured step writes too
+    return assign(self, "fill_diagonal_", flat.reshape(self.shape))
 
 
 def _along_diagonal(t: Tensor, n: int, m: int, offset: int) -> tuple[Array, Array]:
