@@ -42,10 +42,10 @@ class Ours:
 
 
 def with_statistics(batch_norm: Callable[..., Any]) -> Callable[..., Any]:
-    """The batch norm, returning the running statistics, which it writes in place, beside its output."""
+    """The batch or instance norm, returning the running statistics, which it writes in place, beside its output."""
 
-    def function(x: Any, mean: Any, var: Any, *rest: Any, **options: Any) -> Any:
-        running = [None if t is None else t.clone() for t in (mean, var)]
+    def function(x: Any, running_mean: Any = None, running_var: Any = None, *rest: Any, **options: Any) -> Any:
+        running = [None if t is None else t.clone() for t in (running_mean, running_var)]
         return (batch_norm(x, *running, *rest, **options), *(t for t in running if t is not None))
 
     return function
@@ -63,9 +63,19 @@ def batch_norm_slope(sample: Sample) -> float:
     return float((sample.args[1].numpy().min(initial=1) + eps) ** -0.5)
 
 
+def instance_norm_slope(sample: Sample) -> float:
+    x = sample.input.detach().numpy()
+    return steepest(x, tuple(range(2, x.ndim)), sample.kwargs.get("eps", 1e-5))
+
+
 def steepest(x: np.ndarray[Any, Any], axes: tuple[int, ...], eps: float) -> float:
     """The steepest slope of (x - mean) / sqrt(var + eps), in which x / sqrt(var + eps) and the mean's cancel."""
     return float((x.var(axes).min() + eps) ** -0.5) if x.size else 1.0
+
+
+def layers(names: str, magnitude: Magnitude = 0) -> dict[str, Ours]:
+    """Functions of `functional` that have torch's name."""
+    return {f"nn.functional.{name}": Ours(getattr(F, name), magnitude) for name in names.split()}
 
 
 def by_name(names: str, magnitude: Magnitude = 1) -> dict[str, Ours]:
@@ -107,12 +117,24 @@ OURS: dict[str, Ours] = {
         with_statistics(F.batch_norm), batch_norm_slope, theirs=with_statistics(torch.nn.functional.batch_norm)
     ),
     "nn.functional.layer_norm": Ours(F.layer_norm, layer_norm_slope),
-    "nn.functional.dropout": Ours(F.dropout),
+    "nn.functional.instance_norm": Ours(
+        with_statistics(F.instance_norm), instance_norm_slope, theirs=with_statistics(torch.nn.functional.instance_norm)
+    ),
+    **layers("group_norm", 4),
+    **layers("local_response_norm normalize rms_norm", 1),
+    **layers("bilinear", "terms"),
+    "nn.functional.embedding": Ours(lambda weight, places, **options: F.embedding(places, weight, **options), "terms"),
+    **layers("one_hot dropout dropout2d alpha_dropout feature_alpha_dropout"),
     "nn.functional.pad": Ours(F.pad, 1),
     "constant_pad_nd": Ours(lambda x, widths, value=0: F.pad(x, widths, value=value)),
     # Activations and losses.
     "nn.functional.relu": Ours(F.relu),
-    "nn.functional.leaky_relu": Ours(F.leaky_relu),
+    **layers("leaky_relu celu elu glu hardshrink hardsigmoid hardswish hardtanh logsigmoid mish prelu relu6 selu"),
+    **layers("softplus softshrink softsign tanhshrink threshold"),
+    **layers("softmin cosine_similarity poisson_nll_loss multi_margin_loss", 1),
+    **layers("binary_cross_entropy cosine_embedding_loss gaussian_nll_loss hinge_embedding_loss huber_loss kl_div"),
+    **layers("margin_ranking_loss multilabel_soft_margin_loss pairwise_distance smooth_l1_loss soft_margin_loss"),
+    **layers("triplet_margin_loss"),
     "nn.functional.gelu": Ours(F.gelu, 1),
     "nn.functional.silu": Ours(F.silu, 1),
     "sigmoid": Ours(Tensor.sigmoid, 1),
@@ -379,6 +401,7 @@ def samples(op: str, dtype: str) -> Iterator[Sample]:
 
 POOLS = ("nn.functional.max_pool2d", "nn.functional.avg_pool2d", "nn.functional.avg_pool1d")
 CONVOLUTIONS = tuple(f"nn.functional.conv{kind}" for kind in ("1d", "2d", "_transpose1d", "_transpose2d"))
+DROPOUTS = tuple(f"nn.functional.{kind}" for kind in ("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout"))
 SOFTMAXES = ("softmax", "log_softmax")
 FLOATING = ("float32", "float64")
 
@@ -415,9 +438,16 @@ RULES = [
     Rule(
         "convolution, pooling and linear layers of integers",
         is_whole,
-        (*CONVOLUTIONS, "nn.functional.linear", *POOLS),
+        (*CONVOLUTIONS, "nn.functional.linear", "nn.functional.bilinear", *POOLS),
     ),
     Rule("batch norm of a tensor with one axis", lambda s: s.ndim() < 2, ("nn.functional.batch_norm",)),
+    Rule(
+        "local response norm of integers",
+        lambda s: is_whole(s) and s.input.numel() > 0,
+        ("nn.functional.local_response_norm",),
+    ),
+    Rule("an eps below 0", lambda s: s.argument(3, "eps", 0) < 0, ("nn.functional.group_norm",)),
+    Rule("dropout of channels where there is none", lambda s: s.ndim() < 2, ("nn.functional.feature_alpha_dropout",)),
     Rule(
         "the norm of the singular values of a matrix",
         lambda s: s.argument(0, "p", 2) == "nuc",
@@ -452,6 +482,18 @@ RULES = [
     ),
     # We answer otherwise.
     Rule("all and any of uint8 are bools", lambda s: s.dtype == "uint8", ("all", "any"), DIFFERS),
+    Rule(
+        "differences of uint8 below 0, whose sign torch turns around",
+        lambda s: s.dtype == "uint8",
+        ("nn.functional.margin_ranking_loss",),
+        DIFFERS,
+    ),
+    Rule(
+        "the slope of hardsigmoid, of which torch has the digits of float32 alone",
+        lambda s: s.dtype == "float64" and bool((abs(s.input) < 3).any()),
+        ("nn.functional.hardsigmoid",),
+        DIFFERS,
+    ),
     # Where no answer can be compared.
     Rule(
         "the norm of order 0, to which torch gives no gradient",
@@ -467,8 +509,8 @@ RULES = [
     ),
     Rule(
         "random numbers",
-        lambda s: s.argument(1, "training", True) and 0 < s.argument(0, "p", 0.5) < 1,
-        ("nn.functional.dropout",),
+        lambda s: s.argument(1, "training", "alpha" not in s.op) and 0 < s.argument(0, "p", 0.5) < 1,
+        DROPOUTS,
         NOT_ASKED,
     ),
 ]

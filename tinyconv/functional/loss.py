@@ -330,7 +330,7 @@ def poisson_nll_loss(
     eps = real("poisson_nll_loss: eps", eps)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
-        count = apply(ops.Where, target > 1, target, 1.0)
+        count = apply(ops.Where, target > 1, target, 1)
         stirling = count * count.log() - count + 0.5 * (2 * pi * count).log()
         loss = loss + apply(ops.Where, target > 1, stirling, 0.0)
     return reduced(loss, reduction)

@@ -188,7 +188,7 @@ def multi_margin_loss(
         F.multi_margin_loss(tc.zeros(2, 4), tc.tensor([0, 3])).item()  # 0.75
 
     Args:
-        input: Scores (N, C) or (C,), floating point.
+        input: Scores (N, C) or (C,), floating point; () is one class.
         target: Class indices (N,) or ().
         p: 1 or 2.
         margin: By how much the score of the target is to be above the others.
@@ -205,8 +205,8 @@ def multi_margin_loss(
     check_constant(name, "weight", weight)
     if whole(p, f"{name}: p") not in (1, 2):
         raise ValueError(f"{name}: p must be 1 or 2, got {p}")
-    if input.ndim == 1:
-        one = multi_margin_loss(input[None], target.reshape(1), p, margin, weight, reduction=reduction)
+    if input.ndim < 2:
+        one = multi_margin_loss(input.reshape(1, -1), target.reshape(1), p, margin, weight, reduction=reduction)
         return one.reshape(()) if reduction == "none" and not target.ndim else one
     if input.ndim != 2 or target.shape != input.shape[:1] or (weight is not None and weight.shape != input.shape[1:]):
         given = "" if weight is None else f" and a weight {weight.shape}"
