@@ -273,7 +273,7 @@ SPACES = {
     "flatten": 20,
     "cross_entropy": 15,
 }
-"""Argument spaces, and of 400 cases of each how many at least have kernels. All floats become float32, and all
+"""Argument spaces, and of 480 cases of each how many at least have kernels. All floats become float32, and all
 integers int64."""
 
 
@@ -344,7 +344,7 @@ def asked_by(case, n, seed):
 def test_kernels_compute_what_the_readable_pairs_do(name):
     """Also with NaN and infinities; on batches that fill no vector, some vectors, and more than a tile."""
     taken = 0
-    for seed in range(400):
+    for seed in range(480):
         case, n = draw_case(name, RandomDraw(seed)), (1, 3, 9, 66)[seed % 4]
         asked = asked_by(case, n, seed)
         if asked is not None and not asked.run.without:
