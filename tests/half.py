@@ -27,6 +27,9 @@ IN_STEPS = frozenset({"nn.BatchNorm", "pad", "mul", "mul_", "lp_pool1d", "lp_poo
 after the other, the powers that a pooling sums, and dy * b before it is summed where b was broadcast. Terms are
 rounded there, and none may be too large."""
 
+PROBABILITIES = frozenset({"binary_cross_entropy"})
+"""What refuses an input above 1, and so every larger scale."""
+
 
 def in_float16(case: Case, scale: float) -> Case:
     """The case with its floating-point inputs in float16, the first of them multiplied by `scale`."""

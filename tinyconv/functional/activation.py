@@ -14,6 +14,7 @@ from tinyconv.errors import DtypeError, ShapeError, shortened
 from tinyconv.functional.arguments import checked_tensor
 from tinyconv.shapes import axis_of
 from tinyconv.tensor.inplace import replace
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply, unary
 from tinyconv.user_frame import warn
 
@@ -155,8 +156,12 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
     Raises DtypeError for anything but a Tensor, and GraphError for a write into a leaf that requires grad.
     """
-    x = _floating("mish", input)
-    return _in("mish", input, x * softplus(x).tanh(), inplace)
+    return _in("mish", input, _mish(_floating("mish", input)), inplace)
+
+
+@rounded_once
+def _mish(x: Tensor) -> Tensor:
+    return x * softplus(x).tanh()
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -339,6 +344,7 @@ def softsign(input: Tensor) -> Tensor:
     return checked_tensor("softsign", "input", input) / (input.abs() + 1)
 
 
+@rounded_once
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x). Like `torch.nn.functional.tanhshrink`.
 

@@ -12,6 +12,7 @@ from tinyconv.functional.arguments import checked_tensor
 from tinyconv.shapes import whole
 from tinyconv.tensor.creation import zeros_like
 from tinyconv.tensor.joins import where
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply
 
 
@@ -30,6 +31,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(ops.Linear, input, weight, bias)
 
 
+@rounded_once
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_k = x1^T weight_k x2 + bias_k: (..., I) and (..., J) give (..., K). Like `torch.nn.functional.bilinear`.
 

@@ -12,6 +12,7 @@ from tinyconv.errors import ShapeError
 from tinyconv.functional.arguments import Reduction, check_constant, check_reduction, checked_tensor, reduction_of
 from tinyconv.shapes import check_broadcast, whole
 from tinyconv.tensor.creation import full_like
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply
 from tinyconv.user_frame import warn
 
@@ -336,6 +337,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction)
 
 
+@rounded_once
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,

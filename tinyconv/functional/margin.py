@@ -10,6 +10,7 @@ from tinyconv.functional.arguments import Reduction, check_constant, checked_ten
 from tinyconv.functional.loss import reduced
 from tinyconv.functional.normalization import pairwise_distance
 from tinyconv.shapes import check_broadcast, whole
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply
 
 __all__ = [
@@ -88,6 +89,7 @@ def margin_ranking_loss(
     return reduced((margin - target * (input1 - input2)).clamp(min=0), reduction)
 
 
+@rounded_once
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -129,6 +131,7 @@ def triplet_margin_loss(
     return reduced((margin + near - far).clamp(min=0), reduction)
 
 
+@rounded_once
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -171,6 +174,7 @@ def cosine_embedding_loss(
     return reduced(loss + apply(ops.Where, target == -1, (cosine - margin).clamp(min=0), 0.0), reduction)
 
 
+@rounded_once
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,

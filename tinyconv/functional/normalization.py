@@ -18,6 +18,7 @@ from tinyconv.functional.padding import pad
 from tinyconv.functional.pooling import avg_pool2d
 from tinyconv.ops.norm import move_statistics
 from tinyconv.shapes import check_broadcast, product, sizes_of, whole
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.signatures import Dim
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
@@ -216,6 +217,7 @@ def rms_norm(input: Tensor, normalized_shape: Size, weight: Tensor | None = None
     return y if weight is None else y * weight
 
 
+@rounded_once
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha m)^beta, with m the mean of x^2 over `size` neighbouring channels (Krizhevsky et al., 2012).
 
@@ -242,6 +244,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     return input / (means * alpha + k) ** beta
 
 
+@rounded_once
 def normalize(input: Tensor, p: float = 2.0, dim: Dim = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|, eps), with the p-norm along `dim`: vectors of length 1. Like `torch.nn.functional.normalize`.
 

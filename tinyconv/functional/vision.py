@@ -22,6 +22,7 @@ from tinyconv.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from tinyconv.ops.pool import check_floating
 from tinyconv.shapes import sizes_of, whole
 from tinyconv.tensor.creation import made
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply
 
 __all__ = [
@@ -40,6 +41,7 @@ AXES = {"nearest": (1, 2), "nearest-exact": (1, 2), "area": (1, 2), "linear": (1
 HostArray: TypeAlias = np.ndarray[Any, Any]
 
 
+@rounded_once
 def interpolate(
     input: Tensor,
     size: Size | None = None,

@@ -206,7 +206,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     if not input.ndim:
         raise ShapeError("select: a 0-d tensor has no axis to select from")
     lead: tuple[Any, ...] = (slice(None),) * axis
-    return input[(*lead, shapes.whole(index, "select: index"))]
+    place, size = shapes.whole(index, "select: index"), input.shape[axis]
+    if not -size <= place < size:
+        raise IndexError(f"select: index {place} is out of bounds for axis {axis} with size {size}")
+    return input[(*lead, place)]
 
 
 def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:

@@ -153,6 +153,10 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     """
     flat = check_tensor("take", input).reshape(-1)
     places = _kept("take", index)
+    if index.numel() and not flat.numel():
+        raise IndexError(
+            f"take: there is nothing in {input.shape} to take from, and the index has {index.numel()} places"
+        )
     return apply(ops.Index, flat, index=(places,), simple=False)
 
 

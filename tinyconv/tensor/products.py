@@ -16,6 +16,7 @@ from tinyconv.engine.options import real
 from tinyconv.errors import DtypeError, ShapeError, shortened
 from tinyconv.tensor.rearranging import diagonal
 from tinyconv.tensor.refusals import check_tensor
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.signatures import Scalar
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
@@ -86,6 +87,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@rounded_once
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
     """beta input + alpha (mat1 @ mat2), where `input` broadcasts; with beta = 0 it is not looked at.
 
@@ -95,6 +97,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Scalar = 1, alpha:
     return _added("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
+@rounded_once
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
     """beta input + alpha (mat @ vec), where `input` broadcasts; with beta = 0 it is not looked at.
 
@@ -104,6 +107,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Scalar = 1, alpha: S
     return _added("addmv", input, mv(mat, vec), beta, alpha)
 
 
+@rounded_once
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
     """beta input + alpha outer(vec1, vec2), where `input` broadcasts; with beta = 0 it is not looked at.
 
@@ -113,6 +117,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Scalar = 1, alpha: 
     return _added("addr", input, outer(vec1, vec2), beta, alpha)
 
 
+@rounded_once
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
     """beta input + alpha bmm(batch1, batch2), where `input` broadcasts; with beta = 0 it is not looked at.
 
@@ -122,6 +127,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, 
     return _added("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
+@rounded_once
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Scalar = 1, alpha: Scalar = 1) -> Tensor:
     """beta input + alpha times the sum of bmm(batch1, batch2) over the batch; with beta = 0 `input` is not looked at.
 
@@ -141,6 +147,7 @@ def trace(input: Tensor) -> Tensor:
     return diagonal(input).sum()
 
 
+@rounded_once
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: each element of `input` times all of `other`, in its place. Like `torch.kron`."""
     n = max(check_tensor("kron", input).ndim, check_tensor("kron", other, "other").ndim)
