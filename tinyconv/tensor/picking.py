@@ -369,10 +369,12 @@ def _reshaped(array: Array, shape: shapes.Shape) -> Array:
 
 
 def _check_places(name: str, places: Array, size: int, dim: int) -> None:
-    """IndexError for a place that is not there. On a GPU nobody looks: that would wait for it."""
+    """IndexError for a place that is not there. On a GPU nobody looks, which would wait for it, but where none is."""
     if backend_of(places).on_host and places.size and not 0 <= places.min() <= places.max() < size:
         wrong = places.min() if places.min() < 0 else places.max()
         raise IndexError(f"{name}: index {wrong} is out of range for dim {dim} of size {size}")
+    if places.size and not size:
+        raise IndexError(f"{name}: the index names {places.size} places along dim {dim}, which has size 0")
 
 
 def _added(x: Tensor, values: Any, index: tuple[Any, ...]) -> Tensor:
