@@ -130,7 +130,8 @@ def test_a_wrong_op_is_found(monkeypatch):
 SAME_SPACE = {
     "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div", "__pow__": "pow",
     "__floordiv__": "floor_divide", "__rfloordiv__": "floor_divide", "__mod__": "remainder", "__rmod__": "remainder",
-    "__ifloordiv__": "floor_divide", "__imod__": "remainder",
+    "__ifloordiv__": "floor_divide", "__imod__": "remainder", "__iand__": "bitwise_and", "__ior__": "bitwise_or",
+    "__ixor__": "bitwise_xor",
     "clamp_min": "clamp", "clamp_max": "clamp", "clamp_min_": "clamp", "clamp_max_": "clamp",
     "__matmul__": "matmul", "__neg__": "neg", "__abs__": "abs", "__eq__": "eq", "__ne__": "ne", "__lt__": "lt",
     "__le__": "le", "__gt__": "gt", "__ge__": "ge",
