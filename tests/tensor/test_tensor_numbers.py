@@ -206,7 +206,7 @@ def trained(optimizer, **options):
         rule.step()
     json.dumps(rule.state_dict()["param_groups"])
     for state in rule.state.values():
-        assert all(isinstance(kept, int) or kept.dtype == FLOAT32 for kept in state.values())
+        assert all(type(kept) in (int, float) or kept.dtype == FLOAT32 for kept in state.values())
     return w
 
 
@@ -221,6 +221,16 @@ def scheduled(schedule, *args, **options):
         rates.step()
     json.dumps([rates.state_dict(), rule.state_dict()["param_groups"]])
     return w
+
+
+def scheduled_by_loss(**options):
+    """The rate after five losses of one size."""
+    rule = tc.optim.SGD([tc.ones(3, requires_grad=True)], lr=0.9)
+    rates = SCHEDULES.ReduceLROnPlateau(rule, **options)
+    for _ in range(5):
+        rates.step(1.0)
+    json.dumps([rates.state_dict(), rule.state_dict()["param_groups"]])
+    return tc.tensor(rule.param_groups[0]["lr"])
 
 
 def clipped(clip, *args, **options):
@@ -369,6 +379,21 @@ REALS = {  # each takes a number near 0.5
     "OneCycleLR": lambda s: scheduled(
         SCHEDULES.OneCycleLR, s, 5, pct_start=s, base_momentum=s, max_momentum=s, div_factor=s, final_div_factor=s
     ),
+    "ConstantLR": lambda s: scheduled(SCHEDULES.ConstantLR, s),
+    "ExponentialLR": lambda s: scheduled(SCHEDULES.ExponentialLR, s),
+    "PolynomialLR": lambda s: scheduled(SCHEDULES.PolynomialLR, power=s),
+    "CosineAnnealingWarmRestarts": lambda s: scheduled(SCHEDULES.CosineAnnealingWarmRestarts, 3, eta_min=s),
+    "CyclicLR": lambda s: scheduled(SCHEDULES.CyclicLR, s, s, gamma=s, base_momentum=s, max_momentum=s),
+    "ReduceLROnPlateau": lambda s: scheduled_by_loss(factor=s, threshold=s, min_lr=s, eps=s),
+    "Adagrad": lambda s: trained(
+        tc.optim.Adagrad, lr=s, lr_decay=s, weight_decay=s, initial_accumulator_value=s, eps=s
+    ),
+    "Adadelta": lambda s: trained(tc.optim.Adadelta, lr=s, rho=s, eps=s, weight_decay=s),
+    "Adamax": lambda s: trained(tc.optim.Adamax, lr=s, betas=(s, s), eps=s, weight_decay=s),
+    "NAdam": lambda s: trained(tc.optim.NAdam, lr=s, betas=(s, s), eps=s, weight_decay=s, momentum_decay=s),
+    "RAdam": lambda s: trained(tc.optim.RAdam, lr=s, betas=(s, s), eps=s, weight_decay=s),
+    "get_total_norm": lambda s: tc.nn.utils.get_total_norm([X], s),
+    "clip_grads_with_norm_": lambda s: clipped(tc.nn.utils.clip_grads_with_norm_, s, tc.tensor(2.0)),
     "clip_grad_norm_": lambda s: clipped(tc.optim.clip_grad_norm_, s),
     "clip_grad_norm_ norm_type": lambda s: clipped(tc.optim.clip_grad_norm_, 1.0, s),
     "clip_grad_value_": lambda s: clipped(tc.optim.clip_grad_value_, s),
@@ -569,6 +594,11 @@ SIZES = {  # each takes an integer near 2
     "LinearLR": lambda n: scheduled(SCHEDULES.LinearLR, total_iters=n),
     "CosineAnnealingLR": lambda n: scheduled(SCHEDULES.CosineAnnealingLR, n),
     "OneCycleLR": lambda n: scheduled(SCHEDULES.OneCycleLR, 0.1, epochs=n, steps_per_epoch=n),
+    "ConstantLR": lambda n: scheduled(SCHEDULES.ConstantLR, total_iters=n),
+    "PolynomialLR": lambda n: scheduled(SCHEDULES.PolynomialLR, n),
+    "CosineAnnealingWarmRestarts": lambda n: scheduled(SCHEDULES.CosineAnnealingWarmRestarts, n, n),
+    "CyclicLR": lambda n: scheduled(SCHEDULES.CyclicLR, 0.1, 0.2, n, n),
+    "ReduceLROnPlateau": lambda n: scheduled_by_loss(patience=n, cooldown=n),
     "DataLoader": lambda n: next(iter(loader(batch_size=n, seed=n, shuffle=True)))[0],
     "DataLoader.set_epoch": lambda n: (one := loader(), one.set_epoch(n, n), one.next()[0])[2],
     "set_num_threads": lambda n: threaded(n),
@@ -729,7 +759,9 @@ ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
     "nn.activations", "nn.convolution", "nn.dropouts", "nn.embedding", "nn.init", "nn.layers", "nn.lazy", "nn.losses",
     "nn.norms", "nn.padding", "nn.pooling", "nn.vision", "nn.windows",
-    "optim.sgd", "optim.adam", "optim.rmsprop", "optim.clip", "optim.lr_scheduler", "tensor.arranging",
+    "optim.sgd", "optim.adam", "optim.adam_kin", "optim.adagrad", "optim.rmsprop", "optim.clip",
+    *(f"optim.lr_scheduler.{file.stem}" for file in sorted(Path(SCHEDULES.__file__).parent.glob("[a-z]*.py"))),
+    "tensor.arranging",
     "tensor.creation", "tensor.joins", "tensor.picking", "tensor.pointwise", "tensor.products", "tensor.rearranging",
     "tensor.reductions", "tensor.sorting", "data.augment", "data.loader",
 )  # fmt: skip
@@ -738,7 +770,8 @@ INDIRECT = {  # what takes its numbers through others that are tried
     "xavier_normal", "xavier_uniform",
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
     "any", "grid", "allclose", "nanmean", "aminmax", "std_mean",
-    "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop",
+    "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam",
+    "SequentialLR", "LambdaLR", "MultiplicativeLR", "momenta", "augment_for_batch",
 }  # fmt: skip
 
 
