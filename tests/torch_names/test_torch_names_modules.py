@@ -277,3 +277,21 @@ def test_a_module_that_is_not_here_says_what_to_use(module):
     with tc.as_torch():
         said = message(ModuleNotFoundError, importlib.import_module, module)
     assert said.startswith(f"there is no tinyconv.{module[6:]}, ")
+
+
+# --- with a GPU, or its stand-in --------------------------------------------------------------------------------------
+
+
+def test_scripts_that_ask_for_a_gpu_get_it(cuda):
+    assert tc.cuda.is_available()
+    assert tc.cuda.device_count() >= 1
+    assert tc.cuda.current_device() == 0
+    x = tc.ones(4, device=tc.accelerator.current_accelerator())
+    assert (x.device.type, x.device.index) == ("cuda", 0)
+    with tc.cuda.device(0):
+        assert tc.zeros(1).device == "cuda:0"
+    tc.cuda.set_device(0)
+    tc.cuda.synchronize()
+    assert tc.cuda.is_initialized()
+    assert "always names GPU 0" in message(tc.DeviceError, tc.cuda.set_device, 1)
+    assert "mixed precision is not here" in message(tc.OptionError, tc.autocast, "cuda")

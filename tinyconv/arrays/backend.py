@@ -326,7 +326,7 @@ class device(Setting, str):
 
     def __new__(cls, type: str, index: int | None = None) -> Self:
         """A device by its name, `device("cuda:1")`, or by its type and number, `device("cuda", 1)`."""
-        return str.__new__(cls, device_name(type if index is None or str(type) == "cpu" else f"{type}:{index}"))
+        return str.__new__(cls, device_name(type if index is None or str(type) != "cuda" else f"{type}:{index}"))
 
     def __init__(self, type: str, index: int | None = None) -> None:
         super().__init__()

@@ -52,11 +52,9 @@ def set_device(device: Any) -> None:
         raise DeviceError(f"set_device: 'cuda' always names GPU 0 here; use `with tinyconv.device('cuda:{number}')`")
 
 
-class device(backend.device):
-    """A `with` block in which tensors are made on this GPU: its number, its name, or a `tc.device`."""
-
-    def __init__(self, device: Any) -> None:
-        super().__init__(f"cuda:{_number(device)}")
+def device(device: Any) -> backend.device:
+    """The GPU of this number, name or `tc.device`: a `with` block in which tensors are made there."""
+    return backend.device("cuda", _number(device))
 
 
 def _number(device: Any) -> int:
