@@ -194,7 +194,11 @@ def test_code_that_has_changed(here):
         ("net.py:no_net", 2, "must be an nn.Module or a function that makes one; calling it gave 3"),
         ("net.py:broken", 2, "net.py:broken() raised KeyError: 'nothing' at net.py"),
         ("net.py:Pair", 1, "net.py:Pair gives a tuple for the 3x12x12 images of"),
-        ("theirs.py:Net", 2, "theirs.py:Net is a module of PyTorch's: import tinyconv as torch where it is written"),
+        (
+            "theirs.py:Net",
+            2,
+            "theirs.py:Net is a module of PyTorch's: import tinyconv in its place",
+        ),
         ("net.py:Bad", 1, "net.py:Bad cannot take the 3x12x12 images of"),
         ("bad.py:Net", 2, "importing bad raised ZeroDivisionError: division by zero at bad.py:2: x = 1 / 0"),
     ],

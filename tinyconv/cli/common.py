@@ -34,6 +34,7 @@ from tinyconv.errors import CheckpointError, DataError, listed, no_such, printab
 from tinyconv.host import limits
 from tinyconv.saving.document import parsed
 from tinyconv.shapes import Shape
+from tinyconv.torch_names import PYTORCH
 from tinyconv.train import RECIPES, Checkpoint, Run, check_images, load_checkpoint, load_weights, new_run
 from tinyconv.train.checkpoint import is_checkpoint
 
@@ -258,8 +259,8 @@ def model_of_code(place: str, image: Shape = (1, 28, 28), classes: int = 10, **o
 
 def _check_ours(place: str, kind: type[Any]) -> None:
     """Refuse a model of PyTorch's, whose class this is."""
-    if any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__):
-        raise typer.BadParameter(f"{place} is a module of PyTorch's: import tinyconv as torch where it is written")
+    if any(base.__module__.partition(".")[0] == PYTORCH for base in kind.__mro__):
+        raise typer.BadParameter(f"{place} is a module of PyTorch's: import tinyconv in its place where it is written")
 
 
 def use_code(place: str, name: str | None = None) -> str:

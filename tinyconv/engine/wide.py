@@ -17,12 +17,12 @@ from tinyconv.arrays.backend import Array
 FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
 WIDE: tuple[Any, ...] = (
     ops.Sigmoid, ops.Tanh, ops.Silu, ops.Gelu, ops.GeluTanh, ops.Softmax, ops.LogSoftmax,
-    ops.Conv2d, ops.ConvTranspose2d, ops.Fold, ops.GridSample, ops.Linear, ops.Matmul,
+    ops.Conv2d, ops.ConvTranspose2d, ops.Fold, ops.Unfold, ops.GridSample, ops.Linear, ops.Matmul,
     ops.Conv2dRelu, ops.Conv2dReluMaxPool2d, ops.LinearRelu, ops.ReluMaxPool2d,
     ops.Elu, ops.Hardswish, ops.Softplus,
     ops.MaxPool2d, ops.AvgPool2d, ops.AdaptiveAvgPool2d, ops.AdaptiveMaxPool2d,
     ops.Mean, ops.Var, ops.Std, ops.Norm, ops.Prod, ops.LogSumExp, ops.Amax, ops.Amin,
-    ops.Div, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt, ops.Embedding,
+    ops.Div, ops.Remainder, ops.Fmod, ops.Pow, ops.Exp, ops.LogAddExp, ops.AddAt, ops.Embedding,
     ops.Sin, ops.Cos, ops.Tan, ops.Asin, ops.Acos, ops.Atan, ops.Atan2, ops.Sinh, ops.Cosh, ops.Expm1, ops.Log1p,
     ops.Log2, ops.Log10, ops.Erf, ops.PNorm, ops.Cumsum, ops.Cumprod,
     ops.MseLoss, ops.L1Loss, ops.HuberLoss, ops.Bce, ops.BceWithLogits, ops.NllLoss, ops.CrossEntropy,

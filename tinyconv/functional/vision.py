@@ -129,6 +129,7 @@ def upsample(
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
+@rounded_once
 def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Where in an image each pixel of another one comes from: (N, 2, 3) gives places (N, H, W, 2) for `grid_sample`.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 else:
     Loader = MetaPathFinder = object  # the module takes a while to import
 
+PYTORCH = "torch"
+"""The package whose names these are."""
 MODULES = {
     "accelerator": "torch_modules.accelerator",
     "amp": "torch_modules.amp",

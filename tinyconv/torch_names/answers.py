@@ -394,7 +394,6 @@ FAMILIES = (
         "tinyconv.profile and tinyconv.trace show it",
         r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
     ),
-    Family("a check", "numpy.testing, and tinyconv.check.gradcheck", r"testing|allclose|equal|isclose"),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
 )
