@@ -32,7 +32,7 @@ def test_the_snippets_of_the_page_run(small):
     for snippet in snippets("docs/interop.md"):
         exec(compile(snippet, f"docs/interop.md: {snippet.splitlines()[0]}", "exec"), namespace)
     assert sorted(path.name for path in Path().iterdir()) == [
-        "lenet5.safetensors", "lesson.safetensors", "run.safetensors",
+        "lenet5.safetensors", "lesson.pt", "lesson.safetensors", "mine.pt", "run.safetensors",
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ recorded then, so neither it nor an operand may require grad while recording.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from tinyconv.shapes import whole
 from tinyconv.tensor.convert import to_array
 from tinyconv.tensor.memory import into
 from tinyconv.tensor.refusals import check_tensor, refused
+from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.signatures import Operand, Scalar
 from tinyconv.tensor.tensor import Tensor, apply, binary, compare, kind_of, operand, unary, wrap
 from tinyconv.user_frame import warn
@@ -603,7 +605,7 @@ def addcmul(
 ) -> Tensor:
     """input + value tensor1 tensor2, broadcast."""
     input, tensor1, tensor2, value = _of_one_dtype("addcmul", input, tensor1, tensor2, value)
-    return into(out, add(input, mul(tensor1, tensor2), alpha=value))
+    return into(out, _plus(input, tensor1, tensor2, value, mul))
 
 
 def addcdiv(
@@ -611,7 +613,12 @@ def addcdiv(
 ) -> Tensor:
     """input + value tensor1 / tensor2, broadcast."""
     input, tensor1, tensor2, value = _of_one_dtype("addcdiv", input, tensor1, tensor2, value)
-    return into(out, add(input, div(tensor1, tensor2), alpha=value))
+    return into(out, _plus(input, tensor1, tensor2, value, div))
+
+
+@rounded_once
+def _plus(input: Tensor, tensor1: Any, tensor2: Any, value: Any, product: Callable[..., Tensor]) -> Tensor:
+    return add(input, product(tensor1, tensor2), alpha=value)
 
 
 def _of_one_dtype(name: str, input: Any, tensor1: Any, tensor2: Any, value: Any) -> tuple[Any, Any, Any, Any]:
@@ -638,14 +645,21 @@ def lerp(input: Tensor, end: Tensor, weight: Operand, *, out: Tensor | None = No
     if not isinstance(end, Tensor) or end.dtype != input.dtype or input.dtype.kind != "f":
         got = f"{input.dtype} and {getattr(end, 'dtype', type(end).__name__)}"
         raise DtypeError(f"lerp: expected two tensors of one floating-point dtype, got {got}")
-    step, share = end - input, operand(weight)
-    if isinstance(share, Tensor):
-        share = share.to(input.dtype)  # 1 - share of unsigned integers would wrap around
-        near = lt(abs(share.detach()), 0.5)
-        return into(out, apply(ops.Where, near, input + share * step, end - step * (1 - share)))
+    share = operand(weight)
     if share is None:
         refused("lerp", weight)
-    return into(out, input + share * step if -0.5 < share < 0.5 else end - step * (1 - share))
+    if isinstance(share, Tensor):
+        share = share.to(input.dtype)  # 1 - share of unsigned integers would wrap around
+    return into(out, _between(input, end, share))
+
+
+@rounded_once
+def _between(input: Tensor, end: Tensor, share: Tensor | Scalar) -> Tensor:
+    step = end - input
+    if isinstance(share, Tensor):
+        near = lt(abs(share.detach()), 0.5)
+        return apply(ops.Where, near, input + share * step, end - step * (1 - share))
+    return input + share * step if -0.5 < share < 0.5 else end - step * (1 - share)
 
 
 # --- PyTorch's other names --------------------------------------------------------------------------------------------
