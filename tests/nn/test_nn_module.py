@@ -89,6 +89,25 @@ def test_what_is_shared_is_listed_once_and_saved_under_every_name():
     assert ours.second.weight is ours.first.weight
 
 
+@pytest.mark.parametrize("walk", ["named_children", "named_modules"])
+def test_a_child_with_two_names_comes_once(walk):
+    def names(lib):
+        act = lib.nn.ReLU()
+        net = lib.nn.Sequential(act, lib.nn.Sequential(act, lib.nn.Tanh(), act), act)
+        return [name for name, _ in getattr(net, walk)()]
+
+    assert names(tc) == names(torch)
+
+
+def test_a_module_that_stands_in_a_sequential_twice_runs_twice():
+    half = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(half.weight, 0.5)
+    net = nn.Sequential(half, half)
+    assert (len(list(net)), len(list(net.children()))) == (2, 1)
+    assert net(tc.ones(1)).item() == 0.25
+    assert repr(net).count("Linear") == 2
+
+
 def test_get_submodule():
     model = Net()
     assert model.get_submodule("features.0") is model.features[0]

@@ -120,6 +120,21 @@ def test_retain_grad():
     assert message(tc.GraphError, tc.ones(2).retain_grad) == "retain_grad: this tensor does not require grad"
 
 
+def _written(lib, write):
+    x = lib.ones(3, requires_grad=True)
+    y = x * 2
+    view = y[:2]
+    y.retain_grad(), view.retain_grad()
+    write(y, view)
+    ((y * y).sum() + 5 * view.sum()).backward()
+    return y.grad.tolist(), None if view.grad is None else view.grad.tolist(), x.grad.tolist()
+
+
+@pytest.mark.parametrize("write", [lambda y, view: y.mul_(3), lambda y, view: y.__setitem__(0, 5.0)])
+def test_after_a_write_in_place_the_gradient_kept_is_that_of_the_new_value(write):
+    assert _written(tc, write) == _written(torch, write)
+
+
 def test_what_grad_can_be_set_to():
     x = tc.ones(2)
     x.grad = tc.zeros(2)

@@ -377,7 +377,7 @@ def _leaves(model: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]
     if not isinstance(model, nn.Sequential):
         yield path or type(model).__name__, model
         return
-    for name, child in model.named_children():
+    for name, child in model._named_modules():
         yield from _leaves(child, f"{path}.{name}".lstrip("."))
 
 

@@ -21,13 +21,13 @@ class _Ordered(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return (module for _, module in self._named_modules())  # one that stands here twice comes twice
 
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(list(self._modules)[index], module)
 
     def __delitem__(self, index: int | slice) -> None:
-        left = list(self.children())
+        left = list(self)
         del left[index]
         self._renew(left)
 
@@ -48,7 +48,7 @@ class _Ordered(Module):
 
         Raises TypeError where it is not a Module, and IndexError for an index beyond the end.
         """
-        now = list(self.children())
+        now = list(self)
         if not -len(now) <= index <= len(now):
             raise IndexError(f"insert: {index} is beyond the end of {len(now)} modules")
         now.insert(index, module)
@@ -57,7 +57,7 @@ class _Ordered(Module):
 
     def pop(self, index: int = -1) -> Module:
         """Take a module out, and return it. The names count from "0" again. IndexError where there is none."""
-        module = list(self.children())[index]
+        module = list(self)[index]
         del self[index]
         return module
 
@@ -108,8 +108,8 @@ class Sequential(_Ordered):
     def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):  # the modules keep their names, and so the keys of their state
             # Not type(self): a subclass may have an __init__ of its own, which takes widths and not modules.
-            return Sequential(dict(list(self.named_children())[index]))
-        return list(self.children())[index]
+            return Sequential(dict(self._named_modules()[index]))
+        return list(self)[index]
 
     def __add__(self, modules: Sequential) -> Sequential:
         return Sequential(*self, *modules)
@@ -123,7 +123,7 @@ class Sequential(_Ordered):
         return self.extend(list(self) * (whole(times, "Sequential: times", minimum=1) - 1))
 
     def forward(self, input: Any) -> Any:
-        for module in self.children():
+        for module in self:
             input = module(input)
         return input
 
@@ -153,7 +153,7 @@ class ModuleList(_Ordered):
     @overload
     def __getitem__(self, index: slice) -> ModuleList: ...
     def __getitem__(self, index: int | slice) -> Module:
-        children = list(self.children())
+        children = list(self)
         return ModuleList(children[index]) if isinstance(index, slice) else children[index]
 
     def __add__(self, modules: Iterable[Module]) -> ModuleList:

@@ -316,7 +316,7 @@ class Module(Checked):
                 if memo is not None:
                     memo.add(module)
                 yield path, module
-                pending += [(_join(path, name), child) for name, child in reversed(list(module.named_children()))]
+                pending += [(_join(path, name), child) for name, child in reversed(module._named_modules())]
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, each once, parents first."""
@@ -330,12 +330,20 @@ class Module(Checked):
                 pending += reversed(list(module.children()))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules right below this one, with their names."""
-        return ((name, child) for name, child in self._modules.items() if child is not None)
+        """The modules right below this one, each once, with the first of its names."""
+        seen: set[int] = set()
+        for name, child in self._named_modules():
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
 
     def children(self) -> Iterator[Module]:
-        """The modules right below this one."""
+        """The modules right below this one, each once."""
         return (child for _, child in self.named_children())
+
+    def _named_modules(self) -> list[tuple[str, Module]]:
+        """The modules right below this one under every name that they have."""
+        return [(name, child) for name, child in self._modules.items() if child is not None]
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -653,7 +661,7 @@ class Module(Checked):
 
     def __repr__(self) -> str:
         try:
-            lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+            lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._named_modules()]
         except RecursionError:  # some hundred levels down
             return f"{type(self).__name__}(...)"
         if not lines:

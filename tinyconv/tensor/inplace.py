@@ -98,7 +98,14 @@ def replace(t: Tensor, what: str, value: Tensor) -> Tensor:
 
 
 def _become(t: Tensor, value: Tensor) -> None:
+    _keep_as_before(t._node, value._node)
     t.array, t._node, t._storage, t._tracked = value.array, value._node, value._storage, value._tracked
+
+
+def _keep_as_before(before: Any, now: Any) -> None:
+    """Where a tensor was asked to keep its gradient (`retain_grad`), it keeps that of what it is now."""
+    if isinstance(before, OpNode) and isinstance(now, OpNode) and before is not now:
+        before.grad, now.grad = None, before.grad
 
 
 def _alone(t: Tensor) -> bool:
@@ -145,6 +152,7 @@ def _assign_to_views(t: Tensor, what: str, value: Tensor) -> None:
         view.array = xp.lib.stride_tricks.as_strided(part, view.shape, view.array.strides)
         view._storage = storage
         if (view is t or view.requires_grad or not tracked) and isinstance(result._node, OpNode):
+            _keep_as_before(view._node, result._node)
             view._node, view._tracked = result._node, True  # what was detached stays so
             result._node.storage = storage
 

@@ -303,7 +303,7 @@ class Tensor(Methods):
         return self
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this tensor too, though it is not a leaf. GraphError if it does not require grad."""
+        """Keep this tensor's gradient though it is no leaf, of its last value. GraphError if it requires no grad."""
         if not self.requires_grad:
             raise GraphError("retain_grad: this tensor does not require grad")
         if isinstance(self._node, OpNode) and self._node.grad is None:
