@@ -127,6 +127,14 @@ def test_maxima_go_back(axes):
     assert repr(ours) == repr(theirs)
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 2, 3), (0, 2, 3)])
+def test_no_maxima_go_back(shape):
+    """Neither of a batch of nothing, nor of one image without channels."""
+    places = np.zeros(shape, np.int64)
+    theirs = torch.nn.functional.max_unpool2d(torch.zeros(shape), torch.tensor(places), 2)
+    assert F.max_unpool2d(tc.zeros(shape), tc.tensor(places), 2).shape == tuple(theirs.shape)
+
+
 def test_maxima_go_back_to_places_that_are_there():
     x = tc.ones(1, 1, 2)
     if x.device == "cpu":  # elsewhere nobody waits for a look at them

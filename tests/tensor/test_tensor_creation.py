@@ -70,6 +70,45 @@ def test_arange_of_a_small_integer_dtype():
     assert_same(tc.arange(2, 20, 3, dtype=tc.int32), torch.arange(2, 20, 3, dtype=torch.int32))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64"])
+@pytest.mark.parametrize(
+    "args", [(4.6,), (-0.5, 3), (0.5, 3.7, 1), (3, 0, -1.5), (-1.84, 1, 2), (3.67, 3.1, -2), (7.9, 3.2, -1.6)], ids=repr
+)
+def test_arange_of_fractions_in_an_integer_dtype(args, dtype):
+    assert_same(tc.arange(*args, dtype=dtype), torch.arange(*args, dtype=getattr(torch, dtype)))
+
+
+def test_arange_of_a_step_that_rounds_to_nothing():
+    """Of int64 both of us refuse it; of smaller integers PyTorch counts by what was given."""
+    assert_same(tc.arange(0, 1, 0.3, dtype=tc.int32), torch.arange(0, 1, 0.3, dtype=torch.int32))
+    assert message(tc.ShapeError, tc.arange, 0, 1, 0.3, dtype=tc.int64) == (
+        "arange: 1 cannot be reached from 0 in steps of 0"
+    )
+
+
+@pytest.mark.parametrize("name", ["linspace", "logspace"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float64"])
+@pytest.mark.parametrize("args", [(0, 2, 4), (2.9, 0, 7), (0.5, 1.9, 5), (1, 2, 0), (1, 1, 1)], ids=repr)
+def test_numbers_at_equal_distances_in_a_dtype(name, dtype, args):
+    ours, theirs = (getattr(lib, name)(*args, dtype=getattr(lib, dtype)) for lib in (tc, torch))
+    assert str(theirs.dtype) == f"torch.{ours.dtype}"
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-15, atol=1e-15)
+
+
+def test_whole_numbers_between_integers_are_exact():
+    """-2 + 0.8 * 5 is 2. PyTorch rounds a product and a sum together and may be one below, on machines with an FMA."""
+    assert tc.linspace(-2, 6, 11, dtype=tc.int64).tolist() == [-2, -1, 0, 0, 1, 2, 2, 3, 4, 5, 6]
+    assert tc.linspace(5, -1, 15, dtype=tc.int64)[7].item() == 2
+
+
+def test_numbers_that_a_dtype_does_not_have():
+    assert message(tc.DtypeError, tc.full, (2,), 300, dtype=tc.uint8) == "full: 300 does not fit uint8"
+    assert message(tc.DtypeError, tc.full, (2,), 1e6, dtype=tc.float16) == "full: 1000000.0 does not fit float16"
+    assert message(tc.DtypeError, tc.linspace, 0, 1e3, 3, dtype=tc.int8) == "linspace: end: 1000.0 does not fit int8"
+    assert message(tc.DtypeError, tc.logspace, -1, 2, 3, dtype=tc.uint8) == "logspace: start: -1 does not fit uint8"
+    assert tc.full((1,), float("inf"), dtype=tc.float16).item() == float("inf")
+
+
 def test_arange_that_leads_nowhere():
     assert message(tc.ShapeError, tc.arange, 0, 5, 0) == "arange: 5 cannot be reached from 0 in steps of 0"
     assert message(tc.ShapeError, tc.arange, 0, 5, -1) == "arange: 5 cannot be reached from 0 in steps of -1"

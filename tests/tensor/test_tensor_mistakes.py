@@ -94,6 +94,10 @@ NO_TENSOR = {
         lambda: (X > 1) - (X > 2),
         "sub: bools have no minus: ~x is where x is False, x ^ y where they differ; or x.long()",
     ),
+    "a bool from bools": (
+        lambda: True - (X > 0),
+        "sub: bools have no minus: ~x is where x is False, x ^ y where they differ; or x.long()",
+    ),
     "~ of floats": (lambda: ~X, "invert: expected bools or integers, got float32: compare first, (x > 0)"),
     "& of floats": (
         lambda: X & (X > 0),
@@ -168,6 +172,26 @@ SIZES = {
     ),
 }
 OTHERS = {
+    "integers to a negative power": (
+        tc.OptionError,
+        lambda: tc.tensor([2]) ** -1,
+        "pow: integers to a negative integer power are no integers: x.float() ** exponent?",
+    ),
+    "unsigned integers to one": (
+        tc.OptionError,
+        lambda: tc.tensor([2], dtype=tc.uint8) ** -1,
+        "pow: integers to a negative integer power are no integers: x.float() ** exponent?",
+    ),
+    "integers to negative integers": (
+        tc.OptionError,
+        lambda: 2 ** tc.tensor([1, -1]),
+        "pow: integers to a negative integer power are no integers: x.float() ** exponent?",
+    ),
+    "integers to one in place": (
+        tc.OptionError,
+        lambda: tc.tensor([2]).pow_(-1),
+        "pow: integers to a negative integer power are no integers: x.float() ** exponent?",
+    ),
     "a vector as a number": (
         ValueError,
         lambda: f"{X:.2f}",

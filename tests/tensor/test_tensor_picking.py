@@ -69,6 +69,38 @@ def test_the_rows_that_embed_tokens_get_the_sums_of_their_gradients():
     assert table.grad[:, 0].tolist() == [0.0, 2.0, 0.0, 1.0, 0.0]
 
 
+INDICES = {
+    "an Ellipsis of no axis between arrays": ((3, 2, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),
+    "the same with nothing in it": ((1, 2, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),
+    "an Ellipsis of one axis": ((3, 2, 5, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),
+    "an Ellipsis of no elements": ((3, 2, 0, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),
+    "an integer before it": ((2, 3, 4), (0, ..., [1, 2], [0, 3])),
+    "an integer and an array apart": ((2, 3, 4), (0, slice(None), [1, 2])),
+    "None between arrays": ((2, 3, 4), ([0, 1], None, [1, 2])),
+    "a mask before it": ((2, 3, 4), (np.array([[True, False, True], [False, False, True]]), ..., [1, 2, 3])),
+    "an integer, a mask and None": ((2, 3, 4), (1, None, slice(1, 3), [True, False, True, False])),
+}
+
+
+@pytest.mark.parametrize("case", INDICES)
+def test_an_index_puts_axes_where_torch_does_in_reading_and_writing(case):
+    def of(library):
+        shape, index = INDICES[case]
+        index = tuple(library.tensor(part) if isinstance(part, np.ndarray) else part for part in index)
+        x = library.arange(float(np.prod(shape))).reshape(shape).requires_grad_()
+        read = x[index]
+        (read * (read.detach() + 1)).sum().backward()
+        y, value = x.detach() * 1, (read.detach() * 2).requires_grad_()
+        recorded = x * 1
+        recorded[index] = value
+        (recorded * recorded).sum().backward()
+        y[index] = value.detach()
+        return read.detach(), x.grad, y, recorded.detach(), value.grad
+
+    for ours, theirs in zip(of(tc), of(torch), strict=True):
+        assert_array_equal(ours, theirs)
+
+
 def test_as_tensor_shares_the_memory_of_an_array_and_of_a_tensor():
     array = np.zeros(3, np.float32)
     x = tc.as_tensor(array)

@@ -468,7 +468,7 @@ def _unpooled(
     if min(out) < 1:
         raise ShapeError(f"{name}: an input of {input.shape} gives {out}: less padding?")
     empty = zeros((*x.shape[:2], product(out)), dtype=x.dtype, device=x.device)
-    y = empty.scatter(2, indices.reshape(*x.shape[:2], -1), x.flatten(2)).reshape(*x.shape[:2], *out)
+    y = empty.scatter(2, indices.reshape(x.shape).flatten(2), x.flatten(2)).reshape(*x.shape[:2], *out)
     return y.squeeze(0) if one else y
 
 

@@ -85,13 +85,21 @@ def full(
     if given is None:
         raise DtypeError(f"full: expected one number to fill with, got {shortened(fill_value)}")
     wanted = dtype_of_number(given) if dtype is None else as_dtype(dtype)
-    try:
-        value = np.asarray(int(given) if wanted.kind in "iu" else given, wanted)
-    except (OverflowError, ValueError):  # too large, or infinite; NaN
-        raise DtypeError(f"full: {shortened(fill_value)} does not fit {wanted}") from None
+    value = np.asarray(_fitting("full", given, wanted), wanted)
     sizes = new_sizes((size,))
     array = computed(partial(backend_for(device).full, sizes, value.item(), wanted, device_name(device)))
     return wrap(array).requires_grad_(requires_grad)
+
+
+def _fitting(what: str, value: float, dtype: np.dtype[Any]) -> float:
+    """A number as the dtype has it, without what stands behind its point; DtypeError where it has none near it."""
+    if dtype.kind in "iu":
+        if not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:  # NaN too
+            raise DtypeError(f"{what}: {shortened(value)} does not fit {dtype}")
+        return int(value)
+    if dtype.kind == "f" and float(np.finfo(dtype).max) < abs(value) < float("inf"):
+        raise DtypeError(f"{what}: {shortened(value)} does not fit {dtype}")
+    return value
 
 
 def zeros(
@@ -133,14 +141,21 @@ def arange(
 ) -> Tensor:
     """start, start + step, ... below `end`, one axis; `arange(n)` counts from 0. Like `torch.arange`.
 
-    The dtype is int64 if all three are integers, else float32, unless given. Raises ShapeError where `end` cannot be
-    reached from `start`.
+    The dtype is int64 if all three are integers, else float32, unless given. An integer dtype counts from `start` in
+    steps of `step`, both without what stands behind their points. Raises ShapeError where `end` cannot be reached from
+    `start`.
     """
     start, end = (0, start) if end is None else (start, end)
     start, end, step = finite("arange: start", start), finite("arange: end", end), finite("arange: step", step)
-    if dtype is not None and as_dtype(dtype).kind in "iu":  # counted in integers, as torch does
-        start, end, step = int(start), int(end), int(step)
-    if step == 0 or (end - start) * step < 0:
+    if dtype is None:
+        dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
+    wanted, first, stride = as_dtype(dtype), start, step
+    wrong = (end - start) * step < 0
+    if wanted.kind in "iu":
+        first, stride = int(start), int(step)
+        if wanted.itemsize == 8:  # how many there are, is asked of the integers too: in torch of int64 alone
+            start, end, step = first, int(end), stride
+    if step == 0 or wrong:
         raise ShapeError(f"arange: {end} cannot be reached from {start} in steps of {step}")
     try:
         count = ceil((end - start) / step)
@@ -148,11 +163,8 @@ def arange(
         count = 1 << 63
     if count >= 1 << 63:  # NumPy's own range of so many is empty
         raise ShapeError(f"arange: {shortened(end)} is too far from {shortened(start)} for steps of {shortened(step)}")
-    if dtype is None:
-        dtype = DEFAULT_FLOAT if np.result_type(start, end, step).kind == "f" else np.int64
-    wanted = as_dtype(dtype)
     # In double precision, rounded once at the end.
-    return made(device, (count,), wanted, lambda: (start + step * np.arange(count)).astype(wanted), requires_grad)
+    return made(device, (count,), wanted, lambda: (first + stride * np.arange(count)).astype(wanted), requires_grad)
 
 
 def linspace(
@@ -160,7 +172,9 @@ def linspace(
 ) -> Tensor:
     """`steps` numbers at equal distances from `start` to `end`, both included. Like `torch.linspace`.
 
-    float32 unless `dtype` says otherwise. Raises ShapeError for steps < 0, and OptionError where an end is not finite.
+    float32 unless `dtype` says otherwise; in an integer dtype the ends are integers first, and what is between them is
+    rounded toward 0. Raises ShapeError for steps < 0, OptionError where an end is not finite, and DtypeError where one
+    does not fit the dtype.
     """
     (count,), wanted = new_sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
     first, last = _ends("linspace", start, end, wanted)
@@ -186,7 +200,7 @@ def logspace(
 def _ends(name: str, start: float, end: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     """Both ends; in an integer dtype they are integers first, as in torch."""
     first, last = finite(f"{name}: start", start), finite(f"{name}: end", end)
-    return (first, last) if dtype.kind == "f" else (int(first), int(last))
+    return _fitting(f"{name}: start", first, dtype), _fitting(f"{name}: end", last, dtype)
 
 
 def _even(first: float, last: float, count: int) -> np.ndarray[Any, Any]:

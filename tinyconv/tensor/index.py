@@ -44,24 +44,32 @@ def parts_of(index: Any) -> tuple[tuple[Any, ...], bool]:
     return tuple(arrays), simple
 
 
-def integers_first(parts: tuple[Any, ...]) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
+def integers_first(parts: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
     """An index as two, integers and then the rest, where NumPy and torch put axes in other places; else None, and it.
 
     To NumPy an integer beside index arrays is one of them, and arrays with something between them put their axes in
-    front. In torch an integer takes its axis away first: `x[0, :, [1, 2]]` of shape (2, 3, 4) has shape (3, 2).
+    front. In torch an integer takes its axis away first: `x[0, :, [1, 2]]` of shape (2, 3, 4) has shape (3, 2); and an
+    Ellipsis that stands for no axis stands between nothing.
     """
+    if sum(_axes(part) for part in parts if part is not Ellipsis) == ndim and any(hasattr(p, "ndim") for p in parts):
+        parts = tuple(part for part in parts if part is not Ellipsis)
     advanced = [i for i, part in enumerate(parts) if type(part) is int or getattr(part, "ndim", 0) > 0]
     apart = bool(advanced) and advanced[-1] - advanced[0] >= len(advanced)
     if not apart or len({type(parts[i]) is int for i in advanced}) < 2:
         return None, parts
     first: list[Any] = []
     for part in parts:
-        if part is not None:
-            axes = part.ndim if hasattr(part, "dtype") and part.dtype.kind == "b" else 1
-            first += [part if type(part) is int or part is Ellipsis else slice(None)] * axes
+        first += [part if type(part) is int or part is Ellipsis else slice(None)] * _axes(part)
     if Ellipsis not in first:
         first.append(Ellipsis)
     return tuple(first), tuple(part for part in parts if type(part) is not int)
+
+
+def _axes(part: Any) -> int:
+    """How many axes a part of an index names: none for None and for one bool, those of a mask, one for the others."""
+    if part is None or isinstance(part, bool):
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == np.bool_ else 1
 
 
 def check_index(index: Any) -> None:

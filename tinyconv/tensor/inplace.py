@@ -199,7 +199,7 @@ def put(input: Tensor, index: Index, value: Any) -> None:
     if context.get().recording and (input.requires_grad or getattr(value, "requires_grad", False)):
         assign(input, "x[...] = value", _with(input, parts, value))
         return
-    first, parts = integers_first(parts)
+    first, parts = integers_first(parts, input.ndim)
     x = input if first is None else input.detach()[first]
     if isinstance(value, Tensor):
         backend_of(x.array, value.array)  # refuses two devices
@@ -209,7 +209,7 @@ def put(input: Tensor, index: Index, value: Any) -> None:
 
 def _with(input: Tensor, parts: tuple[Any, ...], value: Any) -> Tensor:
     """`input` with the value at an index, as a new tensor."""
-    first, rest = integers_first(parts)
+    first, rest = integers_first(parts, input.ndim)
     named = input.detach()[parts]
     if isinstance(value, Tensor):
         extra = max(value.ndim - named.ndim, 0)

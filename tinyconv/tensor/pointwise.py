@@ -439,7 +439,10 @@ def fmod(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor
 
 
 def pow(input: Operand, exponent: Operand, *, out: Tensor | None = None) -> Tensor:
-    """input to the power of exponent, broadcast. Raises ShapeError where the shapes do not broadcast."""
+    """input to the power of exponent, broadcast.
+
+    Raises ShapeError where the shapes do not broadcast, and OptionError for integers to a negative integer power.
+    """
     if isinstance(exponent, Tensor) and not isinstance(input, Tensor):
         return into(out, _known("pow", input, exponent.__rpow__(input)))
     return into(out, _pair(ops.Pow, input, exponent))

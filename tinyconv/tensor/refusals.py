@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyconv.engine.options import number
 from tinyconv.engine.variants import op_name
-from tinyconv.errors import DtypeError
+from tinyconv.errors import DtypeError, OptionError
 from tinyconv.tensor.convert import is_tensor
 
 
@@ -55,8 +55,14 @@ def check_tensor(name: str, value: Any, what: str = "input") -> Any:
 
 def check_not_bool(name: str, *operands: Any) -> None:
     """Raise DtypeError where NumPy has no minus: for bools."""
-    if all(getattr(x, "dtype", None) == np.bool_ for x in operands):
+    if all(isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_ for x in operands):
         raise DtypeError(f"{name}: bools have no minus: ~x is where x is False, x ^ y where they differ; or x.long()")
+
+
+def check_exponent(name: str, exponent: Any) -> None:
+    """Raise OptionError for integers to a negative integer power, which are no integers."""
+    if name == "pow" and bool((exponent.array < 0).any() if is_tensor(exponent) else exponent < 0):
+        raise OptionError("pow: integers to a negative integer power are no integers: x.float() ** exponent?")
 
 
 def check_not_floating(name: str, *operands: Any) -> None:

@@ -26,7 +26,15 @@ from tinyconv.tensor.convert import Move, cuda_name, destination, to_array, writ
 from tinyconv.tensor.index import check_index, integers_first, parts_of, placed
 from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memory, take_apart, unpickle
 from tinyconv.tensor.protocols import call_function, call_ufunc
-from tinyconv.tensor.refusals import check_not_bool, check_not_floating, constant_input, refuse, refuse_number, refused
+from tinyconv.tensor.refusals import (
+    check_exponent,
+    check_not_bool,
+    check_not_floating,
+    constant_input,
+    refuse,
+    refuse_number,
+    refused,
+)
 from tinyconv.tensor.show import formatted, shown_tensor
 from tinyconv.tensor.signatures import Bool, HookHandle, Index, Int, Operand, Scalar
 from tinyconv.tensor.walking import walk_back
@@ -552,7 +560,10 @@ class Tensor(Methods):
         return binary(ops.Remainder, other, self)
 
     def __pow__(self, other: Operand) -> Tensor:
-        """self to the power of other, broadcast. Raises ShapeError where the shapes do not broadcast."""
+        """self to the power of other, broadcast.
+
+        Raises ShapeError where the shapes do not broadcast, and OptionError for integers to a negative integer power.
+        """
         return binary(ops.Pow, self, other)
 
     def __rpow__(self, other: Operand) -> Tensor:
@@ -641,7 +652,7 @@ class Tensor(Methods):
         """
         parts, simple = parts_of(index)
         try:
-            first, parts = integers_first(parts)
+            first, parts = integers_first(parts, self.ndim)
             x = self if first is None else apply(ops.Index, self, index=first, simple=True)
             return apply(ops.Index, x, index=placed(parts, x.array), simple=simple)
         except IndexError as error:
@@ -696,8 +707,9 @@ def binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
         a, b = (x.to(dtype) if isinstance(x, Tensor) else x for x in (a, b))
     try:
         return apply(op, a, b)
-    except ValueError:
+    except (ValueError, OverflowError):
         shapes.check_broadcast(op_name(op).lower(), a, b)
+        check_exponent(op_name(op).lower(), b)
         raise
     except TypeError as error:
         if not isinstance(error, DtypeError):

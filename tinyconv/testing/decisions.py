@@ -79,6 +79,9 @@ DECISIONS: dict[str, list[str]] = {
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],
     "layer_norm": ["normalized_shape may be an integer, as in PyTorch's module; PyTorch's function wants a sequence"],
     "leaky_relu": [_INTEGERS],
+    "linspace": [
+        "in an integer dtype, what is a whole number is exact; PyTorch, which rounds once (an FMA), may be one below",
+    ],
     "log_softmax": [_INTEGERS],
     "logsigmoid": [_INTEGERS],
     "logsumexp": ["dim=() means all axes; PyTorch fails"],
@@ -99,6 +102,7 @@ DECISIONS: dict[str, list[str]] = {
     "pow": [
         "to the power of 0.5 or -0.5, -inf and -0.0 give what pow gives in C; PyTorch takes the square root there",
         "a bool exponent counts as 0 or 1; PyTorch has no gradient for it",
+        "integers to a tensor of negative integers are refused, as to a number; in PyTorch they are 1 / x rounded to 0",
         "gradients of gradients take a uint8 exponent b as it is; in PyTorch b - 2 wraps around below 0",
         _UINT8,
     ],

@@ -413,7 +413,7 @@ def setitem(draw: Draw) -> Case:
     """
     x = drawn(draw)
     parts = one_index(draw, x.shape)
-    first, rest = integers_first(parts)
+    first, rest = integers_first(parts, x.ndim)
     named = np.arange(x.size).reshape(x.shape)[() if first is None else first][rest]
     index = spelled(draw, parts)
     if np.bincount(named.ravel(), minlength=1).max() > 1 or draw.flag():
