@@ -314,7 +314,7 @@ def samples():
             nn.Hardswish(),
             nn.Hardtanh(),
         ),
-        *(nn.LogSigmoid(), nn.Mish(), nn.PReLU(), nn.ReLU6(), nn.Softmax2d(), nn.Softmin(), nn.Softplus()),
+        *(nn.LogSigmoid(), nn.Mish(), nn.PReLU(), nn.RReLU(), nn.ReLU6(), nn.Softmax2d(), nn.Softmin(), nn.Softplus()),
         *(nn.Softshrink(), nn.Softsign(), nn.Tanhshrink(), nn.Threshold(1, 2)),
         *(nn.AlphaDropout(), nn.Dropout1d(), nn.Dropout2d(), nn.FeatureAlphaDropout(), nn.Unflatten(1, (2, 3))),
         *(nn.GroupNorm(2, 4), nn.InstanceNorm1d(2), nn.InstanceNorm2d(2, affine=True), nn.LocalResponseNorm(2)),
@@ -326,6 +326,8 @@ def samples():
         *(
             nn.LazyConv1d(2, 3),
             nn.LazyConv2d(2, 3),
+            nn.LazyConvTranspose1d(2, 3),
+            nn.LazyConvTranspose2d(2, 3),
             nn.LazyBatchNorm1d(),
             nn.LazyBatchNorm2d(),
             nn.LazyInstanceNorm1d(),

@@ -19,6 +19,7 @@ LAYERS = [
     ("Hardswish", (), {}), ("Hardswish", (True,), {}), ("Hardtanh", (), {}), ("Hardtanh", (-2.0, 0.5, True), {}),
     ("LeakyReLU", (0.2,), {}), ("LeakyReLU", (0.2,), {"inplace": True}), ("LogSigmoid", (), {}),
     ("LogSoftmax", (1,), {}), ("Mish", (), {}), ("Mish", (True,), {}), ("PReLU", (), {}), ("PReLU", (4, 0.1), {}),
+    ("RReLU", (0.25, 0.25), {}), ("RReLU", (), {"lower": 0.5, "upper": 0.5, "inplace": True}),
     ("ReLU", (), {}), ("ReLU", (True,), {}), ("ReLU6", (), {}), ("ReLU6", (True,), {}), ("SiLU", (), {}),
     ("SiLU", (), {"inplace": True}), ("Sigmoid", (), {}), ("Softmax", (1,), {}), ("Softmax2d", (), {}),
     ("Softmin", (1,), {}), ("Softplus", (), {}), ("Softplus", (2.0, 1.0), {}), ("Softshrink", (), {}),
@@ -54,7 +55,7 @@ def test_prelu_learns(slopes):
     assert list(ours.state_dict()) == ["weight"]
 
 
-INPLACE = ["relu_", "leaky_relu_", "elu_", "selu_", "celu_", "hardtanh_", "threshold_"]
+INPLACE = ["relu_", "leaky_relu_", "elu_", "selu_", "celu_", "hardtanh_", "threshold_", "rrelu_"]
 
 
 @pytest.mark.parametrize("name", INPLACE)
@@ -90,6 +91,62 @@ def test_half_precision(name):
     ours = getattr(F, name)(tc.tensor(x))
     assert ours.dtype == tc.float16
     assert_allclose(ours.float(), getattr(torch.nn.functional, name)(torch.tensor(x)).float().numpy(), atol=4e-3)
+
+
+def test_rrelu_draws_a_slope_for_each_element_in_training():
+    tc.manual_seed(0)
+    layer, x = nn.RReLU(0.1, 0.3), tc.tensor(-abs(X), requires_grad=True)
+    y = layer(x)
+    slopes = (y / x).detach().numpy()
+    assert slopes.min() >= 0.1
+    assert slopes.max() <= 0.3
+    assert np.ptp(slopes) > 0.15
+    (y * y).sum().backward()
+    assert_allclose(x.grad, 2 * slopes**2 * x.numpy())
+    assert_allclose(F.rrelu(tc.tensor([2.0, float("nan"), -0.0]), training=True), [2.0, np.nan, 0.0])
+    assert repr(nn.RReLU()) == repr(torch.nn.RReLU())
+    assert message(tc.OptionError, F.rrelu, x, 0.5, 0.25) == "rrelu: lower must not be above upper, got 0.5 and 0.25"
+    assert message(tc.DtypeError, F.rrelu, tc.tensor([1])) == (
+        "rrelu: expected a floating-point input, got int64: input.float()?"
+    )
+
+
+@pytest.mark.parametrize("dtype", [tc.float16, tc.float32, tc.float64])
+def test_gumbel_softmax_draws_a_class_by_its_probability(dtype):
+    tc.manual_seed(0)
+    probabilities = np.array([0.5, 0.3, 0.2])
+    logits = tc.tensor(np.log(probabilities), dtype=dtype).expand(4000, 3)
+    y = F.gumbel_softmax(logits, hard=True)
+    assert y.dtype == dtype
+    assert set(y.sum(1).tolist()) == {1.0}
+    assert_allclose(y.double().mean(0), probabilities, atol=0.03)
+    soft = F.gumbel_softmax(logits, tau=100.0, dim=0)
+    assert_allclose(soft.double().sum(0), np.ones(3), atol=2e-2 if dtype == tc.float16 else 1e-5)
+
+
+def test_the_hard_gumbel_softmax_has_the_gradient_of_the_soft_one():
+    grads, weights = [], tc.tensor([1.0, 2.0, 4.0])
+    for hard in (True, False):
+        tc.manual_seed(1)
+        logits = tc.zeros(5, 3, requires_grad=True)
+        (F.gumbel_softmax(logits, 0.5, hard) * weights).sum().backward()
+        grads.append(logits.grad)
+    assert_allclose(grads[0], grads[1].numpy())
+    with pytest.warns(UserWarning, match="gumbel_softmax: eps has no effect"):
+        F.gumbel_softmax(logits, eps=1e-5)
+    assert message(tc.DtypeError, F.gumbel_softmax, tc.tensor([1, 2])) == (
+        "gumbel_softmax: expected floating-point logits, got int64: logits.float()?"
+    )
+
+
+@pytest.mark.parametrize("function", [lambda x: F.rrelu(x, training=True), F.gumbel_softmax])
+def test_chance_is_new_at_each_replay_of_a_captured_step(function):
+    step, x = tc.capture(function), tc.tensor(-abs(X).astype(np.float32))
+    tc.manual_seed(0)
+    seen = [step(x).tolist() for _ in range(4)]
+    tc.manual_seed(0)
+    assert seen == [function(x).tolist() for _ in range(4)]
+    assert seen[2] != seen[3]
 
 
 def test_in_a_captured_step():

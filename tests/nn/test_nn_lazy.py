@@ -20,6 +20,8 @@ LAZY = [
     ("LazyConv2d", (4, 3), {"padding": 1, "groups": 2}, IMAGES),
     ("LazyConv2d", (4, 3), {"bias": False}, IMAGES[0]),
     ("LazyConv1d", (4, 3), {"stride": 2}, IMAGES[0]),
+    ("LazyConvTranspose2d", (4, 3), {"stride": 2, "groups": 2, "output_padding": 1}, IMAGES),
+    ("LazyConvTranspose1d", (4, 3), {"bias": False}, IMAGES[0]),
     ("LazyBatchNorm2d", (), {}, IMAGES),
     ("LazyBatchNorm1d", (), {"affine": False}, IMAGES[0]),
     ("LazyInstanceNorm2d", (), {"affine": True, "track_running_stats": True}, IMAGES),
@@ -49,6 +51,11 @@ def test_lazy_layers(name, args, options, x):
     y = ours.eval()(tc.tensor(x))
     assert first.shape == y.shape
     assert_allclose(y, theirs.eval()(torch.tensor(x)).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_call_takes_an_output_size():
+    assert nn.LazyConvTranspose2d(2, 3, stride=2)(tc.tensor(IMAGES), (16, 16)).shape == (4, 2, 16, 16)
+    assert nn.LazyConvTranspose2d(2, 3, stride=2)(tc.tensor(IMAGES), output_size=[15, 16]).shape == (4, 2, 15, 16)
 
 
 def test_a_parameter_without_a_shape_says_so():

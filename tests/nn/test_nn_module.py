@@ -1,6 +1,7 @@
 """Module: what it registers, how the tree is walked, and its state."""
 
 import copy
+import inspect
 import pickle
 import warnings
 
@@ -503,3 +504,43 @@ def test_a_state_can_be_assigned_to_a_model_without_elements():
     assert (model.fc.bias.dtype, model.fc.bias.tolist()) == (np.float32, [1.0] * 3)
     with pytest.raises(tc.CheckpointError, match=r"fc\.bias: expected shape \(3,\), got \(4,\)"):
         model.load_state_dict({"fc.bias": np.ones(4)}, strict=False, assign=True)
+
+
+def test_a_child_at_a_path_can_be_put_in_place():
+    for lib in (tc, torch):
+        net = lib.nn.Sequential(lib.nn.Sequential(lib.nn.ReLU()), lib.nn.Tanh())
+        net.set_submodule("0.0", lib.nn.Sigmoid())
+        net.set_submodule("0.more", lib.nn.Tanh())
+        assert [type(m).__name__ for m in net.modules()] == ["Sequential", "Sequential", "Sigmoid", "Tanh", "Tanh"]
+        for wrong in (("", lib.nn.ReLU()), ("0.0", "ReLU")):
+            assert message(ValueError, net.set_submodule, *wrong)
+        for wrong in (("2.0", lib.nn.ReLU()), ("0.training", lib.nn.ReLU()), ("0.1", lib.nn.ReLU(), True)):
+            assert message(AttributeError, net.set_submodule, *wrong)
+
+
+def test_a_model_without_elements_gets_memory():
+    with tc.device("meta"):
+        net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    place = tc.ones(1).device
+    assert net.to_empty(device=place) is net
+    assert {t.device for t in net.state_dict().values()} == {place}
+    net[0].reset_parameters(), net[1].reset_parameters(), net[1].reset_running_stats()
+    assert net.type(tc.float64)(tc.ones(4, 3, dtype=tc.float64)).shape == (4, 2)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, c in vars(nn).items() if isinstance(c, type)))
+def test_methods_take_torchs_names(name):
+    ours, theirs = getattr(nn, name), getattr(torch.nn, name, None)
+    if theirs is None or name in ("DataParallel", "Parameter", "UninitializedParameter", "Identity"):
+        return  # not a module, or one that takes others
+    for method in sorted({"__init__", *dir(theirs)} & set(dir(ours))):
+        if method != "__init__" and (method[0] == "_" or not inspect.isfunction(getattr(theirs, method))):
+            continue
+        taken = [list(inspect.signature(getattr(c, method)).parameters.values()) for c in (ours, theirs)]
+        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for parameters in taken for p in parameters):
+            continue
+        named, wanted = ([p.name for p in parameters] for parameters in taken)
+        assert named == [n for n in wanted if n not in OF_OLD] or (name, method) == ("Sequential", "extend"), method
+
+
+OF_OLD = {"_weight", "_freeze", "min_value", "max_value"}

@@ -162,7 +162,7 @@ NOT_OPS = {
     "it is chance, of our own": [
         "rand", "rand_like", "randn", "randn_like", "randint", "randperm", "manual_seed", "get_rng_state",
         "set_rng_state", "bernoulli", "bernoulli_", "exponential_", "multinomial", "normal", "normal_", "randint_like",
-        "random_", "uniform_",
+        "random_", "uniform_", "gumbel_softmax",
     ],
     "every comparison makes its tensors with it": ["tensor", "from_numpy"],
     "it chooses what runs and where, or waits for it": [

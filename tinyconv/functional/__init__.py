@@ -8,6 +8,7 @@ In the examples `F` is `tinyconv.functional`.
 
 from tinyconv.errors import suggest_names
 from tinyconv.functional import activation as _activation
+from tinyconv.functional import chance as _chance
 from tinyconv.functional import convolution as _convolution
 from tinyconv.functional import dropout as _dropout
 from tinyconv.functional import loss as _loss
@@ -18,6 +19,7 @@ from tinyconv.functional import sparse as _sparse
 from tinyconv.functional import vision as _vision
 from tinyconv.functional import windows as _windows
 from tinyconv.functional.activation import *
+from tinyconv.functional.chance import *
 from tinyconv.functional.convolution import *
 from tinyconv.functional.dropout import *
 from tinyconv.functional.linear import bilinear, embedding, linear
@@ -37,6 +39,7 @@ __all__ = [
     "pad",
 ]
 __all__ += _activation.__all__
+__all__ += _chance.__all__
 __all__ += _convolution.__all__
 __all__ += _dropout.__all__
 __all__ += _loss.__all__

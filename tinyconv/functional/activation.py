@@ -503,24 +503,24 @@ def _in(name: str, input: Tensor, y: Tensor, inplace: bool) -> Tensor:
 P = ParamSpec("P")
 
 
-def _in_place(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+def in_place(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """The function with `inplace=True`, under the name that has an underscore at its end."""
     name = function.__name__
 
     @wraps(function)
-    def in_place(*args: P.args, **options: P.kwargs) -> Tensor:
+    def written(*args: P.args, **options: P.kwargs) -> Tensor:
         given: Any = {**options, "inplace": True}
         return function(*args, **given)
 
-    in_place.__name__ = in_place.__qualname__ = f"{name}_"
-    in_place.__doc__ = f"In place: {function.__doc__}".replace(f"F.{name}(", f"F.{name}_(")
-    return in_place
+    written.__name__ = written.__qualname__ = f"{name}_"
+    written.__doc__ = f"In place: {function.__doc__}".replace(f"F.{name}(", f"F.{name}_(")
+    return written
 
 
-celu_ = _in_place(celu)
-elu_ = _in_place(elu)
-hardtanh_ = _in_place(hardtanh)
-leaky_relu_ = _in_place(leaky_relu)
-relu_ = _in_place(relu)
-selu_ = _in_place(selu)
-threshold_ = _in_place(threshold)
+celu_ = in_place(celu)
+elu_ = in_place(elu)
+hardtanh_ = in_place(hardtanh)
+leaky_relu_ = in_place(leaky_relu)
+relu_ = in_place(relu)
+selu_ = in_place(selu)
+threshold_ = in_place(threshold)

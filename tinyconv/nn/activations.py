@@ -9,7 +9,7 @@ from typing import Literal
 
 from tinyconv import functional as F
 from tinyconv.engine.dtypes import Dtype
-from tinyconv.engine.options import non_negative, real
+from tinyconv.engine.options import finite, non_negative, real
 from tinyconv.errors import ShapeError
 from tinyconv.nn import init
 from tinyconv.nn.module import Module, Parameter
@@ -20,8 +20,8 @@ from tinyconv.tensor.tensor import Tensor
 # fmt: off
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "SELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU",
-    "LogSigmoid", "LogSoftmax", "Mish", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softmax2d", "Softmin",
-    "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+    "LogSigmoid", "LogSoftmax", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softmax2d",
+    "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
 ]
 # fmt: on
 
@@ -169,6 +169,32 @@ class LeakyReLU(Module):
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}{', inplace=True' * bool(self.inplace)}"
+
+
+class RReLU(Module):
+    """x where x > 0, else a x, in training with `a` drawn for each element (Xu et al., arXiv:1505.00853).
+
+    In evaluation a is (lower + upper) / 2. Like `torch.nn.RReLU`.
+
+        nn.RReLU(0.25, 0.75).eval()(tc.tensor([-1.0, 2.0])).tolist()  # [-0.5, 2.0]
+
+    Args:
+        lower: The least slope on the left of 0.
+        upper: The greatest one.
+        inplace: Write the values into the input, and return that.
+
+    Raises OptionError for slopes that are not finite. A call raises what `functional.rrelu` does.
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.inplace = finite("RReLU: lower", lower), finite("RReLU: upper", upper), inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}{', inplace=True' * bool(self.inplace)}"
 
 
 class PReLU(Module):

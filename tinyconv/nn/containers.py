@@ -55,10 +55,10 @@ class _Ordered(Module):
         self._renew(now)
         return self
 
-    def pop(self, index: int = -1) -> Module:
+    def pop(self, key: int = -1) -> Module:
         """Take a module out, and return it. The names count from "0" again. IndexError where there is none."""
-        module = list(self)[index]
-        del self[index]
+        module = list(self)[key]
+        del self[key]
         return module
 
     def __iadd__(self, modules: Iterable[Module]) -> Self:

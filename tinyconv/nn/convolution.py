@@ -127,8 +127,8 @@ class Conv2d(_Forwards):
     dtype, and ValueError for another `padding_mode`. A call raises what `functional.conv2d` does.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        x, padding = self._padded(x)
+    def forward(self, input: Tensor) -> Tensor:
+        x, padding = self._padded(input)
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
@@ -159,8 +159,8 @@ class Conv1d(_Forwards):
 
     _sizes = staticmethod(single)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x, padding = self._padded(x)
+    def forward(self, input: Tensor) -> Tensor:
+        x, padding = self._padded(input)
         return F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
@@ -238,10 +238,10 @@ class ConvTranspose2d(_Backwards):
     the `output_size` (OH, OW) wanted, in place of `output_padding`.
     """
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self._extra(x, output_size)
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        extra = self._extra(input, output_size)
         return F.conv_transpose2d(
-            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
 
 
@@ -274,8 +274,8 @@ class ConvTranspose1d(_Backwards):
 
     _sizes = staticmethod(single)
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra = self._extra(x, output_size)
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        extra = self._extra(input, output_size)
         return F.conv_transpose1d(
-            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )

@@ -6,12 +6,12 @@ In the examples `tc` is `tinyconv` and `nn` is `tinyconv.nn`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from tinyconv.engine.dtypes import Dtype
 from tinyconv.errors import ModuleError, ShapeError
 from tinyconv.functional.arguments import Padding, Size
-from tinyconv.nn.convolution import Conv1d, Conv2d, PaddingMode
+from tinyconv.nn.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, PaddingMode
 from tinyconv.nn.layers import Linear
 from tinyconv.nn.module import Module, Parameter
 from tinyconv.nn.norms import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
@@ -23,8 +23,8 @@ from tinyconv.tensor.tensor import Tensor
 
 # fmt: off
 __all__ = [
-    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv1d", "LazyConv2d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
-    "LazyLinear", "UninitializedParameter",
+    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv1d", "LazyConv2d", "LazyConvTranspose1d", "LazyConvTranspose2d",
+    "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyLinear", "UninitializedParameter",
 ]
 # fmt: on
 
@@ -130,9 +130,9 @@ class Lazy(Module):
         """The size that a weight of this shape means; 0 for none."""
         return weight[-1] if len(weight) == 2 else 0
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *more: Any, **options: Any) -> Tensor:
         self.initialize_parameters(input)
-        y: Tensor = self.forward(input)  # of what it is now
+        y: Tensor = self.forward(input, *more, **options)  # of what it is now
         return y
 
 
@@ -170,15 +170,19 @@ class _LazyConvolution(Lazy):
     out_channels: int
     groups: int
     kernel_size: tuple[int, ...]
+    transposed: bool
 
     def _shapes(self, size: int) -> dict[str, Shape]:
         if size % self.groups:
             raise ShapeError(f"{type(self).__name__}: {size} channels cannot be split into {self.groups} groups")
-        shapes: dict[str, Shape] = {"weight": (self.out_channels, size // self.groups, *self.kernel_size)}
+        channels = (size, self.out_channels) if self.transposed else (self.out_channels, size)
+        shapes: dict[str, Shape] = {"weight": (channels[0], channels[1] // self.groups, *self.kernel_size)}
         return shapes | ({} if self.bias is None else {"bias": (self.out_channels,)})
 
     def _size_of(self, weight: Shape) -> int:
-        return weight[1] * self.groups if len(weight) == 2 + len(self.kernel_size) else 0
+        if len(weight) != 2 + len(self.kernel_size):
+            return 0
+        return weight[0] if self.transposed else weight[1] * self.groups
 
 
 class LazyConv1d(_LazyConvolution, Conv1d):
@@ -244,6 +248,78 @@ class LazyConv2d(_LazyConvolution, Conv2d):
         super().__init__(
             0, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
+        self._unsettle()
+
+
+class LazyConvTranspose1d(_LazyConvolution, ConvTranspose1d):
+    """A ConvTranspose1d whose `in_channels` is the number of channels of its first input.
+
+    Like `torch.nn.LazyConvTranspose1d`.
+
+        nn.LazyConvTranspose1d(16, 2, stride=2)(tc.randn(8, 3, 10)).shape  # (8, 16, 20)
+
+    Args:
+        out_channels: Channels of the output.
+        kernel_size, stride, padding, output_padding, groups, bias, dilation, padding_mode, device, dtype: As in
+            ConvTranspose1d.
+
+    Raises what ConvTranspose1d does, and a call ShapeError where the groups do not divide the channels.
+    """
+
+    settled, size_axis = ConvTranspose1d, -2
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: str | None = None,
+        dtype: Dtype = None,
+    ) -> None:
+        geometry = kernel_size, stride, padding, output_padding, groups, bias, dilation
+        super().__init__(0, out_channels, *geometry, padding_mode, device, dtype)
+        self._unsettle()
+
+
+class LazyConvTranspose2d(_LazyConvolution, ConvTranspose2d):
+    """A ConvTranspose2d whose `in_channels` is the number of channels of its first input.
+
+    Like `torch.nn.LazyConvTranspose2d`.
+
+        nn.LazyConvTranspose2d(16, 2, stride=2)(tc.randn(8, 3, 10, 10)).shape  # (8, 16, 20, 20)
+
+    Args:
+        out_channels: Channels of the output.
+        kernel_size, stride, padding, output_padding, groups, bias, dilation, padding_mode, device, dtype: As in
+            ConvTranspose2d.
+
+    Raises what ConvTranspose2d does, and a call ShapeError where the groups do not divide the channels.
+    """
+
+    settled, size_axis = ConvTranspose2d, -3
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: str | None = None,
+        dtype: Dtype = None,
+    ) -> None:
+        geometry = kernel_size, stride, padding, output_padding, groups, bias, dilation
+        super().__init__(0, out_channels, *geometry, padding_mode, device, dtype)
         self._unsettle()
 
 

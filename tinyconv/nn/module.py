@@ -272,20 +272,20 @@ class Module(Checked):
             raise _taken(self, register, name)
         self._put(register, name, value)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Make `parameter` the attribute `name`. None keeps the name for a missing one, such as no bias.
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Make `param` the attribute `name`. None keeps the name for a missing one, such as no bias.
 
         Raises TypeError where it is not a Parameter, and ModuleError where the name is taken.
         """
-        self._register("_parameters", name, parameter)
+        self._register("_parameters", name, param)
 
-    def register_buffer(self, name: str, buffer: Tensor | None, persistent: bool = True) -> None:
-        """Make `buffer` the attribute `name`: a tensor that moves with the module but is not trained.
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Make `tensor` the attribute `name`: a tensor that moves with the module but is not trained.
 
         The state_dict has it where `persistent` is True. None keeps the name for a missing one. Raises TypeError where
         it is not a Tensor, and ModuleError where the name is taken.
         """
-        self._register("_buffers", name, buffer)
+        self._register("_buffers", name, tensor)
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -318,16 +318,16 @@ class Module(Checked):
                 yield path, module
                 pending += [(_join(path, name), child) for name, child in reversed(module._named_modules())]
 
-    def modules(self) -> Iterator[Module]:
-        """This module and all below it, each once, parents first."""
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it, parents first; each once, or as often as it stands there."""
         seen: set[int] = set()
         pending = [self]
         while pending:  # as in `named_modules`, without the paths, which get long in a deep tree
             module = pending.pop()
-            if id(module) not in seen:
+            if not remove_duplicate or id(module) not in seen:
                 seen.add(id(module))
                 yield module
-                pending += reversed(list(module.children()))
+                pending += [child for _, child in reversed(module._named_modules())]
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below this one, each once, with the first of its names."""
@@ -387,24 +387,39 @@ class Module(Checked):
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
 
-    def get_submodule(self, path: str) -> Module:
+    def get_submodule(self, target: str) -> Module:
         """The module at a dotted path, this one for "". Raises AttributeError where there is none."""
         module = self
-        for name in path.split(".") if path else ():
+        for name in target.split(".") if target else ():
             found = module._modules.get(name)
             if found is None:
                 owner = type(module).__name__
-                raise AttributeError(f"{owner} has no child {shortened(name)} (in path {shortened(path)})")
+                raise AttributeError(f"{owner} has no child {shortened(name)} (in path {shortened(target)})")
             module = found
         return module
 
-    def get_parameter(self, path: str) -> Parameter:
-        """The parameter at a dotted path. Raises AttributeError where there is none."""
-        return self._at("_parameters", path)
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module at a dotted path, in place of the one that is there.
 
-    def get_buffer(self, path: str) -> Tensor:
+        Raises AttributeError where the path leads nowhere, where something else stands there, and, if `strict`, where
+        nothing does; ValueError for an empty path and for what is no Module.
+        """
+        owner, _, name = target.rpartition(".")
+        if not name or not isinstance(module, Module):
+            what = f"{_kind_of(module)}, not a Module" if name else "no name to put it under"
+            raise ValueError(f"set_submodule({shortened(target)}): got {what}")
+        parent = self.get_submodule(owner)
+        if strict or (hasattr(parent, name) and name not in parent._modules):
+            parent.get_submodule(name)
+        parent.add_module(name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a dotted path. Raises AttributeError where there is none."""
+        return self._at("_parameters", target)
+
+    def get_buffer(self, target: str) -> Tensor:
         """The buffer at a dotted path. Raises AttributeError where there is none."""
-        return self._at("_buffers", path)
+        return self._at("_buffers", target)
 
     def _at(self, register: str, path: str) -> Any:
         owner, _, name = path.rpartition(".")
@@ -522,15 +537,15 @@ class Module(Checked):
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call `function` on this module and all below it, children first. Returns this module."""
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on this module and all below it, children first. Returns this module."""
         order: list[Module] = []
         pending: list[Module] = [self]
         while pending:
             order.append(pending.pop())
             pending += order[-1].children()
         for module in reversed(order):
-            function(module)
+            fn(module)
         return self
 
     def to(
@@ -581,6 +596,20 @@ class Module(Checked):
     def half(self) -> Self:
         """Make all floating-point tensors float16. Returns this module."""
         return self.to(np.float16)
+
+    def type(self, dst_type: Dtype) -> Self:
+        """The same as `to(dst_type)`; in torch integers, such as a batch norm's count, become this dtype too."""
+        return self.to(dtype=dst_type)
+
+    def to_empty(self, *, device: Device | str, recurse: bool = True) -> Self:
+        """Give all tensors new memory on a device, with values that nobody promises: what a model on "meta" needs.
+
+        `recurse=False` leaves the modules below alone. Returns this module.
+        """
+        for t in [*self.parameters(recurse), *self.buffers(recurse)]:
+            place, _ = destination((device,), None, None)
+            rebind(t, backend_for(place).full(t.shape, 0, t.dtype, place or t.device), Storage())
+        return self
 
     # State.
 

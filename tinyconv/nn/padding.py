@@ -44,8 +44,8 @@ class _Pad(Module):
             raise ShapeError(f"{what}: expected a number or {order}, got {shortened(padding)}")
         return widths
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, self._mode)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, self._mode)
 
     def extra_repr(self) -> str:
         return f"{self.padding}"
@@ -58,8 +58,8 @@ class _ConstantPad(_Pad):
         super().__init__(padding)
         self.value = real(f"{type(self).__name__}: value", value)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.padding, value=self.value)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pad(input, self.padding, value=self.value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

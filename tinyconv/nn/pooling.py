@@ -76,9 +76,9 @@ class MaxPool2d(_MaxPool):
     Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_pool2d` does.
     """
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Any:
         return F.max_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
 
@@ -102,9 +102,9 @@ class MaxPool1d(_MaxPool):
 
     _sizes = staticmethod(_length)
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, input: Tensor) -> Any:
         return F.max_pool1d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
 
@@ -141,8 +141,8 @@ class MaxUnpool2d(_MaxUnpool):
     Raises ShapeError for sizes that are no integers, or too small. A call raises what `functional.max_unpool2d` does.
     """
 
-    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool1d(_MaxUnpool):
@@ -164,8 +164,8 @@ class MaxUnpool1d(_MaxUnpool):
 
     _sizes = staticmethod(single)
 
-    def forward(self, x: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return F.max_unpool1d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class AvgPool2d(Module):
@@ -205,9 +205,9 @@ class AvgPool2d(Module):
             divisor_override if divisor_override is None else finite("AvgPool2d: divisor_override", divisor_override)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool2d(
-            x,
+            input,
             self.kernel_size,
             self.stride,
             self.padding,
@@ -251,8 +251,8 @@ class AvgPool1d(Module):
         self.padding = single(padding, "AvgPool1d: padding")
         self.ceil_mode, self.count_include_pad = bool(ceil_mode), bool(count_include_pad)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool1d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -297,8 +297,8 @@ class LPPool2d(_LPPool):
     what `functional.lp_pool2d` does.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.lp_pool2d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool1d(_LPPool):
@@ -320,8 +320,8 @@ class LPPool1d(_LPPool):
 
     _sizes = staticmethod(_length)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.lp_pool1d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.lp_pool1d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class _Adaptive(Module):
@@ -353,8 +353,8 @@ class AdaptiveAvgPool2d(_Adaptive):
     Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_avg_pool2d` does.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(input, self.output_size)
 
 
 class AdaptiveAvgPool1d(_Adaptive):
@@ -370,8 +370,8 @@ class AdaptiveAvgPool1d(_Adaptive):
     Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_avg_pool1d` does.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool1d(x, self.output_size)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool1d(input, self.output_size)
 
 
 class _AdaptiveMax(_Adaptive):
@@ -396,8 +396,8 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
     Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_max_pool2d` does.
     """
 
-    def forward(self, x: Tensor) -> Any:
-        return F.adaptive_max_pool2d(x, self.output_size, self.return_indices)
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
@@ -414,5 +414,5 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
     Raises ShapeError for sizes that are no integers >= 1. A call raises what `functional.adaptive_max_pool1d` does.
     """
 
-    def forward(self, x: Tensor) -> Any:
-        return F.adaptive_max_pool1d(x, self.output_size, self.return_indices)
+    def forward(self, input: Tensor) -> Any:
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)

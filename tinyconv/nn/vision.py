@@ -60,9 +60,9 @@ class Upsample(Module):
             self.scale_factor = factors if isinstance(scale_factor, Sequence) else factors[0]
         self.mode, self.align_corners, self.recompute_scale_factor = mode, align_corners, recompute_scale_factor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         return F.interpolate(
-            x, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
         )
 
     def extra_repr(self) -> str:
@@ -121,8 +121,8 @@ class PixelShuffle(Module):
         super().__init__()
         self.upscale_factor = whole(upscale_factor, "PixelShuffle: upscale_factor", minimum=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(x, self.upscale_factor)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
 
     def extra_repr(self) -> str:
         return f"upscale_factor={self.upscale_factor}"
@@ -143,8 +143,8 @@ class PixelUnshuffle(Module):
         super().__init__()
         self.downscale_factor = whole(downscale_factor, "PixelUnshuffle: downscale_factor", minimum=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(x, self.downscale_factor)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
@@ -165,8 +165,8 @@ class ChannelShuffle(Module):
         super().__init__()
         self.groups = whole(groups, "ChannelShuffle: groups", minimum=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.channel_shuffle(x, self.groups)
+    def forward(self, input: Tensor) -> Tensor:
+        return F.channel_shuffle(input, self.groups)
 
     def extra_repr(self) -> str:
         return f"groups={self.groups}"

@@ -155,12 +155,12 @@ class Optimizer(Checked):
         """The state of a parameter before its first step: arrays of its shape and dtype, made by `xp`, and ints."""
         return {}
 
-    def add_param_group(self, group: dict[str, Any]) -> None:
-        """Add the tensors `group["params"]` (one, or an iterable), with the other entries as their options.
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add the tensors `param_group["params"]` (one, or an iterable), with the other entries as their options.
 
         The dict is copied. Raises what the class raises.
         """
-        owner = type(self).__name__
+        owner, group = type(self).__name__, param_group
         if not isinstance(group, dict):
             raise ParameterError(f"{owner}: expected a group {{'params': [...], ...}}, got {type(group).__name__}")
         if "params" not in group:

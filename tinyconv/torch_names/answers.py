@@ -268,10 +268,10 @@ FAMILIES = (
     ),
     # Layers.
     Family(
-        "an activation, or another function of chance",
-        "leaky_relu, prelu and softmax are here; write another as a formula",
-        r"(?i)gumbel_softmax|rrelu_?|(feature_)?(alpha_)?dropout_?",
-        example="F.gumbel_softmax",
+        "a dropout",
+        "dropout, dropout1d, dropout2d and alpha_dropout are here, in tinyconv.functional",
+        r"(?i)(feature_)?(alpha_)?dropout(_|3d)?",
+        example="tc.feature_dropout",
     ),
     Family(
         "a pooling",
@@ -290,12 +290,6 @@ FAMILIES = (
         "cross_entropy, mse_loss, huber_loss, kl_div and eighteen more are here; write another as a formula",
         r"(?i)\w*_?loss(2d|wrapper|withloss|options)?|ctc_loss|AdaptiveLogSoftmaxWithLoss|linear_?cross_?entropy\w*",
         example="nn.CTCLoss",
-    ),
-    Family(
-        "a convolution",
-        "conv1d, conv2d, conv_transpose1d and conv_transpose2d are here",
-        r"(?i)(lazy)?conv(olution|_?transpose)?(\dd)?|fold|unfold|(lazy)?linear",
-        example="nn.LazyConvTranspose2d",
     ),
     Family(
         "resampling of images",

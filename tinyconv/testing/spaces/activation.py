@@ -69,6 +69,17 @@ def leaky_relu(draw: Draw) -> Case:
     return pointwise(draw, "functional.leaky_relu", x, magnitude=0, kinked=True, options=options)
 
 
+@space("rrelu")
+def rrelu(draw: Draw) -> Case:
+    """Only what does not depend on random numbers: evaluation, and two slopes that are one."""
+    x = activated(draw)
+    training = draw.flag()
+    lower, upper = draw.choice(((0.25, 0.25), (-1.0, -1.0)) if training else ((0.125, 0.5), (0.25, 1), (-0.5, 0.25)))
+    draw.note_if(training, "training")
+    options = {"lower": lower, "upper": upper, "training": training}
+    return pointwise(draw, "functional.rrelu", x, magnitude=0, kinked=True, options=options)
+
+
 @space("sigmoid")
 def sigmoid(draw: Draw) -> Case:
     return pointwise(draw, "functional.sigmoid", activated(draw, ANY))
