@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from messages import message
-from oracle import FLOATS, check
+from oracle import FLOATS, assert_allclose, check
 
 import tinyconv as tc
 from tinyconv import functional as F
@@ -23,6 +23,35 @@ def test_targets_that_do_not_count(loss, target, weight):
     x = np.random.default_rng(0).standard_normal((2, 3))
     inputs = [x, np.array(target)] + ([] if weight is None else [np.array(weight)])
     check(getattr(F, loss), getattr(REF, loss), inputs, needs=[0], magnitude=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("how", ["readable", None, "captured"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+def test_targets_that_do_not_count_where_scores_are_no_numbers(loss, how, reduction, value):
+    """The loss does not see them; the gradient of softmax there is NaN, as in torch, in every way we compute it."""
+    x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+    target = np.array([0, -100, 2, -100, 1, 1, 0, 2, 1])
+    x[1], x[3, 1] = value, value
+
+    def gradient(library, functions):
+        scores, classes = library.tensor(x, requires_grad=True), library.tensor(target)
+
+        def step():
+            scores.grad = None
+            y = getattr(functions, loss)(scores, classes, reduction=reduction)
+            y.sum().backward()
+            return y.detach()
+
+        if library is tc and how == "captured":
+            step = tc.capture(step)
+            step()
+        with tc.using("readable") if library is tc and how == "readable" else nullcontext():
+            return step(), scores.grad
+
+    for ours, theirs in zip(gradient(tc, F), gradient(torch, REF), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]

@@ -90,7 +90,7 @@ def hold(function, inputs, magnitude=0, exact=False):
         if exact:
             np.testing.assert_array_equal(a, b)
         else:
-            compare(f"result {i}", np.ascontiguousarray(a), b, size)
+            compare(f"result {i}", np.asarray(a, order="C"), b, size)
 
 
 def widened(draw, x, n):
@@ -209,6 +209,15 @@ def test_dropout(n, p, shape):
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert sum(hasattr(piece, "code") for piece in step.entries[0].run.pieces) == 1
+
+
+@pytest.mark.parametrize("n", [9, 70])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_scores_that_are_no_numbers_and_do_not_count(n, smoothing):
+    """The loss is that of the others, and the gradient NaN there alone, not where lanes have no image."""
+    x, target = np.random.default_rng(0).standard_normal((n, 3), np.float32), np.arange(n) % 3
+    x[5::6] = np.nan
+    hold(lambda x: F.cross_entropy(x, tc.tensor(target), ignore_index=2, label_smoothing=smoothing), [x], 1)
 
 
 # --- Pools ----------------------------------------------------------------------------------------------------------

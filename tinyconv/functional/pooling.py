@@ -241,7 +241,8 @@ def max_pool1d(
     name = "max_pool1d"
     kernel, strides = _window1d(name, kernel_size, stride)
     paddings, dilations = single(padding, f"{name}: padding"), single(dilation, f"{name}: dilation", minimum=1)
-    check_pool(name, batch_of(checked_tensor(name, "input", input), 1)[0].array, kernel, paddings, dilations)
+    x = batch_of(checked_tensor(name, "input", input), 1)[0].array
+    check_pool(name, x, kernel, strides, paddings, ceil_mode, dilations)
     found: Any = max_pool2d(
         input.unsqueeze(-2),
         (1, *kernel),
@@ -281,7 +282,8 @@ def avg_pool1d(
     name = "avg_pool1d"
     kernel, strides = _window1d(name, kernel_size, stride)
     paddings = single(padding, f"{name}: padding")
-    check_pool(name, batch_of(checked_tensor(name, "input", input), 1)[0].array, kernel, paddings)
+    x = batch_of(checked_tensor(name, "input", input), 1)[0].array
+    check_pool(name, x, kernel, strides, paddings, ceil_mode)
     y = avg_pool2d(input.unsqueeze(-2), (1, *kernel), (1, *strides), (0, *paddings), ceil_mode, count_include_pad)
     return y.squeeze(-2)
 
@@ -348,7 +350,9 @@ def lp_pool2d(
     """
     p = finite("lp_pool2d: norm_type", norm_type)
     kernel, strides = _window("lp_pool2d", kernel_size, stride)
-    mean = avg_pool2d(checked_tensor("lp_pool2d", "input", input) ** p, kernel, strides, ceil_mode=ceil_mode)
+    x = batch_of(checked_tensor("lp_pool2d", "input", input), 2)[0].array
+    check_pool("lp_pool2d", x, kernel, strides, (0, 0), ceil_mode)
+    mean = avg_pool2d(input**p, kernel, strides, ceil_mode=ceil_mode)
     signed = mean.relu() - (-mean).relu()  # the mean itself, but without a gradient at 0
     return (signed * (kernel[0] * kernel[1])) ** (1 / p)
 
@@ -373,7 +377,8 @@ def lp_pool1d(
     OptionError where p is no number.
     """
     kernel, strides = _window1d("lp_pool1d", kernel_size, stride)
-    check_pool("lp_pool1d", batch_of(checked_tensor("lp_pool1d", "input", input), 1)[0].array, kernel, (0,))
+    x = batch_of(checked_tensor("lp_pool1d", "input", input), 1)[0].array
+    check_pool("lp_pool1d", x, kernel, strides, (0,), ceil_mode)
     return lp_pool2d(input.unsqueeze(-2), norm_type, (1, *kernel), (1, *strides), ceil_mode).squeeze(-2)
 
 

@@ -29,11 +29,15 @@ def window_slices(kernel, stride, dilation, out):
             )
 
 
-def check_pool(name, x, kernel, padding, dilation=None):
+def check_pool(name, x, kernel, stride, padding, ceil_mode, dilation=None):
     check_images(name, x, axes=len(kernel))
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise ShapeError(f"{name}: padding {padding} is more than half of kernel {kernel}: some windows would be empty")
-    check_window(name, x.shape[2:], kernel, padding, dilation)
+    if (
+        not ceil_mode
+        or min(output_size(x.shape, kernel, stride, padding, dilation or (1,) * len(kernel), ceil_mode)) < 1
+    ):
+        check_window(name, x.shape[2:], kernel, padding, dilation)  # else the only window may hang over the end
     check_floating(name, x)
 
 
@@ -53,7 +57,7 @@ class MaxPool2d:
 
     @staticmethod
     def check(x, *, kernel, stride, padding, dilation, ceil_mode):
-        check_pool("max_pool2d", x, kernel, padding, dilation)
+        check_pool("max_pool2d", x, kernel, stride, padding, ceil_mode, dilation)
         out = output_size(x.shape, kernel, stride, padding, dilation, ceil_mode)
         for n, o, k, s, p, d in zip(x.shape[2:], out, kernel, stride, padding, dilation, strict=True):
             # A dilated window may step over all of a small image: then the step into it leads out of it again.
@@ -109,7 +113,7 @@ class AvgPool2d:
 
     @staticmethod
     def check(x, *, kernel, stride, padding, ceil_mode, count_include_pad, divisor):
-        check_pool("avg_pool2d", x, kernel, padding)
+        check_pool("avg_pool2d", x, kernel, stride, padding, ceil_mode)
 
     @staticmethod
     def forward(xp, x, *, kernel, stride, padding, ceil_mode, count_include_pad, divisor):

@@ -166,10 +166,12 @@ static void cross_entropy_back(const instruction *i, char **at, place here) {
         const int64_t *label = (int64_t *)at[2] + b * LANES, count = smaller(LANES, here.images - b * LANES);
         choice target = classes_of(label, count), kept = kept_of(label, count, i->size[1]);
         choice known = (target >= 0) & (target < (int32_t)c);
-        lanes weight = pick(known, (lanes){0} + hot, (lanes){0}) + each * (float)c;
+        lanes weight = pick(known, (lanes){0} + hot, (lanes){0}) + each * (float)c, none = {0};
+        for (int64_t k = count; k < LANES; k++) none[k] = 1;
         for (int64_t k = 0; k < c; k++) {
             lanes q = pick(target == (int32_t)k, (lanes){0} + hot, (lanes){0}) + each;
-            ((lanes *)at[0])[b * c + k] = pick(kept, (weight * ((lanes *)at[1])[b * c + k] - q) * dl, (lanes){0});
+            lanes p = ((lanes *)at[1])[b * c + k], ignored = pick(none > 0, (lanes){0}, p * 0); /* NaN where p is */
+            ((lanes *)at[0])[b * c + k] = pick(kept, (weight * p - q) * dl, ignored);
         }
     }
 }

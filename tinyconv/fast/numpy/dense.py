@@ -157,5 +157,5 @@ class CrossEntropy:
         dx[n, target] -= 1
         dx *= dy * scale
         if ignored is not None:
-            dx[ignored] = 0
+            dx[ignored] = p[ignored] * 0  # NaN where the softmax is
         return dx, None, None

@@ -21,11 +21,14 @@ def pooling(draw: Draw, dilations: bool, axes: int = 2) -> tuple[tuple[int, ...]
     dilation = both_ways(draw, 1, draw.choice([1, 3])) if dilations else (1, 1)
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     padding = pair([draw.integer(0, k // 2) for k in kernel] if draw.flag() else 0, "padding")
-    # A dilated window may step over an image smaller than its step, from padding into padding.
-    least = (max(1, r - 2 * p, d if p else 1) for r, p, d in zip(reach, padding, dilation, strict=True))
+    stride = draw.choice([None, both_ways(draw, 1, 2), both_ways(draw, 1, 4)])
+    steps, ceil_mode = stride or kernel, draw.flag()
+    # The only window may hang over the end in ceil_mode. And a dilated one may step over an image smaller than its
+    # step, from padding into padding.
+    over = [s - 1 if ceil_mode else 0 for s in steps]
+    least = (max(1, r - 2 * p - o, d if p else 1) for r, p, o, d in zip(reach, padding, over, dilation, strict=True))
     extra = both_ways(draw, 0, draw.choice([4, 1, 0]))
     size = tuple(n + e for n, e in zip(least, extra, strict=True))
-    stride = draw.choice([None, both_ways(draw, 1, 2), both_ways(draw, 1, 4)])
 
     options: dict[str, Any] = {"kernel_size": spell(draw, kernel)}
     if stride is not None or draw.flag():
@@ -34,12 +37,10 @@ def pooling(draw: Draw, dilations: bool, axes: int = 2) -> tuple[tuple[int, ...]
         options["padding"] = spell(draw, padding)
     if dilations and (dilation != (1, 1) or draw.flag()):
         options["dilation"] = spell(draw, dilation)
-    ceil_mode = draw.flag()
     if ceil_mode:
         options["ceil_mode"] = True
     n, c = draw.choice([1, 2, 1, 2, 0]), draw.integer(1, 2)
 
-    steps = stride or kernel
     sizes = list(zip(size, kernel, steps, padding, dilation, strict=True))
     draw.note("stride left out" if stride is None else "stride")
     draw.note_if(any(s > r for s, r in zip(steps, reach, strict=True)), "stride > kernel")
@@ -53,6 +54,7 @@ def pooling(draw: Draw, dilations: bool, axes: int = 2) -> tuple[tuple[int, ...]
     draw.note_if(ceil_mode, "ceil_mode")
     larger = any(pool_output_size(*axis, True) > pool_output_size(*axis, False) for axis in sizes)
     draw.note_if(ceil_mode and larger, "ceil_mode, window over the edge")
+    draw.note_if(any(r > n + 2 * p for r, n, p in zip(reach, size, padding, strict=True)), "window larger than input")
     draw.note_if(n < 2, f"N = {n}")
     return (n, c, *size[-axes:]), options
 
