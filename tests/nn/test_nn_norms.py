@@ -159,6 +159,16 @@ def test_whole_channels_are_dropped(name, shape, channels):
     assert ((x.grad.numpy().reshape(per_channel.shape)[:, 0] != 0) == kept).all()
 
 
+@pytest.mark.parametrize("name", ["Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout"])
+def test_dropouts_write_in_place_where_torchs_do(name):
+    def after(lib):
+        x = lib.ones(2, 3, 4, 4) if name == "Dropout2d" else lib.ones(2, 3, 4)
+        getattr(lib.nn, name)(1.0, inplace=True)(x)
+        return x.sum().item()
+
+    assert after(tc) == after(torch)
+
+
 def test_alpha_dropout_keeps_mean_and_variance():
     tc.manual_seed(0)
     y = F.alpha_dropout(tc.randn(400, 500), 0.4, True)

@@ -87,13 +87,13 @@ class AlphaDropout(_Dropout):
 
     Args:
         p: The probability that an element is dropped.
-        inplace: Write the values into the input, and return that.
+        inplace: Without effect, as in PyTorch: the function takes it.
 
     Raises OptionError where `p` is not between 0 and 1. A call raises what `functional.alpha_dropout` does.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.alpha_dropout(input, self.p, self.training, self.inplace)
+        return F.alpha_dropout(input, self.p, self.training)
 
 
 class FeatureAlphaDropout(_Dropout):
@@ -105,10 +105,10 @@ class FeatureAlphaDropout(_Dropout):
 
     Args:
         p: The probability that a channel is dropped.
-        inplace: Write the values into the input, and return that.
+        inplace: Without effect, as in PyTorch: the function takes it.
 
     Raises OptionError where `p` is not between 0 and 1. A call raises what `functional.feature_alpha_dropout` does.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)
+        return F.feature_alpha_dropout(input, self.p, self.training)

@@ -78,6 +78,7 @@ class Adam(Optimizer):
         weight_decay: L2 penalty, added to the gradient, >= 0.
         amsgrad: Divide by the largest mean of g² so far.
         maximize: Climb instead of descend.
+        decoupled_weight_decay: Shrink the weights instead, as AdamW does, in all groups.
         how: `foreach` and the like: see `Optimizer`.
 
     Raises OptionError where an option is out of range, and for `params` what `Optimizer` raises. Like
@@ -109,8 +110,11 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         **how: Unpack[Implementation],
     ) -> None:
+        if flag("Adam: decoupled_weight_decay", decoupled_weight_decay):
+            vars(self).update(rule=adamw, kernel="adamw", implied=AdamW.implied)
         super().__init__(
             params,
             {

@@ -386,7 +386,12 @@ class Optimizer(Checked):
         number = {id(param): i for i, param in enumerate(self._parameters())}
         state = {number[id(param)]: {name: _saved(v) for name, v in kept.items()} for param, kept in self.state.items()}
         groups = [
-            {**group, **self._options(i, group), "params": [number[id(param)] for param in group["params"]]}
+            {
+                **group,
+                **self._options(i, group),
+                **self.implied,
+                "params": [number[id(param)] for param in group["params"]],
+            }
             for i, group in enumerate(self.param_groups)
         ]
         return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}

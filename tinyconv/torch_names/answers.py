@@ -388,6 +388,7 @@ FAMILIES = (
         "tinyconv.profile and tinyconv.trace show it",
         r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
     ),
+    Family("for tests", "numpy.testing.assert_allclose takes tensors", r"testing", (TC,)),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
 )
