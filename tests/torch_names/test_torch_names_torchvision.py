@@ -70,15 +70,16 @@ def with_one_layer(net):
 HELP = {"with_one_layer": with_one_layer}
 
 
-def both(file, made, size):
-    """What the model gives here and in torchvision, from the same weights and images."""
+def both(file, made, size, source=True):
+    """What the model, of torchvision's source or of ours, gives here and in torchvision, from the same weights."""
     images = np.random.default_rng(0).standard_normal((2, 3, size, size))
     torch.manual_seed(0)
     theirs = eval(made, {**vars(import_module(f"torchvision.models.{file}")), **HELP}).double().train()
     state = {name: tc.tensor(value.numpy().copy()) for name, value in theirs.state_dict().items()}
     expected = result(theirs, torch, images)  # here: nothing of torch can run within the block
     with loader() as load:
-        ours = eval(made, {**vars(load(file)), **HELP}).double().train()
+        names = vars(load(file) if source else tc.torchvision.models)
+        ours = eval(made, {**names, **HELP}).double().train()
         ours.load_state_dict(state)
         return ours, result(ours, tc, images), expected
 
@@ -100,3 +101,52 @@ def test_a_model_that_differs_is_seen():
     _, found, expected = both("squeezenet", "squeezenet1_1(num_classes=10)", 40)
     found["logits"] = found["logits"] + 1e-6
     assert differing(found, expected) == ["logits"]
+
+
+# The models that are here under torchvision's names.
+HERE = [
+    ("resnet", "resnet18(num_classes=10)", 33, False),
+    (
+        "resnet",
+        "ResNet(Bottleneck, [1, 1, 2, 1], 10, groups=2, width_per_group=32, replace_stride_with_dilation=[0, 1, 1])",
+        33,
+        False,
+    ),
+    ("vgg", "with_one_layer(vgg11_bn())", 32, True),
+    ("alexnet", "alexnet(num_classes=10)", 63, True),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("file", "made", "size"), [case(*row) for row in HERE])
+def test_our_model_of_that_name_is_the_same(file, made, size):
+    _, found, expected = both(file, made, size, source=False)
+    assert differing(found, expected) == []
+
+
+@pytest.mark.parametrize("name", [name for name in tc.torchvision.models.__all__ if name.islower()])
+def test_our_model_of_that_name_has_its_layout(name):
+    with torch.device("meta"):
+        theirs = getattr(torchvision.models, name)().state_dict()
+    with tc.device("meta"):
+        ours = getattr(tc.torchvision.models, name)().state_dict()
+    assert {key: tuple(value.shape) for key, value in ours.items()} == {k: tuple(v.shape) for k, v in theirs.items()}
+
+
+def test_the_last_norm_of_a_block_may_begin_at_zero():
+    net = tc.torchvision.models.resnet18(zero_init_residual=True, num_classes=2)
+    x = tc.rand(1, 64, 4, 4)
+    assert np.array_equal(net.layer1[0](x).numpy(), x.numpy())
+
+
+def test_weights_are_not_downloaded():
+    models = tc.torchvision.models
+    for options in ({"weights": "DEFAULT"}, {"pretrained": True}):
+        said = message(tc.errors.OptionError, lambda: models.resnet18(**options))  # noqa: B023 (called at once)
+        assert said.startswith("resnet18: weights are not downloaded here")
+        assert said.endswith("load_state_dict(tinyconv.load(FILE)): the layers have torchvision's names")
+    said = message(AttributeError, getattr, models, "ResNet18_Weights")
+    assert "weights to download: tinyconv.load reads a file of them" in said
+    assert "a model of torchvision's: " in message(AttributeError, getattr, models, "densenet121")
+    assert "three values" in message(tc.errors.OptionError, models.resnet50, replace_stride_with_dilation=[True])
+    assert "Bottleneck has" in message(tc.errors.OptionError, models.ResNet, models.BasicBlock, [1] * 4, groups=2)

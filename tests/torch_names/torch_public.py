@@ -7,6 +7,7 @@ import torch
 import torch.nn
 import torch.onnx
 import torch.optim
+import torch.testing
 import torch.utils.data
 
 import tinyconv as tc

@@ -1,4 +1,5 @@
-"""`tinyconv.torchvision`: `datasets`, `transforms` and `utils` are vision, transforms and grid of `tinyconv.data`."""
+"""`tinyconv.torchvision`: `datasets`, `transforms` and `utils` are vision, transforms and grid of `tinyconv.data`,
+and `models` is `tinyconv.models.torchvision`."""
 
 from tinyconv.errors import suggest_names
 

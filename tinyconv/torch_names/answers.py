@@ -29,17 +29,30 @@ class Family(NamedTuple):
 TC, NN, F, TENSOR = "tinyconv", "tinyconv.nn", "tinyconv.functional", "Tensor"
 OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyconv.data"
 TRANSFORMS, VISION = "tinyconv.data.transforms", "tinyconv.data.vision"
-TORCHVISION = "tinyconv.torch_modules.torchvision"
+TORCHVISION, MODELS = "tinyconv.torch_modules.torchvision", "tinyconv.models.torchvision"
 _NUMPY = "has it, for x.numpy() and without gradients"
 
 FAMILIES = (
     Family(
         "of torchvision",
-        "datasets, transforms and utils are here; tinyconv.models has alexnet, vgg16 and resnet50 of its own, and the "
-        "source of torchvision's models runs here",
-        r"models|ops|io|tv_tensors|[gs]et_(image|video)_\w+|draw_\w+",
+        "datasets, models, transforms and utils are here",
+        r"ops|io|tv_tensors|[gs]et_(image|video)_\w+|draw_\w+",
         (TORCHVISION, "tinyconv.data.grid"),
-        example="tc.torchvision.models",
+        example="tc.torchvision.ops",
+    ),
+    Family(
+        "weights to download",
+        "tinyconv.load reads a file of them that you fetched, for net.load_state_dict",
+        r"\w+_Weights|(get_)?weights?|get_model_weights|WeightsEnum",
+        (MODELS,),
+        example="tc.torchvision.models.ResNet18_Weights",
+    ),
+    Family(
+        "a model of torchvision's",
+        "ResNets, VGGs and AlexNet are here; the source of torchvision's others, as a file of your own, runs here",
+        r"[A-Za-z]\w+",
+        (MODELS,),
+        example="tc.torchvision.models.mobilenet_v2",
     ),
     # Layers and whole fields that are not here.
     Family(
@@ -417,7 +430,7 @@ def _elsewhere(owner: str, name: str) -> Iterator[str]:
     """Where else the name is, among what is imported. What torchvision calls so is something else."""
     for place in (
         ()
-        if owner in (TRANSFORMS, VISION, TORCHVISION)
+        if owner in (TRANSFORMS, VISION, TORCHVISION, MODELS)
         else (TC, NN, F, OPTIM, SCHEDULES, DATA, "tinyconv.nn.init", "tinyconv.nn.utils", TENSOR)
     ):
         if place != owner and _has(place, name):
