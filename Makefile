@@ -56,7 +56,8 @@ bench:
 	.venv-bench/bin/python benchmarks/tables.py --plots
 
 oracle: .venv/.test
-	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --all --hypothesis-profile=deep --hypothesis-seed=0 \
+	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --all \
+		--numprocesses auto --dist worksteal --hypothesis-profile=deep --hypothesis-seed=0 \
 		--record=benchmarks/records/oracle-deep.json
 	$(BIN)/python benchmarks/judges.py
 	$(BIN)/python benchmarks/coverage.py

@@ -112,16 +112,17 @@ def decisions():
     return "\n".join(f"* {', '.join(names)}: {difference}" for difference, names in ops.items())
 
 
-def judge(found, what):
-    """The answers to one of the judges who ask their own questions."""
+def judge(found, what, of="ops"):
+    """The answers to one of the judges who ask their own questions: `what` they ask, and `of` which things."""
     passed, reasons = found["passed"], found["out_of_scope"]
     of_dtypes = ", ".join(f"{count:,} of {dtype}" for dtype, count in passed.items())
     faults = "".join(f"\n* **wrong**: {fault}" for fault in found["faults"])
+    answered = f"{sum(passed.values()):,} {what} of {found['ops']} {of} are answered correctly ({of_dtypes}). "
+    if not reasons:
+        return f"{answered}None is out of scope.{faults}"
     out = table(["out of scope", what], [[reason, f"{count:,}"] for reason, count in reasons.items()])
-    return (
-        f"{sum(passed.values()):,} {what} of {found['ops']} ops are answered correctly ({of_dtypes}). "
-        f"{sum(reasons.values()):,} are out of scope, each by a rule that looks at the question alone.{faults}\n\n{out}"
-    )
+    scope = f"{sum(reasons.values()):,} are out of scope, each by a rule that looks at the question alone."
+    return f"{answered}{scope}{faults}\n\n{out}"
 
 
 def verdict(found):
@@ -161,12 +162,17 @@ def page(found, judges):
         summary(rows, "optimisers"),
         summary(rows, "schedules"),
         "## Questions that others wrote",
-        f"PyTorch {judges['versions']['torch']} tests its own operators on samples, and ONNX "
-        f"{judges['versions']['onnx']} has cases with answers for those who run its graphs. Both are put to the ops "
-        "that we share ([tests/judges](../tests/judges)), and values and dtypes are compared; with PyTorch's samples, "
-        f"gradients too. Commit `{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
-        "### PyTorch's operator database",
+        f"PyTorch {judges['versions']['torch']} tests its own operators, layers and optimisers on samples, and ONNX "
+        f"{judges['versions']['onnx']} has cases with answers for those who run its graphs. They are put to what we "
+        "share ([tests/judges](../tests/judges)), and values and dtypes are compared; with PyTorch's samples of "
+        "operators and layers, gradients too; of optimisers, the weights after ten steps. "
+        f"Commit `{judges['commit']}`; `python benchmarks/judges.py` asks them again.",
+        "### PyTorch's operators: `op_db`",
         judge(judges["torch"], "samples"),
+        "### PyTorch's layers: `module_db`",
+        judge(judges["layers"], "uses", "layers"),
+        "### PyTorch's optimisers: `optim_db`",
+        judge(judges["optimisers"], "sets of options", "optimisers"),
         "### ONNX's node cases",
         judge(judges["onnx"], "cases"),
         "## Differences by decision",

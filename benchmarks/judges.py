@@ -1,6 +1,6 @@
-"""Ask all questions of PyTorch's operator database and ONNX's node cases, and record how many were answered correctly.
+"""Ask all questions of PyTorch's databases and ONNX's node cases, and record how many were answered correctly.
 
-python benchmarks/judges.py        # half a minute; then benchmarks/coverage.py puts it into docs/coverage.md
+python benchmarks/judges.py        # minutes; then benchmarks/coverage.py puts it into docs/coverage.md
 """
 
 import json
@@ -15,6 +15,8 @@ from tinyconv.host.environment import commit, environment, version_of
 HERE = Path(__file__).parent
 RECORD = HERE / "records" / "judges.json"
 COMMIT = commit()
+JUDGES = {"torch": "opinfo", "layers": "modules", "optimisers": "optimisers", "onnx": "onnx_nodes"}
+"""The parts of the record, and the module of tests/judges that each comes from."""
 
 
 def judged(name):
@@ -41,11 +43,11 @@ def main():
         "commit": COMMIT,
         "environment": environment(),
         "versions": {name: version_of(name) for name in ("torch", "onnx")},
-        "torch": judged("opinfo"),
-        "onnx": judged("onnx_nodes"),
+        **{part: judged(module) for part, module in JUDGES.items()},
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"{RECORD}: {sum(record['torch']['passed'].values())} and {sum(record['onnx']['passed'].values())} answered")
+    for part in JUDGES:
+        print(f"{part}: {sum(record[part]['passed'].values()):,} answered, {len(record[part]['faults'])} wrongly")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ SHARED = {"deadline": None, "print_blob": True, "suppress_health_check": [Health
 settings.register_profile("quick", max_examples=20, derandomize=True, **SHARED)
 settings.register_profile("dev", max_examples=5, **SHARED)
 settings.register_profile("ci", derandomize=True, **SHARED)
-settings.register_profile("deep", max_examples=3500, **SHARED)
+settings.register_profile("deep", max_examples=700, **SHARED)
 
 
 def pytest_addoption(parser):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from opinfo import NUMPY_DTYPES
 from scope import Tally
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.testing._internal.common_modules import module_db
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -52,6 +53,8 @@ class Use:
         """Raise Disagreement where outputs or gradients here are not PyTorch's."""
         theirs = LAYERS[self.op].module_cls(*self.made[0], **self.made[1]).train(self.training)
         theirs = theirs.to(getattr(torch, self.dtype))
+        if isinstance(theirs, LazyModuleMixin):
+            theirs(*self.given[0], **self.given[1])  # makes its weights
         leaves, spec = tree_flatten(self.given)
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
         names = [name for name, p in theirs.named_parameters() if p.numel()]

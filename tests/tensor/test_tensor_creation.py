@@ -301,3 +301,11 @@ def test_a_range_that_is_too_long(end):
 def test_a_norm_of_another_kind(p):
     with pytest.raises(ValueError, match=r"norm: p must be a number or 'fro', got"):
         tc.ones(3).norm(p)
+
+
+def test_bools_without_a_name_are_non_blocking_and_copy():
+    x = tc.ones(2)
+    assert x.to(tc.float32, True) is x
+    assert x.to(tc.float32, False, True) is not x
+    assert x.to("cpu", tc.float64, False, True).dtype == np.float64
+    assert x.long(memory_format=tc.preserve_format).dtype == np.int64

@@ -17,7 +17,7 @@ from contextlib import ContextDecorator
 from functools import partial, wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import local
-from typing import Any, NamedTuple, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast, overload
 
 import numpy as np
 
@@ -141,6 +141,10 @@ class Change(Setting, ContextDecorator):
 class Bare(Change):
     """A block that decorates without brackets too: `@tc.no_grad`."""
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+    @overload
+    def __new__(cls, function: Function) -> Function: ...  # type: ignore[misc]
     def __new__(cls, function: Any = None) -> Any:
         """The block; or, given a function, that function in one."""
         block = super().__new__(cls)

@@ -550,7 +550,7 @@ class Module(Checked):
 
     def to(
         self,
-        *args: Tensor | Device | str | Dtype,
+        *args: Tensor | Device | str | Dtype | bool,
         device: str | None = None,
         dtype: Dtype = None,
         non_blocking: bool = False,

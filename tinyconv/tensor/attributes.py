@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,24 +106,21 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return self.to(check_tensor("type_as", other, "other"))
 
 
-def half(self: Tensor, memory_format: Any = None) -> Tensor:
-    """This tensor as float16."""
-    return self.to(np.float16)
+def _cast(name: str, dtype: builtins.type[np.generic]) -> Callable[..., Tensor]:
+    """The method that gives a tensor as one dtype."""
+
+    def cast(self: Tensor, memory_format: Any = None) -> Tensor:
+        return self.to(dtype)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__module__ = __name__
+    cast.__doc__ = f"This tensor as {dtype.__name__}; gradients flow through. `memory_format` is not looked at."
+    return cast
 
 
-def short(self: Tensor, memory_format: Any = None) -> Tensor:
-    """This tensor as int16."""
-    return self.to(np.int16)
-
-
-def char(self: Tensor, memory_format: Any = None) -> Tensor:
-    """This tensor as int8."""
-    return self.to(np.int8)
-
-
-def byte(self: Tensor, memory_format: Any = None) -> Tensor:
-    """This tensor as uint8."""
-    return self.to(np.uint8)
+to_bool, to_byte, to_char = _cast("bool", np.bool_), _cast("byte", np.uint8), _cast("char", np.int8)
+to_short, to_int, to_long = _cast("short", np.int16), _cast("int", np.int32), _cast("long", np.int64)
+to_half, to_float, to_double = _cast("half", np.float16), _cast("float", np.float32), _cast("double", np.float64)
 
 
 # --- new tensors like it --------------------------------------------------------------------------------------------

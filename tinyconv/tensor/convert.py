@@ -94,8 +94,13 @@ def writeable(array: Array) -> bool:
 
 
 def destination(args: tuple[Any, ...], device: str | None, dtype: Dtype) -> tuple[str | None, np.dtype[Any] | None]:
-    """The device and the dtype that the arguments of `to` name; None where they name none."""
+    """The device and the dtype that the arguments of `to` name; None where they name none.
+
+    Bools among the arguments are `non_blocking` and `copy`.
+    """
     for arg in args:
+        if isinstance(arg, bool):
+            continue
         if is_tensor(arg):
             device, dtype = arg.device, arg.dtype
         elif isinstance(arg, Device) or (isinstance(arg, str) and arg not in np.sctypeDict):

@@ -216,12 +216,17 @@ class Methods:
     __imod__ = remainder_ = inplace.remainder_
 
     H = attributes.H
-    byte = attributes.byte
-    char = attributes.char
-    half = attributes.half
+    bool = attributes.to_bool
+    byte = attributes.to_byte
+    char = attributes.to_char
+    double = attributes.to_double
+    float = attributes.to_float
+    half = attributes.to_half
+    int = attributes.to_int
     is_contiguous = attributes.is_contiguous
     is_cuda = attributes.is_cuda
     itemsize = attributes.itemsize
+    long = attributes.to_long
     mT = attributes.mT
     nbytes = attributes.nbytes
     ndimension = attributes.ndimension
@@ -231,7 +236,7 @@ class Methods:
     new_ones = attributes.new_ones
     new_tensor = attributes.new_tensor
     new_zeros = attributes.new_zeros
-    short = attributes.short
+    short = attributes.to_short
     stride = attributes.stride
     type = attributes.type
     type_as = attributes.type_as

@@ -14,9 +14,6 @@ from tinyconv.tensor.refusals import check_tensor
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
 
-Int: TypeAlias = int  # inside Tensor these three names are methods
-Bool: TypeAlias = bool
-Float: TypeAlias = float
 Scalar: TypeAlias = bool | int | float
 Operand: TypeAlias = "Tensor | Scalar | np.generic | np.ndarray[Any, Any]"
 Dim: TypeAlias = int | Sequence[int] | None

@@ -36,7 +36,7 @@ from tinyconv.tensor.refusals import (
     refused,
 )
 from tinyconv.tensor.show import formatted, shown_tensor
-from tinyconv.tensor.signatures import Bool, HookHandle, Index, Int, Operand, Scalar
+from tinyconv.tensor.signatures import HookHandle, Index, Operand, Scalar
 from tinyconv.tensor.walking import walk_back
 
 if TYPE_CHECKING:
@@ -179,13 +179,13 @@ class Tensor(Methods):
     array: Array
     _node: Leaf | OpNode | None
     _storage: Storage  # call `_storage.wrote(array)` after a write to the array
-    _tracked: Bool  # what `requires_grad` shows
+    _tracked: bool  # what `requires_grad` shows
 
     def __init__(
         self,
         data: Any = (),
         *sizes: int,
-        requires_grad: Bool = False,
+        requires_grad: bool = False,
         dtype: Dtype = DEFAULT_FLOAT,
         device: str | None = None,
     ) -> None:
@@ -200,9 +200,9 @@ class Tensor(Methods):
     # What it is.
 
     @property
-    def shape(self) -> tuple[Int, ...]:
+    def shape(self) -> tuple[int, ...]:
         """The sizes of the axes: a tuple of ints, empty for a 0-d tensor."""
-        shape: tuple[Int, ...] = self.array.shape
+        shape: tuple[int, ...] = self.array.shape
         return shape
 
     @property
@@ -212,7 +212,7 @@ class Tensor(Methods):
         return dtype
 
     @property
-    def ndim(self) -> Int:
+    def ndim(self) -> int:
         """The number of axes."""
         return len(self.array.shape)
 
@@ -222,31 +222,31 @@ class Tensor(Methods):
         return place_of(self.array)
 
     @overload
-    def size(self, dim: None = None) -> tuple[Int, ...]: ...
+    def size(self, dim: None = None) -> tuple[int, ...]: ...
     @overload
-    def size(self, dim: Int) -> Int: ...
-    def size(self, dim: Int | None = None) -> tuple[Int, ...] | Int:
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> tuple[int, ...] | int:
         """The shape, or the size of one axis. Raises ShapeError for an axis that does not exist."""
         return self.shape if dim is None else self.shape[shapes.axis_in(dim, self.shape, "size")]
 
-    def dim(self) -> Int:
+    def dim(self) -> int:
         """The number of axes, like `ndim`."""
         return self.ndim
 
-    def numel(self) -> Int:
+    def numel(self) -> int:
         """The number of elements."""
         return shapes.product(self.shape)
 
-    def element_size(self) -> Int:
+    def element_size(self) -> int:
         """The bytes of one element."""
         return int(self.dtype.itemsize)
 
-    def is_floating_point(self) -> Bool:
+    def is_floating_point(self) -> bool:
         """Whether the dtype is float16, float32 or float64."""
         return self.dtype.kind == "f"
 
     @property
-    def is_leaf(self) -> Bool:
+    def is_leaf(self) -> bool:
         """Whether no recorded operation computed it."""
         return not isinstance(self._node, OpNode)
 
@@ -287,15 +287,15 @@ class Tensor(Methods):
         self._node.grad = value
 
     @property
-    def requires_grad(self) -> Bool:
+    def requires_grad(self) -> bool:
         """Whether a gradient with respect to this tensor is wanted, or to any it was computed from."""
         return self._tracked
 
     @requires_grad.setter
-    def requires_grad(self, requires_grad: Bool) -> None:
+    def requires_grad(self, requires_grad: bool) -> None:
         self.requires_grad_(requires_grad)
 
-    def requires_grad_(self, requires_grad: Bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients with respect to this tensor, a leaf; or stop asking. Returns this tensor.
 
         Raises DtypeError where the dtype is not floating point, and GraphError where an op computed the tensor.
@@ -326,7 +326,7 @@ class Tensor(Methods):
         return out
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: Bool | None = None, create_graph: Bool = False
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
     ) -> None:
         """Add to `.grad` of every leaf the gradient of this tensor with respect to it. Like `torch.Tensor.backward`.
 
@@ -377,7 +377,7 @@ class Tensor(Methods):
         """
         return lend_to_numpy(self)
 
-    def __array__(self, dtype: Any = None, copy: Bool | None = None) -> np.ndarray[Any, Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.array if copy else self.numpy(), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -412,17 +412,18 @@ class Tensor(Methods):
 
     def to(
         self,
-        *args: Tensor | Device | str | Dtype,
+        *args: Tensor | Device | str | Dtype | bool,
         device: str | None = None,
         dtype: Dtype = None,
-        copy: Bool = False,
-        non_blocking: Bool = False,
+        non_blocking: bool = False,
+        copy: bool = False,
         memory_format: str | None = None,
     ) -> Tensor:
         """This tensor with another dtype, on another device, or both. Gradients flow through. Like `torch.Tensor.to`.
 
         The same tensor if nothing changes, unless `copy`. `non_blocking` changes nothing: a copy to a GPU never waits
         for it, and a copy to the host always does. Nor does `memory_format` here and below: strides are no promise.
+        Bools without a name are `non_blocking` and `copy`, in this order.
         Raises DtypeError and DeviceError for what does not exist.
 
             t.to("cuda"), t.to(tc.float64), t.to(other)
@@ -433,35 +434,16 @@ class Tensor(Methods):
             out = apply(ops.Cast, out, dtype=wanted)
         if device is not None and device != self.device:
             out = apply(Move, out, device=device)
+        copy = copy or [arg for arg in args if isinstance(arg, bool)][1:2] == [True]
         return out.clone() if copy and out is self else out
 
     def cpu(self) -> Tensor:
         """This tensor in host memory."""
         return self.to("cpu")
 
-    def cuda(self, device: Int | str | Device | None = None, non_blocking: Bool = False) -> Tensor:
+    def cuda(self, device: int | str | Device | None = None, non_blocking: bool = False) -> Tensor:
         """This tensor on a GPU: the first, or `cuda(1)`, `cuda("cuda:1")`. DeviceError where there is none."""
         return self.to(cuda_name(device))
-
-    def float(self) -> Tensor:
-        """This tensor as float32."""
-        return self.to(np.float32)
-
-    def double(self) -> Tensor:
-        """This tensor as float64."""
-        return self.to(np.float64)
-
-    def long(self) -> Tensor:
-        """This tensor as int64."""
-        return self.to(np.int64)
-
-    def int(self) -> Tensor:
-        """This tensor as int32."""
-        return self.to(np.int32)
-
-    def bool(self) -> Tensor:
-        """This tensor as bool: False where an element is 0."""
-        return self.to(np.bool_)
 
     def clone(self, *, memory_format: str | None = None) -> Tensor:
         """The same values in memory of their own; gradients flow through."""

@@ -42,12 +42,13 @@ def embedding(draw: Draw) -> Case:
     rows, size, dtype = draw.integer(1, 5), draw.integer(0, 4), draw.dtype()
     shape = draw.shape(max_dims=2, min_side=1, max_side=4)  # torch's backward fails where there is nothing
     index = draw.values(shape, np.int64, "ties") % rows
-    options = {}
+    options, padded = {}, False
     if draw.flag():
-        options["padding_idx"] = draw.integer(-rows, rows - 1)
+        options["padding_idx"] = place = draw.integer(-rows, rows - 1)
         draw.note("padding_idx")
+        padded = bool((index == place % rows).any())  # it has no gradient, though it is used
     arrays = {"input": index, "weight": draw.array((rows, size), dtype, VALUES)}
-    return keyword_case("functional.embedding", arrays, options, needs=[1], magnitude="terms")
+    return keyword_case("functional.embedding", arrays, options, needs=[1], magnitude="terms", smooth=not padded)
 
 
 @space("matmul")
