@@ -88,7 +88,7 @@ if _TYPE_CHECKING:
         trace,
     )
     from tinyconv.saving import load, save
-    from tinyconv.torch_modules import accelerator, amp, backends, cuda, fx, jit, mps, utils, version  # noqa: F401
+    from tinyconv.torch_modules import accelerator, amp, backends, cuda, distributions, fx, jit, mps, utils, version  # noqa: F401
     from tinyconv.torch_modules.stand_in import as_torch  # noqa: F401
     from tinyconv.torch_modules.switches import *
     from tinyconv.web.door import studio, studio_page

@@ -28,6 +28,7 @@ class Family(NamedTuple):
 
 TC, NN, F, TENSOR = "tinyconv", "tinyconv.nn", "tinyconv.functional", "Tensor"
 OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyconv.data"
+DISTRIBUTIONS = "tinyconv.torch_modules.distributions"
 TRANSFORMS, VISION = "tinyconv.data.transforms", "tinyconv.data.vision"
 TORCHVISION, MODELS = "tinyconv.torch_modules.torchvision", "tinyconv.models.torchvision"
 _NUMPY = "has it, for x.numpy() and without gradients"
@@ -125,8 +126,8 @@ FAMILIES = (
     Family(
         "a random distribution",
         "tinyconv.from_numpy makes a tensor of numbers that numpy.random.default_rng() draws",
-        r"distributions|(exponential|cauchy|geometric|log_normal|random)_|poisson|binomial|multinomial|quasirandom",
-        example="tc.distributions",
+        r"(cauchy|geometric|log_normal)_|poisson|binomial|multinomial|quasirandom",
+        example="tc.poisson",
     ),
     Family(
         "for products of float8",
@@ -362,6 +363,13 @@ FAMILIES = (
         r"\w+",
         (VISION,),
         example="vision.CIFAR100",
+    ),
+    Family(
+        "a distribution, or about one",
+        "Normal, Uniform, Bernoulli and Categorical are here; numpy.random.default_rng() draws from others",
+        r"\w+",
+        (DISTRIBUTIONS,),
+        example="tc.distributions.Gamma",
     ),
     # The rest.
     Family(
