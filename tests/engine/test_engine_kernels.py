@@ -92,6 +92,20 @@ def test_a_wrong_value_in_the_environment_names_the_three():
     assert done.stderr.splitlines()[-2:] == [said, "  at <string>:1, in <module>"]  # the user's line
 
 
+@pytest.mark.parametrize("command", [["-m", "tinyconv"], ["-X", "dev", "-m", "tinyconv"], ["tinyconv"]], ids=" ".join)
+def test_the_command_says_a_wrong_value_in_the_environment_in_one_line(command, tmp_path):
+    if command == ["tinyconv"]:  # as an installed script is written
+        (tmp_path / "tinyconv").write_text("from tinyconv.cli import main\nmain()\n", encoding="utf-8")
+        command = [str(tmp_path / "tinyconv")]
+    root = str(Path(tc.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, *command, "--version"], capture_output=True, text=True, check=False, cwd=root,
+        env=os.environ | {"TINYCONV_KERNELS": "nump", "PYTHONPATH": root},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: TINYCONV_KERNELS is 'nump'; it takes compiled, numpy, readable\n"
+
+
 def test_the_kernels_of_a_process_are_those_of_all_its_threads():
     pytest.importorskip("tinyconv.fast")
     x, seen = tc.ones(64, 16, 8, 8), []

@@ -1,6 +1,7 @@
 """Every public name of PyTorch is here, or asking for it says what it is and what to use."""
 
 import re
+from importlib import import_module
 
 import pytest
 from messages import message
@@ -64,12 +65,20 @@ def test_what_is_to_be_used_instead_is_here(family):
         (lambda: tc.functional.exp, "has no attribute 'exp': it is tinyconv.exp"),
         (lambda: tc.Conv2d, "has no attribute 'Conv2d': it is tinyconv.nn.Conv2d"),
         (lambda: tc.zeros(1).lgamma_, "'lgamma_', a special function"),
+        (lambda: tc.lr_scheduler, "has no attribute 'lr_scheduler': it is tinyconv.optim.lr_scheduler"),
         (lambda: tc.nn.Conv2D, "has no attribute 'Conv2D'; did you mean 'Conv2d'?"),
         (lambda: tc.zeros(1).__nothing__, "'Tensor' object has no attribute '__nothing__'"),
     ],
 )
 def test_what_is_said(ask, expected):
     assert expected in message(AttributeError, ask)
+
+
+@pytest.mark.parametrize("name", ["vision", "losses", "norms"])
+def test_a_file_of_ours_is_no_answer(name):
+    """tinyconv.nn has files of these names, which nobody is to import."""
+    assert "tinyconv.nn" not in message(AttributeError, getattr, tc, name)
+    assert message(ModuleNotFoundError, import_module, f"tinyconv.{name}") == f"No module named 'tinyconv.{name}'"
 
 
 def test_a_name_that_is_not_here_is_no_attribute():

@@ -28,13 +28,14 @@ import tinyconv
 from tinyconv import data, models, nn
 from tinyconv.data import ImageDataset, PictureFolder
 from tinyconv.data.folders import LARGEST, read_image
+from tinyconv.data.sources import source
 from tinyconv.engine import variants
 from tinyconv.engine.variants import KERNELS
 from tinyconv.errors import CheckpointError, DataError, listed, no_such, printable, shortened
 from tinyconv.host import limits
 from tinyconv.saving.document import parsed
 from tinyconv.shapes import Shape
-from tinyconv.torch_names import PYTORCH
+from tinyconv.torch_names import is_pytorchs
 from tinyconv.train import RECIPES, Checkpoint, Run, check_images, load_checkpoint, load_weights, new_run
 from tinyconv.train.checkpoint import is_checkpoint
 
@@ -259,7 +260,7 @@ def model_of_code(place: str, image: Shape = (1, 28, 28), classes: int = 10, **o
 
 def _check_ours(place: str, kind: type[Any]) -> None:
     """Refuse a model of PyTorch's, whose class this is."""
-    if any(base.__module__.partition(".")[0] == PYTORCH for base in kind.__mro__):
+    if is_pytorchs(kind):
         raise typer.BadParameter(f"{place} is a module of PyTorch's: import tinyconv in its place where it is written")
 
 
@@ -372,10 +373,18 @@ def _arrays(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def picture_folder(name: str | None, size: int | None = None) -> PictureFolder | None:
-    """The folder of pictures that --data names, if it is no dataset."""
-    if name is None or name in (*data.list_datasets(), "synthetic") or not Path(name).is_dir():
+    """The folder of pictures that --data names, if it is no dataset. DataError for what is neither."""
+    if name is None or name == "synthetic":
         return None
-    return PictureFolder(name, size)
+    try:
+        source(name)
+    except DataError as error:
+        if Path(name).is_dir():
+            return PictureFolder(name, size)
+        said = str(error)
+        hint = "" if said.endswith("?") else f"; nor is it a folder of pictures, with {Path(name, 'CLASS', '1.png')}"
+        raise DataError(f"{said}{hint}") from None
+    return None
 
 
 def test_images(found: Checkpoint, name: str | None, root: Path | None, offline: bool) -> ImageDataset:

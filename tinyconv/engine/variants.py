@@ -14,6 +14,7 @@ those), else itself. `using("readable")` runs the ops themselves.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -59,8 +60,18 @@ _offered: list[tuple[Any, str, Iterable[str]]] = []  # the defaults: an op, the 
 def _kernels_of_environment() -> str:
     given = os.environ.get("TINYCONV_KERNELS", "")
     if given and given not in KERNELS:
-        raise VariantError(f"TINYCONV_KERNELS is {shortened(given)}; it takes {', '.join(KERNELS)}")
+        said = f"TINYCONV_KERNELS is {shortened(given)}; it takes {', '.join(KERNELS)}"
+        if _is_command():  # its code is imported after this, and can catch nothing
+            print(f"error: {said}", file=sys.stderr)
+            raise SystemExit(2)
+        raise VariantError(said)
     return given or (READABLE if os.environ.get("TINYCONV_FAST") == "0" else KERNELS[0])
+
+
+def _is_command() -> bool:
+    """Whether this process is the tinyconv command: its script, or `python -m tinyconv`."""
+    module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if sys.argv[:1] == ["-m"] else []
+    return module[:1] == ["tinyconv"] or Path(*sys.argv[:1]).stem == "tinyconv"
 
 
 _kernels = _kernels_of_environment()

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 else:
     Loader = MetaPathFinder = object  # the module takes a while to import
 
-PYTORCH = "torch"
-"""The package whose names these are."""
 MODULES = {
     "accelerator": "torch_modules.accelerator",
     "amp": "torch_modules.amp",
@@ -92,6 +90,11 @@ NAMES = {
     ),
 }  # fmt: skip
 """Where a name of `tinyconv` lives that is imported when it is asked for."""
+
+
+def is_pytorchs(kind: type[object]) -> bool:
+    """Whether a class is one of PyTorch's, or derived from one."""
+    return any(base.__module__.partition(".")[0] == "torch" for base in kind.__mro__)
 
 
 def where(fullname: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 from tinyconv.torch_names import where
@@ -31,6 +32,7 @@ OPTIM, SCHEDULES, DATA = "tinyconv.optim", "tinyconv.optim.lr_scheduler", "tinyc
 DISTRIBUTIONS = "tinyconv.torch_modules.distributions"
 TRANSFORMS, VISION = "tinyconv.data.transforms", "tinyconv.data.vision"
 TORCHVISION, MODELS = "tinyconv.torch_modules.torchvision", "tinyconv.models.torchvision"
+_MODULES = ("data", "functional", "init", "lr_scheduler", "nn", "optim", "utils")  # others are files of ours
 _NUMPY = "has it, for x.numpy() and without gradients"
 
 FAMILIES = (
@@ -409,6 +411,7 @@ FAMILIES = (
         "tinyconv.profile and tinyconv.trace show it",
         r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
     ),
+    Family("a convolution", "tinyconv.functional has conv1d, conv2d and their transposes", r"convolution", (TC,)),
     Family("for tests", "numpy.testing.assert_allclose takes tensors", r"testing", (TC,)),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
@@ -449,5 +452,7 @@ def _has(place: str, name: str) -> bool:
     """Whether a place has a name, which is not asked of its `__getattr__`."""
     if place == TENSOR:
         return callable(getattr(sys.modules["tinyconv"].Tensor, name, None))
-    module = sys.modules.get(place)
-    return module is not None and name in getattr(module, "__all__", vars(module)) and name in vars(module)
+    found = vars(sys.modules[place]) if place in sys.modules else {}
+    if name not in found or name not in found.get("__all__", found):
+        return False
+    return name in _MODULES or not isinstance(found[name], ModuleType)
