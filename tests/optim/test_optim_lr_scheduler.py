@@ -449,6 +449,14 @@ def test_a_schedule_of_ones_own_reads_the_groups_as_in_torch():
     assert_same_rates(lambda lib, o: [halved(lib._LRScheduler)(o), lib.ExponentialLR(o, 0.9)])
 
 
+def test_a_sequence_with_one_cycle_begins_where_that_does():
+    def schedules(lib, o):
+        parts = [lib.PolynomialLR(o, total_iters=4), lib.OneCycleLR(o, 0.3, total_steps=90, cycle_momentum=False)]
+        return [lib.SequentialLR(o, parts, milestones=[5])]
+
+    assert_same_rates(schedules)
+
+
 def test_one_cycle_holds_its_last_rate_for_one_step_and_then_refuses():
     optimizer = ours(momentum=0.9)
     schedule = OneCycleLR(optimizer, 0.4, total_steps=10, anneal_strategy="linear")

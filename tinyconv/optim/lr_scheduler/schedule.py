@@ -124,7 +124,9 @@ class LRScheduler(Checked):
         """Take over what `state_dict` returned, and set the groups' rates to those of its epoch.
 
         Schedule and optimiser may be loaded in either order. Where the optimiser has several schedules the rates are
-        left to its own state, for none of them alone knows these. Raises CheckpointError for the state of another kind
+        left to its own state, for none of them alone knows these. A state of PyTorch's is taken, but for those of
+        ConstantLR, CyclicLR, CosineAnnealingWarmRestarts and OneCycleLR, which keep other numbers here: make these with
+        `last_epoch=` where the other one was. Raises CheckpointError for the state of another kind
         of schedule, or of one with another number of groups.
         """
         own = self.state_dict()

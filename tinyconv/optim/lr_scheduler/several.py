@@ -148,8 +148,8 @@ class SequentialLR(_Several):
         self._begin()
 
     def _begin(self) -> None:
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = base  # each schedule has set the rate of its beginning when it was made
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]  # each schedule has set the rate of its beginning when it was made
         for schedule in self._schedulers:
             schedule._undo()
         self._now()._begin()
