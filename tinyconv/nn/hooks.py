@@ -21,6 +21,7 @@ class Hook:
     function: Callable[..., Any]
     with_kwargs: bool = False
     always_call: bool = False
+    of_each_replica: bool = False  # whether a replica for another thread stands for itself, and not for its owner
 
 
 def called(module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -28,7 +29,7 @@ def called(module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...], options:
     owner = module if module.replica_of is None else module.replica_of
     for hook in hooks:
         if hook.kind == "forward_pre":
-            inputs, options = _replaced(hook, owner, inputs, options)
+            inputs, options = _replaced(hook, module if hook.of_each_replica else owner, inputs, options)
     waiting, output = [hook for hook in hooks if hook.kind == "forward"], None
     back = context.get().recording and Backward.of(owner, hooks)
     try:

@@ -1,10 +1,11 @@
-"""What training loops call on parameters, under PyTorch's name for the place: clipping, and parameters as a vector."""
+"""What training loops call on parameters and layers, under PyTorch's name for the place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from tinyconv.errors import ShapeError, suggest_names
+from tinyconv.nn.reparametrize import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 from tinyconv.optim.clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from tinyconv.optim.optimizer import ParameterError, listed
 from tinyconv.tensor.joins import cat
@@ -16,7 +17,11 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "remove_spectral_norm",
+    "remove_weight_norm",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]
 
 

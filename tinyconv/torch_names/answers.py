@@ -387,9 +387,9 @@ FAMILIES = (
     ),
     Family(
         "weights that are computed",
-        "compute the weight in forward, and call F.linear or F.conv2d with it",
+        "nn.utils.weight_norm and spectral_norm are here; compute others in forward, and call F.conv2d with it",
         r"prune|parametri\w+|\w*(spectral|weight)_norm|stateless|skip_init",
-        example="nn.utils.spectral_norm",
+        example="nn.utils.parametrize",
     ),
     Family(
         "of the inside of autograd",
