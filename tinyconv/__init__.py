@@ -134,7 +134,7 @@ if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 
 
-_ROOMS = ("autograd", "check", "data", "inspect", "models", "train")  # imported when they are asked for
+_ROOMS = ("autograd", "check", "data", "inspect", "models", "testing", "train")  # imported when they are asked for
 _OF_INSPECT = (
     "Cake", "FeatureMaps", "Summary", "Trace", "detect_anomaly", "feature_maps", "profile", "summary", "trace",
 )  # fmt: skip

@@ -132,11 +132,17 @@ FAMILIES = (
         example="tc.poisson",
     ),
     Family(
-        "for products of float8",
+        "a dtype that is not here, or for products of float8",
         "bool, integers, float16, float32 and float64 are here",
         r"\w*scaled_\w*mm|grouped_mm|ScalingType|SwizzleType|float[48]_\w+|bits?\d\w*|bit|u?int[1-7]|bfloat16|"
         r"BFloat16\w+|uint(16|32|64)|float8\w*",
         example="tc.bfloat16",
+    ),
+    Family(
+        "for functions of functions",
+        "write it with a batch axis; tinyconv.autograd.functional has jvp, vjp, jacobian and hessian",
+        r"vmap|func",
+        example="tc.vmap",
     ),
     # What runs a program.
     Family(
@@ -154,10 +160,10 @@ FAMILIES = (
         r"ConcreteModule\w*|\w*Logger\w*|DeepCopyMemoTable|\w+StorageContext|Dispatch\w*|DisableTorchFunction\w*|"
         r"ErrorReport|ExcludeDispatch\w*|ExecutionPlan|FatalError|FileCheck|FunctionSchema|Gradient|IODescriptor|"
         r"JITException|OperatorInfo|PyTorchFile\w+|StaticModule|Tag|TracingState|Type|AggregationType|AVG|SUM|cond|"
-        r"while_loop|compiler|func|vmap|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
+        r"while_loop|compiler|library|ops|classes|package|PRIVATE_OPS|init_num_threads|"
         r"boolean_dispatch|BroadcastingList\d|assert_int_or_pair|\w*torch_function\w*|has_torch_function\w*|_?overrides|"
         r"unsafe_\w+|\w+_copy|native_\w+|result_type\w*|DType|set_module|backcompat|RRefType|BufferDict",
-        example="tc.vmap",
+        example="tc.compiler",
     ),
     Family(
         "for devices other than CPU and CUDA",
@@ -412,7 +418,6 @@ FAMILIES = (
         r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
     ),
     Family("a convolution", "tinyconv.functional has conv1d, conv2d and their transposes", r"convolution", (TC,)),
-    Family("for tests", "numpy.testing.assert_allclose takes tensors", r"testing", (TC,)),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
 )
