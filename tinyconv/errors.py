@@ -105,8 +105,8 @@ class DataError(TinyconvError, ValueError):
     """A data file is damaged, of another format, or cannot be had from any source."""
 
 
-class CheckpointError(TinyconvError, ValueError):
-    """A checkpoint is damaged, or belongs to another model."""
+class CheckpointError(TinyconvError, ValueError, RuntimeError):
+    """A checkpoint is damaged, or belongs to another model, for which PyTorch's programs catch RuntimeError."""
 
 
 class ModuleError(TinyconvError, KeyError):

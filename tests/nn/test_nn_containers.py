@@ -155,6 +155,16 @@ def test_a_module_list_has_no_forward():
     assert message(NotImplementedError, blocks, tc.ones(1)) == "ModuleList does not define forward"
 
 
+def test_a_list_prints_those_alike_on_one_line_as_torchs():
+    torch = pytest.importorskip("torch")
+
+    def made(lib):
+        inner = lib.nn.ModuleList([lib.nn.Sequential(lib.nn.ReLU()), lib.nn.Sequential(lib.nn.ReLU())])
+        return lib.nn.ModuleList([lib.nn.ReLU(), lib.nn.ReLU(), inner, lib.nn.Linear(2, 3), lib.nn.ReLU()])
+
+    assert repr(made(tc)) == repr(made(torch))
+
+
 def test_one_module_in_two_places():
     layer = nn.Linear(2, 2)
     model = nn.Sequential(layer, nn.ReLU(), layer)

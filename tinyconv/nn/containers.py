@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from itertools import count
+from itertools import count, groupby
 from typing import Any, Self, cast, overload
 
 from tinyconv.nn.module import Module, Parameter
@@ -155,6 +155,14 @@ class ModuleList(_Ordered):
     def __getitem__(self, index: int | slice) -> Module:
         children = list(self)
         return ModuleList(children[index]) if isinstance(index, slice) else children[index]
+
+    def _shown(self) -> list[tuple[str, str]]:
+        groups, start = [(shown, len(list(same))) for shown, same in groupby(map(repr, self))], 0
+        lines = []
+        for shown, n in groups:  # those alike that follow each other stand on one line
+            lines.append((f"{start}-{start + n - 1}", f"{n} x {shown}") if n > 1 else (str(start), shown))
+            start += n
+        return lines
 
     def __add__(self, modules: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *modules])

@@ -688,9 +688,13 @@ class Module(Checked):
         """What `repr` shows between the brackets: the arguments, for example "p=0.5"."""
         return ""
 
+    def _shown(self) -> list[tuple[str, str]]:
+        """What `repr` shows of the modules below, each under its name."""
+        return [(name, repr(child)) for name, child in self._named_modules()]
+
     def __repr__(self) -> str:
         try:
-            lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._named_modules()]
+            lines = [f"({name}): {shown}".replace("\n", "\n  ") for name, shown in self._shown()]
         except RecursionError:  # some hundred levels down
             return f"{type(self).__name__}(...)"
         if not lines:
