@@ -193,6 +193,20 @@ def test_backward_hooks_see_and_replace_what_torchs_do(hooks, unused):
     assert hooked(tc, hooks, unused=unused) == hooked(torch, hooks, unused=unused)
 
 
+def test_backward_hooks_are_told_of_the_output_that_forward_hooks_give():
+    def run(layer, x):
+        seen = []
+        layer.register_forward_hook(lambda m, args, out: out * 2)
+        layer.register_full_backward_pre_hook(lambda m, go: seen.append(go[0].tolist()))
+        layer.register_full_backward_hook(lambda m, gi, go: seen.append(go[0].tolist()))
+        layer(x.requires_grad_()).sum().backward()
+        return layer.weight.grad, seen
+
+    (mine, seen), (other, expected) = both(run)
+    same(mine, other)
+    assert seen == expected == [[[1.0, 1.0]] * 2] * 2
+
+
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # PyTorch's, of a hook without an input
 def test_a_backward_hook_of_a_module_with_weights_alone():
     def run(layer, x):

@@ -34,11 +34,9 @@ def called(module: Any, hooks: Sequence[Hook], inputs: tuple[Any, ...], options:
     back = context.get().recording and Backward.of(owner, hooks)
     try:
         output = module.forward(*(back.below(inputs) if back else inputs), **options)
-        if back:
-            output = back.above(output)
         while waiting:
             output = _looked_at(waiting.pop(0), owner, inputs, options, output)
-        return output
+        return back.above(output) if back else output
     except Exception:
         for hook in waiting:
             if hook.always_call:
