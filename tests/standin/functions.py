@@ -81,9 +81,9 @@ METHODS = """
 """
 UFUNCS = """
     abs absolute add arccos arcsin arctan arctan2 bitwise_and bitwise_or bitwise_xor ceil cos cosh divide divmod
-    equal exp expm1 floor floor_divide fmod greater greater_equal invert isfinite isinf isnan less less_equal log
-    log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum multiply negative
-    not_equal power reciprocal remainder rint sign sin sinh sqrt square subtract tan tanh true_divide trunc
+    equal exp expm1 floor floor_divide fmod greater greater_equal invert isfinite isinf isnan left_shift less less_equal
+    log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum multiply negative
+    not_equal power reciprocal remainder right_shift rint sign sin sinh sqrt square subtract tan tanh true_divide trunc
 """
 
 

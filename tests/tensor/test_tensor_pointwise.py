@@ -1,5 +1,7 @@
 """What functions of each element take besides operands, and what they refuse: out=, alpha=, divisions by 0."""
 
+import operator
+
 import numpy as np
 import pytest
 from messages import message
@@ -252,3 +254,62 @@ def test_addcmul_multiplies_in_the_dtype_of_the_result():
 def test_a_0d_tensor_has_no_axis_to_take_apart(call):
     with pytest.raises(tc.ShapeError, match="a 0-d tensor has no axes"):
         eval(call, {"x": tc.tensor(1.0)})
+
+
+# --- operators that write into their left operand ---------------------------------------------------------------------
+
+IN_PLACE = [
+    "iadd",
+    "isub",
+    "imul",
+    "itruediv",
+    "ifloordiv",
+    "imod",
+    "ipow",
+    "iand",
+    "ior",
+    "ixor",
+    "ilshift",
+    "irshift",
+]
+KINDS = ["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
+OTHERS = [True, 2, 1.5, *[(kind, shape) for kind in KINDS for shape in [(), (3,), (1, 1), (4, 2, 3), (4, 3)]]]
+
+
+def some(kind, shape):
+    """A few small numbers above 0; of bools both."""
+    numbers = np.arange(1, 1 + int(np.prod(shape))).reshape(shape)
+    return np.asarray(numbers % 2 if kind == "bool" else numbers % 5 + 1, kind)
+
+
+def not_torchs(name, kind, other):
+    """What is accepted here alone: 1 - mask, and a bool to the power of a bool tensor without axes."""
+    bools = kind == "bool", other is True or (isinstance(other, tuple) and other[0] == "bool")
+    return (name == "isub" and any(bools)) or (name == "ipow" and all(bools))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_every_operator_keeps_the_dtype_and_the_shape_or_is_refused(name, kind):
+    """As torch does, for an operand of every dtype and shape: numbers, fewer axes, sizes of 1, more axes."""
+
+    def of(library, shape, other):
+        x = before = library.tensor(some(kind, shape))
+        with np.errstate(all="ignore"):
+            x = getattr(operator, name)(x, library.tensor(some(*other)) if isinstance(other, tuple) else other)
+        assert x is before
+        return x
+
+    for shape in [(2, 3), (), (0, 3)]:
+        for other in OTHERS:
+            if not_torchs(name, kind, other):
+                continue
+            try:
+                expected = of(torch, shape, other)
+            except RuntimeError:
+                with pytest.raises((tc.DtypeError, tc.ShapeError, ZeroDivisionError)):
+                    of(tc, shape, other)
+                continue
+            found = of(tc, shape, other)
+            assert str(expected.dtype) == f"torch.{found.dtype}"
+            assert_allclose(found, expected, rtol=1e-3 if kind == "float16" else 1e-6)

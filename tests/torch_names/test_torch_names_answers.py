@@ -14,6 +14,12 @@ from tinyconv.torch_names.methods import ABSENT
 UNSAID = {"TYPE_CHECKING", "bisect_right", "ref"}  # Python's, which torch imports
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """tinyconv.testing, which other tests import, is nothing that a program has."""
+    monkeypatch.delattr(tc, "testing", raising=False)
+
+
 def said(place, name):
     """What is said of a name beyond that it is not there."""
     ours = tc.zeros(1) if place == "Tensor" else PLACES[place][1]

@@ -89,6 +89,8 @@ class Pow:
     @staticmethod
     def forward(xp, a, b):
         y = a**b
+        if a.dtype.kind == "b" and y.dtype.kind == "i" and y.dtype.itemsize == 1:  # NumPy's power of bools is an int8
+            y = y.astype(bool)
         return y, (a, b, y)
 
     @staticmethod

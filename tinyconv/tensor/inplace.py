@@ -285,6 +285,16 @@ def bitwise_xor_(input: Tensor, other: Operand) -> Tensor:
     return assign(input, "^=", input ^ other)
 
 
+def bitwise_left_shift_(input: Tensor, other: Operand) -> Tensor:
+    """`bitwise_left_shift` in place. Raises DtypeError for anything but integers."""
+    return assign(input, "<<=", input << other)
+
+
+def bitwise_right_shift_(input: Tensor, other: Operand) -> Tensor:
+    """`bitwise_right_shift` in place. Raises DtypeError for anything but integers."""
+    return assign(input, ">>=", input >> other)
+
+
 P = ParamSpec("P")
 
 

@@ -34,8 +34,10 @@ class Methods:
     atan = arctan = pointwise.atan
     atan2 = arctan2 = pointwise.atan2
     bitwise_and = pointwise.bitwise_and
+    bitwise_left_shift = pointwise.bitwise_left_shift
     bitwise_not = pointwise.bitwise_not
     bitwise_or = pointwise.bitwise_or
+    bitwise_right_shift = pointwise.bitwise_right_shift
     bitwise_xor = pointwise.bitwise_xor
     ceil = pointwise.ceil
     clamp = clip = pointwise.clamp
@@ -171,6 +173,8 @@ class Methods:
     __iand__ = bitwise_and_ = inplace.bitwise_and_
     __ior__ = bitwise_or_ = inplace.bitwise_or_
     __ixor__ = bitwise_xor_ = inplace.bitwise_xor_
+    __ilshift__ = bitwise_left_shift_ = inplace.bitwise_left_shift_
+    __irshift__ = bitwise_right_shift_ = inplace.bitwise_right_shift_
     __setitem__ = inplace.put
     abs_ = inplace.abs_
     acos_ = inplace.acos_

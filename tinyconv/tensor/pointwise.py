@@ -45,8 +45,10 @@ __all__ = [
     "atan",
     "atan2",
     "bitwise_and",
+    "bitwise_left_shift",
     "bitwise_not",
     "bitwise_or",
+    "bitwise_right_shift",
     "bitwise_xor",
     "ceil",
     "clamp",
@@ -532,6 +534,19 @@ def bitwise_or(input: Tensor, other: Operand, *, out: Tensor | None = None) -> T
 def bitwise_xor(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """input ^ other: of bools, or bit by bit of integers. Raises DtypeError for floating point."""
     return into(out, _compared("bitwise_xor", input, other))
+
+
+def bitwise_left_shift(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
+    """input << other, bit by bit of integers; 0 where it shifts all bits away. Raises DtypeError for other kinds."""
+    return into(out, _compared("left_shift", input, other))
+
+
+def bitwise_right_shift(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
+    """input >> other, bit by bit of integers; -1 below 0 and else 0 where it shifts all bits away.
+
+    Raises DtypeError for other kinds.
+    """
+    return into(out, _compared("right_shift", input, other))
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:

@@ -72,6 +72,13 @@ def check_not_floating(name: str, *operands: Any) -> None:
         raise DtypeError(f"{name}: expected bools or integers, got {' and '.join(kinds)}: compare first, (x > 0)")
 
 
+def check_integers(name: str, a: Any, b: Any) -> None:
+    """Raise DtypeError for operands of a shift that are no integers; what shifts may be a bool."""
+    kinds = [str(x.dtype) if hasattr(x, "dtype") else type(x).__name__ for x in (a, b)]
+    if kinds[0] == "bool" or any(kind.startswith("float") for kind in kinds):
+        raise DtypeError(f"{name}: expected integers, got {' and '.join(kinds)}: x.long()?")
+
+
 def refused(name: str, value: Any, expected: str = "a tensor or a number") -> Any:
     """NotImplemented for an operand that may know what to do with a tensor; DtypeError for one that cannot."""
     name, kind = name.lower(), type(value)

@@ -28,6 +28,7 @@ from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memor
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import (
     check_exponent,
+    check_integers,
     check_not_bool,
     check_not_floating,
     constant_input,
@@ -614,6 +615,12 @@ class Tensor(Methods):
     def __xor__(self, other: Operand) -> Tensor:
         return compare("bitwise_xor", self, other)
 
+    def __lshift__(self, other: Operand) -> Tensor:
+        return compare("left_shift", self, other)
+
+    def __rshift__(self, other: Operand) -> Tensor:
+        return compare("right_shift", self, other)
+
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Tensor:
@@ -709,6 +716,8 @@ def compare(ufunc: str, a: Tensor, b: Any) -> Any:
         a, other = a.detach().to(dtype), other.detach().to(dtype) if isinstance(other, Tensor) else other
     if ufunc.startswith("bitwise"):
         check_not_floating(ufunc, a, other)
+    elif ufunc.endswith("shift"):
+        check_integers(ufunc, a, other)
     other = other.array if isinstance(other, Tensor) else other
     shapes.warn_of_pairs(ufunc, a, other)
     try:

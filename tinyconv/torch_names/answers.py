@@ -220,12 +220,6 @@ FAMILIES = (
     ),
     # Functions of tensors.
     Family(
-        "bits of integers",
-        "&, |, ^ and ~ are here; NumPy has shifts",
-        r"bitwise_\w+|__\w+shift__",
-        example="tc.bitwise_left_shift",
-    ),
-    Family(
         "a statistic",
         f"NumPy {_NUMPY}",
         r"cumsum_?|(nan)?(median|quantile|mode|sum|mean)|histc|histogram\w*|bincount|kthvalue|unique_consecutive|bucketize|"

@@ -258,6 +258,23 @@ def bitwise_xor(draw: Draw) -> Case:
     return Case("bitwise_xor", pair(draw, dtypes=("bool", *INTEGERS)), differentiable=False)
 
 
+def _shifted(draw: Draw, name: str) -> Case:
+    """By as many bits as there are and more, or fewer than none."""
+    x, by = pair(draw, dtypes=INTEGERS)
+    draw.note_if(bool((by < 0).any()), "shift below 0")
+    return Case(name, [x, by], differentiable=False)
+
+
+@space("bitwise_left_shift")
+def bitwise_left_shift(draw: Draw) -> Case:
+    return _shifted(draw, "bitwise_left_shift")
+
+
+@space("bitwise_right_shift")
+def bitwise_right_shift(draw: Draw) -> Case:
+    return _shifted(draw, "bitwise_right_shift")
+
+
 @space("isclose")
 def isclose(draw: Draw) -> Case:
     """Numbers, and others that are near them: a tolerance away, just within or just outside."""
