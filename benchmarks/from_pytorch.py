@@ -139,6 +139,7 @@ WORKS = [
     ("buffers", 'nn.BatchNorm2d(3)(images); m = nn.BatchNorm2d(3); m(images); m.running_mean'),
     ("transposed convolution", "F.conv_transpose2d(images, torch.ones(3, 2, 2, 2), stride=2)"),
     ("im2col", "F.unfold(images, 3, padding=1)"),
+    ("spectral norm", "sorted(nn.utils.spectral_norm(nn.Linear(3, 2)).state_dict())"),
     ("printing a shape", 'f"{tuple(x.shape)} {x.sum():.1f}"'),
 ]  # fmt: skip
 
@@ -209,6 +210,42 @@ DIFFERS = [
         "it is not here; `model.half()` is",
         'torch.autocast("cpu")',
         "OptionError",
+    ),
+    (
+        "a file that `save` wrote",
+        "it is a safetensors file, which PyTorch reads with `safetensors.torch`; `load` reads files of both",
+        'f = io.BytesIO(); torch.save(x, f); f.getvalue()[:2] == b"PK"',
+        False,
+    ),
+    (
+        "a loader of nothing",
+        "it is refused where it is made",
+        "DataLoader([])",
+        "DataError",
+    ),
+    (
+        "a learning rate below 0, set later",
+        "options are checked at each step",
+        'optimizer.param_groups[0]["lr"] = -1.0; layer(x).sum().backward(); optimizer.step()',
+        "OptionError",
+    ),
+    (
+        "a `reduction` that is none",
+        "it is refused where the loss is made, not where it is called",
+        'nn.MSELoss(reduction="average")',
+        "ValueError",
+    ),
+    (
+        "what a loss prints",
+        "it says how it reduces, on which its number depends",
+        "repr(nn.MSELoss())",
+        "MSELoss(reduction='mean')",
+    ),
+    (
+        "what a norm prints",
+        "as in earlier versions of PyTorch, without `bias`",
+        "repr(nn.GroupNorm(1, 3))",
+        "GroupNorm(1, 3, eps=1e-05, affine=True)",
     ),
 ]  # fmt: skip
 
