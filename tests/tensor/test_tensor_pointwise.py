@@ -47,7 +47,7 @@ def test_out_is_written_to_and_returned(name):
 def test_every_function_that_takes_out_is_tried():
     takes = {name for name in pointwise.__all__ if "out" in (getattr(pointwise, name).__kwdefaults__ or ())}
     tried = {getattr(pointwise, name) for name in WITH_OUT}
-    bits = {f"bitwise_{name}" for name in ("and", "not", "or", "xor")}
+    bits = {f"bitwise_{name}" for name in ("and", "left_shift", "not", "or", "right_shift", "xor")}
     assert {name for name in takes if getattr(pointwise, name) not in tried} == bits
 
 
@@ -258,7 +258,7 @@ def test_a_0d_tensor_has_no_axis_to_take_apart(call):
 
 # --- operators that write into their left operand ---------------------------------------------------------------------
 
-IN_PLACE = [
+OPERATORS = [
     "iadd",
     "isub",
     "imul",
@@ -272,8 +272,8 @@ IN_PLACE = [
     "ilshift",
     "irshift",
 ]
-KINDS = ["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
-OTHERS = [True, 2, 1.5, *[(kind, shape) for kind in KINDS for shape in [(), (3,), (1, 1), (4, 2, 3), (4, 3)]]]
+DTYPES = ["bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64"]
+OPERANDS = [True, 2, 1.5, *[(kind, shape) for kind in DTYPES for shape in [(), (3,), (1, 1), (4, 2, 3), (4, 3)]]]
 
 
 def some(kind, shape):
@@ -288,8 +288,8 @@ def not_torchs(name, kind, other):
     return (name == "isub" and any(bools)) or (name == "ipow" and all(bools))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", IN_PLACE)
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize("name", OPERATORS)
 def test_every_operator_keeps_the_dtype_and_the_shape_or_is_refused(name, kind):
     """As torch does, for an operand of every dtype and shape: numbers, fewer axes, sizes of 1, more axes."""
 
@@ -301,7 +301,7 @@ def test_every_operator_keeps_the_dtype_and_the_shape_or_is_refused(name, kind):
         return x
 
     for shape in [(2, 3), (), (0, 3)]:
-        for other in OTHERS:
+        for other in OPERANDS:
             if not_torchs(name, kind, other):
                 continue
             try:
