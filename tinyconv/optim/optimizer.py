@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, wraps
 from numbers import Real
 from operator import is_
 from typing import Any, ClassVar, TypeAlias, TypedDict, TypeVar, Unpack, overload
@@ -49,6 +50,9 @@ class Implementation(TypedDict, total=False):
 # "initial_lr".
 _BESIDE = {"params", "param_names", "initial_lr"}
 _HOW_IT_RUNS = Implementation.__annotations__.keys()
+
+required: Any = type("required", (), {"__repr__": lambda self: "<required>"})()
+"""In `defaults`, what is no default: each group has to set this option. Like `torch.optim.optimizer.required`."""
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 Result = TypeVar("Result")
@@ -96,13 +100,17 @@ class Optimizer(Checked):
     with lists of arrays and of their states, each {} before its first step; `options()` returns the options as they are
     now. A kernel takes what depends on the options or on the number of steps through `staged`, so a step with it can be
     captured. A step with the rule itself cannot: its numbers would stay those of the first step.
+
+    Or it gives a `step` of its own, as in PyTorch, which changes the parameters under `no_grad` and keeps what it needs
+    in `self.state[param]`, a dict that is there when asked for. Options without a check are taken as they are, groups
+    may hold further entries, and tensors in the state are saved and loaded. Such a step cannot be captured either.
     """
 
     rule: ClassVar[staticmethod[..., None]]
     elementwise: ClassVar[bool] = False  # whether the rule works on each element by itself, so that small parameters
     # can be updated as one array; a subclass with a rule of its own says it anew
     kernel: ClassVar[str | None] = None  # the name of the rule's kernels, which make the state too
-    checks: ClassVar[dict[str, Callable[[str, Any], Any]]]  # option -> its check, see options.py
+    checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}  # option -> its check, see options.py
     implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that the choice of this class settles
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -111,12 +119,14 @@ class Optimizer(Checked):
             cls.elementwise = False
         if {"rule", "new_state"} & cls.__dict__.keys() and "kernel" not in cls.__dict__:
             cls.kernel = None
+        if "step" in cls.__dict__:
+            cls.step = _uncaptured(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Parameters, defaults: dict[str, Any], **how: Unpack[Implementation]) -> None:
         self._check_how(how)
         self.defaults = self.check(defaults)
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.schedules = 0  # how many drive it
         self._names: dict[Tensor, str] = {}  # for messages
         self._warned: set[Tensor] = set()  # the parameters that `step` has warned about
@@ -143,13 +153,19 @@ class Optimizer(Checked):
     def check_parameter(self, what: str, param: Tensor) -> None:
         """Raise OptionError where this optimiser cannot train a parameter; `what` is what to call it."""
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_checked": {}, "_together": {}}  # a copy finds anew what it checks and joins
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as Python numbers and bools. Raises OptionError where one is out of range."""
         owner = type(self).__name__
-        return {name: self.checks[name](f"{owner}: {name}", value) for name, value in options.items()}
+        return {
+            name: self.checks[name](f"{owner}: {name}", value) if name in self.checks else value
+            for name, value in options.items()
+        }
 
     def new_state(self, xp: Any, param: Array, options: Mapping[str, Any]) -> dict[str, Any]:
         """The state of a parameter before its first step: arrays of its shape and dtype, made by `xp`, and ints."""
@@ -167,7 +183,8 @@ class Optimizer(Checked):
             raise OptionError(
                 f"{owner}: a group needs its tensors under 'params'; this one has {shortened(sorted(group))}"
             )
-        for name in sorted(group.keys() - self.defaults.keys() - _BESIDE - _HOW_IT_RUNS):
+        others = group.keys() - self.defaults.keys() - _BESIDE - _HOW_IT_RUNS
+        for name in sorted(others) if self._has_rule() else ():
             near = get_close_matches(name, self.defaults, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(self.defaults)}"
             raise OptionError(f"{owner}: unknown option {shortened(name)}; {hint}")
@@ -196,9 +213,20 @@ class Optimizer(Checked):
             path = names[i] if names else getattr(param, "path", None)  # which a Parameter has, once it was listed
             self._names[param] = repr(path) if path else f"number {len(self._names)}"
         options = {name: value for name, value in group.items() if name in self.defaults}
-        extra = {name: self.checks["lr"](f"{owner}: {name}", group[name]) for name in group if name == "initial_lr"}
+        for name, value in (self.defaults | options).items():
+            if value is required:
+                raise OptionError(f"{owner}: {name} has no default; each group has to set it")
+        extra = {name: group[name] for name in others}
+        if "initial_lr" in group:
+            check = self.checks.get("lr", lambda what, value: value)
+            extra["initial_lr"] = check(f"{owner}: initial_lr", group["initial_lr"])
         extra |= {"param_names": list(names)} if names else {}
         self.param_groups.append({"params": params, **self.check(self.defaults | options), **extra})
+
+    @classmethod
+    def _has_rule(cls) -> bool:
+        """Whether `step` is that of this class, which runs the rule."""
+        return hasattr(cls, "rule")
 
     def _some(self, params: Any) -> list[Any]:
         """`params` as a list that is not empty."""
@@ -426,8 +454,10 @@ class Optimizer(Checked):
                     f"{owner}: saved group {i} has {len(saved['params'])} parameters, this optimiser's "
                     f"{len(group['params'])}: another model, or some of its layers are frozen in one of the two"
                 )
-            self._check_foreign(f"{owner}: saved group {i}", saved)
-            options = {name: saved[name] for name in (*self.defaults, "initial_lr") if name in saved}
+            if self._has_rule():
+                self._check_foreign(f"{owner}: saved group {i}", saved)
+            taken = (*self.defaults, "initial_lr") if self._has_rule() else saved.keys() - {"params", "param_names"}
+            options = {name: saved[name] for name in taken if name in saved}
             if "param_names" in group:
                 options["param_names"] = group["param_names"]
             checked = self.check({name: options[name] for name in self.defaults})
@@ -444,7 +474,7 @@ class Optimizer(Checked):
             name = getattr(param, "path", "")
             what = f"{owner}: parameter {n}" + (f" ({name})" if name else "")
             state[param] = self._restored(what, param, options, kept)
-        self.param_groups, self.state = groups, state
+        self.param_groups, self.state = groups, defaultdict(dict, state)
         self._warned.update(self._parameters())  # the run that goes on has had its warnings
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
@@ -460,6 +490,8 @@ class Optimizer(Checked):
         self, what: str, param: Tensor, options: Mapping[str, Any], kept: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The saved state of one parameter, checked against what its rule needs and moved to where it lives."""
+        if not self._has_rule():
+            return {name: _loaded(value, param, name) for name, value in kept.items()}
         backend = backend_of(param.array)
         wide = widened(param.array)
         fresh = self.new_state(backend.xp, wide, options)
@@ -538,5 +570,31 @@ def _note_writes(params: list[Tensor]) -> None:
         param._storage.wrote(param.array)
 
 
+def _uncaptured(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A `step` of a user's own, which a captured step refuses."""
+
+    @wraps(step)
+    def checked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        captured = captured_step.get()
+        if captured is not None and not self._has_rule():
+            captured.refuse(
+                f"{type(self).__name__}.step is Python of your own, whose numbers (lr, the number of steps) would stay "
+                "those of the first step: capture the step up to backward(), and call optimizer.step() after it"
+            )
+        return step(self, *args, **kwargs)
+
+    return checked
+
+
 def _saved(value: Any) -> Any:
-    return value if isinstance(value, int | float) else np.array(backend_of(value).to_numpy(value))
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return np.array(backend_of(value).to_numpy(value)) if hasattr(value, "dtype") else deepcopy(value)
+
+
+def _loaded(value: Any, param: Tensor, name: str) -> Any:
+    """A part of the state of a `step` of one's own: floating tensors get the dtype and the device of the parameter."""
+    if not isinstance(value, Tensor):
+        return deepcopy(value)
+    dtype = param.dtype if name != "step" and value.dtype.kind == "f" else value.dtype
+    return value.detach().to(param.device, dtype, copy=True)
