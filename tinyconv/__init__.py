@@ -87,7 +87,7 @@ if _TYPE_CHECKING:
         summary,
         trace,
     )
-    from tinyconv.saving import load, save
+    from tinyconv.saving import hub, load, save  # noqa: F401
     from tinyconv.torch_modules import accelerator, amp, backends, cuda, distributions, fx, jit, mps, utils, version  # noqa: F401
     from tinyconv.torch_modules.stand_in import as_torch  # noqa: F401
     from tinyconv.torch_modules.switches import *

@@ -20,6 +20,7 @@ KINDS = {
     "Bernoulli": ("Bernoulli", {"probs": SHARE}, np.array([[0.0, 1, 1], [1, 0, 0]])),
     "Bernoulli, logits": ("Bernoulli", {"logits": ANY}, np.array([0.0, 1, 1])),
     "Categorical": ("Categorical", {"probs": POSITIVE}, np.array([[2, 0], [1, 1], [0, 2]])),
+    "OneHotCategorical": ("OneHotCategorical", {"probs": POSITIVE}, np.eye(3)[[[0, 2], [1, 1]]]),
     "Categorical, logits": ("Categorical", {"logits": ANY}, np.array([2, 0])),
 }
 
@@ -52,6 +53,7 @@ OTHER = {
     "Uniform": {"low": ANY - 9, "high": ANY + 9},
     "Bernoulli": {"probs": SHARE},
     "Categorical": {"probs": POSITIVE + 0.1},
+    "OneHotCategorical": {"probs": POSITIVE + 0.1},
 }
 ASKS = {
     "log_prob": lambda p, value, library: p.log_prob(value),
@@ -158,6 +160,10 @@ def test_a_captured_step_draws_anew():
         (lambda: Categorical(tc.ones(3), tc.ones(3)), "Categorical: takes probs or logits, one of the two"),
         (lambda: Categorical(tc.tensor([1.0, -1.0])), "Categorical: probs must be weights from 0 on"),
         (lambda: Categorical(1.0), "Categorical: takes at least one axis"),
+        (
+            lambda: tc.distributions.OneHotCategorical(tc.ones(2)).log_prob(tc.ones(2)),
+            "OneHotCategorical: a value must be one-hot rows",
+        ),
         (lambda: Categorical(tc.ones(3)).log_prob(tc.tensor(5)), "Categorical: a value must be 0 to 2, got 5"),
     ],
 )

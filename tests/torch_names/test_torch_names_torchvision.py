@@ -139,14 +139,49 @@ def test_the_last_norm_of_a_block_may_begin_at_zero():
     assert np.array_equal(net.layer1[0](x).numpy(), x.numpy())
 
 
-def test_weights_are_not_downloaded():
+def test_weights_are_read_from_the_folder_of_pytorch(tmp_path, monkeypatch):
     models = tc.torchvision.models
-    for options in ({"weights": "DEFAULT"}, {"pretrained": True}):
-        said = message(tc.errors.OptionError, lambda: models.resnet18(**options))  # noqa: B023 (called at once)
-        assert said.startswith("resnet18: weights are not downloaded here")
-        assert said.endswith("load_state_dict(tinyconv.load(FILE)): the layers have torchvision's names")
-    said = message(AttributeError, getattr, models, "ResNet18_Weights")
-    assert "weights to download: tinyconv.load reads a file of them" in said
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet18()
+    torch.save(theirs.state_dict(), folder / "resnet18-f37072fd.pth")
+    given = [{"weights": "DEFAULT"}, {"weights": models.ResNet18_Weights.IMAGENET1K_V1}, {"pretrained": True}]
+    for options in given:
+        net = models.resnet18(**options)
+        assert np.array_equal(net.fc.weight.detach().numpy(), theirs.fc.weight.detach().numpy())
+    assert message(FileNotFoundError, models.resnet50, weights="DEFAULT") == (
+        "nothing is downloaded here: fetch https://download.pytorch.org/models/resnet50-11ad3fa6.pth yourself and put "
+        f"it there as {folder / 'resnet50-11ad3fa6.pth'}"
+    )
+    said = message(tc.OptionError, models.vgg16, weights="IMAGENET1K_V2")
+    assert said.startswith("vgg16: weights is None, 'IMAGENET1K_V1', 'DEFAULT', or a member of VGG16_Weights, got")
+
+
+@pytest.mark.parametrize("name", [name for name in tc.torchvision.models.__all__ if name.islower()])
+def test_weights_have_the_names_of_torchvision(name):
+    ours, theirs = tc.torchvision.models, torchvision.models
+    (title,) = [one for one in dir(theirs) if one.lower() == f"{name}_weights"]
+    found = {key: member.url for key, member in getattr(ours, title).__members__.items()}
+    expected = {key: one.url for key, one in getattr(theirs, title).__members__.items() if "SWAG" not in key}
+    assert {key: url for key, url in expected.items() if "FEATURES" not in key} == found
+
+
+def test_weights_bring_what_makes_their_input():
+    from PIL import Image
+
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 280, 3), dtype=np.uint8))
+    for version in ("IMAGENET1K_V1", "IMAGENET1K_V2"):
+        ours, theirs = (
+            models.ResNet50_Weights[version].transforms()(picture)
+            for models in (tc.torchvision.models, torchvision.models)
+        )
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_mistakes_of_models():
+    models = tc.torchvision.models
     assert "a model of torchvision's: " in message(AttributeError, getattr, models, "densenet121")
-    assert "three values" in message(tc.errors.OptionError, models.resnet50, replace_stride_with_dilation=[True])
-    assert "Bottleneck has" in message(tc.errors.OptionError, models.ResNet, models.BasicBlock, [1] * 4, groups=2)
+    assert "three values" in message(tc.OptionError, models.resnet50, replace_stride_with_dilation=[True])
+    assert "Bottleneck has" in message(tc.OptionError, models.ResNet, models.BasicBlock, [1] * 4, groups=2)

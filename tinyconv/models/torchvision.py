@@ -12,10 +12,13 @@ freezes one. `tinyconv.models` has its own alexnet, vgg16 and resnet50, which ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, Literal
 
 from tinyconv import nn
+from tinyconv.data import transforms
 from tinyconv.errors import OptionError, shortened, suggest_names
+from tinyconv.saving.hub import load_state_dict_from_url
 from tinyconv.tensor.tensor import Tensor
 
 __all__ = [
@@ -293,24 +296,77 @@ def _features(depth: Literal[11, 13, 16, 19], batch_norm: bool) -> nn.Sequential
     return nn.Sequential(*layers)
 
 
+class Weights(Enum):
+    """The base of `ResNet18_Weights` and its like: a member stands for a file of weights, which is its value."""
+
+    @property
+    def url(self) -> str:
+        """Where torchvision has the file."""
+        return f"https://download.pytorch.org/models/{self.value}"
+
+    def transforms(self) -> transforms.Compose:
+        """What makes the input of a picture: its middle in 224x224, as a Tensor, normalised."""
+        size = 232 if self.name == "IMAGENET1K_V2" else 256
+        middle = transforms.Resize(size), transforms.CenterCrop(224)
+        return transforms.Compose(
+            [*middle, transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+        )
+
+
+# A name, what torchvision calls its weights, and the end of each file's name: the first and the second version.
+_FILES = {
+    "alexnet": ("AlexNet", "alexnet-owt-7be5be79"),
+    "resnet18": ("ResNet18", "resnet18-f37072fd"),
+    "resnet34": ("ResNet34", "resnet34-b627a593"),
+    "resnet50": ("ResNet50", "resnet50-0676ba61", "resnet50-11ad3fa6"),
+    "resnet101": ("ResNet101", "resnet101-63fe2227", "resnet101-cd907fc2"),
+    "resnet152": ("ResNet152", "resnet152-394f9c45", "resnet152-f82ba261"),
+    "resnext50_32x4d": ("ResNeXt50_32X4D", "resnext50_32x4d-7cdf4587", "resnext50_32x4d-1a0047aa"),
+    "vgg11": ("VGG11", "vgg11-8a719046"),
+    "vgg11_bn": ("VGG11_BN", "vgg11_bn-6002323d"),
+    "vgg13": ("VGG13", "vgg13-19584684"),
+    "vgg13_bn": ("VGG13_BN", "vgg13_bn-abd245e5"),
+    "vgg16": ("VGG16", "vgg16-397923af"),
+    "vgg16_bn": ("VGG16_BN", "vgg16_bn-6c64b313"),
+    "vgg19": ("VGG19", "vgg19-dcbb9e9d"),
+    "vgg19_bn": ("VGG19_BN", "vgg19_bn-c79401a0"),
+    "wide_resnet50_2": ("Wide_ResNet50_2", "wide_resnet50_2-95faca4d", "wide_resnet50_2-9ba9bcbe"),
+}
+
+
+def _weights_of(name: str) -> Any:
+    title, *files = _FILES[name]
+    members = {f"IMAGENET1K_V{i}": f"{file}.pth" for i, file in enumerate(files, 1)}
+    kind: Any = Weights  # type checkers take the call for one that looks a member up
+    return kind(f"{title}_Weights", {**members, "DEFAULT": f"{files[-1]}.pth"}, module=__name__)
+
+
 def _function(name: str, build: Build) -> Build:
-    """The function that makes a net by this name, as torchvision's does, but without weights."""
+    """The function that makes a net by this name; its weights are a name of this module, too."""
+    known = globals()[f"{_FILES[name][0]}_Weights"] = _weights_of(name)
 
     def make(*, weights: Any = None, progress: bool = True, pretrained: bool = False, **options: Any) -> Any:
-        if weights is not None or pretrained:
-            raise OptionError(
-                f"{name}: weights are not downloaded here. Fetch the file of {name} yourself (torchvision's documents "
-                f"name it), then net.load_state_dict(tinyconv.load(FILE)): the layers have torchvision's names"
-            )
-        return build(**options)
+        wanted = "IMAGENET1K_V1" if weights is None and pretrained else weights
+        if wanted is None:
+            return build(**options)
+        if not isinstance(wanted, known) and wanted not in known.__members__:
+            names = ", ".join(repr(name) for name in known.__members__)
+            raise OptionError(f"{name}: weights is None, {names}, or a member of {known.__name__}, got {wanted!r}")
+        net = build(**options)
+        net.load_state_dict(load_state_dict_from_url(known[getattr(wanted, "name", wanted)].url))
+        return net
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"""The net `{name}` with weights that are drawn anew, like `torchvision.models.{name}`.
+    make.__doc__ = f"""The net `{name}`, like `torchvision.models.{name}`.
 
     Args:
-        weights, pretrained: Nothing: OptionError, which says how to load torchvision's, for anything else.
-        progress: Taken and not used.
+        weights: Those of torchvision, by the name of a member of `{known.__name__}`: the file is read from the folder
+            where PyTorch keeps it (`tinyconv.hub`), and never downloaded. None: they are drawn anew.
+        progress: Taken, and of no effect.
+        pretrained: Whether to take the first weights.
         options: Those of its class, `num_classes` among them.
+
+    Raises FileNotFoundError, which says where the file belongs, where it is not there; OptionError for other weights.
     """
     return make
 

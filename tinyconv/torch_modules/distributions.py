@@ -22,7 +22,7 @@ import numpy as np
 from tinyconv.arrays.backend import Array, backend_of, captured_step
 from tinyconv.engine.context import no_grad
 from tinyconv.errors import OptionError, suggest_names
-from tinyconv.functional import binary_cross_entropy_with_logits, softplus
+from tinyconv.functional import binary_cross_entropy_with_logits, one_hot, softplus
 from tinyconv.shapes import Shape
 from tinyconv.tensor.arranging import broadcast_tensors
 from tinyconv.tensor.creation import rand, randn, tensor
@@ -30,7 +30,7 @@ from tinyconv.tensor.filling import bernoulli, multinomial
 from tinyconv.tensor.joins import where
 from tinyconv.tensor.tensor import Tensor
 
-__all__ = ["Bernoulli", "Categorical", "Distribution", "Normal", "Uniform", "kl_divergence"]
+__all__ = ["Bernoulli", "Categorical", "Distribution", "Normal", "OneHotCategorical", "Uniform", "kl_divergence"]
 
 
 class Distribution:
@@ -38,7 +38,7 @@ class Distribution:
 
     Attributes:
         batch_shape: The shape of the parameters; `sample` gives this shape, and `log_prob` too.
-        event_shape: The shape of one event: () here.
+        event_shape: The shape of one event: () but for rows.
         has_rsample: Whether gradients flow through what `rsample` draws.
     """
 
@@ -59,7 +59,7 @@ class Distribution:
 
     @no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Numbers of shape `sample_shape + batch_shape`, through which no gradient flows."""
+        """What is drawn, of shape `sample_shape + batch_shape + event_shape`; no gradient flows through it."""
         return self.rsample(sample_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
@@ -292,6 +292,42 @@ class Categorical(_OfProbabilities):
     def entropy(self) -> Tensor:
         least = float(np.finfo(self.logits.dtype).min)
         return -(self.logits.clamp(min=least) * self.probs).sum(-1)
+
+
+class OneHotCategorical(Categorical):
+    """A row of K zeros with a one, at the place that `Categorical` draws. Like `torch.distributions.OneHotCategorical`.
+
+    Args:
+        probs, logits, validate_args: As `Categorical` takes them.
+    """
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        super().__init__(probs, logits, validate_args)
+        self.event_shape = self.probs.shape[-1:]
+        self.mean = self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        """probs (1 - probs)."""
+        return self.probs * (1 - self.probs)
+
+    @property
+    def mode(self) -> Tensor:
+        """The likeliest row."""
+        return self._row(super().mode)
+
+    @no_grad()
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self._row(super().sample(sample_shape))
+
+    def _row(self, place: Tensor) -> Tensor:
+        return one_hot(place, self.probs.shape[-1]).to(self.probs.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._require(
+            "a value", value, lambda x: ((x == 0) | (x == 1)) & (x.sum(-1, keepdims=True) == 1), "one-hot rows"
+        )
+        return super().log_prob(value.argmax(-1))
 
 
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:

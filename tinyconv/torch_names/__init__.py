@@ -42,8 +42,10 @@ MODULES = {
     "distributions.distribution": "torch_modules.distributions",
     "distributions.kl": "torch_modules.distributions",
     "distributions.normal": "torch_modules.distributions",
+    "distributions.one_hot_categorical": "torch_modules.distributions",
     "distributions.uniform": "torch_modules.distributions",
     "fx": "torch_modules.fx",
+    "hub": "saving.hub",
     "jit": "torch_modules.jit",
     "mps": "torch_modules.mps",
     "nn.functional": "functional",
@@ -67,6 +69,7 @@ MODULES = {
     "utils.data.dataloader": "data",
     "utils.data.dataset": "data",
     "utils.data.sampler": "data",
+    "utils.model_zoo": "saving.hub",
     "version": "torch_modules.version",
 }
 """Where a module of torch's lives here, if not under its own name; both without `tinyconv.` in front."""

@@ -44,13 +44,6 @@ FAMILIES = (
         example="tc.torchvision.ops",
     ),
     Family(
-        "weights to download",
-        "tinyconv.load reads a file of them that you fetched, for net.load_state_dict",
-        r"\w+_Weights|(get_)?weights?|get_model_weights|WeightsEnum",
-        (MODELS,),
-        example="tc.torchvision.models.ResNet18_Weights",
-    ),
-    Family(
         "a model of torchvision's",
         "ResNets, VGGs and AlexNet are here; the source of torchvision's others, as a file of your own, runs here",
         r"[A-Za-z]\w+",
@@ -199,8 +192,9 @@ FAMILIES = (
     Family(
         "a downloader",
         "fetch the file yourself, and tinyconv.load reads it",
-        r"hub|model_zoo|load_state_dict_from_url",
-        example="tc.hub",
+        r"\w+",
+        ("tinyconv.saving.hub",),
+        example="tc.hub.download_url_to_file",
     ),
     Family(
         "about the memory below a tensor",
