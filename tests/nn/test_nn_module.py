@@ -443,7 +443,7 @@ def test_repr_with_extra():
         def extra_repr(self):
             return "by=2"
 
-    assert repr(Scaled()) == "Scaled(by=2\n  (inner): ReLU()\n)"
+    assert repr(Scaled()) == "Scaled(\n  by=2\n  (inner): ReLU()\n)"
 
 
 # --- what is asked for by name, and states with more to say -----------------------------------------------------------

@@ -1,6 +1,7 @@
 """Weight norm and spectral norm against PyTorch's: names, values, gradients, training, states, and back again."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -123,6 +124,167 @@ def test_on_threads(norm):
         with tc.no_grad():
             next(iter(layer.parameters())).add_(1.0)
             layer.weight_orig.mul_(2.0) if norm == "spectral_norm" else layer.weight_g.mul_(2.0)
+
+
+NEW = [
+    ("weight_norm", {}),
+    ("weight_norm", {"dim": 1}),
+    ("weight_norm", {"dim": None}),
+    ("spectral_norm", {}),
+    ("spectral_norm", {"dim": 1, "n_power_iterations": 3}),
+    ("spectral_norm", {"name": "bias", "dim": 0}),
+]
+
+
+def parametrized(lib, layer, norm, options):
+    return getattr(lib.nn.utils.parametrizations, norm)(getattr(lib.nn, layer)(*LAYERS[layer][0]).double(), **options)
+
+
+@pytest.mark.parametrize(("norm", "options"), NEW)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_new_forms_are_called_and_trained_as_torchs(layer, norm, options):
+    ours, theirs = (parametrized(lib, layer, norm, options) for lib in (tc, torch))
+    assert repr(ours) == repr(theirs)
+    shapes = [{name: tuple(t.shape) for name, t in each.state_dict().items()} for each in (ours, theirs)]
+    assert list(shapes[0].items()) == list(shapes[1].items())
+    ours.load_state_dict(theirs.state_dict())
+    x, name = np.random.default_rng(0).standard_normal(LAYERS[layer][1]), options.get("name", "weight")
+    for training in (True, True, False):
+        losses = []
+        for lib, each in ((tc, ours), (torch, theirs)):
+            optimizer = lib.optim.SGD(each.parameters(), lr=0.1)
+            each.train(training)
+            loss = (each(lib.tensor(x)) ** 2).mean() + each(lib.tensor(x)).sum()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+        for key, value in theirs.state_dict().items():
+            assert_allclose(ours.state_dict()[key], value.numpy(), rtol=1e-7, atol=1e-10)
+    value = np.random.default_rng(1).standard_normal(getattr(theirs, name).shape)
+    for lib, each in ((tc, ours), (torch, theirs)):
+        with lib.no_grad():
+            setattr(each, name, lib.tensor(value))
+        lib.nn.utils.parametrize.remove_parametrizations(each, name)
+    assert type(ours) is getattr(nn, layer)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert_allclose(ours(tc.tensor(x)), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-8)
+
+
+def test_the_new_weight_norm_takes_a_state_of_the_old_form():
+    old = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))
+    new = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
+    state = old.state_dict()
+    new.load_state_dict(state)
+    assert_allclose(new(tc.ones(1, 3)), old(tc.ones(1, 3)).detach().numpy())
+    assert list(state) == ["0.bias", "0.weight_g", "0.weight_v"]
+
+
+def own(lib, chain=False):
+    """A layer whose weight is symmetric, and, if `chain`, doubled after that."""
+    made = {tc: (Symmetric, Doubled), torch: (TheirSymmetric, TheirDoubled)}[lib]
+    P = lib.nn.utils.parametrize
+    layer = P.register_parametrization(lib.nn.Linear(3, 3), "weight", made[0]())
+    return P.register_parametrization(layer, "weight", made[1]()) if chain else layer
+
+
+class Symmetric(nn.Module):
+    def forward(self, x):
+        return x.triu() + x.triu(1).t()
+
+    def right_inverse(self, x):
+        return x.triu()
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+class TheirSymmetric(torch.nn.Module):
+    forward, right_inverse = Symmetric.forward, Symmetric.right_inverse
+
+    def _get_name(self):
+        return "Symmetric"
+
+
+class TheirDoubled(torch.nn.Module):
+    forward = Doubled.forward
+
+    def _get_name(self):
+        return "Doubled"
+
+
+@pytest.mark.parametrize("leave", [True, False])
+@pytest.mark.parametrize("chain", [True, False])
+def test_parametrizations_of_ones_own(chain, leave):
+    ours, theirs = (own(lib, chain) for lib in (tc, torch))
+    before = ours.parametrizations.weight.original
+    ours.load_state_dict(theirs.state_dict())
+    assert repr(ours) == repr(theirs)
+    P, Q = nn.utils.parametrize, torch.nn.utils.parametrize
+    for name in ("weight", "bias", None):
+        assert P.is_parametrized(ours, name) == Q.is_parametrized(theirs, name)
+    assert P.type_before_parametrizations(ours) is nn.Linear
+    assert_allclose(ours.weight, theirs.weight.detach().numpy())
+    assert len(ours.parametrizations.weight) == len(theirs.parametrizations.weight) == 1 + chain
+    with P.cached():
+        assert ours.weight is ours.weight
+    assert ours.weight is not ours.weight
+    twins = copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))
+    P.remove_parametrizations(ours, "weight", leave)
+    Q.remove_parametrizations(theirs, "weight", leave)
+    assert ours.weight is before
+    assert_allclose(ours.weight, theirs.weight.detach().numpy())
+    assert repr(ours) == repr(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for twin in twins:
+        assert type(twin).__name__ == "ParametrizedLinear"
+        assert_allclose(twin.weight, twin.weight.t().detach().numpy())
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
+def test_the_new_forms_in_a_captured_step_and_on_threads(norm):
+    tc.manual_seed(0)
+    layer = getattr(nn.utils.parametrizations, norm)(nn.Linear(3, 4))
+    twin, x = copy.deepcopy(layer), tc.randn(6, 3)
+
+    def stepper(layer):
+        optimizer = tc.optim.SGD(layer.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (layer(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step
+
+    captured, eager = tc.capture(stepper(layer)), stepper(twin)
+    for i in range(5):
+        assert_allclose(captured(x + i).item(), eager(x + i).item(), rtol=1e-4)
+    for mine, other in zip(layer.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert_allclose(mine, other.numpy(), rtol=1e-4, atol=1e-6)
+    layer.eval()
+    assert_allclose(nn.DataParallel(layer, threads=2, tile=2)(x), layer(x).detach().numpy(), rtol=1e-5)
+
+
+def test_what_parametrizations_refuse():
+    P = nn.utils.parametrize
+    with pytest.raises(ValueError, match=r"Linear has no parameter or buffer 'w'"):
+        P.register_parametrization(nn.Linear(3, 2), "w", nn.Flatten())
+    with pytest.raises(tc.ShapeError, match=r"may not change the shape, \(2, 3\), got \(6,\): unsafe=True\?"):
+        P.register_parametrization(nn.Linear(3, 2), "weight", nn.Flatten(0))
+    with pytest.raises(tc.ModuleError, match="weight has no shape before the first call"):
+        P.register_parametrization(nn.LazyLinear(2), "weight", nn.Identity())
+    with pytest.raises(ValueError, match=r"remove_parametrizations: Linear has none on 'weight'"):
+        P.remove_parametrizations(nn.Linear(3, 2), "weight")
+    with pytest.raises(ValueError, match="weight has 2 originals, and none can stay"):
+        P.remove_parametrizations(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), "weight", False)
+    layer = own(tc, chain=True)
+    with pytest.raises(NotImplementedError, match="Doubled has no right_inverse: the value cannot be set"):
+        layer.weight = tc.ones(3, 3)
 
 
 def test_spectral_norm_finds_the_largest_singular_value():

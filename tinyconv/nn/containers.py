@@ -281,7 +281,7 @@ class ParameterList(Module):
     def __iadd__(self, values: Iterable[Tensor]) -> Self:
         return self.extend(values)
 
-    def extra_repr(self) -> str:
+    def _shown(self) -> list[tuple[str, str]]:
         return _listed(self)
 
 
@@ -374,7 +374,7 @@ class ParameterDict(Module):
         self.update(other.items())
         return self
 
-    def extra_repr(self) -> str:
+    def _shown(self) -> list[tuple[str, str]]:
         return _listed(self)
 
 
@@ -384,7 +384,7 @@ def _parameter(owner: Module, value: Tensor) -> Parameter:
     return value if isinstance(value, Parameter) else Parameter(value)
 
 
-def _listed(module: Module) -> str:
+def _listed(module: Module) -> list[tuple[str, str]]:
     """The parameters of a container as its print shows them."""
     named = module.named_parameters(recurse=False)
-    return "".join(f"\n  ({name}): Parameter of {p.dtype} {tuple(p.array.shape)}" for name, p in named) + "\n"
+    return [(name, f"Parameter of {p.dtype} {tuple(p.array.shape)}") for name, p in named]

@@ -648,8 +648,8 @@ class Module(Checked):
         Raises CheckpointError, before anything is changed, where a shape or dtype does not fit, and where names are
         missing or unexpected, unless `strict` is False.
         """
-        state = state_dict
-        check_state(state, "load_state_dict")
+        check_state(state_dict, "load_state_dict")
+        state = dict(state_dict) if isinstance(state_dict, dict) else state_dict  # modules may rename in a copy
         for path, module in list(self.named_modules()):
             module.before_loading(state, _join(path, ""))
         own = self.state_dict(keep_vars=True)
@@ -697,9 +697,10 @@ class Module(Checked):
             lines = [f"({name}): {shown}".replace("\n", "\n  ") for name, shown in self._shown()]
         except RecursionError:  # some hundred levels down
             return f"{type(self).__name__}(...)"
-        if not lines:
-            return f"{type(self).__name__}({self.extra_repr()})"
-        return "\n  ".join([f"{type(self).__name__}({self.extra_repr()}", *lines]) + "\n)"
+        extra = self.extra_repr()
+        if not lines and "\n" not in extra:
+            return f"{type(self).__name__}({extra})"
+        return "\n  ".join([f"{type(self).__name__}(", *(extra.split("\n") if extra else ()), *lines]) + "\n)"
 
 
 # What a name may be.

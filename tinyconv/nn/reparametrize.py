@@ -82,6 +82,36 @@ def _hooks(module: Module, kind: type) -> list[Any]:
     return [hook for hook in module._hooks or () if type(hook.function) is kind]
 
 
+def lengths(weight: Tensor, dim: int | None) -> Tensor:
+    """The norms of a weight over all axes but `dim`, or over all where that is None or, as in torch, -1."""
+    if dim is None or dim == -1:
+        return weight.norm()
+    kept = axis_of(dim, weight.ndim, "weight_norm")
+    others = tuple(axis for axis in range(weight.ndim) if axis != kept)
+    return weight.norm(2, others, True) if others else weight.abs()
+
+
+def rows(weight: Tensor, dim: int) -> Tensor:
+    """A weight as a matrix, whose rows lie along `dim`."""
+    return weight.movedim(dim, 0).flatten(1)
+
+
+def vectors(weight: Tensor, dim: int, eps: float) -> list[Tensor]:
+    """Random vectors of length 1 to begin with: u for the rows of the matrix, v for its columns."""
+    sizes = rows(weight, dim).shape
+    return [normalize(randn(size, dtype=weight.dtype, device=weight.device), dim=0, eps=eps) for size in sizes]
+
+
+def largest(matrix: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """u^T W v. The vectors are copied: the next call moves them, and the gradient of this one may come after it."""
+    return u.clone() @ (matrix @ v.clone())
+
+
+def axis_of_rows(module: Module, dim: int | None) -> int:
+    """`dim`, or where it is None the axis of the output."""
+    return int(isinstance(module, ConvTranspose1d | ConvTranspose2d)) if dim is None else dim
+
+
 class WeightNorm(_Computed):
     """weight = g v / |v|, where the norm is taken over all axes but `dim`, or over all where that is None."""
 
@@ -91,20 +121,13 @@ class WeightNorm(_Computed):
         super().__init__(name)
         self.dim = dim
 
-    def _norm(self, weight: Tensor) -> Tensor:
-        if self.dim is None or self.dim == -1:  # -1 stands for None in torch
-            return weight.norm()
-        kept = axis_of(self.dim, weight.ndim, "weight_norm")
-        others = tuple(axis for axis in range(weight.ndim) if axis != kept)
-        return weight.norm(2, others, True) if others else weight.abs()
-
     def parts(self, weight: Tensor) -> list[Tensor]:
-        lengths = self._norm(weight.detach())
-        return [Parameter(lengths, weight.requires_grad), Parameter(weight.detach(), weight.requires_grad)]
+        direction = weight.detach()
+        return [Parameter(part, weight.requires_grad) for part in (lengths(direction, self.dim), direction)]
 
     def weight(self, module: Module, training: bool) -> Tensor:
         g, v = (getattr(module, name) for name in self.names)
-        computed: Tensor = v * (g / self._norm(v))
+        computed: Tensor = v * (g / lengths(v, self.dim))
         return computed
 
 
@@ -120,16 +143,11 @@ class SpectralNorm(_Computed):
         super().__init__(name)
         self.iterations, self.eps, self.dim = iterations, eps, dim
 
-    def _matrix(self, weight: Tensor) -> Tensor:
-        return weight.movedim(self.dim, 0).flatten(1)
-
     def parts(self, weight: Tensor) -> list[Tensor]:
         if weight.ndim < 2:
             raise ShapeError(f"spectral_norm: expected a weight of at least two axes, got {weight.shape}")
         self.dim = axis_of(self.dim, weight.ndim, "spectral_norm")
-        kind: dict[str, Any] = {"dtype": weight.dtype, "device": weight.device}
-        vectors = [randn(size, **kind) for size in self._matrix(weight.detach()).shape]
-        return [weight, *(normalize(vector, dim=0, eps=self.eps) for vector in vectors)]
+        return [weight, *vectors(weight.detach(), self.dim, self.eps)]
 
     def first(self, module: Module) -> Tensor:
         """Itself, in the memory of `weight_orig`, so that an initialiser that writes into the weight is heard."""
@@ -138,15 +156,13 @@ class SpectralNorm(_Computed):
 
     def weight(self, module: Module, training: bool) -> Tensor:
         w, u, v = (getattr(module, name) for name in self.names)
-        matrix = self._matrix(w)
+        matrix = rows(w, self.dim)
         if training:
             with no_grad():
                 for _ in range(self.iterations):
                     v.copy_(normalize(matrix.t() @ u, dim=0, eps=self.eps))
                     u.copy_(normalize(matrix @ v, dim=0, eps=self.eps))
-        u, v = u.clone(), v.clone()  # the next call moves them, and the gradient of this one may come after it
-        computed: Tensor = w / (u @ (matrix @ v))
-        return computed
+        return w / largest(matrix, u, v)
 
 
 def weight_norm(module: Layer, name: str = "weight", dim: int | None = 0) -> Layer:
@@ -199,8 +215,8 @@ def spectral_norm(
     another axis and for no steps, and OptionError for an `eps` that is not above 0.
     """
     steps = whole(n_power_iterations, "spectral_norm: n_power_iterations", minimum=1)
-    rows = int(isinstance(module, ConvTranspose1d | ConvTranspose2d)) if dim is None else dim
-    SpectralNorm(name, steps, positive("spectral_norm: eps", eps), rows).attach(module, "spectral_norm")
+    of_rows = axis_of_rows(module, dim)
+    SpectralNorm(name, steps, positive("spectral_norm: eps", eps), of_rows).attach(module, "spectral_norm")
     return module
 
 

@@ -53,6 +53,8 @@ MODULES = {
     "nn.parameter": "nn.module",
     "nn.utils.clip_grad": "nn.utils",
     "nn.utils.convert_parameters": "nn.utils",
+    "nn.utils.parametrizations": "nn.parametrizations",
+    "nn.utils.parametrize": "nn.parametrize",
     "optim.swa_utils": "nn.averaging",
     "random": "tensor.creation",
     "torchvision": "torch_modules.torchvision",

@@ -381,9 +381,10 @@ FAMILIES = (
     ),
     Family(
         "weights that are computed",
-        "nn.utils.weight_norm and spectral_norm are here; compute others in forward, and call F.conv2d with it",
-        r"prune|parametri\w+|\w*(spectral|weight)_norm|stateless|skip_init",
-        example="nn.utils.parametrize",
+        "nn.utils.parametrize is here, with weight_norm and spectral_norm: it computes a weight by any module",
+        r"prune|parametri\w+|orthogonal|\w*(spectral|weight)_norm|stateless|skip_init",
+        ("tinyconv.nn", "tinyconv.nn.utils", "tinyconv.nn.parametrize", "tinyconv.nn.parametrizations"),
+        example="nn.utils.prune",
     ),
     Family(
         "of the inside of autograd",
