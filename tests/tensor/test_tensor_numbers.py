@@ -197,12 +197,12 @@ def batch_norm(x, **options):
     return F.batch_norm(x, tc.zeros(3), tc.ones(3), training=True, **options)
 
 
-def trained(optimizer, **options):
+def trained(optimizer, shape=(3,), **options):
     """A float32 parameter after two steps, with what the optimiser keeps."""
-    w = tc.ones(3, requires_grad=True)
+    w = tc.ones(*shape, requires_grad=True)
     rule = optimizer([w], **options)
     for _ in range(2):
-        w.grad = tc.tensor([1.0, 2.0, 3.0])
+        w.grad = tc.tensor([1.0, 2.0, 3.0]).reshape(shape)
         rule.step()
     json.dumps(rule.state_dict()["param_groups"])
     for state in rule.state.values():
@@ -395,6 +395,9 @@ REALS = {  # each takes a number near 0.5
     "Adamax": lambda s: trained(tc.optim.Adamax, lr=s, betas=(s, s), eps=s, weight_decay=s),
     "NAdam": lambda s: trained(tc.optim.NAdam, lr=s, betas=(s, s), eps=s, weight_decay=s, momentum_decay=s),
     "RAdam": lambda s: trained(tc.optim.RAdam, lr=s, betas=(s, s), eps=s, weight_decay=s),
+    "Muon": lambda s: trained(
+        tc.optim.Muon, (1, 3), lr=s, weight_decay=s, momentum=s, ns_coefficients=(s, s, s), eps=s
+    ),
     "get_total_norm": lambda s: tc.nn.utils.get_total_norm([X], s),
     "clip_grads_with_norm_": lambda s: clipped(tc.nn.utils.clip_grads_with_norm_, s, tc.tensor(2.0)),
     "clip_grad_norm_": lambda s: clipped(tc.optim.clip_grad_norm_, s),
@@ -404,6 +407,7 @@ REALS = {  # each takes a number near 0.5
 SIZES = {  # each takes an integer near 2
     "conv2d": lambda n: F.conv2d(X, WEIGHT, stride=n, padding=n, dilation=n),
     "conv2d, pairs": lambda n: F.conv2d(X, WEIGHT, stride=(n, n), padding=(n, n), dilation=(1, n)),
+    "Muon ns_steps": lambda n: trained(tc.optim.Muon, (3, 1), ns_steps=n),
     "conv2d groups": lambda n: F.conv2d(tc.ones(1, 2, 4, 4), tc.ones(2, 1, 2, 2), groups=n),
     "max_pool2d": lambda n: F.max_pool2d(X, n, n, padding=1, dilation=1),
     "avg_pool2d": lambda n: F.avg_pool2d(X, n, n, divisor_override=n),
@@ -764,7 +768,7 @@ ROOMS = (
     *(f"functional.{file.stem}" for file in sorted(Path(functional.__file__).parent.glob("[a-z]*.py"))),
     "nn.activations", "nn.convolution", "nn.dropouts", "nn.embedding", "nn.init", "nn.layers", "nn.lazy", "nn.losses",
     "nn.norms", "nn.padding", "nn.pooling", "nn.vision", "nn.windows",
-    "optim.sgd", "optim.adam", "optim.adam_kin", "optim.adagrad", "optim.rmsprop", "optim.clip",
+    "optim.sgd", "optim.adam", "optim.adam_kin", "optim.adagrad", "optim.muon", "optim.rmsprop", "optim.clip",
     *(f"optim.lr_scheduler.{file.stem}" for file in sorted(Path(SCHEDULES.__file__).parent.glob("[a-z]*.py"))),
     "tensor.arranging",
     "tensor.creation", "tensor.joins", "tensor.picking", "tensor.pointwise", "tensor.products", "tensor.rearranging",
@@ -776,6 +780,7 @@ INDIRECT = {  # what takes its numbers through others that are tried
     "batch_of", "conv_padding", "LRScheduler", "calculate_gain", "LogSoftmax", "amin", "min", "argmin", "mean", "all",
     "any", "grid", "allclose", "nanmean", "aminmax", "std_mean",
     "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam",
+    "muon", "orthogonalized",
     "SequentialLR", "LambdaLR", "MultiplicativeLR", "momenta", "augment_for_batch",
 }  # fmt: skip
 
