@@ -1,7 +1,9 @@
 """What all tests share: Hypothesis's profiles, the record of a run, devices, and the real data where they are here."""
 
 import os
+import sys
 
+import numpy as np
 import pytest
 import standin
 from hypothesis import HealthCheck, settings
@@ -9,6 +11,9 @@ from record import Recorder
 
 from tinyconv import data, errors
 from tinyconv.arrays import backend
+from tinyconv.engine import variants
+from tinyconv.engine.context import context
+from tinyconv.host import threads
 
 # Four sizes of the same search, chosen by --hypothesis-profile:
 #   quick  a fifth of `ci`, the same examples each time: what `make test` takes
@@ -57,6 +62,44 @@ def pytest_collection_modifyitems(config, items):
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
+
+
+def _settings():
+    """What a test may set for a while: of tinyconv, of NumPy, and of PyTorch where it is imported."""
+    now = context.get()
+    found = {
+        "recording": now.recording,
+        "inference_mode": now.inference,
+        "using": now.variants,
+        "observer": now.observer,
+        "layer": now.layer,
+        "device": backend.device_name(None),
+        "captured step": backend.captured_step.get(),
+        "kernels": variants.kernels(),
+        "threads": threads.get_num_threads(),
+        "np.errstate": np.geterr(),
+    }
+    if torch := sys.modules.get("torch"):
+        found |= {
+            "torch's default dtype": torch.get_default_dtype(),
+            "torch's recording": torch.is_grad_enabled(),
+            "torch's inference_mode": torch.is_inference_mode_enabled(),
+            "torch's anomaly mode": torch.is_anomaly_enabled(),
+            "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+            "torch's autocast": torch.is_autocast_enabled("cpu"),
+            "torch's threads": torch.get_num_threads(),
+        }
+    return found
+
+
+@pytest.fixture(autouse=True)
+def settings_as_they_were():
+    """A test that leaves a setting changed fails here, and not whichever test comes after it."""
+    before = _settings()
+    yield
+    after = _settings()
+    changed = [f"{name}: {value!r} became {after[name]!r}" for name, value in before.items() if after[name] != value]
+    assert not changed, f"this test left {'; '.join(changed)}"
 
 
 CUDA = pytest.param("cuda", id="standin") if NO_GPU else pytest.param("cuda", marks=pytest.mark.gpu)

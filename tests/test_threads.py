@@ -212,7 +212,8 @@ def test_an_interrupt_anywhere_in_a_step_makes_it_or_loses_it(make, before):
     new = values(model)
     for at in range(1, points.passed + 1, 1 if before else 3):
         model, optimizer, gradients = begin()
-        points.run(optimizer.step, at)
+        with np.errstate():  # an interrupt between the last line of a block and its end skips what that would put back
+            points.run(optimizer.step, at)
         found = values(model)
         assert any(all(map(np.array_equal, found, known)) for known in (old, new)), points.where
         assert len({state.get("step") for state in optimizer.state.values()}) <= 1, points.where

@@ -229,6 +229,8 @@ OURS: dict[str, Ours] = {
     "bitwise_or": Ours(Tensor.__or__),
     "bitwise_xor": Ours(Tensor.__xor__),
     "bitwise_not": Ours(Tensor.__invert__),
+    "bitwise_left_shift": Ours(Tensor.__lshift__),
+    "bitwise_right_shift": Ours(Tensor.__rshift__),
     "__rand__": Ours(Tensor.__rand__),
     "__ror__": Ours(Tensor.__ror__),
     "__rxor__": Ours(Tensor.__rxor__),

@@ -60,7 +60,7 @@ def has_floats(case):
 
 def test_the_other_ops_take_no_floats():
     without = {name for name in SPACES if not any(has_floats(drawn(name, seed, 1)) for seed in range(40))}
-    bits = {f"bitwise_{name}" for name in ("and", "not", "or", "xor")}
+    bits = {f"bitwise_{name}" for name in ("and", "left_shift", "not", "or", "right_shift", "xor")}
     assert without == {"__and__", "__invert__", "__or__", "__xor__", "one_hot", *bits}
 
 
