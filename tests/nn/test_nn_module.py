@@ -544,3 +544,52 @@ def test_methods_take_torchs_names(name):
 
 
 OF_OLD = {"_weight", "_freeze", "min_value", "max_value"}
+
+
+def _with_hooks(lib):
+    """A net whose hooks rename what a state has, add to it and forgive what is missing, and an extra state."""
+    seen = []
+
+    class Extra(lib.nn.Linear):
+        note = "new"
+
+        def get_extra_state(self):
+            return self.note
+
+        def set_extra_state(self, state):
+            self.note = state
+
+    def renamed(module, state, prefix, metadata, strict, missing, unexpected, errors):
+        seen.append((prefix, strict, sorted(state)))
+        if f"{prefix}w" in state:
+            state[f"{prefix}weight"] = state.pop(f"{prefix}w")
+
+    def allowed(module, keys):
+        seen.append([*keys.missing_keys, *keys.unexpected_keys])
+        keys.missing_keys.clear()
+
+    net = lib.nn.Sequential(Extra(2, 2), lib.nn.Sequential(lib.nn.Linear(2, 1, bias=False)))
+    net[1][0].register_state_dict_pre_hook(lambda module, prefix, keep_vars: seen.append((prefix, keep_vars)))
+    net[1].register_state_dict_post_hook(lambda module, state, prefix, _: state.update({f"{prefix}more": lib.ones(1)}))
+    handles = [net[1][0].register_load_state_dict_pre_hook(renamed), net.register_load_state_dict_post_hook(allowed)]
+    return net, seen, handles
+
+
+def test_hooks_of_states_and_extra_states():
+    def act(lib):
+        net, seen, handles = _with_hooks(lib)
+        found = [sorted(net.state_dict(prefix="a."))]
+        state = {"0.weight": lib.ones(2, 2), "0._extra_state": "old", "1.0.w": lib.zeros(1, 2)}
+        net.load_state_dict(state)
+        found += [net[0].note, net[1][0].weight.tolist(), net[0].weight.tolist(), sorted(state)]
+        handles[1].remove()
+        return net, [*found, seen], state
+
+    (ours, mine, state), (theirs, expected, _) = act(tc), act(torch)
+    mine[-1][-2] = (*mine[-1][-2][:2], ["1.0.w"])  # PyTorch's is given the names below its own prefix alone
+    assert mine == expected
+    for net in (ours, theirs):
+        assert message(RuntimeError, net.load_state_dict, {})
+    assert ours.load_state_dict({**state, "0.bias": tc.zeros(2)}) == ([], [])
+    assert "missing: 0._extra_state" in message(tc.CheckpointError, ours.load_state_dict, {"0.weight": tc.ones(2, 2)})
+    assert ours.load_state_dict({}, strict=False).missing_keys == ["0.weight", "0.bias", "1.0.weight", "0._extra_state"]

@@ -496,7 +496,41 @@ class Module(Checked):
         """
         return self._hook(Hook("backward", _function(self, hook)), prepend)
 
-    def _hook(self, hook: Hook, prepend: bool) -> HookHandle:
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict` takes what this module has.
+
+        `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("state_pre", _function(self, hook)))
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(module, state_dict, prefix, {})`, which may change the dict, when all below is in it too.
+
+        `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("state_post", _function(self, hook)))
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call a hook before `load_state_dict` looks at a state, a copy of the dict given, which it may change.
+
+        It is called as `hook(module, state_dict, prefix, {}, strict, missing_keys, unexpected_keys, error_msgs)`, and
+        may add to the lists. `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("load_pre", _function(self, hook)))
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(module, incompatible_keys)` after `load_state_dict`, whose lists of names it may change.
+
+        `handle.remove()` takes it away. Raises TypeError where `hook` is no function.
+        """
+        return self._hook(Hook("load_post", _function(self, hook)))
+
+    def _call(self, kind: str, *args: Any) -> None:
+        for hook in self._hooks or ():
+            if hook.kind == kind:
+                hook.function(self, *args)
+
+    def _hook(self, hook: Hook, prepend: bool = False) -> HookHandle:
         now = self._hooks or ()
         self.__dict__["_hooks"] = (hook, *now) if prepend else (*now, hook)
         Changes.count += 1
@@ -627,11 +661,25 @@ class Module(Checked):
         """
         _warn_of_hidden(self)
         state = {} if destination is None else destination
-        for path, module in self.named_modules(remove_duplicate=False):
-            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                if tensor is not None and name not in module._transient:
-                    state[prefix + _join(path, name)] = tensor if keep_vars else tensor.detach()
+        walked = [(prefix + _join(path, ""), module) for path, module in self.named_modules(remove_duplicate=False)]
+        for path, module in walked:
+            module._call("state_pre", path, keep_vars)
+            state.update(module._own_state(path, keep_vars))
+            if hasattr(type(module), "get_extra_state"):
+                state[f"{path}_extra_state"] = module.get_extra_state()
+        for path, module in reversed(walked):
+            module._call("state_post", state, path, {})
         return state
+
+    def _own_state(self, path: str, keep_vars: bool) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
+            if tensor is not None and name not in self._transient:
+                yield path + name, tensor if keep_vars else tensor.detach()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What `state_dict(keep_vars=True)` gives, but for what hooks do and for extra states."""
+        walked = self.named_modules(remove_duplicate=False)
+        return dict(pair for path, module in walked for pair in module._own_state(_join(path, ""), True))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> LoadedKeys:
         """Copy a state into this module: tensors, PyTorch's too, or anything that NumPy can read, by dotted path.
@@ -646,26 +694,54 @@ class Module(Checked):
                 and buffers: for a model made on device "meta". An optimiser has to be made after it.
 
         Raises CheckpointError, before anything is changed, where a shape or dtype does not fit, and where names are
-        missing or unexpected, unless `strict` is False.
+        missing or unexpected, unless `strict` is False; after it, where a hook may yet change these lists.
+
+        A module with methods `get_extra_state` and `set_extra_state` keeps in the state what the first returns.
         """
         check_state(state_dict, "load_state_dict")
         state = dict(state_dict) if isinstance(state_dict, dict) else state_dict  # modules may rename in a copy
-        for path, module in list(self.named_modules()):
-            module.before_loading(state, _join(path, ""))
-        own = self.state_dict(keep_vars=True)
+        walked = [(_join(path, ""), module) for path, module in self.named_modules()]
+        later = strict and any(hook.kind == "load_post" for _, module in walked for hook in module._hooks or ())
+        missing: list[str] = []
+        unexpected: list[str] = []
+        problems: list[str] = []
+        extra: dict[str, tuple[Module, Any]] = {}
+        for path, module in walked:
+            module.before_loading(state, path)
+            module._call("load_pre", state, path, {}, strict, missing, unexpected, problems)
+            if hasattr(type(module), "set_extra_state"):
+                name = f"{path}_extra_state"
+                extra |= {name: (module, state[name])} if name in state else {}
+                missing += [] if name in state else [name]
+        if strict and not later:
+            problems += [f"missing: {name}" for name in missing] + [f"unexpected: {name}" for name in unexpected]
+        state = {name: value for name, value in state.items() if name not in extra} if extra else state
+        keys = self._load(state, strict and not later, assign, problems)
+        for module, value in extra.values():
+            module.set_extra_state(value)
+        keys.missing_keys.extend(missing)
+        keys.unexpected_keys.extend(unexpected)
+        for _, module in reversed(walked):
+            module._call("load_post", keys)
+        if later and (keys.missing_keys or keys.unexpected_keys):
+            raise CheckpointError(f"load_state_dict: this state is not one of {type(self).__name__}: {keys}")
+        return keys
+
+    def _load(self, state: Mapping[str, Any], strict: bool, assign: bool, problems: list[str]) -> LoadedKeys:
+        own = self._tensors()
         if not assign and any(t.device == "meta" for t in own.values()):
             raise CheckpointError(
                 f"load_state_dict: this {type(self).__name__} is on device 'meta' and has no elements to load into; "
                 "put those of the state in their place with assign=True, or make it outside of "
                 "`with tinyconv.device('meta')`"
             )
-        arrays, unread = {}, []
+        arrays = {}
         for name in [name for name in state if name in own]:
             try:
                 arrays[name] = host_array(state[name])
             except (TypeError, ValueError, RuntimeError) as error:  # tinyconv's, NumPy's and PyTorch's
-                unread.append(f"{name}: cannot be read as an array: {error}")
-        keys = check_fits(self, state, arrays, strict, unread)
+                problems.append(f"{name}: cannot be read as an array: {error}")
+        keys = check_fits(self, state, arrays, strict, problems)
         if not assign:
             for name, array in arrays.items():
                 own[name].detach().copy_(wrap(array))
@@ -875,7 +951,7 @@ def check_fits(
     `outlines` are its values with a shape and a dtype. Raises CheckpointError where one does not fit, where names are
     missing or unexpected, unless `strict` is False, and where there are `problems` already.
     """
-    own = model.state_dict()
+    own = model._tensors()
     missing = [name for name in own if name not in state and not _may_be_missing(name, state)]
     unexpected = [name for name in state if name not in own]
     wrong = list(problems)

@@ -62,7 +62,7 @@ class _Computed:
             else:
                 module.register_buffer(name, part)
         setattr(module, self.name, self.first(module))
-        module._hook(Hook("forward_pre", self, of_each_replica=True), prepend=False)
+        module._hook(Hook("forward_pre", self, of_each_replica=True))
 
     @classmethod
     def detach(cls, module: Module, name: str, what: str) -> None:
