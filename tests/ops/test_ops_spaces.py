@@ -140,6 +140,7 @@ SAME_SPACE = {
     "clip_": "clamp", "__rmatmul__": "matmul", "float": "to", "double": "to", "long": "to", "int": "to", "bool": "to",
     "half": "to", "short": "to", "char": "to", "byte": "to", "type": "to", "type_as": "to", "new_tensor": "to",
     "new_zeros": "zeros", "new_ones": "ones", "new_full": "full", "empty": "zeros", "new_empty": "zeros",
+    "new": "zeros",
     "upsample": "interpolate",
 }  # fmt: skip
 """Names that the space of another name covers, besides names of the very same function."""
@@ -149,6 +150,7 @@ NOT_OPS = {
         "shape", "dtype", "device", "ndim", "dim", "size", "numel", "element_size", "is_floating_point", "is_tensor",
         "is_leaf", "array", "is_cuda", "is_contiguous", "itemsize", "nbytes", "ndimension", "nelement", "stride",
         "__len__", "__repr__", "__format__", "__hash__", "__dir__", "typename",
+        "get_device", "is_complex", "is_sparse",
     ],
     "it hands values to Python, NumPy and others, outside the tape": [
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",

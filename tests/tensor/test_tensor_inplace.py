@@ -614,3 +614,70 @@ def test_all_that_is_known_of_lent_memory_is_that_it_changed():
     loss = (rows[:2] * w).sum()
     rows.numpy()[3] = 7  # another part of it
     assert "saved input 0" in message(tc.GraphError, loss.backward)
+
+
+# --- another shape for the same tensor ------------------------------------------------------------------------------
+
+RESHAPED = {
+    "unsqueeze_": (1,),
+    "squeeze_": (),
+    "t_": (),
+    "transpose_": (0, 1),
+    "swapaxes_": (1, 0),
+}
+
+
+@pytest.mark.parametrize("name", RESHAPED)
+def test_a_tensor_gets_another_shape_in_place(name):
+    """The object stays, shares its memory with what was its view, and gradients go through."""
+
+    def ran(library):
+        x = library.arange(6.0).reshape(2, 3)
+        row = x[0]
+        y = getattr(x, name)(*RESHAPED[name])
+        assert y is x
+        x.mul_(2)
+        w = library.ones(3, 2, requires_grad=True)
+        z = w * 2
+        assert getattr(z, name)(*RESHAPED[name]) is z
+        (z * library.arange(6.0).reshape(z.shape)).sum().backward()
+        z.detach().zero_()
+        return [t.detach().cpu().numpy() for t in (x, row, w.grad, z)]
+
+    for found, expected in zip(ran(tc), ran(torch), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_leaf_that_requires_grad_keeps_its_shape_while_recording():
+    w = tc.ones(2, 3, requires_grad=True)
+    assert message(tc.GraphError, w.unsqueeze_, 0).endswith("x = x.unsqueeze(...) makes a new tensor")
+    with tc.no_grad():
+        w.t_()
+    (w * w).sum().backward()
+    assert w.shape == w.grad.shape == (3, 2)
+
+
+def test_a_tensor_from_outside_keeps_its_shape_in_a_captured_step():
+    x = tc.ones(3)
+
+    @tc.capture
+    def step(y):
+        x.unsqueeze_(0)
+        return (y * 2).unsqueeze_(0) + x
+
+    def steps():
+        for _ in range(3):
+            step(tc.ones(3))
+
+    assert "unsqueeze_ changes the shape of a tensor from outside" in message(tc.CaptureError, steps)
+
+
+def test_a_tensor_leaves_the_tape_in_place():
+    w = tc.ones(2, requires_grad=True)
+    y = w * 2
+    assert y.detach_() is y
+    assert y.is_leaf
+    assert not y.requires_grad
+    (y.requires_grad_() * 3).sum().backward()
+    assert (y.grad.tolist(), w.grad) == ([3.0, 3.0], None)
+    assert not w.detach_().requires_grad

@@ -95,6 +95,7 @@ def test_what_may_do_nothing_returns_what_it_is_given():
     assert tc.compile(mode="max-autotune")(model) is model
     assert tc.jit.ignore(len) is tc.jit.ignore(drop=True)(len) is tc.jit.unused(len) is tc.jit.export(len) is len
     assert tc.jit.annotate(int, 3) == 3
+    assert tc.jit.ScriptModule is tc.nn.Module
     assert not tc.jit.is_scripting()
     assert not tc.jit.is_tracing()
 
@@ -156,6 +157,25 @@ def test_tensors_by_their_kind():
     assert tc.LongTensor([1, 0]).dtype == tc.int64
     assert isinstance(tc.zeros(2), tc.FloatTensor)
     assert not isinstance(tc.zeros(2), tc.LongTensor)
+    assert not isinstance(tc.zeros(2), tc.cuda.FloatTensor)
+
+
+def test_tensors_like_another():
+    x = tc.zeros(2, dtype=tc.float64)
+    assert (x.new(2, 3).shape, x.new((4, 1)).shape, x.new().shape) == ((2, 3), (4, 1), (0,))
+    assert (x.new([1, 2]).tolist(), x.new(np.ones(2, np.int64)).dtype) == ([1.0, 2.0], tc.float64)
+    assert (x.get_device(), x.is_sparse, x.is_complex()) == (-1, False, False)
+
+
+def test_what_an_op_was_given():
+    layer = tc.nn.Linear(3, 2)
+    y = layer(tc.ones(1, 3)).tanh()
+    ((linear, place),) = y.grad_fn.next_functions
+    assert (type(linear).__name__, place) == ("OpNode", 0)
+    (nothing, _), (weight, _), (bias, _) = linear.next_functions
+    assert nothing is None
+    assert (weight.shape, bias.shape) == ((2, 3), (2,))
+    assert weight.next_functions == ()
 
 
 @pytest.mark.parametrize(
@@ -290,6 +310,11 @@ def test_scripts_that_ask_for_a_gpu_get_it(cuda):
     assert (x.device.type, x.device.index) == ("cuda", 0)
     with tc.cuda.device(0):
         assert tc.zeros(1).device == "cuda:0"
+    assert tc.cuda.FloatTensor(2, 3).device == "cuda:0"
+    assert isinstance(x, tc.cuda.FloatTensor)
+    assert not isinstance(x, tc.FloatTensor)
+    assert tc.zeros(1).type(tc.cuda.LongTensor).type() == "torch.cuda.LongTensor"
+    assert x.get_device() == 0
     tc.cuda.set_device(0)
     tc.cuda.synchronize()
     assert tc.cuda.is_initialized()

@@ -45,6 +45,11 @@ class ArrayNode(Node):
     __slots__ = ()
     dtype: Any
 
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes of what the op was given, None for what needs no gradient, each with 0. As in torch."""
+        return tuple((parent, 0) for parent in self.parents)
+
     def added(self, total: Array, grad: Array, owned: bool) -> Array:
         found = super().added(total if owned else widened(total), grad, owned)
         observer = context.get().observer

@@ -78,7 +78,23 @@ def _matrix_transposed(self: Tensor) -> Tensor:
     return self.T
 
 
+def _is_sparse(self: Tensor) -> bool:
+    """False: tensors are dense here."""
+    return False
+
+
+def is_complex(self: Tensor) -> bool:
+    """False: tensors are real here."""
+    return False
+
+
+def get_device(self: Tensor) -> int:
+    """The number of the GPU that it is on, -1 on the CPU."""
+    return int(self.device.partition(":")[2] or 0) if self.is_cuda else -1
+
+
 itemsize, nbytes, is_cuda = property(_itemsize), property(_nbytes), property(_is_cuda)
+is_sparse = property(_is_sparse)
 mT, H = property(_matrices_transposed), property(_matrix_transposed)
 
 # --- its dtype ------------------------------------------------------------------------------------------------------
@@ -98,7 +114,7 @@ def type(self: Tensor, dtype: Dtype | str = None, non_blocking: bool = False) ->
         if not found:
             raise DtypeError(f"type: no type {shortened(dtype)}; x.to(tinyconv.float32), for example")
         return self.to("cuda" if "cuda." in dtype else self.device, found[0])
-    return self.to(as_dtype(dtype))
+    return self.to(getattr(dtype, "device", None) or self.device, as_dtype(dtype))
 
 
 def type_as(self: Tensor, other: Tensor) -> Tensor:
@@ -124,6 +140,13 @@ to_half, to_float, to_double = _cast("half", np.float16), _cast("float", np.floa
 
 
 # --- new tensors like it --------------------------------------------------------------------------------------------
+
+
+def new(self: Tensor, *data: Any) -> Tensor:
+    """`x.new(2, 3)`, or of a shape, is `x.new_empty(2, 3)`; of numbers, in a list or an array, `x.new_tensor`."""
+    if len(data) == 1 and not isinstance(data[0], int | np.integer | tuple):
+        return new_tensor(self, data[0])
+    return new_empty(self, *(data or (0,)))
 
 
 def new_tensor(

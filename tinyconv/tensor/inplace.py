@@ -21,10 +21,10 @@ from tinyconv.engine.nodes import OpNode
 from tinyconv.engine.options import number
 from tinyconv.engine.writes import Storage
 from tinyconv.errors import DtypeError, GraphError, ShapeError
-from tinyconv.tensor import pointwise
+from tinyconv.tensor import arranging, pointwise
 from tinyconv.tensor.convert import is_tensor, to_array, writeable
 from tinyconv.tensor.index import integers_first, parts_of, placed
-from tinyconv.tensor.memory import write
+from tinyconv.tensor.memory import rebind, write
 from tinyconv.tensor.signatures import Index, Operand, Scalar
 from tinyconv.tensor.tensor import Tensor, apply, wrap
 
@@ -354,3 +354,48 @@ square_ = _in_place(pointwise.square)
 tan_ = _in_place(pointwise.tan)
 tanh_ = _in_place(pointwise.tanh)
 trunc_ = _in_place(pointwise.trunc)
+
+
+# --- another shape for the same tensor ------------------------------------------------------------------------------
+
+
+def _reshaped(function: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """The method that lets a tensor be, from now on, the view of its memory that the function gives."""
+    name = f"{function.__name__}_"
+
+    @wraps(function)
+    def in_place(input: Tensor, /, *args: P.args, **options: P.kwargs) -> Tensor:
+        leaf = input.is_leaf and input.requires_grad
+        if leaf and context.get().recording:
+            raise GraphError(
+                f"{name}: a leaf that requires grad cannot be changed in place while recording; "
+                f"x = x.{function.__name__}(...) makes a new tensor"
+            )
+        if (step := captured_step.get()) is not None and input.is_leaf and not step.made_here(input.array):
+            step.refuse(
+                f"capture: {name} changes the shape of a tensor from outside the step, which is not replayed; "
+                f"x = x.{function.__name__}(...) makes a new tensor"
+            )
+        view = function(input, *args, **options)
+        if leaf:
+            rebind(input, view.array, view._storage)
+        else:
+            _become(input, view)
+        return input
+
+    in_place.__name__ = in_place.__qualname__ = name
+    in_place.__module__ = __name__
+    in_place.__doc__ = f"`x = x.{name[:-1]}(...)` for all who have x. GraphError on a leaf that requires grad."
+    return in_place
+
+
+squeeze_, unsqueeze_ = _reshaped(arranging.squeeze), _reshaped(arranging.unsqueeze)
+t_, transpose_ = _reshaped(arranging.t), _reshaped(arranging.transpose)
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Take a tensor off the tape: it is a leaf that requires no grad from now on. Returns the tensor."""
+    if not input.is_leaf:
+        input._node = None
+    input._tracked = False
+    return input

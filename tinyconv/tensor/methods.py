@@ -176,6 +176,11 @@ class Methods:
     __ilshift__ = bitwise_left_shift_ = inplace.bitwise_left_shift_
     __irshift__ = bitwise_right_shift_ = inplace.bitwise_right_shift_
     __setitem__ = inplace.put
+    detach_ = inplace.detach_
+    squeeze_ = inplace.squeeze_
+    t_ = inplace.t_
+    transpose_ = swapaxes_ = swapdims_ = inplace.transpose_
+    unsqueeze_ = inplace.unsqueeze_
     abs_ = inplace.abs_
     acos_ = inplace.acos_
     addcdiv_ = inplace.addcdiv_
@@ -228,13 +233,17 @@ class Methods:
     half = attributes.to_half
     int = attributes.to_int
     is_contiguous = attributes.is_contiguous
+    is_complex = attributes.is_complex
     is_cuda = attributes.is_cuda
+    is_sparse = attributes.is_sparse
     itemsize = attributes.itemsize
     long = attributes.to_long
     mT = attributes.mT
     nbytes = attributes.nbytes
     ndimension = attributes.ndimension
     nelement = attributes.nelement
+    get_device = attributes.get_device
+    new = attributes.new
     new_empty = attributes.new_empty
     new_full = attributes.new_full
     new_ones = attributes.new_ones

@@ -7,9 +7,19 @@ from typing import Any
 from tinyconv.arrays import backend
 from tinyconv.errors import DeviceError, suggest_names
 from tinyconv.tensor.creation import synchronize as synchronize_device
+from tinyconv.torch_modules.kinds import CudaBoolTensor as BoolTensor
+from tinyconv.torch_modules.kinds import CudaByteTensor as ByteTensor
+from tinyconv.torch_modules.kinds import CudaCharTensor as CharTensor
+from tinyconv.torch_modules.kinds import CudaDoubleTensor as DoubleTensor
+from tinyconv.torch_modules.kinds import CudaFloatTensor as FloatTensor
+from tinyconv.torch_modules.kinds import CudaHalfTensor as HalfTensor
+from tinyconv.torch_modules.kinds import CudaIntTensor as IntTensor
+from tinyconv.torch_modules.kinds import CudaLongTensor as LongTensor
+from tinyconv.torch_modules.kinds import CudaShortTensor as ShortTensor
 
 __all__ = [
-    "current_device", "device", "device_count", "empty_cache", "get_device_name", "init", "is_available",
+    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
+    "ShortTensor", "current_device", "device", "device_count", "empty_cache", "get_device_name", "init", "is_available",
     "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "memory_allocated",
     "reset_peak_memory_stats", "set_device", "synchronize",
 ]  # fmt: skip

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from tinyconv.errors import suggest_names
+from tinyconv.nn.module import Module as ScriptModule
 
 __all__ = [
-    "Final", "annotate", "export", "freeze", "ignore", "interface", "is_scripting", "is_tracing",
-    "optimize_for_inference", "script", "script_if_tracing", "trace", "unused",
+    "Final", "ScriptModule", "annotate", "export", "freeze", "ignore", "interface", "is_scripting", "is_tracing",
+    "optimize_for_inference", "script", "script_if_tracing", "script_method", "trace", "unused",
 ]  # fmt: skip
 Anything = TypeVar("Anything")
 
@@ -32,7 +33,7 @@ def export(fn: Anything) -> Anything:
     return fn
 
 
-unused = interface = script_if_tracing = _overload = _overload_method = export
+unused = interface = script_if_tracing = script_method = _overload = _overload_method = export
 
 
 def ignore(drop: Any = False, **kwargs: Any) -> Any:

@@ -13,17 +13,18 @@ from tinyconv.tensor.tensor import Tensor
 
 
 class _Kind(type):
-    """The kind of tensors of one dtype. Calling it makes one; no tensor has it as its class."""
+    """The kind of tensors of one dtype, on a GPU or not. Calling it makes one; no tensor has it as its class."""
 
     dtype: np.dtype[Any]
+    device: str
 
     def __call__(cls, *data: Any) -> Tensor:
         if len(data) == 1 and not isinstance(data[0], int):
-            return tensor(data[0], dtype=cls.dtype)
-        return zeros(data or (0,), dtype=cls.dtype)
+            return tensor(data[0], dtype=cls.dtype, device=cls.device)
+        return zeros(data or (0,), dtype=cls.dtype, device=cls.device)
 
     def __instancecheck__(cls, x: Any) -> bool:
-        return is_tensor(x) and x.dtype == cls.dtype
+        return is_tensor(x) and x.dtype == cls.dtype and x.is_cuda == (cls.device != "cpu")
 
 
 class _AnyTensor(type):
@@ -48,17 +49,20 @@ class Variable(metaclass=_AnyTensor):
     """
 
 
-def _kind(name: str, dtype: Any) -> Any:
+def _kinds(name: str, dtype: Any) -> tuple[Any, Any]:
+    """The kind of this name on the CPU and on a GPU."""
     doc = f"""{np.dtype(dtype)} tensors: `{name}([1, 0])` of numbers, `{name}(2, 3)` of zeros in that shape."""
-    return _Kind(name, (), {"__doc__": doc, "__module__": __name__, "dtype": np.dtype(dtype)})
+    about = {"__doc__": doc, "__module__": __name__, "dtype": np.dtype(dtype)}
+    cpu, cuda = (_Kind(name, (), about | {"device": device}) for device in ("cpu", "cuda"))
+    return cpu, cuda
 
 
-BoolTensor = _kind("BoolTensor", np.bool_)
-ByteTensor = _kind("ByteTensor", np.uint8)
-CharTensor = _kind("CharTensor", np.int8)
-ShortTensor = _kind("ShortTensor", np.int16)
-IntTensor = _kind("IntTensor", np.int32)
-LongTensor = _kind("LongTensor", np.int64)
-HalfTensor = _kind("HalfTensor", np.float16)
-FloatTensor = _kind("FloatTensor", np.float32)
-DoubleTensor = _kind("DoubleTensor", np.float64)
+BoolTensor, CudaBoolTensor = _kinds("BoolTensor", np.bool_)
+ByteTensor, CudaByteTensor = _kinds("ByteTensor", np.uint8)
+CharTensor, CudaCharTensor = _kinds("CharTensor", np.int8)
+ShortTensor, CudaShortTensor = _kinds("ShortTensor", np.int16)
+IntTensor, CudaIntTensor = _kinds("IntTensor", np.int32)
+LongTensor, CudaLongTensor = _kinds("LongTensor", np.int64)
+HalfTensor, CudaHalfTensor = _kinds("HalfTensor", np.float16)
+FloatTensor, CudaFloatTensor = _kinds("FloatTensor", np.float32)
+DoubleTensor, CudaDoubleTensor = _kinds("DoubleTensor", np.float64)
