@@ -1,5 +1,6 @@
 """What holds for every optimiser: in place, in the parameter's dtype, resumable to the bit, clear about mistakes."""
 
+import copy
 import json
 from itertools import pairwise
 
@@ -335,3 +336,40 @@ def test_the_state_of_another_model_is_refused_by_name():
     for number, kept in before["state"].items():
         for name, value in kept.items():
             np.testing.assert_array_equal(after["state"][number][name], value)
+
+
+def test_hooks_see_and_replace_what_torchs_do():
+    torch = pytest.importorskip("torch")
+
+    def act(lib):
+        p, seen = lib.ones(2).requires_grad_(), []
+        o = lib.optim.SGD([p], lr=0.5)
+
+        def closure(scale=1.0):
+            o.zero_grad()
+            loss = (p * scale).sum()
+            loss.backward()
+            return loss
+
+        def before(optimizer, args, kwargs):
+            seen.append(("before", optimizer is o, len(args), kwargs))
+            return (o, lambda: closure(3.0)), {}
+
+        first = o.register_step_pre_hook(before)
+        o.register_step_post_hook(lambda optimizer, args, kwargs: seen.append(("after", len(args), p.tolist())))
+        seen += [o.step(closure).item(), o.step().item()]
+        first.remove()
+        seen.append(o.step(closure).item())
+        o.register_state_dict_pre_hook(lambda optimizer: seen.append("saving"))
+        o.register_state_dict_post_hook(lambda optimizer, state: {**state, "more": 2})
+        o.register_state_dict_post_hook(lambda optimizer, state: seen.append(sorted(state)), prepend=True)
+        state = o.state_dict()
+        o.register_load_state_dict_pre_hook(lambda optimizer, given: seen.append(sorted(given)))
+        o.register_load_state_dict_post_hook(lambda optimizer: seen.append("loaded"))
+        o.load_state_dict(state)
+        copy.deepcopy(o).step(closure)
+        return seen, p.tolist()
+
+    assert act(tc) == act(torch)
+    with pytest.raises(TypeError, match="SGD: a hook is a function, got a int"):
+        tc.optim.SGD([tc.ones(1)]).register_step_post_hook(3)

@@ -33,6 +33,7 @@ from tinyconv.errors import (
 )
 from tinyconv.optim.flat import Flat, in_parts, together
 from tinyconv.tensor.memory import write
+from tinyconv.tensor.signatures import HookHandle
 from tinyconv.tensor.tensor import Tensor
 from tinyconv.user_frame import warn
 
@@ -128,6 +129,7 @@ class Optimizer(Checked):
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.schedules = 0  # how many drive it
+        self._hooks: list[tuple[str, Callable[..., Any]]] = []  # the name of the place, and what is called there
         self._names: dict[Tensor, str] = {}  # for messages
         self._warned: set[Tensor] = set()  # the parameters that `step` has warned about
         self._checked: dict[int, tuple[list[Any], dict[str, Any]]] = {}  # group -> its options as given, and as checked
@@ -157,7 +159,8 @@ class Optimizer(Checked):
         self.__dict__.update(state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_checked": {}, "_together": {}}  # a copy finds anew what it checks and joins
+        # A copy finds anew what it checks and joins, and has no hooks, as in torch.
+        return vars(self) | {"_checked": {}, "_together": {}, "_hooks": []}
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options as Python numbers and bools. Raises OptionError where one is out of range."""
@@ -267,6 +270,11 @@ class Optimizer(Checked):
         Raises OptionError where an option of a group is out of range by now, ParameterError where `closure` is no
         function, and CaptureError in a captured step where no kernel takes a parameter.
         """
+        args: tuple[Any, ...] = (self,) if closure is None else (self, closure)
+        kwargs: dict[str, Any] = {}
+        for hook in self._at("step_pre"):
+            args, kwargs = _or(hook(self, args, kwargs), (args, kwargs))
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
         loss = None
         forgotten: list[Tensor] = []
         if closure is not None:
@@ -303,6 +311,8 @@ class Optimizer(Checked):
                 f"{type(self).__name__}.step: none of the tensors requires grad or has one, so nothing is trained; "
                 "pass model.parameters(), for the tensors of a state_dict are detached"
             )
+        for hook in self._at("step_post"):
+            hook(self, args, kwargs)
         return loss
 
     def _warn_about(self, forgotten: list[Tensor]) -> None:
@@ -411,6 +421,8 @@ class Optimizer(Checked):
         `{"state": {index: {name: NumPy array or int}}, "param_groups": [{option: value, ..., "params": [index]}]}`,
         where parameters are numbered in the order of the groups. Parameters without state have no entry.
         """
+        for hook in self._at("state_pre"):
+            hook(self)
         number = {id(param): i for i, param in enumerate(self._parameters())}
         state = {number[id(param)]: {name: _saved(v) for name, v in kept.items()} for param, kept in self.state.items()}
         groups = [
@@ -422,7 +434,10 @@ class Optimizer(Checked):
             }
             for i, group in enumerate(self.param_groups)
         ]
-        return {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
+        saved = {"state": {i: kept for i, kept in state.items() if kept}, "param_groups": groups}
+        for hook in self._at("state_post"):
+            saved = _or(hook(self, saved), saved)
+        return saved
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned: the next step is bit for bit the one that would have followed.
@@ -433,6 +448,8 @@ class Optimizer(Checked):
         that this optimiser does not have.
         """
         owner = type(self).__name__
+        for hook in self._at("load_pre"):
+            state_dict = _or(hook(self, dict(state_dict)), state_dict)
         if missing := {"state", "param_groups"} - state_dict.keys():
             raise CheckpointError(f"{owner}: not the state of an optimiser, it has no {shortened(sorted(missing))}")
         saved_groups = state_dict["param_groups"]
@@ -476,6 +493,62 @@ class Optimizer(Checked):
             state[param] = self._restored(what, param, options, kept)
         self.param_groups, self.state = groups, defaultdict(dict, state)
         self._warned.update(self._parameters())  # the run that goes on has had its warnings
+        for hook in self._at("load_post"):
+            hook(self)
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step, with the arguments of `step`, `args[0]` the optimiser.
+
+        What it returns, if not None, are the arguments instead. `handle.remove()` takes the hook away. A step that is
+        captured calls it while it is recorded, and not at each replay. Raises TypeError where it is no function.
+        """
+        return self._register("step_pre", hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step, as `register_step_pre_hook` does before it.
+
+        Raises TypeError where it is no function.
+        """
+        return self._register("step_post", hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` before `state_dict`, with `prepend` before those that are registered already.
+
+        Raises TypeError where it is no function.
+        """
+        return self._register("state_pre", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` after `state_dict`; what it returns, if not None, is the state instead.
+
+        Raises TypeError where it is no function.
+        """
+        return self._register("state_post", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` before `load_state_dict`, with a copy of the dict that is given.
+
+        What it returns, if not None, is loaded instead. Raises TypeError where it is no function.
+        """
+        return self._register("load_pre", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` after `load_state_dict`. Raises TypeError where it is no function."""
+        return self._register("load_post", hook, prepend)
+
+    def _register(self, place: str, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        if not callable(hook):
+            raise TypeError(f"{type(self).__name__}: a hook is a function, got a {type(hook).__name__}")
+        entry = (place, hook)
+        self._hooks = [entry, *self._hooks] if prepend else [*self._hooks, entry]
+
+        def remove() -> None:
+            self._hooks = [other for other in self._hooks if other is not entry]
+
+        return HookHandle(remove)
+
+    def _at(self, place: str) -> list[Callable[..., Any]]:
+        return [hook for where, hook in self._hooks if where == place]
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
         """Raise CheckpointError for an option that changes the rule and that this optimiser does not have."""
@@ -530,6 +603,10 @@ class Optimizer(Checked):
             for group in self.param_groups
         )
         return "\n".join([f"{type(self).__name__}(", *groups, ")"])
+
+
+def _or(value: Any, other: Any) -> Any:
+    return other if value is None else value
 
 
 def listed(params: Any, owner: str) -> list[Any]:
