@@ -149,6 +149,14 @@ def test_chance_is_new_at_each_replay_of_a_captured_step(function):
     assert seen[2] != seen[3]
 
 
+def test_the_corners_of_hardsigmoid_in_float16():
+    values = np.array([-3, -2.998, 2.998, 3], np.float16)
+    x, other = tc.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    F.hardsigmoid(x).sum().backward()
+    torch.nn.functional.hardsigmoid(other).sum().backward()
+    assert_allclose(x.grad, other.grad.numpy(), rtol=1e-3)
+
+
 def test_in_a_captured_step():
     net = nn.Sequential(nn.Linear(4, 4), nn.Hardswish(True), nn.Linear(4, 4), nn.PReLU(4), nn.ELU(inplace=True))
 

@@ -233,8 +233,12 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
     Raises DtypeError for anything but a Tensor, and GraphError for a write into a leaf that requires grad.
     """
-    x = _floating("hardsigmoid", input)
-    return _in("hardsigmoid", input, apply(ops.Hardtanh, x + 3, low=0, high=6) / 6, inplace)
+    return _in("hardsigmoid", input, _hardsigmoid(_floating("hardsigmoid", input)), inplace)
+
+
+@rounded_once  # x + 3 would be 6 before x is 3
+def _hardsigmoid(x: Tensor) -> Tensor:
+    return apply(ops.Hardtanh, x + 3, low=0, high=6) / 6
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
