@@ -315,7 +315,7 @@ OURS: dict[str, Ours] = {
 
 RANDOM = {
     "rand_like", "randint", "randint_like", "randn", "randn_like", "bernoulli", "multinomial", "normal", "empty",
-    "empty_like", "new_empty",
+    "empty_like", "new_empty", "nn.functional.rrelu",
 }  # fmt: skip
 """Ops that we share with the database, but whose answers are random, or anything, and cannot be compared."""
 

@@ -12,6 +12,7 @@ from tinyconv import functional as F
 from tinyconv import nn
 
 X = tc.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+BYTES = tc.tensor([1, 2], dtype=tc.uint8)
 IMAGES, FILTERS = tc.ones(1, 1, 3, 3), tc.ones(1, 1, 1, 1)
 LABELS = tc.tensor([0, 1])
 INTEGERS = "x[...] takes integers, slices, None, masks and lists of integers, got "
@@ -172,6 +173,36 @@ SIZES = {
     ),
 }
 OTHERS = {
+    "a number that uint8 does not have": (
+        tc.DtypeError,
+        lambda: BYTES + 300,
+        "add: 300 does not fit uint8: x.long()?",
+    ),
+    "a comparison with bits of one": (
+        tc.DtypeError,
+        lambda: BYTES << -1,
+        "left_shift: -1 does not fit uint8: x.long()?",
+    ),
+    "limits that uint8 does not have": (
+        tc.DtypeError,
+        lambda: F.hardtanh(BYTES),
+        "hardtanh: min_val: -1 does not fit uint8: x.long()?",
+    ),
+    "batch axes that differ": (
+        tc.ShapeError,
+        lambda: tc.ones(2, 3, 4) @ tc.ones(3, 4, 5),
+        "matmul: (2, 3, 4) @ (3, 4, 5): batch axes: shapes (2,) and (3,) do not broadcast",
+    ),
+    "shifts of floats": (
+        tc.DtypeError,
+        lambda: X << 1,
+        "left_shift: expected integers, got float32 and int: x.long()?",
+    ),
+    "steps in pairs": (
+        tc.ShapeError,
+        lambda: tc.linspace(0, 1, (2, 3)),
+        "linspace: steps: expected an integer, got (2, 3)",
+    ),
     "integers to a negative power": (
         tc.OptionError,
         lambda: tc.tensor([2]) ** -1,

@@ -69,6 +69,15 @@ def test_the_rows_that_embed_tokens_get_the_sums_of_their_gradients():
     assert table.grad[:, 0].tolist() == [0.0, 2.0, 0.0, 1.0, 0.0]
 
 
+def test_slices_to_fill_may_be_counted_from_the_end():
+    for library in (tc, torch):
+        x, index = library.zeros(2, 4), library.tensor([-1, 1])
+        assert x.index_fill(1, index, 5.0).tolist() == [[0.0, 5.0, 0.0, 5.0]] * 2
+        assert x.index_fill_(0, index, 3.0).tolist() == [[0.0] * 4, [3.0] * 4]
+        with pytest.raises(IndexError):
+            x.index_fill(1, library.tensor([-5]), 5.0)
+
+
 INDICES = {
     "an Ellipsis of no axis between arrays": ((3, 2, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),
     "the same with nothing in it": ((1, 2, 2), (None, slice(0, -1), [0, 1], ..., [1, 0])),

@@ -256,6 +256,25 @@ def test_a_0d_tensor_has_no_axis_to_take_apart(call):
         eval(call, {"x": tc.tensor(1.0)})
 
 
+# --- integers among others --------------------------------------------------------------------------------------------
+
+
+def test_unsigned_integers_are_as_close_as_they_are():
+    """|4 - 6| is 2, which no uint8 - uint8 gives."""
+    for library in (tc, torch):
+        a, b = library.tensor([4, 6, 200], dtype=library.uint8), library.tensor([6, 4, 10], dtype=library.uint8)
+        assert library.isclose(a, b, rtol=0.0, atol=2.0).tolist() == [True, True, False]
+        assert library.allclose(a[:2], b[:2], rtol=0.5, atol=0.0)
+
+
+def test_alpha_may_have_a_point_where_one_of_the_two_tensors_has():
+    for library in (tc, torch):
+        x, n = library.tensor([1.0, 2.0]), library.tensor([2, 4])
+        assert library.add(x, n, alpha=0.5).tolist() == [2.0, 4.0]
+        assert library.sub(n, x, alpha=0.5).tolist() == [1.5, 3.0]
+        assert x.add_(n, alpha=0.5).tolist() == [2.0, 4.0]
+
+
 # --- operators that write into their left operand ---------------------------------------------------------------------
 
 OPERATORS = [

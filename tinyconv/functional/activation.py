@@ -14,6 +14,7 @@ from tinyconv.errors import DtypeError, ShapeError, shortened
 from tinyconv.functional.arguments import checked_tensor
 from tinyconv.shapes import axis_of
 from tinyconv.tensor.inplace import replace
+from tinyconv.tensor.refusals import check_fits
 from tinyconv.tensor.rounding import rounded_once
 from tinyconv.tensor.tensor import Tensor, apply, unary
 from tinyconv.user_frame import warn
@@ -189,8 +190,9 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         min_val, max_val: The limits, numbers.
         inplace: Write the values into `input`, and return that.
 
-    Raises DtypeError for anything but a Tensor, OptionError where a limit is no number, ValueError where `min_val` is
-    above `max_val`, and GraphError for a write into a leaf that requires grad.
+    Raises DtypeError for anything but a Tensor and for limits that its dtype does not have, OptionError where a limit
+    is no number, ValueError where `min_val` is above `max_val`, and GraphError for a write into a leaf that requires
+    grad.
     """
     checked_tensor("hardtanh", "input", input)
     low, high = real("hardtanh: min_val", min_val), real("hardtanh: max_val", max_val)
@@ -198,6 +200,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise ValueError(f"hardtanh: min_val must not be above max_val, got {low} and {high}")
     if not input.is_floating_point():
         low, high = int(low), int(high)
+        check_fits("hardtanh: min_val", input, low)
+        check_fits("hardtanh: max_val", input, high)
     return _in("hardtanh", input, apply(ops.Hardtanh, input, low=low, high=high), inplace)
 
 

@@ -464,11 +464,10 @@ def _unpooled(
     sizes = zip(x.shape[2:], kernel, strides, paddings, strict=True)
     out = tuple(transposed_size(*axis) for axis in sizes)
     if output_size is not None:
-        wanted = tuple(sizes_of((output_size,), f"{name}: output_size"))[-axes:]
+        size = [output_size] if isinstance(output_size, int) else [*output_size]
+        wanted = tuple(sizes_of((size,), f"{name}: output_size"))[-axes:]
         if len(wanted) != axes or any(abs(n - m) >= s for n, m, s in zip(wanted, out, strides, strict=True)):
-            raise ShapeError(
-                f"{name}: output_size must be within a stride {strides} of {out}, got {tuple(output_size)}"
-            )
+            raise ShapeError(f"{name}: output_size must be within a stride {strides} of {out}, got {tuple(size)}")
         out = wanted
     if min(out) < 1:
         raise ShapeError(f"{name}: an input of {input.shape} gives {out}: less padding?")

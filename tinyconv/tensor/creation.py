@@ -176,7 +176,7 @@ def linspace(
     rounded toward 0. Raises ShapeError for steps < 0, OptionError where an end is not finite, and DtypeError where one
     does not fit the dtype.
     """
-    (count,), wanted = new_sizes((steps,)), as_dtype(dtype or DEFAULT_FLOAT)
+    (count,), wanted = new_sizes((whole(steps, "linspace: steps"),)), as_dtype(dtype or DEFAULT_FLOAT)
     first, last = _ends("linspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: _even(first, last, count).astype(wanted), requires_grad)
 
@@ -192,7 +192,11 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """base to the powers of `linspace(start, end, steps)`. Arguments and errors are those of `linspace`."""
-    (count,), root, wanted = new_sizes((steps,)), real("logspace: base", base), as_dtype(dtype or DEFAULT_FLOAT)
+    (count,), root, wanted = (
+        new_sizes((whole(steps, "logspace: steps"),)),
+        real("logspace: base", base),
+        as_dtype(dtype or DEFAULT_FLOAT),
+    )
     first, last = _ends("logspace", start, end, wanted)
     return made(device, (count,), wanted, lambda: (root ** _even(first, last, count)).astype(wanted), requires_grad)
 

@@ -226,12 +226,12 @@ def _with(input: Tensor, parts: tuple[Any, ...], value: Any) -> Tensor:
 
 def add_(input: Tensor, other: Operand, alpha: Scalar | Tensor = 1) -> Tensor:
     """Add alpha `other` to this tensor, in place. GraphError on a leaf that requires grad while recording."""
-    return assign(input, "+=", input + pointwise.scaled("add_", other, alpha))
+    return assign(input, "+=", input + pointwise.scaled("add_", input, other, alpha))
 
 
 def sub_(input: Tensor, other: Operand, alpha: Scalar | Tensor = 1) -> Tensor:
     """Subtract alpha `other` in place. Raises GraphError on a leaf that requires grad while recording."""
-    return assign(input, "-=", input - pointwise.scaled("sub_", other, alpha))
+    return assign(input, "-=", input - pointwise.scaled("sub_", input, other, alpha))
 
 
 def mul_(input: Tensor, other: Operand) -> Tensor:

@@ -135,11 +135,13 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Scalar) -> Tensor:
-    """`input` with one number, or a 0-d tensor, in the slices along `dim` that `index` names.
+    """`input` with one number, or a 0-d tensor, in the slices along `dim` that `index` names, also from the end.
 
     Raises what `index_select` raises. Like `torch.index_fill`.
     """
-    x, lead, places = _slices("index_fill", input, dim, index)
+    size = shapes.axis_in(dim, check_tensor("index_fill", input).shape or (1,), "index_fill")
+    named = computed(partial(_from_the_end, size=(input.shape or (1,))[size]), _indices("index_fill", index).array)
+    x, lead, places = _slices("index_fill", input, dim, wrap(named))
     axis = len(lead)
     named = computed(partial(_named, shape=tuple(n if i == axis else 1 for i, n in enumerate(x.shape))), places)
     y: Tensor = apply(ops.Where, wrap(named), _fitting("index_fill", value, input), x)

@@ -371,8 +371,8 @@ def _known(name: str, other: Any, found: Any) -> Any:
     return found
 
 
-def scaled(name: str, other: Any, alpha: Any) -> Any:
-    """alpha * other. PyTorch's older order of the two, add(alpha, other), is understood and warned of."""
+def scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
+    """alpha * other, to be added to `input`. PyTorch's older order, add(alpha, other), is understood and warned of."""
     if isinstance(alpha, Tensor) and not isinstance(other, Tensor):
         warn(f"{name}(alpha, other) is deprecated: {name}(other, alpha=alpha)")
         other, alpha = alpha, other
@@ -381,19 +381,20 @@ def scaled(name: str, other: Any, alpha: Any) -> Any:
         raise OptionError(f"{name}: alpha: expected a number, got {shortened(alpha)}")
     if factor == 1:
         return other
-    if isinstance(other, Tensor) and other.dtype.kind != "f" and isinstance(factor, float):
-        raise DtypeError(f"{name}: alpha={factor} is for floating-point tensors, got {other.dtype}: x.float()?")
+    given = [t for t in (input, other) if isinstance(t, Tensor)]
+    if isinstance(factor, float) and given and all(t.dtype.kind != "f" for t in given):
+        raise DtypeError(f"{name}: alpha={factor} is for floating-point tensors, got {given[-1].dtype}: x.float()?")
     return other * factor
 
 
 def add(input: Operand, other: Operand, alpha: Scalar | Tensor = 1, *, out: Tensor | None = None) -> Tensor:
     """input + alpha other, broadcast. Raises ShapeError where the shapes do not broadcast."""
-    return into(out, _pair(ops.Add, input, scaled("add", other, alpha)))
+    return into(out, _pair(ops.Add, input, scaled("add", input, other, alpha)))
 
 
 def sub(input: Operand, other: Operand, alpha: Scalar | Tensor = 1, *, out: Tensor | None = None) -> Tensor:
     """input - alpha other, broadcast. Raises ShapeError where the shapes do not broadcast."""
-    return into(out, _pair(ops.Sub, input, scaled("sub", other, alpha)))
+    return into(out, _pair(ops.Sub, input, scaled("sub", input, other, alpha)))
 
 
 def mul(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
@@ -553,7 +554,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     """Where |input - other| <= atol + rtol |other|, or both are equal; NaN and NaN only with `equal_nan`."""
     check_tensor("isclose", input)
     check_tensor("isclose", other)
-    a, b = input.detach(), other.detach()
+    a, b = (t.detach() if t.dtype.kind in "bf" else t.to(np.float64) for t in (input, other))
     gap = (a - b).abs() if a.dtype.kind != "b" else a ^ b
     close = eq(a, b) | (
         isfinite(gap) & (gap <= finite("isclose: atol", atol) + (finite("isclose: rtol", rtol) * b).abs())

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyconv.engine.options import number
 from tinyconv.engine.variants import op_name
-from tinyconv.errors import DtypeError, OptionError
+from tinyconv.errors import DtypeError, OptionError, shortened
 from tinyconv.tensor.convert import is_tensor
 
 
@@ -63,6 +63,14 @@ def check_exponent(name: str, exponent: Any) -> None:
     """Raise OptionError for integers to a negative integer power, which are no integers."""
     if name == "pow" and bool((exponent.array < 0).any() if is_tensor(exponent) else exponent < 0):
         raise OptionError("pow: integers to a negative integer power are no integers: x.float() ** exponent?")
+
+
+def check_fits(name: str, a: Any, b: Any) -> None:
+    """Raise DtypeError where a number is none that the dtype of a tensor of integers has."""
+    for x, value in ((a, b), (b, a)):
+        whole = isinstance(value, int) and getattr(x, "dtype", np.dtype(bool)).kind in "iu"
+        if whole and not np.iinfo(x.dtype).min <= value <= np.iinfo(x.dtype).max:
+            raise DtypeError(f"{name}: {shortened(value)} does not fit {x.dtype}: x.long()?")
 
 
 def check_not_floating(name: str, *operands: Any) -> None:

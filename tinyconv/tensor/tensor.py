@@ -28,6 +28,7 @@ from tinyconv.tensor.memory import copy_leaf, lend_to_numpy, rebind, share_memor
 from tinyconv.tensor.protocols import call_function, call_ufunc
 from tinyconv.tensor.refusals import (
     check_exponent,
+    check_fits,
     check_integers,
     check_not_bool,
     check_not_floating,
@@ -699,6 +700,7 @@ def binary(op: Any, a: Any, b: Any, floating: bool = False) -> Any:
     except (ValueError, OverflowError):
         shapes.check_broadcast(op_name(op).lower(), a, b)
         check_exponent(op_name(op).lower(), b)
+        check_fits(op_name(op).lower(), a, b)
         raise
     except TypeError as error:
         if not isinstance(error, DtypeError):
@@ -722,8 +724,9 @@ def compare(ufunc: str, a: Tensor, b: Any) -> Any:
     shapes.warn_of_pairs(ufunc, a, other)
     try:
         return wrap(computed(getattr(backend_of(a.array, other).xp, ufunc), a.array, other))
-    except ValueError:
+    except (ValueError, OverflowError):
         shapes.check_broadcast(ufunc, a, other)
+        check_fits(ufunc, a, other)
         raise
 
 
@@ -742,6 +745,12 @@ def _matmul(a: Any, b: Any) -> Any:
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a 0-d tensor is no matrix; use *")
     row, column = a.ndim == 1, b.ndim == 1
-    y = apply(ops.Matmul, a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b)
+    a, b = a.unsqueeze(0) if row else a, b.unsqueeze(1) if column else b
+    try:
+        y = apply(ops.Matmul, a, b)
+    except ValueError as error:
+        if not isinstance(error, ShapeError):
+            shapes.broadcast_shape(f"matmul: {a.shape} @ {b.shape}: batch axes", a.shape[:-2], b.shape[:-2])
+        raise
     y = y.squeeze(-1) if column else y
     return y.squeeze(-1 if column else -2) if row else y
