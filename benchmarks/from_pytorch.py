@@ -152,6 +152,12 @@ DIFFERS = [
         True,
     ),
     (
+        "a slice may go backwards",
+        "a step below 0 is taken as NumPy takes it; PyTorch refuses it and has `flip` for it, which is here too",
+        "x[0, ::-1].equal(x[0].flip(0))",
+        True,
+    ),
+    (
         "a dtype is NumPy's",
         "arrays have it; `torch.float32` is `np.dtype('float32')`, and `str` says `float32`",
         "str(x.dtype)",
