@@ -193,6 +193,20 @@ def test_backward_hooks_see_and_replace_what_torchs_do(hooks, unused):
     assert hooked(tc, hooks, unused=unused) == hooked(torch, hooks, unused=unused)
 
 
+@pytest.mark.parametrize("name", ["ReLU", "Tanh"])
+def test_the_backward_hook_of_older_programs(name):
+    def act(lib):
+        layer, seen = getattr(lib.nn, name)(), []
+        x = lib.ones(2, 2).requires_grad_()
+        handle = layer.register_backward_hook(lambda m, gi, go: seen.append((gi[0].tolist(), go[0].tolist())))
+        layer.compile() if lib is tc else None
+        (layer(x * 3) * 2).sum().backward()
+        handle.remove()
+        return np.round(seen, 5).tolist(), np.round(x.grad.tolist(), 5).tolist()
+
+    assert act(tc) == act(torch)
+
+
 def test_backward_hooks_are_told_of_the_output_that_forward_hooks_give():
     def run(layer, x):
         seen = []

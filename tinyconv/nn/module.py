@@ -496,6 +496,14 @@ class Module(Checked):
         """
         return self._hook(Hook("backward", _function(self, hook)), prepend)
 
+    def register_backward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """The same as `register_full_backward_hook`, under the name that older programs use.
+
+        PyTorch's hook of this name gets as `grad_input` the gradients of all inputs of the last op of the module, such
+        as those of the weight and the bias of a convolution, and not those of the module's. Raises what that does.
+        """
+        return self.register_full_backward_hook(hook)
+
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, prefix, keep_vars)` before `state_dict` takes what this module has.
 
@@ -539,6 +547,9 @@ class Module(Checked):
     def _unhook(self, hook: Hook) -> None:
         self.__dict__["_hooks"] = tuple(other for other in self._hooks or () if other is not hook) or None
         Changes.count += 1
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing, whatever the arguments: PyTorch compiles the module. `tinyconv.capture` makes a step faster."""
 
     # Modes and places.
 
