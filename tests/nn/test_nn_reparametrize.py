@@ -82,6 +82,7 @@ def test_gradients_of_gradients(norm, options):
     check(called(tc, ours), called(torch, theirs), [x, *values], magnitude=10)
 
 
+@pytest.mark.usefixtures("everywhere")
 @pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
 def test_a_captured_step_trains_as_an_eager_one(norm):
     x = np.random.default_rng(1).standard_normal((6, 8, 3)).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import positive
 from tinyconv.errors import suggest_names
+from tinyconv.functional.linear import linear
 from tinyconv.functional.normalization import normalize
 from tinyconv.nn.module import Module
 from tinyconv.nn.parametrize import register_parametrization
@@ -62,8 +63,8 @@ class _SpectralNorm(Module):
     def _iterate(self, matrix: Tensor, times: int) -> None:
         with no_grad():
             for _ in range(times):
-                self._u.copy_(normalize(matrix @ self._v, dim=0, eps=self.eps))
-                self._v.copy_(normalize(matrix.t() @ self._u, dim=0, eps=self.eps))
+                self._u.copy_(normalize(linear(self._v, matrix), dim=0, eps=self.eps))
+                self._v.copy_(normalize(linear(self._u, matrix.t()), dim=0, eps=self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import positive
 from tinyconv.errors import ModuleError, ShapeError, shortened
+from tinyconv.functional.linear import linear
 from tinyconv.functional.normalization import normalize
 from tinyconv.nn.convolution import ConvTranspose1d, ConvTranspose2d
 from tinyconv.nn.hooks import Hook
@@ -104,7 +105,7 @@ def vectors(weight: Tensor, dim: int, eps: float) -> list[Tensor]:
 
 def largest(matrix: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """u^T W v. The vectors are copied: the next call moves them, and the gradient of this one may come after it."""
-    return u.clone() @ (matrix @ v.clone())
+    return (u.clone() * linear(v.clone(), matrix)).sum()
 
 
 def axis_of_rows(module: Module, dim: int | None) -> int:
@@ -160,8 +161,8 @@ class SpectralNorm(_Computed):
         if training:
             with no_grad():
                 for _ in range(self.iterations):
-                    v.copy_(normalize(matrix.t() @ u, dim=0, eps=self.eps))
-                    u.copy_(normalize(matrix @ v, dim=0, eps=self.eps))
+                    v.copy_(normalize(linear(u, matrix.t()), dim=0, eps=self.eps))
+                    u.copy_(normalize(linear(v, matrix), dim=0, eps=self.eps))
         return w / largest(matrix, u, v)
 
 
