@@ -54,6 +54,17 @@ def test_targets_that_do_not_count_where_scores_are_no_numbers(loss, how, reduct
         assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_a_margin_that_is_kept_exactly_has_no_gradient(p):
+    """In torch's multi_margin_loss; its other margins have one there."""
+    check(
+        lambda x: F.multi_margin_loss(x, tc.tensor([0, 1]), p),
+        lambda x: REF.multi_margin_loss(x, torch.tensor([0, 1]), p),
+        [np.array([[-2.0, 0.0], [1.0, 2.0]])],
+        magnitude=1,
+    )
+
+
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 

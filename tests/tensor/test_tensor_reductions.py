@@ -135,3 +135,15 @@ def test_a_captured_step_computes_them_anew():
         return found
 
     assert run(tc.capture) == run(lambda step: step)
+
+
+@pytest.mark.parametrize(
+    "values", [[-np.inf, -1.3], [-np.inf, -np.inf, 1], [np.inf, 1, 2], [np.nan, 1, np.nan]], ids=str
+)
+def test_a_median_that_is_infinite_gives_its_gradient_to_itself(values):
+    def gradient(library):
+        x = library.tensor(values, requires_grad=True)
+        x.median().backward()
+        return x.grad
+
+    np.testing.assert_array_equal(gradient(tc).numpy(), gradient(torch).numpy())

@@ -218,7 +218,7 @@ def multi_margin_loss(
     if not input.shape[1]:
         raise ShapeError(f"{name}: there is no class in scores of shape {input.shape}")
     right = target.long().unsqueeze(1)
-    short = (margin - input.gather(1, right) + input).clamp(min=0)
+    short = (margin - input.gather(1, right) + input).relu()
     loss = short if p == 1 else short * short
     if weight is not None:
         loss = loss * weight.gather(0, target.long()).unsqueeze(1)

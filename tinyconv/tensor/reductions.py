@@ -316,7 +316,10 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     middle = apply(ops.Pick, x.detach(), places, axis=0, keepdims=True)
     if x.dtype.kind != "f":
         return middle.squeeze(0)
-    return amax(apply(ops.Where, (x == middle) | isnan(x), x, float("-inf")))
+    named = (x == middle) | isnan(x)
+    low, high = (apply(ops.Where, named, x, fill) for fill in (float("inf"), float("-inf")))
+    y: Tensor = apply(ops.Where, middle.squeeze(0) == float("-inf"), amin(low), amax(high))
+    return y
 
 
 def _middle(x: Any, *, axis: int) -> Any:
