@@ -371,5 +371,19 @@ def test_hooks_see_and_replace_what_torchs_do():
         return seen, p.tolist()
 
     assert act(tc) == act(torch)
+
+    def of_own(lib):
+        class Halves(lib.optim.Optimizer):
+            def step(self, closure=None):
+                with lib.no_grad():
+                    self.param_groups[0]["params"][0].mul_(0.5)
+                return closure()
+
+        o, seen = Halves([lib.ones(1)], {"lr": 0.1}), []
+        o.register_step_pre_hook(lambda optimizer, args, kwargs: seen.append((len(args), sorted(kwargs))))
+        o.register_step_post_hook(lambda optimizer, args, kwargs: seen.append((len(args), sorted(kwargs))))
+        return [o.step(lambda: 3), o.step(closure=lambda: 4)], seen
+
+    assert of_own(tc) == of_own(torch)
     with pytest.raises(TypeError, match="SGD: a hook is a function, got a int"):
         tc.optim.SGD([tc.ones(1)]).register_step_post_hook(3)

@@ -112,6 +112,7 @@ class Optimizer(Checked):
     # can be updated as one array; a subclass with a rule of its own says it anew
     kernel: ClassVar[str | None] = None  # the name of the rule's kernels, which make the state too
     checks: ClassVar[dict[str, Callable[[str, Any], Any]]] = {}  # option -> its check, see options.py
+    _inside = False  # whether a `step` of a subclass runs
     implied: ClassVar[dict[str, Any]] = {}  # options of PyTorch's that the choice of this class settles
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -121,7 +122,7 @@ class Optimizer(Checked):
         if {"rule", "new_state"} & cls.__dict__.keys() and "kernel" not in cls.__dict__:
             cls.kernel = None
         if "step" in cls.__dict__:
-            cls.step = _uncaptured(cls.step)  # type: ignore[method-assign]
+            cls.step = _own_step(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Parameters, defaults: dict[str, Any], **how: Unpack[Implementation]) -> None:
         self._check_how(how)
@@ -270,10 +271,7 @@ class Optimizer(Checked):
         Raises OptionError where an option of a group is out of range by now, ParameterError where `closure` is no
         function, and CaptureError in a captured step where no kernel takes a parameter.
         """
-        args: tuple[Any, ...] = (self,) if closure is None else (self, closure)
-        kwargs: dict[str, Any] = {}
-        for hook in self._at("step_pre"):
-            args, kwargs = _or(hook(self, args, kwargs), (args, kwargs))
+        args, kwargs = self._before_step((self,) if closure is None else (self, closure), {})
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         loss = None
         forgotten: list[Tensor] = []
@@ -311,8 +309,7 @@ class Optimizer(Checked):
                 f"{type(self).__name__}.step: none of the tensors requires grad or has one, so nothing is trained; "
                 "pass model.parameters(), for the tensors of a state_dict are detached"
             )
-        for hook in self._at("step_post"):
-            hook(self, args, kwargs)
+        self._after_step(args, kwargs)
         return loss
 
     def _warn_about(self, forgotten: list[Tensor]) -> None:
@@ -547,6 +544,16 @@ class Optimizer(Checked):
 
         return HookHandle(remove)
 
+    def _before_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a step after its hooks have seen them."""
+        for hook in () if self._inside else self._at("step_pre"):
+            args, kwargs = _or(hook(self, args, kwargs), (args, kwargs))
+        return args, kwargs
+
+    def _after_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for hook in () if self._inside else self._at("step_post"):
+            hook(self, args, kwargs)
+
     def _at(self, place: str) -> list[Callable[..., Any]]:
         return [hook for where, hook in self._hooks if where == place]
 
@@ -647,8 +654,8 @@ def _note_writes(params: list[Tensor]) -> None:
         param._storage.wrote(param.array)
 
 
-def _uncaptured(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A `step` of a user's own, which a captured step refuses."""
+def _own_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A `step` of a user's own, which a captured step refuses, between its hooks."""
 
     @wraps(step)
     def checked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
@@ -658,7 +665,14 @@ def _uncaptured(step: Callable[..., Any]) -> Callable[..., Any]:
                 f"{type(self).__name__}.step is Python of your own, whose numbers (lr, the number of steps) would stay "
                 "those of the first step: capture the step up to backward(), and call optimizer.step() after it"
             )
-        return step(self, *args, **kwargs)
+        args, kwargs = self._before_step((self, *args), kwargs)
+        before, self._inside = self._inside, True  # the step of the class above is a part of this one
+        try:
+            found = step(*args, **kwargs)
+        finally:
+            self._inside = before
+        self._after_step(args, kwargs)
+        return found
 
     return checked
 
