@@ -593,3 +593,10 @@ def test_hooks_of_states_and_extra_states():
     assert ours.load_state_dict({**state, "0.bias": tc.zeros(2)}) == ([], [])
     assert "missing: 0._extra_state" in message(tc.CheckpointError, ours.load_state_dict, {"0.weight": tc.ones(2, 2)})
     assert ours.load_state_dict({}, strict=False).missing_keys == ["0.weight", "0.bias", "1.0.weight", "0._extra_state"]
+
+
+def test_an_attribute_may_be_called_type():
+    for lib in (tc, torch):
+        net = lib.nn.Sequential()
+        net.type, net.compile = "small", False
+        assert (net.type, net.compile) == ("small", False)

@@ -204,7 +204,8 @@ class Module(Checked):
                     )
                 self._set(register, name, value)
                 return
-        if name in _STATE or (callable(getattr(Module, name, None)) and not callable(value)):
+        method = callable(getattr(Module, name, None)) and name not in _HIDEABLE
+        if name in _STATE or (method and not callable(value)):
             raise _taken(self, "_attributes", name)
         if type(value) not in _PLAIN and (text := _hidden_in(value, self)):
             self._told.add(name)
@@ -794,6 +795,7 @@ class Module(Checked):
 
 _KINDS: dict[str, type] = {"_parameters": Parameter, "_modules": Module, "_buffers": Tensor}
 _FIX = {"_parameters": "nn.Parameter(...)", "_modules": "nn.ReLU(), not F.relu", "_buffers": "tinyconv.tensor(...)"}
+_HIDEABLE = {"type", "compile"}  # methods that few call: an attribute of a model's own may take their names
 _STATE = {*_KINDS, "_transient", "_held", "_told", "_hooks"}
 
 
