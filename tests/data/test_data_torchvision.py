@@ -307,6 +307,8 @@ def test_mnist_items(digits, trusted, chain):
         assert y == label
     equal(ours.data, theirs.data)
     equal(ours.targets, theirs.targets)
+    assert ours.train_data is ours.test_data is ours.data  # names of old
+    assert ours.train_labels is ours.test_labels is ours.targets
     assert repr(ours).splitlines()[:4] == repr(theirs).splitlines()[:4]
 
 
@@ -385,3 +387,18 @@ def test_image_folders(tmp_path):
     assert (in_memory.classes, in_memory.labels.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
     for image, (path, _) in zip(in_memory.images, ours.samples, strict=True):
         np.testing.assert_array_equal(image, np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
+
+
+def test_fake_data():
+    ours = vision.FakeData(3, (3, 4, 5), 7, transforms.ToTensor(), lambda label: label + 1)
+    theirs = torchvision.datasets.FakeData(3, (3, 4, 5), 7, T.ToTensor(), lambda label: label + 1)
+    assert len(ours) == len(theirs) == len(list(ours)) == 3
+    (x, label), (again, _), (other, _) = ours[1], ours[1], ours[2]
+    assert (x.shape, x.dtype) == (tuple(theirs[1][0].shape), tc.float32)
+    assert 0 < label <= 7
+    equal_ours(x, again)
+    assert x.tolist() != other.tolist()
+    equal_ours(vision.FakeData(3, (3, 4, 5), random_offset=1, transform=transforms.ToTensor())[1][0], other)
+    assert vision.FakeData(1, (1, 2, 2))[0][0].mode == "L"
+    with pytest.raises(IndexError, match="FakeData: 3 of 3 pictures"):
+        ours[3]

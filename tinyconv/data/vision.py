@@ -27,7 +27,7 @@ from tinyconv.errors import suggest_names
 from tinyconv.tensor.creation import from_numpy
 from tinyconv.tensor.tensor import Tensor
 
-__all__ = ["CIFAR10", "MNIST", "FashionMNIST", "ImageFolder", "VisionDataset"]
+__all__ = ["CIFAR10", "MNIST", "FakeData", "FashionMNIST", "ImageFolder", "VisionDataset"]
 
 
 class VisionDataset(Dataset[tuple[Any, Any]]):
@@ -108,6 +108,18 @@ class MNIST(VisionDataset):
         found = load(self.source, "train" if train else "test", root, offline=not download)
         self.data: Any = from_numpy(found.images[:, 0])
         self.targets: Any = from_numpy(found.labels)
+
+    @property
+    def train_data(self) -> Any:
+        """`data`, by a name of old: it is that of the test images too."""
+        return self.data
+
+    @property
+    def train_labels(self) -> Any:
+        """`targets`, by a name of old: it is that of the test images too."""
+        return self.targets
+
+    test_data, test_labels = train_data, train_labels
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -223,6 +235,46 @@ class ImageFolder(VisionDataset):
     def __len__(self) -> int:
         """The number of pictures."""
         return len(self.samples)
+
+
+class FakeData(VisionDataset):
+    """Pictures of chance, the same for an index each time: to try a program without data.
+
+    Args:
+        size: The number of pictures.
+        image_size: (channels, height, width), 1, 3 or 4 channels.
+        num_classes: Labels are from 0 on, below this.
+        transform: Called with the picture of an item.
+        target_transform: Called with the label of an item.
+        random_offset: Another number gives other pictures.
+
+    Like `torchvision.datasets.FakeData`, with other pictures.
+    """
+
+    def __init__(
+        self,
+        size: int = 1000,
+        image_size: tuple[int, int, int] = (3, 224, 224),
+        num_classes: int = 10,
+        transform: Transform = None,
+        target_transform: Transform = None,
+        random_offset: int = 0,
+    ) -> None:
+        super().__init__(None, None, transform, target_transform)
+        self.size, self.image_size, self.num_classes = size, image_size, num_classes
+        self.random_offset = random_offset
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        """The picture at `index` and its label, each as its transform gives it. IndexError beyond the last."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"FakeData: {index} of {self.size} pictures")
+        numbers = np.random.default_rng(int(index) + self.random_offset)
+        picture = picture_of(numbers.integers(0, 256, self.image_size, np.uint8))
+        return self._item(picture, int(numbers.integers(0, self.num_classes)))
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return self.size
 
 
 def _rgb(path: str) -> Any:

@@ -355,7 +355,7 @@ FAMILIES = (
     ),
     Family(
         "a dataset of pictures",
-        "MNIST, FashionMNIST, CIFAR10 and ImageFolder are here; a Dataset of your own reads others",
+        "MNIST, FashionMNIST, CIFAR10, FakeData and ImageFolder are here; a Dataset of your own reads others",
         r"\w+",
         (VISION,),
         example="vision.CIFAR100",
