@@ -34,6 +34,9 @@ DECISIONS: dict[str, list[str]] = {
     "any": [_TRUTH, _EMPTY_DIM],
     "argmax": [_BOOLS],
     "argmin": [_BOOLS],
+    "atan2": [
+        "the gradient beside uint8 and bools is that of the formula; PyTorch negates these, which wraps around or fails"
+    ],
     "batch_norm": [
         "eps = 0 is accepted in training too; PyTorch refuses it there",
     ],
@@ -47,6 +50,9 @@ DECISIONS: dict[str, list[str]] = {
     "conv1d": [_INFINITE_WEIGHT, _NO_CHANNELS],
     "conv2d": [_INFINITE_WEIGHT, _NO_CHANNELS],
     "copy_": ["a tensor that is overwritten gets no gradient; in PyTorch it gets zeros"],
+    "cosine_similarity": [
+        "a vector shorter than eps is divided by eps, in the gradient too; there PyTorch adds the slope of its length"
+    ],
     "cross_entropy": [
         _INDICES,
         "a target that weighs nothing (a class of weight 0, label_smoothing=1) adds 0, even where its logit is -inf or "
@@ -74,6 +80,10 @@ DECISIONS: dict[str, list[str]] = {
         "in the linear and cubic modes an infinity makes NaN of its row and column; PyTorch keeps distant elements",
         "with antialias=True and a width of 1, every row is its own mean; in PyTorch it is that of the first",
         _NO_OUTPUT,
+        "the gradient of nearest signals goes to the elements that were taken; where a scale_factor keeps the length, "
+        "or doubles it, PyTorch may give it to others",
+        "with antialias=True and a scale_factor that makes no whole size, the gradient is that of the weights that "
+        "were used; PyTorch's is that of other weights",
     ],
     "kthvalue": [_FIRST],
     "l1_loss": ["where the difference is NaN, so is its gradient; in PyTorch it is 0"],

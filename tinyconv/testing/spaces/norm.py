@@ -231,8 +231,15 @@ def cosine_similarity(draw: Draw) -> Case:
     options: dict[str, Any] = {"dim": -1}
     if draw.flag():
         options["eps"] = draw.choice([1e-8, 1e-3])
+    short = any((np.linalg.norm(v, axis=-1) < options.get("eps", 1e-8)).any() for v in arrays.values())
     return keyword_case(
-        "functional.cosine_similarity", arrays, options, magnitude=1000, smooth=apart, second_order=apart
+        "functional.cosine_similarity",
+        arrays,
+        options,
+        magnitude=1000,
+        differentiable=not short,
+        smooth=apart,
+        second_order=apart,
     )
 
 

@@ -210,7 +210,7 @@ _division("fmod", _divided(tc.fmod, lambda a, b: a.fmod(b)), lambda a, b: (1, np
 @space("atan2")
 def atan2(draw: Draw) -> Case:
     arrays = pair(draw)
-    needs = floats_among(draw, arrays)
+    needs = [] if any(array.dtype in ("uint8", "bool") for array in arrays) else floats_among(draw, arrays)
     terms = repeats([array.shape for array in arrays])
     a, b = (array.astype(np.float64) for array in arrays)
     with np.errstate(all="ignore"):

@@ -28,6 +28,7 @@ def interpolate(draw: Draw) -> Case:
     modes = ["nearest", "bilinear", "bicubic", "area", "nearest-exact"]
     mode = draw.choice(modes if axes == 2 else ["nearest", "linear", "area", "nearest-exact"])
     options: dict[str, Any] = {"mode": mode}
+    used = [1.0] * axes
     draw.note(mode)
     n, c = batch(draw)
     size = both_ways(draw, 2, 6)[-axes:]
@@ -59,7 +60,12 @@ def interpolate(draw: Draw) -> Case:
     values = ("normal", "ties", "special") if mode in ("nearest", "nearest-exact", "area") else ("normal", "ties")
     layouts = ("contiguous", "sliced", "reversed", "read-only")  # "permuted" has the channels last to PyTorch
     x = draw.array((n, c, *size), draw.dtype(), values, layouts)
-    return keyword_case("functional.interpolate", {"input": x}, options, magnitude=8)
+    # There PyTorch's forward looks at the factor, and its backward at the sizes alone.
+    by_factor = "scale_factor" in options and "recompute_scale_factor" not in options
+    signals = by_factor and axes == 1 and mode == "nearest" and out[0] in (size[0], 2 * size[0])
+    uneven = by_factor and "antialias" in options and any(o != s * f for o, s, f in zip(out, size, used, strict=True))
+    fair = not (signals or uneven)
+    return keyword_case("functional.interpolate", {"input": x}, options, magnitude=8, differentiable=fair)
 
 
 @space("affine_grid")
