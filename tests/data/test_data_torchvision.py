@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from messages import message
 from PIL import Image
 from vision_oracle import torchvision
 
@@ -181,6 +182,48 @@ def test_grayscale(channels):
     for array in (FLOATS, BYTES):
         ours, theirs = both_tensors(array)
         equal(transforms.Grayscale(channels)(ours), T.Grayscale(channels)(theirs), 1e-6)
+
+
+def test_random_grayscale():
+    for p in (0.0, 1.0):
+        for kind in ("grey", "RGB"):
+            equal(transforms.RandomGrayscale(p)(PICTURES[kind]), T.RandomGrayscale(p)(PICTURES[kind]))
+        for ours, theirs in map(both_tensors, (FLOATS, BYTES, BYTES[:1])):
+            equal(transforms.RandomGrayscale(p)(ours), T.RandomGrayscale(p)(theirs), 1e-6)
+
+
+@pytest.mark.parametrize("angle", [0, 7.3, -33, 90, 180, 271.5])
+@pytest.mark.parametrize("options", [{}, {"center": (3, 4)}, {"fill": 7}, {"fill": (1, 2, 3)}], ids=str)
+def test_rotation(angle, options):
+    def made(m, **more):
+        return m.RandomRotation((angle, angle), **options, **more)
+
+    several = options.get("fill") == (1, 2, 3)
+    for kind in ("RGB",) if several else ("grey", "RGB", "RGBA"):
+        equal(made(transforms)(PICTURES[kind]), made(T)(PICTURES[kind]))
+        equal(made(transforms, expand=True)(PICTURES[kind]), made(T, expand=True)(PICTURES[kind]))
+        smooth = [made(m, interpolation=m.InterpolationMode.BILINEAR)(PICTURES[kind]) for m in (transforms, T)]
+        equal(*smooth)
+    for ours, theirs in map(both_tensors, (FLOATS, BYTES, BYTES[None].repeat(2, 0))):
+        equal(made(transforms)(ours), made(T)(theirs))
+
+
+def test_rotations_are_drawn_evenly():
+    tc.manual_seed(0)
+    picture = tc.zeros(1, 9, 9)
+    picture[0, 0, 4] = 1.0  # above the middle
+    turn = transforms.RandomRotation(90)
+    places = {divmod(int(turn(picture).argmax()), 9) for _ in range(40)}
+    assert len(places) > 6
+    assert max(row for row, _ in places) <= 5
+    assert repr(turn).startswith("RandomRotation(degrees=[-90, 90]")
+
+
+def test_rotations_that_are_not_here():
+    for degrees in (-3, "10", (1, 2, 3)):
+        assert "one number >= 0 or two" in message(tc.errors.DataError, transforms.RandomRotation, degrees)
+    turn = transforms.RandomRotation(10, expand=True)
+    assert message(tc.errors.DataError, turn, tc.zeros(1, 4, 4)).endswith("turn it before ToTensor()")
 
 
 def test_normalize():

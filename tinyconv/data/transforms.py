@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from math import exp, log
+from math import cos, exp, log, radians, sin
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +33,8 @@ from tinyconv.tensor.tensor import Tensor, wrap
 
 __all__ = [
     "CenterCrop", "Compose", "ConvertImageDtype", "Grayscale", "InterpolationMode", "Lambda", "Normalize",
-    "PILToTensor", "Pad", "RandomApply", "RandomCrop", "RandomHorizontalFlip", "RandomResizedCrop",
+    "PILToTensor", "Pad", "RandomApply", "RandomCrop", "RandomGrayscale", "RandomHorizontalFlip",
+    "RandomResizedCrop", "RandomRotation",
     "RandomVerticalFlip", "Resize", "ToDtype", "ToImage", "ToPILImage", "ToTensor",
 ]  # fmt: skip
 
@@ -618,6 +619,83 @@ class Grayscale:
             red, green, blue = (x[..., i : i + 1, :, :] for i in range(3))
             x = (0.2989 * red + 0.587 * green + 0.114 * blue).astype(x.dtype)
         return wrap(backend_of(x).xp.repeat(x, self.num_output_channels, -3))
+
+
+@dataclass
+class RandomGrayscale:
+    """The picture in grey, in as many channels as before, with probability `p`. DataError where that is no share.
+
+    Args:
+        p: The probability.
+    """
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.p = checked(fraction, "RandomGrayscale: p", self.p)
+
+    def __call__(self, picture: Picture) -> Picture:
+        _size(picture)
+        if _chance() >= self.p:
+            return picture
+        colours = picture.shape[-3] if isinstance(picture, Tensor) else len(picture.getbands())
+        return Grayscale(3 if colours == 3 else 1)(picture)
+
+
+@dataclass
+class RandomRotation:
+    """The picture, turned about its middle by an angle drawn evenly, in degrees against the clock.
+
+    Args:
+        degrees: The least and the most angle; or one number: from -degrees to degrees.
+        interpolation: NEAREST; a picture of Pillow may be BILINEAR or BICUBIC, too.
+        expand: Whether a picture of Pillow grows, so that no corner of it is lost.
+        center: The point (x, y) that stays where it is, in pixels from the upper left corner; the middle unless given.
+        fill: The value of pixels that were outside of the picture, or one for each channel.
+
+    Raises DataError where the angles are none, or where a Tensor is to be turned in a way that is for Pillow alone.
+    """
+
+    degrees: Any
+    interpolation: InterpolationMode = InterpolationMode.NEAREST
+    expand: bool = False
+    center: tuple[float, float] | None = None
+    fill: Any = 0
+
+    def __post_init__(self) -> None:
+        given = self.degrees
+        low, high = given if isinstance(given, Sequence) and len(given) == 2 else (None, given)
+        if not isinstance(high, int | float) or not isinstance(low, int | float | None) or (low is None and high < 0):
+            raise DataError(f"RandomRotation: degrees is one number >= 0 or two, got {shortened(given)}")
+        self.degrees = [-high if low is None else low, high]
+
+    def __call__(self, picture: Picture) -> Picture:
+        h, w = _size(picture)
+        low, high = self.degrees
+        angle = low + _chance() * (high - low)
+        fill = list(self.fill) if isinstance(self.fill, Sequence) else [self.fill]
+        if _is_picture(picture):
+            from PIL import Image
+
+            bands = len(picture.getbands())
+            colour = tuple(fill * bands if len(fill) == 1 else fill)
+            how = Image.Resampling[self.interpolation.name]
+            return picture.rotate(angle, how, self.expand, self.center, fillcolor=colour[0] if bands == 1 else colour)
+        if self.interpolation is not InterpolationMode.NEAREST or self.expand:
+            raise DataError(
+                "RandomRotation: a Tensor is turned with NEAREST and expand=False; turn it before ToTensor()"
+            )
+        cx, cy = self.center or (w / 2, h / 2)
+        y, x = np.mgrid[:h, :w] + 0.5
+        x, y, turn = x - cx, y - cy, radians(angle)
+        column = np.rint(cos(turn) * x - sin(turn) * y + cx - 0.5).astype(np.int64)
+        row = np.rint(sin(turn) * x + cos(turn) * y + cy - 0.5).astype(np.int64)
+        inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
+        array = picture.array
+        xp = backend_of(array).xp
+        places = xp.asarray(np.where(inside, row * w + column, 0))
+        turned = array.reshape(*array.shape[:-2], -1)[..., places]
+        return wrap(xp.where(xp.asarray(inside), turned, xp.asarray(np.asarray(fill, array.dtype).reshape(-1, 1, 1))))
 
 
 __path__: list[str] = []  # a package, whose `v2` is itself: see `tinyconv.torch_names`

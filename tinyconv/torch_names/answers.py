@@ -348,8 +348,8 @@ FAMILIES = (
         "a transform of pictures",
         "PIL does it to a picture: transforms.Lambda(function), or any function in Compose",
         r"AugMix|AutoAugment\w*|ColorJitter|ElasticTransform|FiveCrop|TenCrop|GaussianBlur|LinearTransformation|RandAugment|"
-        r"Random(AdjustSharpness|Affine|Autocontrast|Choice|Equalize|Erasing|Grayscale|Invert|Order|Perspective|Posterize|"
-        r"Rotation|Solarize)|TrivialAugmentWide|autoaugment|functional|transforms",
+        r"Random(AdjustSharpness|Affine|Autocontrast|Choice|Equalize|Erasing|Invert|Order|Perspective|Posterize|"
+        r"Solarize)|TrivialAugmentWide|autoaugment|functional|transforms",
         (TRANSFORMS,),
         example="transforms.ColorJitter",
     ),
