@@ -7,7 +7,7 @@ from math import cos, floor, log, pi
 from typing import Any, Literal
 
 from tinyconv.engine.options import count, flag, fraction, non_negative, positive
-from tinyconv.errors import OptionError, shortened
+from tinyconv.errors import CheckpointError, OptionError, shortened
 from tinyconv.optim.lr_scheduler.schedule import (
     LRScheduler,
     check_momentum,
@@ -66,6 +66,12 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         at, length = self._place()
         share = (1 + cos(pi * at / length)) / 2
         return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
+
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "T_cur" not in state:
+            return state
+        kept = {name: value for name, value in state.items() if name not in ("T_cur", "T_i")}
+        return {**kept, "epoch": state["last_epoch"] + state["T_cur"] % 1}
 
     def _place(self) -> tuple[float, int]:
         """How far the present cosine is, and how long."""
@@ -195,6 +201,9 @@ class CyclicLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().state_dict().items() if name != "scale_fn"}
 
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._where(state) if "total_size" in state else state
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "scale_fn"})
 
@@ -287,6 +296,13 @@ class OneCycleLR(LRScheduler):
         for group, lr in zip(optimizer.param_groups, initial_lrs, strict=True):
             group["initial_lr"] = lr
         super().__init__(optimizer, last_epoch)
+
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "_schedule_phases" not in state:
+            return state
+        if state["total_steps"] != self.total_steps:
+            raise CheckpointError(f"OneCycleLR: the saved one has {state['total_steps']} steps, not {self.total_steps}")
+        return self._where(state)
 
     def _advance(self) -> None:
         if self.last_epoch >= self.total_steps:

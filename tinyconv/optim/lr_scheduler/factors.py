@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from math import cos, pi
+from typing import Any
 
 from tinyconv.engine.options import count, fraction, non_negative, positive
 from tinyconv.optim.lr_scheduler.schedule import LRScheduler
@@ -100,6 +102,12 @@ class MultiStepLR(_Factor):
         self.gamma = non_negative("MultiStepLR: gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        given = state.get("milestones")
+        if not isinstance(given, Mapping):  # which says how often each comes
+            return state
+        return {**state, "milestones": sorted(Counter(given).elements())}
+
     def factor(self, epoch: float) -> float:
         return self.gamma ** bisect_right(self.milestones, epoch)
 
@@ -123,6 +131,9 @@ class ConstantLR(_Factor):
         self.share = fraction("ConstantLR: factor", factor)
         self.total_iters = count("ConstantLR: total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
+
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {("share" if name == "factor" else name): value for name, value in state.items()}
 
     def factor(self, epoch: float) -> float:
         return self.share if epoch < self.total_iters else 1.0

@@ -124,16 +124,23 @@ class LRScheduler(Checked):
         """Take over what `state_dict` returned, and set the groups' rates to those of its epoch.
 
         Schedule and optimiser may be loaded in either order. Where the optimiser has several schedules the rates are
-        left to its own state, for none of them alone knows these. A state of PyTorch's is taken, but for those of
-        ConstantLR, CyclicLR, CosineAnnealingWarmRestarts and OneCycleLR, which keep other numbers here: make these with
-        `last_epoch=` where the other one was. Raises CheckpointError for the state of another kind
-        of schedule, or of one with another number of groups.
+        left to its own state, for none of them alone knows these. A state of PyTorch's schedule of the same arguments
+        is taken too. Raises CheckpointError for the state of another kind of schedule, or of one with another number of
+        groups.
         """
-        own = self.state_dict()
+        own, state_dict = self.state_dict(), self._ours(state_dict)
         self._check_state(state_dict, own)
         vars(self).update(deepcopy({name: state_dict[name] for name in own if name in state_dict}))
         if self.optimizer.schedules == 1:
             self._restore()
+
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state of PyTorch's schedule of this kind with the names of this one; any other as it is."""
+        return state
+
+    def _where(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """This schedule's own state, but where another one is."""
+        return {**self.state_dict(), **{name: state[name] for name in ("base_lrs", "last_epoch", "_last_lr")}}
 
     def _check_state(self, state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         owner = type(self).__name__
