@@ -184,6 +184,52 @@ def test_grayscale(channels):
         equal(transforms.Grayscale(channels)(ours), T.Grayscale(channels)(theirs), 1e-6)
 
 
+# What a function is called with, after the picture.
+FUNCTIONS = [
+    ("resize", (9,)),
+    ("resize", ([5, 20],)),
+    ("crop", (2, 3, 5, 6)),
+    ("crop", (-2, 12, 20, 9)),
+    ("resized_crop", (1, 2, 6, 7, [4, 4])),
+    ("center_crop", (8,)),
+    ("pad", (2, 9)),
+    ("hflip", ()),
+    ("vflip", ()),
+    ("rotate", (33.0,)),
+    ("to_grayscale", (3,)),
+]
+
+
+@pytest.mark.parametrize(("name", "given"), FUNCTIONS)
+def test_transforms_as_functions(name, given):
+    from torchvision.transforms import functional as theirs
+
+    ours = tc.torchvision.transforms.functional
+    for kind in ("grey", "RGB"):
+        equal(getattr(ours, name)(PICTURES[kind], *given), getattr(theirs, name)(PICTURES[kind], *given))
+    for a, b in map(both_tensors, (FLOATS, BYTES)):
+        near = 1.0 if a.dtype == tc.uint8 and "resize" in name else 1e-5
+        more = {"antialias": True} if "resize" in name else {}
+        function = T.Grayscale(3) if name == "to_grayscale" else getattr(theirs, name)  # the function is for Pillow
+        expected = function(b) if name == "to_grayscale" else function(b, *given, **more)
+        equal(getattr(ours, name)(a, *given), expected, near)
+
+
+def test_conversions_as_functions():
+    from torchvision.transforms import functional as theirs
+
+    with tc.as_torch():
+        import torchvision.transforms.functional as ours
+    picture = PICTURES["RGB"]
+    equal(ours.to_tensor(picture), theirs.to_tensor(picture))
+    equal(ours.pil_to_tensor(picture), theirs.pil_to_tensor(picture))
+    equal(ours.to_pil_image(ours.to_tensor(picture)), theirs.to_pil_image(theirs.to_tensor(picture)))
+    half = [0.5] * 3
+    equal(ours.normalize(ours.to_tensor(picture), half, half), theirs.normalize(theirs.to_tensor(picture), half, half))
+    a, b = both_tensors(BYTES)
+    equal(ours.convert_image_dtype(a), theirs.convert_image_dtype(b))
+
+
 def test_random_grayscale():
     for p in (0.0, 1.0):
         for kind in ("grey", "RGB"):

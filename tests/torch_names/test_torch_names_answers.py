@@ -107,7 +107,8 @@ def test_importing_a_name_says_the_same():
     assert of("from tinyconv.nn.parallel import DistributedDataParallel").endswith("shares a batch among threads")
     assert of("from tinyconv.cuda import Stream").startswith("there is no tinyconv.cuda.Stream, for streams")
     assert of("import tinyconv.torchvision.ops").startswith("there is no tinyconv.torchvision.ops, of torchvision")
-    assert "a transform of pictures" in of("from tinyconv.torchvision.transforms import functional")
+    assert "a transform of pictures" in of("from tinyconv.torchvision.transforms import ColorJitter")
+    assert "PIL does it" in of("from tinyconv.torchvision.transforms.functional import adjust_hue")
     assert of("from tinyconv.torchvision.datasets import CIFAR100").startswith(
         "there is no tinyconv.data.vision.CIFAR100"
     )

@@ -349,9 +349,17 @@ FAMILIES = (
         "PIL does it to a picture: transforms.Lambda(function), or any function in Compose",
         r"AugMix|AutoAugment\w*|ColorJitter|ElasticTransform|FiveCrop|TenCrop|GaussianBlur|LinearTransformation|RandAugment|"
         r"Random(AdjustSharpness|Affine|Autocontrast|Choice|Equalize|Erasing|Invert|Order|Perspective|Posterize|"
-        r"Solarize)|TrivialAugmentWide|autoaugment|functional|transforms",
+        r"Solarize)|TrivialAugmentWide|autoaugment|transforms",
         (TRANSFORMS,),
         example="transforms.ColorJitter",
+    ),
+    Family(
+        "what is done to a picture",
+        "PIL does it to a picture",
+        r"(adjust|affine|auto|elastic|equalize|erase|five|gaussian|invert|perspective|posterize|rgb|solarize|ten)\w*|"
+        r"get_\w+",
+        ("tinyconv.data.transforms_functional",),
+        example="transforms.functional.adjust_hue",
     ),
     Family(
         "a dataset of pictures",
