@@ -114,6 +114,7 @@ def test_importing_a_name_says_the_same():
     )
     assert of("import tinyconv.nonsense") == "No module named 'tinyconv.nonsense'"
     with tc.as_torch():
+        assert "tensorboardX" in of("from torch.utils.tensorboard import SummaryWriter")
         assert of("from torch.nn import LSTM").startswith("there is no tinyconv.nn.LSTM, a recurrent layer: ")
 
 

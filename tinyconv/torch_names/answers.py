@@ -412,7 +412,14 @@ FAMILIES = (
     Family(
         "for watching a run",
         "tinyconv.profile and tinyconv.trace show it",
-        r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck|tensorboard",
+        r"\w*[Pp]rofiler\w*|kineto_available|utils|bottleneck",
+    ),
+    Family(
+        "a writer for TensorBoard",
+        "tensorboardX, a package that needs no PyTorch, has a SummaryWriter for numbers and for x.numpy()",
+        r"tensorboard",
+        ("tinyconv.torch_modules.utils",),
+        example="tc.utils.tensorboard",
     ),
     Family("a convolution", "tinyconv.functional has conv1d, conv2d and their transposes", r"convolution", (TC,)),
     Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
