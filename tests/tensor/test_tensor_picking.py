@@ -87,6 +87,8 @@ INDICES = {
     "an integer and an array apart": ((2, 3, 4), (0, slice(None), [1, 2])),
     "None between arrays": ((2, 3, 4), ([0, 1], None, [1, 2])),
     "a mask before it": ((2, 3, 4), (np.array([[True, False, True], [False, False, True]]), ..., [1, 2, 3])),
+    "a bool between integers": ((2, 3, 4), (1, ..., True, 0)),
+    "False before an integer": ((2, 3, 4, 2), (..., False, slice(None), -2, -2)),
     "an integer, a mask and None": ((2, 3, 4), (1, None, slice(1, 3), [True, False, True, False])),
 }
 

@@ -51,9 +51,9 @@ def integers_first(parts: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...] |
     front. In torch an integer takes its axis away first: `x[0, :, [1, 2]]` of shape (2, 3, 4) has shape (3, 2); and an
     Ellipsis that stands for no axis stands between nothing.
     """
-    if sum(_axes(part) for part in parts if part is not Ellipsis) == ndim and any(hasattr(p, "ndim") for p in parts):
+    if sum(_axes(part) for part in parts if part is not Ellipsis) == ndim and any(map(_is_array, parts)):
         parts = tuple(part for part in parts if part is not Ellipsis)
-    advanced = [i for i, part in enumerate(parts) if type(part) is int or getattr(part, "ndim", 0) > 0]
+    advanced = [i for i, part in enumerate(parts) if type(part) is int or _is_array(part)]
     apart = bool(advanced) and advanced[-1] - advanced[0] >= len(advanced)
     if not apart or len({type(parts[i]) is int for i in advanced}) < 2:
         return None, parts
@@ -63,6 +63,11 @@ def integers_first(parts: tuple[Any, ...], ndim: int) -> tuple[tuple[Any, ...] |
     if Ellipsis not in first:
         first.append(Ellipsis)
     return tuple(first), tuple(part for part in parts if type(part) is not int)
+
+
+def _is_array(part: Any) -> bool:
+    """Whether a part of an index is an index array; one bool is a mask of no axes."""
+    return isinstance(part, bool | np.bool_) or hasattr(part, "ndim")
 
 
 def _axes(part: Any) -> int:
