@@ -173,3 +173,17 @@ def test_mistakes():
     assert "SWALR: anneal_epochs: expected" in message(
         tc.OptionError, lambda: swa_utils.SWALR(optimizer, 0.1, anneal_epochs=-1)
     )
+
+
+def test_swalr_goes_on_where_torchs_was():
+    def made(lib):
+        optimizer = lib.optim.SGD([lib.ones(1).requires_grad_()], lr=1.0)
+        return optimizer, lib.optim.swa_utils.SWALR(optimizer, 0.05, anneal_epochs=5)
+
+    (ours, schedule), (theirs, expected) = made(tc), made(torch)
+    for _ in range(3):
+        theirs.step(), expected.step()
+    ours.load_state_dict(theirs.state_dict()), schedule.load_state_dict(expected.state_dict())
+    for _ in range(4):
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
+        theirs.step(), expected.step(), schedule.step()

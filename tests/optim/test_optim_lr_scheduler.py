@@ -345,6 +345,7 @@ def test_a_schedule_begun_in_torch_goes_on_here(name, options):
     for _ in range(7):
         reference.step(), expected.step()
     schedule = getattr(lr_scheduler, name)(optimizer, **options)
+    optimizer.load_state_dict(reference.state_dict())
     schedule.load_state_dict({key: value for key, value in expected.state_dict().items() if not callable(value)})
     for _ in range(20):
         np.testing.assert_allclose(numbers([driven(optimizer)]), numbers([driven(reference)]), rtol=1e-9, atol=1e-12)

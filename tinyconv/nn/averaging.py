@@ -10,7 +10,7 @@ accuracy(ema)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from math import cos, pi
@@ -253,6 +253,9 @@ class SWALR(LRScheduler):
         left, before = self._left(self.last_epoch), self._left(max(self.last_epoch - 1, 0))
         share = left / before if before else 0.0
         return [end + (lr - end) * share for lr, end in zip(self._rates(), self.swa_lrs, strict=True)]
+
+    def _ours(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._where(state) if "_anneal_strategy" in state else state
 
     def _left(self, epoch: float) -> float:
         """1 - a."""

@@ -50,6 +50,7 @@ class Implementation(TypedDict, total=False):
 # What a group has beside its options. A schedule that starts in the middle finds the rate it began with in
 # "initial_lr".
 _BESIDE = {"params", "param_names", "initial_lr"}
+_OF_SCHEDULES = {"max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"}  # what PyTorch's leave in a group
 _HOW_IT_RUNS = Implementation.__annotations__.keys()
 
 required: Any = type("required", (), {"__repr__": lambda self: "<required>"})()
@@ -559,7 +560,7 @@ class Optimizer(Checked):
 
     def _check_foreign(self, what: str, saved: Mapping[str, Any]) -> None:
         """Raise CheckpointError for an option that changes the rule and that this optimiser does not have."""
-        for name in sorted(saved.keys() - self.defaults.keys() - _BESIDE - _HOW_IT_RUNS):
+        for name in sorted(saved.keys() - self.defaults.keys() - _BESIDE - _OF_SCHEDULES - _HOW_IT_RUNS):
             if bool(saved[name]) != self.implied.get(name, False):
                 raise CheckpointError(
                     f"{what} has {printable(name)}={shortened(saved[name])}, which {type(self).__name__} does not do: "
