@@ -243,7 +243,8 @@ def sequence():
 TRANSFORMS = {
     **dict.fromkeys(("CenterCrop", "Pad", "RandomCrop", "RandomResizedCrop", "Resize"), (3,)),
     **dict.fromkeys(("Grayscale", "PILToTensor", "ToImage", "ToPILImage", "ToTensor"), ()),
-    **dict.fromkeys(("RandomHorizontalFlip", "RandomVerticalFlip"), (0.5,)),
+    **dict.fromkeys(("RandomGrayscale", "RandomHorizontalFlip", "RandomVerticalFlip"), (0.5,)),
+    "RandomRotation": (10,),
     **dict.fromkeys(("Compose", "RandomApply"), ([abs],)),
     "ConvertImageDtype": ("float32",),
     "ToDtype": ("float32",),
@@ -279,6 +280,7 @@ def samples():
         *(getattr(transforms, name)(*given) for name, given in TRANSFORMS.items()),
         *(transforms.InterpolationMode.BICUBIC, data.PictureFolder("pets")),
         *(data.WeightedRandomSampler([1.0, 2.0], 2), data.BatchSampler(range(4), 2, False)),
+        data.vision.FakeData(2, (1, 4, 4)),
         *(data.Compose([data.RandomShift(1)]), data.Cutout(3), data.RandomCrop(2), data.RandomHorizontalFlip()),
         data.AlternatingFlip(),
         *(summary, summary.layers[0], summary.layers[0].fields[0], maps, maps.layers[0]),
