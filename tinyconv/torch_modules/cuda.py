@@ -19,9 +19,9 @@ from tinyconv.torch_modules.kinds import CudaShortTensor as ShortTensor
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
-    "OutOfMemoryError", "ShortTensor", "current_device", "device", "device_count", "empty_cache", "get_device_name", "init",
-    "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "memory_allocated",
-    "reset_peak_memory_stats", "set_device", "synchronize",
+    "OutOfMemoryError", "ShortTensor", "current_device", "device", "device_count", "empty_cache", "get_device_name",
+    "init", "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
+    "memory_allocated", "reset_peak_memory_stats", "set_device", "synchronize",
 ]  # fmt: skip
 
 
