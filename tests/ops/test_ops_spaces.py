@@ -150,7 +150,7 @@ NOT_OPS = {
         "shape", "dtype", "device", "ndim", "dim", "size", "numel", "element_size", "is_floating_point", "is_tensor",
         "is_leaf", "array", "is_cuda", "is_contiguous", "itemsize", "nbytes", "ndimension", "nelement", "stride",
         "__len__", "__repr__", "__format__", "__hash__", "__dir__", "typename",
-        "get_device", "is_complex", "is_sparse",
+        "get_device", "is_complex", "is_mps", "is_quantized", "is_sparse", "is_xpu",
     ],
     "it hands values to Python, NumPy and others, outside the tape": [
         "item", "tolist", "numpy", "data", "__array__", "__array_ufunc__", "__array_function__", "__dlpack__",

@@ -78,8 +78,8 @@ def _matrix_transposed(self: Tensor) -> Tensor:
     return self.T
 
 
-def _is_sparse(self: Tensor) -> bool:
-    """False: tensors are dense here."""
+def _never(self: Tensor) -> bool:
+    """False: tensors are dense and not quantised here, on the CPU or on a GPU of CUDA."""
     return False
 
 
@@ -94,7 +94,7 @@ def get_device(self: Tensor) -> int:
 
 
 itemsize, nbytes, is_cuda = property(_itemsize), property(_nbytes), property(_is_cuda)
-is_sparse = property(_is_sparse)
+is_mps = is_quantized = is_sparse = is_xpu = property(_never)
 mT, H = property(_matrices_transposed), property(_matrix_transposed)
 
 # --- its dtype ------------------------------------------------------------------------------------------------------

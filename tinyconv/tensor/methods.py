@@ -235,7 +235,10 @@ class Methods:
     is_contiguous = attributes.is_contiguous
     is_complex = attributes.is_complex
     is_cuda = attributes.is_cuda
+    is_mps = attributes.is_mps
+    is_quantized = attributes.is_quantized
     is_sparse = attributes.is_sparse
+    is_xpu = attributes.is_xpu
     itemsize = attributes.itemsize
     long = attributes.to_long
     mT = attributes.mT
