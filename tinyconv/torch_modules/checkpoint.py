@@ -1,4 +1,7 @@
-"""`tinyconv.utils.checkpoint`: forward is not computed twice here, so no memory is saved; numbers are the same."""
+"""`tinyconv.utils.checkpoint`: forward is not computed twice here, so no memory is saved; gradients are the same.
+
+A batch norm inside counts each batch once. PyTorch's second forward moves its running statistics a second time.
+"""
 
 from __future__ import annotations
 
