@@ -151,3 +151,10 @@ def test_loops_to_im2col(tmp_path):
         assert row["difference"] < 1e-4
         assert all(len(row[half]["samples_ms"]) > 0 < row[half]["ms"] for half in ("forward", "backward"))
     assert "conv1: all give the same" in printed
+
+
+@pytest.mark.slow
+def test_many_ranks():
+    out = python("many_ranks").stdout
+    assert "rank 1 of 2: loss " in out
+    assert out.endswith("the weights of 2 ranks and of one are the same\n")

@@ -15,6 +15,7 @@ FLOORS = [
     {"ops"},
     {"arrays"},
     {"host"},
+    {"distributed"},
     {"engine"},
     {"fast", "tensor"},
     {"functional", "program", "optim", "data"},
@@ -109,7 +110,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 3200, "package": 62_000}  # 4,800 of them for the studio, 4,200 for captured steps as programs
+BUDGET = {"book": 3200, "package": 64_000}  # 4,800 of them for the studio, 4,200 for captured steps as programs
 
 
 def lines_of(paths):

@@ -111,7 +111,17 @@ DOCUMENTS = [
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("architecture", "backward", "fast", "gradcheck", "higher_order", "looking", "mistakes", "profile")
+        for name in (
+            "architecture",
+            "backward",
+            "fast",
+            "gradcheck",
+            "higher_order",
+            "looking",
+            "mistakes",
+            "profile",
+            "scaling",
+        )
     ),
 ]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
 
-from tinyconv import functional, nn, optim
+from tinyconv import distributed, functional, nn, optim
 from tinyconv import torch_names as _torch_names
 from tinyconv.arrays.backend import device
 from tinyconv.capture import capture
@@ -104,13 +104,14 @@ e, inf, nan, pi = _np.e, _np.inf, _np.nan, _np.pi
 # fmt: off
 __all__ = [  # noqa: RUF022
     "AnomalyError", "apply", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError", "check",
-    "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "double", "dtype", "DtypeError",
-    "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32", "float64", "functional",
-    "Generator", "get_num_threads", "grad", "GraphError", "half", "iinfo", "inf", "inference_mode", "inspect", "int",
-    "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "is_tensor", "long", "models",
-    "ModuleError", "nan", "nn", "no_grad", "optim", "OptionError", "OutOfMemoryError", "pi", "profile", "register",
-    "set_grad_enabled", "set_num_threads", "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary",
-    "Tensor", "TinyconvError", "Trace", "trace", "train", "uint8", "using", "VariantError", "variants",
+    "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "distributed", "double",
+    "dtype", "DtypeError", "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
+    "float64", "functional", "Generator", "get_num_threads", "grad", "GraphError", "half", "iinfo", "inf",
+    "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "long", "models", "ModuleError", "nan", "nn", "no_grad", "optim",
+    "OptionError", "OutOfMemoryError", "pi", "profile", "register", "set_grad_enabled", "set_num_threads",
+    "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary", "Tensor", "TinyconvError", "Trace",
+    "trace", "train", "uint8", "using", "VariantError", "variants",
 ]
 __all__ += ["load", "save"]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it

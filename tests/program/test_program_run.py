@@ -8,7 +8,7 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, optim
 from tinyconv.check.draw import RandomDraw
-from tinyconv.engine.tree import TILE, pairwise
+from tinyconv.engine.tree import TILE, height, pairwise
 from tinyconv.program.program import Value
 from tinyconv.program.run import _Sums, _Tiled
 from tinyconv.program.tiles import schedule
@@ -159,14 +159,15 @@ def hot(z, y):
     return (y.unsqueeze(1) == tc.arange(10)).to(z.dtype)
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
-def test_sums_are_those_of_the_tree_in_whatever_order_tiles_come(count):
+def test_sums_are_those_of_the_tree_in_whatever_order_tiles_come(count, ranks):
     rng = np.random.default_rng(0)
     parts = rng.standard_normal((count, 50)).astype(np.float32) * 10.0 ** rng.integers(-4, 4, (count, 1))
     parts = parts.astype(np.float32)
     expected = pairwise(list(parts), np.add)
     value = Value(0, "made", (50,), np.dtype(np.float32))
-    sums = _Sums([value], count)
+    sums = _Sums([value], count, height(count, ranks))
     for _ in range(20):
         for tile in rng.permutation(count):
             sums.add(int(tile), [parts[tile]])

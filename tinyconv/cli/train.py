@@ -41,6 +41,8 @@ from tinyconv.cli.common import (
     threads_of,
     use_code,
 )
+from tinyconv.cli.ranks import Build, of_mpi, on_ranks, threads_of_a_rank, together
+from tinyconv.distributed.communicator import current
 from tinyconv.engine.kernels import prepare
 from tinyconv.errors import no_such, shortened
 from tinyconv.host import limits
@@ -53,8 +55,6 @@ from tinyconv.train import (
     check_place,
     load_checkpoint,
     new_run,
-    resume,
-    start,
     usual_recipe,
 )
 from tinyconv.train.checkpoint import free_place, usual_places
@@ -152,6 +152,13 @@ def train(
     device: Device = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    ranks: Annotated[
+        str | None,
+        typer.Option(
+            help="Train on so many processes, which share each batch and give the weights that one gives, to the bit; "
+            "or `mpi`, on those that mpiexec has started."
+        ),
+    ] = None,
     as_json: Json = False,
     profile: Annotated[
         bool, typer.Option("--profile", help=f"Print where the time of {PROFILED} steps went, then go on training.")
@@ -174,13 +181,15 @@ def train(
     """
     often = _every(save_every)
     with (
-        threads_of(threads),
+        threads_of(threads if ranks is None else threads_of_a_rank(ranks, threads)),
         kernels_of(kernels),
         stop_signals() as stop,
         _whoever_reads(),
         ExitStack() as until_the_end,
+        of_mpi(ranks),
     ):
         prepare()
+        first = current().rank == 0
         if resume_from is not None:
             if model is not None and is_code(model):
                 _use_code_again(model, resume_from)
@@ -189,9 +198,12 @@ def train(
             check_code(found, "--resume ")
             longer(found, epochs)  # what cannot be continued needs no place
             out = out or resume_from
-            until_the_end.enter_context(free_place([out], overwrite or out == resume_from))
+            if first:
+                until_the_end.enter_context(free_place([out], overwrite or out == resume_from))
             # Read only now that no other training can write it.
-            session = resume(resume_from, epochs=epochs, root=data_dir, offline=offline, device=device)
+            build = Build(None, resume_from, epochs, data_dir, offline, device, kernels)
+            until_the_end.enter_context(on_ranks(ranks, threads, build, stop))
+            session = build.session()
         else:
             if model is None:
                 raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
@@ -228,14 +240,16 @@ def train(
                 print(f"{data_name}: {pictures.parts()[2]}")
             usual = usual_places(run, recipe)
             names = [out] if out else islice(usual, 1) if overwrite else usual
-            out = until_the_end.enter_context(free_place(names, overwrite))
-            session = start(run, root=data_dir, offline=offline, device=device)
+            out = until_the_end.enter_context(free_place(names, overwrite)) if first else Path()
+            build = Build(run, None, None, data_dir, offline, device, kernels)
+            until_the_end.enter_context(on_ranks(ranks, threads, build, stop))
+            session = build.session()
         if session.trainer.finished and out != resume_from:
             session.save(out)  # no epoch is left that would do it
         if profile_trace is not None:
             check_place(profile_trace)
         stop.begin_training()
-        reports = session.saving(out, **often)
+        reports = together(session.saving(out, **often), stop)
         if explain:
             reports = _explained(session.trainer.captured, reports, as_json)
         if profile or profile_trace:
@@ -274,7 +288,7 @@ def _recipe(name: str) -> Recipe:
 def _refuse_with_resume(context: typer.Context) -> None:
     """BadParameter for options that describe a training: with --resume, the checkpoint does that, but for --epochs."""
     allowed = {"resume_from", "out", "overwrite", "save_every", "data_dir", "offline", "device", "threads", "as_json"}
-    allowed |= {"kernels", "profile", "profile_trace", "explain"}
+    allowed |= {"kernels", "ranks", "profile", "profile_trace", "explain"}
     allowed |= {"model"} if is_code(context.params.get("model") or "") else set()
     given = [
         parameter.opts[0]
@@ -389,6 +403,7 @@ def _run(session: Session, out: Path, stop: Stop, as_json: bool, reports: Iterat
         "test_accuracy": last["test_accuracy"],
         "seconds": seconds,
         "parameters": parameters,
+        "ranks": current().size,
         "checkpoint": str(out),
     }
     if as_json:

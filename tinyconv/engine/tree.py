@@ -30,3 +30,18 @@ def pairwise(parts: Sequence[Part], add: Callable[[Part, Part], Part]) -> Part:
         alone = level[len(level) // 2 * 2 :]
         level = [add(a, b) for a, b in zip(level[::2], level[1::2], strict=False)] + alone
     return level[0]
+
+
+def height(count: int, ranks: int) -> int:
+    """How far up the tree of `count` tiles one rank gets alone, so that the busiest of `ranks` has the least to do.
+
+    2^height tiles make a *unit*, which one rank works out whole; above it the sums of all ranks meet. With one rank
+    that is the top.
+    """
+    top = max(count - 1, 0).bit_length()
+    return min(range(top, -1, -1), key=lambda level: -(-units(count, level) // ranks) << level)
+
+
+def units(count: int, level: int) -> int:
+    """How many units there are of 2^level tiles; the last may have fewer."""
+    return -(-count // (1 << level))

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.engine.tree import TILE, tiles
+from tinyconv.distributed.communicator import Communicator, share_of
+from tinyconv.engine.tree import TILE, height, tiles
 from tinyconv.program.program import Value
 
 LINE = 64
@@ -22,6 +23,7 @@ LINE = 64
 UNITS_A_THREAD = 4
 """Units of tiles for each thread, so that none waits long for the last one."""
 ADDRESS, SCRATCH, RECORD = 0, 1, 2
+MEET = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 def struct(**fields: Any) -> np.dtype[Any]:
@@ -35,7 +37,7 @@ INSTRUCTION = struct(kernel="i8", at=(OPERAND, (OPERANDS,)), size=("i8", (SIZES,
 STRETCH = struct(tiled="i8", first="i8", count="i8", record="i8", records="i8")
 PROGRAM = struct(
     code="i8", stretches="i8", count="i8", images="i8", per_unit="i8", threads="i8", bad="i8", scratch="i8",
-    values="i8", scratch_size="i8",
+    values="i8", scratch_size="i8", first_unit="i8", last_unit="i8", meet="i8",
 )  # fmt: skip
 
 
@@ -76,10 +78,14 @@ class Record:
 
 @dataclass(eq=False)
 class Memory:
-    """An array; or that of a value, which may be another one at each run. `tile`: bytes from one tile to the next."""
+    """An array; or that of a value, which may be another one at each run. `tile`: bytes from one tile to the next.
+
+    `made`: whether tiles write it, and others than the tile itself read it.
+    """
 
     of: Any  # an array or a Value
     tile: int = 0
+    made: bool = False
 
 
 Operand: TypeAlias = "Buffer | Record | Memory | None"
@@ -108,10 +114,15 @@ class Stretch:
 
 
 class Code:
-    """Stretches that one call runs. `begin` opens one; `add` writes into the one that is open."""
+    """Stretches that one call runs. `begin` opens one; `add` writes into the one that is open.
 
-    def __init__(self, batch: int, library: Any) -> None:
-        self.batch, self.library, self.lanes = batch, library, library.lanes_of_a_vector()
+    Ranks share the units of tiles. After each stretch of tiles they meet.
+    """
+
+    def __init__(self, batch: int, library: Any, ranks: Communicator) -> None:
+        self.batch, self.library, self.lanes, self.ranks = batch, library, library.lanes_of_a_vector(), ranks
+        self.meet = MEET(self._meet) if ranks.size > 1 else None
+        self.failed: BaseException | None = None  # at a meeting
         library.kernel_names.restype = ctypes.c_char_p
         self.kernels = {name: i for i, name in enumerate(library.kernel_names().decode().split())}
         self.stretches: list[Stretch] = []
@@ -151,9 +162,12 @@ class Code:
         self._place_buffers()
         size = max(rounded(4 * stretch.record) for stretch in self.stretches)
         per_unit = 1
-        while size and -(-count // per_unit) > max(UNITS_A_THREAD * threads, UNITS_A_THREAD):
+        if self.ranks.size > 1:
+            per_unit <<= height(count, self.ranks.size * threads)
+        while size and self.ranks.size == 1 and -(-count // per_unit) > max(UNITS_A_THREAD * threads, UNITS_A_THREAD):
             per_unit *= 2
         self.units = -(-count // per_unit)
+        shares = share_of(self.units, self.ranks.size)
         self.records = {s: aligned(self.units * rounded(4 * s.record)) for s in self.stretches if s.record}
         thread = self.values + size * per_unit.bit_length()
         self.scratch = aligned(thread * threads)
@@ -165,15 +179,38 @@ class Code:
             records = address(self.records[stretch]) if stretch.record else 0
             self.table[i] = (stretch.tiled, first, len(stretch.calls), rounded(4 * stretch.record), records)
             first += len(stretch.calls)
+        if self.ranks.size > 1:
+            self.meetings = [self._meeting(stretch, shares, per_unit) for stretch in self.stretches]
         self.program = np.array(
             (
                 address(self.code), address(self.table), len(self.table), self.batch, per_unit, threads,
-                address(self.bad), address(self.scratch), self.values, thread,
+                address(self.bad), address(self.scratch), self.values, thread, *shares[self.ranks.rank],
+                0 if self.meet is None else ctypes.cast(self.meet, ctypes.c_void_p).value,
             ),
             PROGRAM,
         )  # fmt: skip
         self.words = self.code.data.cast("B").cast("q")
         self.pointer = ctypes.c_void_p(address(self.program))
+
+    def _meeting(self, stretch: Stretch, shares: Sequence[tuple[int, int]], per_unit: int) -> list[tuple[Any, Any]]:
+        """What the tiles of a stretch give to all: arrays, and the rows of each rank."""
+        found: list[tuple[Any, Any]] = []
+        if not stretch.tiled:
+            return found
+        if stretch.record:
+            found.append((self.records[stretch].reshape(self.units, -1), shares))
+        ends = [[min(end * per_unit, len(tiles(self.batch))) for end in share] for share in shares]
+        images = [[min(end * TILE, self.batch) for end in share] for share in ends]
+        made = {id(o): o.of for call in stretch.calls for o in call.at if isinstance(o, Memory) and o.made}
+        return [*found, *((array, images if len(array) == self.batch else ends) for array in made.values())]
+
+    def _meet(self, stretch: int) -> None:
+        """What C calls after a stretch of tiles."""
+        try:
+            for array, rows in self.meetings[stretch]:
+                self.ranks.gather(array, rows)
+        except BaseException as error:  # C knows none
+            self.failed, self.bad[0] = error, 1
 
     def buffers(self) -> list[Buffer]:
         """The memory of tiles, in the order of its first use."""
@@ -256,6 +293,9 @@ class Code:
                 copies.append(array)  # alive until C has run
             words[word] = array.__array_interface__["data"][0]
         self.library.run_program(self.pointer)
+        if self.failed is not None:
+            error, self.failed, self.bad[0] = self.failed, None, 0
+            raise error
 
 
 Use: TypeAlias = "tuple[Buffer, list[int], int]"

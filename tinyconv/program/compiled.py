@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyconv import ops
+from tinyconv.distributed.communicator import Solo, current
 from tinyconv.engine import kernels
 from tinyconv.engine.context import quietly
 from tinyconv.engine.tree import TILE, tiles
@@ -124,6 +125,7 @@ class Lowering:
 
     def __init__(self, program: Program, library: Any) -> None:
         self.program, self.library = program, library
+        self.ranks = current() if program.shared else Solo()
         self.making = Making(program)
         self.pieces: list[Callable[[Any], None]] = []
         self.open: Code | None = None  # the code of the last piece, if that may go on
@@ -193,7 +195,7 @@ class Lowering:
 
     def _code(self) -> Code:
         if self.open is None:
-            self.open = Code(self.batch, self.library)
+            self.open = Code(self.batch, self.library, self.ranks)
             self.pieces.append(_Piece(self.open))
         return self.open
 
@@ -323,7 +325,7 @@ class Lowering:
 
     def each_tile(self, numbers: int) -> Memory:
         """So many numbers for each tile, which a kernel that runs once finds one after another."""
-        return Memory(np.empty((self.tiles, numbers), FLOAT), numbers * FLOAT.itemsize)
+        return Memory(np.empty((self.tiles, numbers), FLOAT), numbers * FLOAT.itemsize, made=True)
 
     def total(self, of: Any) -> Memory:
         """What the tiles so far give to a sum: to a value, or to an array."""
@@ -343,7 +345,7 @@ class Lowering:
 
     def _give(self, value: Value) -> None:
         """Write a value of tiles into an array."""
-        to = Memory(self.array_of(value), product(value.shape[1:]) * value.dtype.itemsize * TILE)
+        to = Memory(self.array_of(value), product(value.shape[1:]) * value.dtype.itemsize * TILE, made=True)
         self.tile("give_images", (to, self.in_tiles[value]), layout(value), outputs=0)
 
 

@@ -125,6 +125,11 @@ class Program:
     gradients: list[tuple[Any, Value]] = field(default_factory=list)  # leaves, and the gradients that they hold
     notes: list[tuple[Instruction, str]] = field(default_factory=list)  # what was not fused, and why
 
+    @property
+    def shared(self) -> bool:
+        """Whether ranks share its tiles: a module ran that says so."""
+        return any(getattr(module, "shares_tiles", False) for module in self.modules)
+
     def written(self) -> list[Value]:
         """The values outside the program that it writes into, besides what optimisers update."""
         memories = {value.memory for instruction in self.instructions for value in instruction.written()}

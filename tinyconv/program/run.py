@@ -2,7 +2,7 @@
 
 A batch of more than one tile goes through the program tile by tile (see tiles.py), and threads share the tiles: so they
 meet once in a stage, and not in each op. The sums over the tiles are added up by the tree of `engine.tree`, whoever
-worked them out.
+worked them out. So may the ranks of a shared program: each has its share of the tiles, and all get what all have made.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinyconv.distributed.communicator import Communicator, current, share_of
 from tinyconv.engine.context import quietly
-from tinyconv.engine.tree import tiles
+from tinyconv.engine.tree import height, pairwise, tiles, units
 from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
@@ -45,8 +46,11 @@ class NumpyRun:
         self.program = program
         making = Making(program)
         plan = schedule(program)
+        ranks = current() if program.shared else Communicator()
         stages = plan.stages if _is_cut(plan) else [Stage(False, program.instructions)]
-        self.stages = [(_Tiled if stage.tiled else _Whole)(making, plan, stage) for stage in stages]
+        self.stages: list[_Tiled | _Whole] = [
+            _Tiled(making, plan, stage, ranks) if stage.tiled else _Whole(making, plan, stage) for stage in stages
+        ]
         self.slots = making.slots
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
@@ -129,17 +133,25 @@ class _Whole:
 
 
 class _Tiled:
-    """A stage whose instructions run for one tile after another, on as many threads as there are."""
+    """A stage whose instructions run for one tile after another, on as many threads as there are.
 
-    def __init__(self, making: Making, plan: Schedule, stage: Stage) -> None:
+    Each of the `ranks` takes the tiles of its units (see `engine.tree.height`).
+    """
+
+    def __init__(self, making: Making, plan: Schedule, stage: Stage, ranks: Communicator) -> None:
         made = {value for i in stage.instructions for value in i.outputs if value is not None}
         self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
-        self.bounds = tiles(plan.batch)
+        self.bounds, self.ranks = tiles(plan.batch), ranks
+        level = height(len(self.bounds), ranks.size)
+        self.units = share_of(units(len(self.bounds), level), ranks.size)
+        ends = [[min(end << level, len(self.bounds)) for end in share] for share in self.units]
+        self.mine = range(*ends[ranks.rank])
+        self.images = [(self.bounds[a][0], self.bounds[b - 1][1]) if a < b else (0, 0) for a, b in ends]
         sizes = {stop - start for start, stop in self.bounds}
         self.steps = {n: making.steps(stage, {*stage.joined, *stage.summed}, n) for n in sizes}
         self.taken = [value.number for value in stage.taken]
         self.joined = [(value.number, np.empty(value.shape, value.dtype)) for value in stage.joined]
-        self.sums = _Sums(stage.summed, len(self.bounds))
+        self.sums = _Sums(stage.summed, len(self.bounds), level)
         self.lock = Lock()
         self.planned: dict[int, Plan] = {}
         self.planned_for: Any = None
@@ -150,11 +162,15 @@ class _Tiled:
             function(slots)
         for number, array in self.joined:
             slots[number] = array
-        self.sums.there.clear()  # an error may have left something
+        self.sums.forget()  # an error may have left something
         found = [slots[number].strides for number in self.taken]
         if self.planned_for != found:  # another layout: other arrays are taken
             self.planned, self.blocks, self.planned_for = {}, {n: [] for n in self.steps}, found
-        parallel(lambda tile: self._run(tile, slots), len(self.bounds))
+        parallel(lambda i: self._run(self.mine[i], slots), len(self.mine))
+        if self.ranks.size > 1:
+            for _, array in self.joined:
+                self.ranks.gather(array, self.images)
+            self.sums.gather(self.ranks, self.units)
         if self.sums.values:
             self.sums.give(slots)
 
@@ -197,15 +213,20 @@ class _Tiled:
 
 
 class _Sums:
-    """Sums over tiles, by the tree: two neighbours are added as soon as both are there, whichever comes first."""
+    """Sums over tiles, by the tree: two neighbours are added as soon as both are there, whichever comes first.
 
-    def __init__(self, values: Sequence[Value], count: int) -> None:
-        self.values, self.count = values, count
+    A unit is summed by one rank. With one rank there is one unit.
+    """
+
+    def __init__(self, values: Sequence[Value], count: int, level: int) -> None:
+        self.values, self.count, self.level = values, count, level
         self.dtypes = dict.fromkeys(value.dtype for value in values)
         self.sizes = {dtype: sum(_size(v) for v in values if v.dtype == dtype) for dtype in self.dtypes}
         self.lock = Lock()
         self.free: list[_Part] = []
         self.there: dict[tuple[int, int], _Part] = {}  # (level of the tree, number there) -> waits for its neighbour
+        self.of_units: dict[int, _Part] = {}
+        self.rows: dict[Any, Any] = {}  # the sums of all units, where ranks share them
 
     def add(self, tile: int, slots: Slots) -> None:
         """Take what a tile gives, and add up what can be."""
@@ -213,29 +234,49 @@ class _Sums:
             part = self.free.pop() if self.free else _Part(self)
         for value, to in zip(self.values, part.arrays, strict=True):
             to[...] = slots[value.number]
-        level, number, count = 0, tile, self.count
-        while count > 1:
+        number, count = tile, self.count
+        for level in range(self.level):
             if number ^ 1 < count:
                 with self.lock:
                     other = self.there.pop((level, number ^ 1), None)
                     if other is None:
                         self.there[level, number] = part
                         return
-                for a, b in zip(part.whole.values(), other.whole.values(), strict=True):
-                    a += b  # b + a has the same bits
+                part.add(other)
                 with self.lock:
                     self.free.append(other)
-            level, number, count = level + 1, number // 2, (count + 1) // 2
-        self.total = part
+            number, count = number // 2, (count + 1) // 2
+        self.of_units[number] = part
+
+    def forget(self) -> None:
+        self.there.clear()
+        self.of_units.clear()
+
+    def gather(self, ranks: Communicator, bounds: Sequence[tuple[int, int]]) -> None:
+        """Get the sums of the units that other ranks have."""
+        if not self.rows:
+            self.rows = {dtype: np.zeros((bounds[-1][1], size), dtype) for dtype, size in self.sizes.items()}
+        for dtype, rows in self.rows.items():
+            for unit, part in self.of_units.items():
+                rows[unit] = part.whole[dtype]
+            ranks.gather(rows, bounds)
+        for unit in range(bounds[-1][1]):
+            if unit not in self.of_units:
+                self.of_units[unit] = part = self.free.pop() if self.free else _Part(self)
+                for dtype, rows in self.rows.items():
+                    part.whole[dtype][...] = rows[unit]
 
     def give(self, slots: Slots) -> None:
         """Put the sums where their values are; they stay there until the next replay."""
-        for value, array in zip(self.values, self.total.arrays, strict=True):
+        parts = [self.of_units[unit] for unit in sorted(self.of_units)]
+        total = pairwise(parts, _Part.add)
+        for value, array in zip(self.values, total.arrays, strict=True):
             if value.kind == "held":
                 np.copyto(value.array, array)
             else:
                 slots[value.number] = array
-        self.free.append(self.total)
+        self.free += parts
+        self.of_units.clear()
 
 
 class _Part:
@@ -249,6 +290,12 @@ class _Part:
             start = used[value.dtype]
             used[value.dtype] += _size(value)
             self.arrays.append(self.whole[value.dtype][start : used[value.dtype]].reshape(value.shape))
+
+    def add(self, other: _Part) -> _Part:
+        """Add another one to this."""
+        for a, b in zip(self.whole.values(), other.whole.values(), strict=True):
+            a += b  # b + a has the same bits
+        return self
 
 
 def _size(value: Value) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from tinyconv.arrays.backend import META, backend_for, captured_step, device_name
 from tinyconv.arrays.meta import MetaArray
 from tinyconv.arrays.setting import Setting
+from tinyconv.distributed.communicator import Communicator, current
 from tinyconv.engine.dtypes import DEFAULT_FLOAT, Dtype, as_dtype, dtype_of_number
 from tinyconv.engine.each_step import computed, staged
 from tinyconv.engine.options import finite, integer, number, real
@@ -329,9 +330,15 @@ def full_like(
 
 
 @Once
-def _generator() -> np.random.Generator:
-    """The one generator. Made when it is first asked for, because numpy.random takes 12 ms to import."""
+def _of_the_process() -> np.random.Generator:
+    """Made when it is first asked for, because numpy.random takes 12 ms to import."""
     return np.random.Generator(np.random.PCG64())
+
+
+def _generator(ranks: Communicator | None = None) -> np.random.Generator:
+    """The one generator; ranks that are threads have one each."""
+    own: np.random.Generator | None = (ranks or current()).numbers
+    return _of_the_process() if own is None else own
 
 
 _stream: ContextVar[tuple[Streams, int] | None]
@@ -349,7 +356,7 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._instead_of = _stream.get()
+        self._instead_of, self._ranks = _stream.get(), current()
         self._lock = Lock()
         self._seed: int | None = None
         self._generators: dict[int, np.random.Generator] = {}
@@ -358,10 +365,20 @@ class Streams:
         """A `with` block in which random numbers come from this stream."""
         return _Part(self, number)
 
+    def seed(self) -> int:
+        """What seeds the streams: drawn now, if it was not before."""
+        if self._seed is None:
+            self._seed = int(_of(self._instead_of, self._ranks).integers(2**63))
+        return self._seed
+
+    @property
+    def asked(self) -> bool:
+        """Whether any of the streams was asked for numbers."""
+        return self._seed is not None
+
     def generator(self, number: int) -> np.random.Generator:
         with self._lock:
-            if self._seed is None:
-                self._seed = int(_of(self._instead_of).integers(2**63))
+            self.seed()
             if number not in self._generators:
                 place = np.random.SeedSequence(self._seed, spawn_key=(number,))
                 self._generators[number] = np.random.Generator(np.random.PCG64(place))
@@ -384,8 +401,8 @@ class _Part(Setting):
         return self.stream
 
 
-def _of(stream: tuple[Streams, int] | None) -> np.random.Generator:
-    return _generator() if stream is None else stream[0].generator(stream[1])
+def _of(stream: tuple[Streams, int] | None, ranks: Communicator | None = None) -> np.random.Generator:
+    return _generator(ranks) if stream is None else stream[0].generator(stream[1])
 
 
 def _random(generator: Generator | None = None) -> np.random.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinyconv.arrays import backend
-from tinyconv.errors import DeviceError, OutOfMemoryError, suggest_names
+from tinyconv.errors import DeviceError, suggest_names
 from tinyconv.tensor.creation import synchronize as synchronize_device
 from tinyconv.torch_modules.kinds import CudaBoolTensor as BoolTensor
 from tinyconv.torch_modules.kinds import CudaByteTensor as ByteTensor
@@ -19,9 +19,9 @@ from tinyconv.torch_modules.kinds import CudaShortTensor as ShortTensor
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
-    "OutOfMemoryError", "ShortTensor", "current_device", "device", "device_count", "empty_cache", "get_device_name",
-    "init", "is_available", "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated",
-    "memory_allocated", "reset_peak_memory_stats", "set_device", "synchronize",
+    "ShortTensor", "current_device", "device", "device_count", "empty_cache", "get_device_name", "init", "is_available",
+    "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "memory_allocated",
+    "reset_peak_memory_stats", "set_device", "synchronize",
 ]  # fmt: skip
 
 

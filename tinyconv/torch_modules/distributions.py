@@ -24,9 +24,9 @@ from tinyconv.engine.context import no_grad
 from tinyconv.errors import OptionError, suggest_names
 from tinyconv.functional import binary_cross_entropy_with_logits, one_hot, softplus
 from tinyconv.shapes import Shape
-from tinyconv.tensor import filling
 from tinyconv.tensor.arranging import broadcast_tensors
 from tinyconv.tensor.creation import rand, randn, tensor
+from tinyconv.tensor.filling import bernoulli, multinomial
 from tinyconv.tensor.joins import where
 from tinyconv.tensor.tensor import Tensor
 
@@ -233,7 +233,7 @@ class Bernoulli(_OfProbabilities):
 
     @no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return filling.bernoulli(self.probs.broadcast_to(self._shape(sample_shape)))
+        return bernoulli(self.probs.broadcast_to(self._shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._require("a value", value, lambda x: (x == 0) | (x == 1), "0 or 1")
@@ -281,7 +281,7 @@ class Categorical(_OfProbabilities):
         if 0 in shape:
             return self.probs.argmax(-1).broadcast_to(shape)
         rows = self.probs.reshape(-1, self.probs.shape[-1])
-        return filling.multinomial(rows, count, replacement=True).t().reshape(shape)
+        return multinomial(rows, count, replacement=True).t().reshape(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         places = self.logits.shape[-1]

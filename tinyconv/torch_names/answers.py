@@ -140,10 +140,10 @@ FAMILIES = (
     # What runs a program.
     Family(
         "for several machines or processes",
-        "one process trains here, on all cores; nn.DataParallel shares a batch among threads",
-        r"distributed\w*|is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|SyncBatchNorm|"
+        "tinyconv.distributed.run starts processes that share a training; nn.DataParallel shares a batch among threads",
+        r"is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|SyncBatchNorm|"
         r"Distributed\w+|futures|fork|wait|Future\w*|prepare_multiprocessing_environment|get_file_path",
-        example="tc.distributed",
+        example="tc.multiprocessing",
     ),
     Family(
         "of TorchScript, fx or the compiler",

@@ -17,11 +17,12 @@ from tinyconv import functional as F
 from tinyconv.arrays.backend import backend_for
 from tinyconv.capture import Captured
 from tinyconv.data import DataLoader, ImageDataset
+from tinyconv.distributed.communicator import current
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import count, fraction, integer
 from tinyconv.errors import ShapeError, TinyconvError, shortened
 from tinyconv.host import limits
-from tinyconv.nn import Module
+from tinyconv.nn import DistributedDataParallel, Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
@@ -177,6 +178,8 @@ class Trainer:
         self.label_smoothing = fraction("Trainer: label_smoothing", label_smoothing)
         self.test = DataLoader(test, TESTED, device=loader.device)
         self.progress = Progress()
+        # What is called: the ranks of a training share the tiles of its steps.
+        self._shared = model if current().size == 1 else DistributedDataParallel(model)
         self._loss = nan  # for reports
         self._read_at = 0  # examples
         self.captured = Captured(self._step, loader.device, required=False)
@@ -200,7 +203,7 @@ class Trainer:
 
     def _epoch(self) -> Iterator[Report]:
         at, steps = self.progress, len(self.loader)
-        self.model.train()
+        self._shared.train()
         self._begin()
         started = time.perf_counter()
         while at.step < steps:
@@ -223,7 +226,8 @@ class Trainer:
             at.seconds += time.perf_counter() - started
             yield StepReport(at.epoch + 1, at.step, steps, self._loss)
             started = time.perf_counter()  # the time that the caller took is not counted
-        for batch, right in enumerate(_tested(self.model, self.test, self._counted), 1):  # noqa: B007 (it is read below)
+        shared = self._shared if len(self.test) > REHEARSED else self.model  # a program has the bits of one rank
+        for batch, right in enumerate(_tested(shared, self.test, self._counted), 1):  # noqa: B007 (it is read below)
             at.seconds += time.perf_counter() - started
             yield EvalReport(at.epoch + 1, batch, len(self.test))
             started = time.perf_counter()
@@ -247,7 +251,7 @@ class Trainer:
         """A step on the next batch, of so many examples. Returns its loss."""
         x, y = self.loader.batch_at(lambda: (self.progress.epoch, self.progress.step))
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(_scores("Trainer", self.model, x), y, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(_scores("Trainer", self._shared, x), y, label_smoothing=self.label_smoothing)
         if self._sum is not None:
             self._sum += loss.detach().double() * examples
         loss.backward()

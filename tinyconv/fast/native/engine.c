@@ -18,6 +18,8 @@ typedef struct {
     const int64_t *bad; /* the program stops after a stretch that has counted something here */
     char *scratch;
     int64_t values, scratch_size; /* bytes of a thread: for values, and in all (records of tiles follow the values) */
+    int64_t first_unit, last_unit; /* the units of this rank; others work out the rest */
+    void (*meet)(int64_t stretch); /* after a tiled stretch: get what other ranks have made in it. Null for one rank */
 } program;
 typedef struct { const program *p; const stretch *s; } running;
 
@@ -53,6 +55,7 @@ static void run_instructions(const program *p, const stretch *s, place here, cha
 static void run_unit(const void *task, int64_t unit, void *scratch) {
     const running *r = task;
     const program *p = r->p;
+    unit += p->first_unit;
     int64_t record = r->s->record, first = unit * p->per_unit;
     char *others = (char *)scratch + p->values;
     int64_t tiles = smaller(p->per_unit, (p->images + TILE - 1) / TILE - first), depth = 0;
@@ -75,11 +78,11 @@ static void run_part(const void *task, int64_t part, void *scratch) {
 }
 
 EXPORT void run_program(const program *p) {
-    int64_t tiles = (p->images + TILE - 1) / TILE, units = (tiles + p->per_unit - 1) / p->per_unit;
     for (int64_t n = 0; n < p->count && !*p->bad; n++) {
         running r = {p, p->stretches + n};
-        if (r.s->tiled) share(&r, run_unit, units, p->threads, p->scratch, p->scratch_size);
+        if (r.s->tiled) share(&r, run_unit, p->last_unit - p->first_unit, p->threads, p->scratch, p->scratch_size);
         else share(&r, run_part, PARTS, p->threads, p->scratch, p->scratch_size);
+        if (r.s->tiled && p->meet) p->meet(n);
     }
 }
 

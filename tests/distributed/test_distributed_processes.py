@@ -1,0 +1,118 @@
+"""Ranks that are processes: the same bits, and one end for all, whatever happens to one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from distributed.trainings import train
+from safetensors.numpy import load_file
+
+from tinyconv.distributed import RankError, current, processes, threads
+
+LINUX = sys.platform == "linux"
+
+
+def shared_memory():
+    return set(os.listdir("/dev/shm")) if LINUX else set()
+
+
+def die(how):
+    """Rank 1 ends in some way; the others wait for it."""
+    if current().rank == 1:
+        if how == "raises":
+            raise ValueError("of rank 1")
+        if how == "leaves":
+            os._exit(3)
+        os.kill(os.getpid(), getattr(signal, how))
+    for _ in range(1000):
+        current().gather(np.zeros((3, 50)), [(0, 1), (1, 2), (2, 3)])
+
+
+def test_processes_give_the_bits_of_one():
+    (alone,) = threads.run(lambda: train(True, 150), 1)
+    assert processes.run(train, 2, True, 150) == alone
+
+
+def test_large_arrays_and_plain_values():
+    assert processes.run(exchange, 2) == [3.0, {"a": [1, None]}]
+
+
+def exchange():
+    """Gather arrays that outgrow the memory, and a value of rank 1."""
+    ranks = current()
+    for size in (1, 10_000, 100_000):
+        rows = np.zeros((2, size))
+        rows[ranks.rank] = ranks.rank + 1
+        ranks.gather(rows, [(0, 1), (1, 2)])
+        assert rows.sum() == 3 * size
+    return [float(rows[:, 0].sum()), ranks.broadcast({"a": [1, None]} if ranks.rank else None, 1)]
+
+
+@pytest.mark.skipif(not LINUX, reason="signals")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("SIGKILL", "is gone .SIGKILL"), ("raises", "ValueError: of rank 1"), ("leaves", "is gone .exit code 3")],
+)
+def test_an_end_of_one_is_the_end_of_all(how, said, capfd):
+    before, began = shared_memory(), time.monotonic()
+    with pytest.raises(RankError, match=f"rank 1 of 3 ended: .*{said}"):
+        processes.run(die, 3, how)
+    assert time.monotonic() - began < 30  # five seconds, and the time to start three on a busy machine
+    assert shared_memory() <= before
+    assert capfd.readouterr().err.count("Traceback") == (how == "raises")
+
+
+@pytest.mark.skipif(not LINUX, reason="signals")
+def test_a_rank_that_is_stopped_is_named(monkeypatch):
+    monkeypatch.setattr(processes.Processes, "patience", 1.0)
+    with pytest.raises(RankError, match=r"rank 1 of 3 did not come in 1 s to where rank 0 waits"):
+        processes.run(die, 3, "SIGSTOP")
+
+
+def command(*args):
+    return [sys.executable, "-m", "tinyconv", "train", "lenet5", "--data", "synthetic", "--seed", "1", *args]
+
+
+@pytest.mark.slow
+def test_the_command_trains_the_same_weights(tmp_path):
+    weights = {}
+    for ranks in ("1", "2"):
+        place = tmp_path / f"{ranks}.safetensors"
+        options = ("--epochs", "1", "--shift", "2", "--batch-size", "300", "--json", "--out", str(place))
+        done = subprocess.run(command(*options, "--ranks", ranks), capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["ranks"] == int(ranks)
+        weights[ranks] = load_file(place)
+    assert all(np.array_equal(value, weights["2"][name]) for name, value in weights["1"].items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LINUX, reason="signals")
+def test_ctrl_c_saves_and_another_number_of_ranks_goes_on(tmp_path):
+    whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"
+    options = ("--epochs", "3", "--batch-size", "300")
+    subprocess.run(command(*options, "--out", str(whole)), check=True, capture_output=True, cwd=tmp_path)
+    running = subprocess.Popen(
+        command(*options, "--ranks", "2", "--json", "--out", str(part)), stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert '"epoch": 1' in running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    resumed = [*command()[:4], "--resume", str(part), "--ranks", "3"]
+    subprocess.run(resumed, check=True, capture_output=True, cwd=tmp_path)
+    first, second = load_file(whole), load_file(part)
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_wrong_number_is_refused():
+    done = subprocess.run(command("--ranks", "0"), capture_output=True, text=True, cwd=Path.home())
+    assert done.returncode == 2
+    assert "--ranks takes a number of processes, 1 to 64, or mpi" in done.stderr

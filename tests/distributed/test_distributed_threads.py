@@ -1,0 +1,174 @@
+"""Ranks give the bits of one rank: on threads here, which share all code with processes and MPI but the carrier."""
+
+from functools import reduce
+
+import numpy as np
+import pytest
+from distributed.trainings import train
+
+import tinyconv as tc
+from tinyconv import nn
+from tinyconv.distributed import RankError, communicator, threads
+from tinyconv.engine import tree, variants
+from tinyconv.nn import parallel
+from tinyconv.program import run
+
+
+@pytest.fixture(params=["numpy", "compiled"])
+def kernels(request):
+    """Programs run on these kernels."""
+    before = variants.kernels()
+    variants.set_kernels(request.param)
+    yield request.param
+    variants.set_kernels(before)
+
+
+def of_ranks(count, *args):
+    return threads.run(lambda: train(*args), count)
+
+
+@pytest.mark.parametrize("images", [1, 64, 70, 300], ids="images{}".format)
+@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
+@pytest.mark.usefixtures("kernels")
+def test_any_number_of_ranks_gives_the_same_bits(captured, images):
+    (alone,) = of_ranks(1, captured, images)
+    for count in (2, 3, 4):
+        assert of_ranks(count, captured, images) == [alone] * count
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
+@pytest.mark.usefixtures("kernels")
+def test_batch_norm_too(captured):
+    (alone,) = of_ranks(1, captured, 200, True)
+    assert of_ranks(3, captured, 200, True) == [alone] * 3
+
+
+def only_own(self, array, bounds):
+    """Rows of others stay as they were."""
+    self._meet(None)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "wrong", "captured"),
+    [
+        (run._Part, "add", lambda self, other: self, True),
+        (parallel, "pairwise", lambda parts, add: reduce(add, parts), False),
+        (run, "pairwise", lambda parts, add: reduce(add, parts), True),
+        (parallel, "_added", lambda a, b: (a + b) / 2, False),
+        (threads.Threads, "gather", only_own, True),
+    ],
+    ids=["a tile forgotten", "another tree", "another tree, captured", "divided", "no gather"],
+)
+def test_wrong_ranks_are_rejected(owner, name, wrong, captured, monkeypatch):
+    before = variants.kernels()
+    variants.set_kernels("numpy")
+    (alone,) = of_ranks(1, captured, 500)
+    assert of_ranks(3, captured, 500) == [alone] * 3
+    monkeypatch.setattr(owner, name, wrong)
+    assert of_ranks(3, captured, 500) != [alone] * 3
+    variants.set_kernels(before)
+
+
+def test_a_part_of_the_batch_for_each_is_found():
+    def train_on_a_part():
+        model = nn.DistributedDataParallel(nn.Linear(3, 2))
+        model(tc.full((8, 3), float(tc.distributed.get_rank())))
+
+    with pytest.raises(RankError, match=r"different batches.*without a sampler"):
+        threads.run(train_on_a_part, 2)
+
+
+def test_an_error_of_one_ends_all():
+    def fail():
+        if tc.distributed.get_rank() == 1:
+            raise ValueError("of rank 1")
+        tc.distributed.barrier()
+
+    with pytest.raises(ValueError, match="of rank 1"):
+        threads.run(fail, 3)
+
+
+def test_who_does_not_come_is_waited_for_no_longer_than_patience(monkeypatch):
+    monkeypatch.setattr(communicator.Communicator, "patience", 0.1)
+    with pytest.raises(RankError, match=r"waited 0\.1 s"):
+        threads.run(lambda: tc.distributed.get_rank() or tc.distributed.barrier(), 2)
+
+
+def test_a_parameter_that_one_tile_uses_gets_the_gradient_everywhere():
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.seldom, self.never = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.seldom(x) if float(x.max().item()) > 150 else self.used(x)
+
+    def gradients():
+        tc.manual_seed(0)
+        net = Sometimes()
+        nn.DistributedDataParallel(net)(tc.arange(200.0).reshape(100, 2)).sum().backward()
+        return [None if p.grad is None else p.grad.tolist() for p in net.parameters()]
+
+    (alone,) = threads.run(gradients, 1)
+    assert [found is None for found in alone] == [False, False, False, False, True, True]
+    assert threads.run(gradients, 2) == [alone] * 2
+
+
+def test_gradients_of_inputs():
+    def gradient():
+        tc.manual_seed(0)
+        x = tc.randn(100, 3, requires_grad=True)
+        nn.DistributedDataParallel(nn.Linear(3, 2))(x).pow(2).sum().backward()
+        return x.grad.tolist()
+
+    (alone,) = threads.run(gradient, 1)
+    assert threads.run(gradient, 3) == [alone] * 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13, 64])
+def test_units_are_whole_subtrees(count):
+    """What ranks add up apart, and then together, is added as one adds it alone."""
+
+    def shown(parts):
+        return tree.pairwise(parts, lambda a, b: f"({a}+{b})")
+
+    for ranks in range(1, 9):
+        level = tree.height(count, ranks)
+        parts = [str(i) for i in range(count)]
+        sums = [shown(parts[i : i + (1 << level)]) for i in range(0, count, 1 << level)]
+        assert len(sums) == tree.units(count, level)
+        assert shown(sums) == shown(parts)
+        shares = communicator.share_of(len(sums), ranks)
+        assert [i for start, stop in shares for i in range(start, stop)] == list(range(len(sums)))
+        assert shares[0][1] > 0
+
+
+def test_one_rank_is_the_plain_training():
+    """A captured step of a model in DistributedDataParallel, alone, has the bits of the model itself."""
+
+    def gradient(wrap):
+        tc.manual_seed(0)
+        net = nn.Linear(5, 3)
+        model = wrap(net)
+
+        @tc.capture
+        def step(x):
+            net.zero_grad()
+            model(x).pow(2).mean().backward()
+
+        for _ in range(4):
+            step(tc.tensor(np.random.default_rng(0).standard_normal((150, 5)), dtype=tc.float32))
+        return net.weight.grad.tolist()
+
+    assert gradient(nn.DistributedDataParallel) == gradient(lambda net: net)
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match="expected a Module, got int"):
+        nn.DistributedDataParallel(3)
+    with pytest.raises(ValueError, match="tile must be an integer of at least 1, got 0"):
+        nn.DistributedDataParallel(nn.Linear(1, 1), tile=0)
+    with pytest.raises(tc.errors.OptionError, match="leave out device_ids"):
+        nn.DistributedDataParallel(nn.Linear(1, 1), device_ids=[0])
+    with pytest.raises(tc.errors.OptionError, match="expected backend 'mpi', got 'gloo'"):
+        tc.distributed.init("gloo")

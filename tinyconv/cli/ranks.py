@@ -1,0 +1,143 @@
+"""`--ranks`: a training on several processes. The first one shows it and writes its checkpoints; the others follow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from tinyconv.cli.common import Stop, complain, is_code, kernels_of, stop_signals, threads_of, use_code
+from tinyconv.distributed import RankError, current, init
+from tinyconv.engine.kernels import prepare, running
+from tinyconv.errors import shortened
+from tinyconv.host.environment import cores
+from tinyconv.train import Session, load_checkpoint, resume, start
+from tinyconv.train.checkpoint import Run
+from tinyconv.train.loop import Report
+
+MOST = 64
+MPI = "mpi"
+
+
+@dataclass(frozen=True)
+class Build:
+    """What every rank builds its session of: a `run` to start, or the checkpoint to resume."""
+
+    run: Run | None
+    resumed: Path | None
+    epochs: int | None
+    root: Path | None
+    offline: bool
+    device: str | None
+    kernels: str | None
+
+    def described(self) -> Run:
+        """The run that is trained."""
+        if self.run is not None:
+            return self.run
+        assert self.resumed is not None
+        return load_checkpoint(self.resumed).run
+
+    def session(self) -> Session:
+        """The session at its beginning."""
+        where = {"root": self.root, "offline": self.offline, "device": self.device}
+        if self.run is not None:
+            return start(self.run, **where)  # type: ignore[arg-type]
+        assert self.resumed is not None
+        return resume(self.resumed, epochs=self.epochs, **where)  # type: ignore[arg-type]
+
+
+def count_of(ranks: str) -> int:
+    """The number that `--ranks` says; 0 for `mpi`. BadParameter for what is neither."""
+    if ranks == MPI:
+        return 0
+    if not (ranks.isdecimal() and len(ranks) < 4 and 1 <= int(ranks) <= MOST):
+        raise typer.BadParameter(f"--ranks takes a number of processes, 1 to {MOST}, or {MPI}; got {shortened(ranks)}")
+    return int(ranks)
+
+
+def threads_of_a_rank(ranks: str, threads: int | None) -> int | None:
+    """The threads of each rank: its share of the cores, unless --threads says how many."""
+    count = count_of(ranks)
+    return threads or (max(1, cores() // count) if count else None)
+
+
+@contextmanager
+def on_ranks(ranks: str | None, threads: int | None, build: Build, stop: Stop) -> Iterator[None]:
+    """A `with` block in which this process is one of the ranks that `--ranks` asks for."""
+    if ranks is None or count_of(ranks) == 1:
+        yield
+        return
+    own = current()
+    if own.rank == 0:  # one fetches
+        for split in ("train", "test"):
+            build.described().images(split, build.root, build.offline)
+    if ranks == MPI:
+        own.barrier()
+        if own.rank:
+            _follow(build, threads)
+            raise typer.Exit
+        _check_kernels()
+        yield
+        return
+    from tinyconv.distributed.processes import others
+
+    with others(count_of(ranks), _follow, build, threads_of_a_rank(ranks, threads)):
+        _check_kernels()
+        yield
+
+
+@contextmanager
+def of_mpi(ranks: str | None) -> Iterator[None]:
+    """A `with` block in which this process is one of MPI's ranks, with `--ranks mpi`. Where it fails, all end."""
+    if ranks != MPI:
+        yield
+        return
+    own = init(MPI)
+    try:
+        yield
+    except (typer.Exit, SystemExit):  # said and done
+        raise
+    except BaseException as error:
+        if own.size > 1:
+            complain(error) if isinstance(error, Exception) else None
+            own.abort(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _follow(build: Build, threads: int | None) -> None:
+    """What the other ranks do: the same training, without a word."""
+    with threads_of(threads), kernels_of(build.kernels), stop_signals() as stop:
+        prepare()
+        _check_kernels()
+        if is_code(build.described().model):
+            use_code(build.described().model)
+        session = build.session()
+        for _ in together(session.trainer.run(), stop):
+            if stop.signal:
+                break
+
+
+def _check_kernels() -> None:
+    """Raise RankError where ranks run on other kernels, which round differently."""
+    names = {current().broadcast(running(), root) for root in range(current().size)}
+    if len(names) > 1:
+        raise RankError(
+            f"the ranks run on {' and '.join(sorted(names))} kernels, which round differently; use --kernels"
+        )
+
+
+def together(reports: Iterator[Report], stop: Stop) -> Iterator[Report]:
+    """The reports of a training, after each of which all ranks know whether one of them was asked to stop."""
+    ranks = current()
+    for report in reports:
+        if ranks.size > 1:
+            asked = np.zeros(ranks.size, np.int64)
+            asked[ranks.rank] = stop.signal
+            ranks.gather(asked, [(rank, rank + 1) for rank in range(ranks.size)])
+            stop.signal = int(asked.max())
+        yield report

@@ -1,0 +1,80 @@
+"""One training on several processes, threads or machines, with the bits that one gives.
+
+    tc.distributed.run(train, 4)  # train() on four processes
+
+In `train` a model goes through `nn.DistributedDataParallel`. With MPI, `mpiexec -n 4 python script.py`, the script
+calls `tc.distributed.init("mpi")` first. The ideas are in `communicator.py`. Names are those of `torch.distributed`
+where they mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tinyconv.distributed.communicator import Communicator, RankError, Solo, current, use
+from tinyconv.errors import OptionError, shortened, suggest_names
+
+__all__ = [
+    "Communicator", "RankError", "Solo", "barrier", "current", "get_rank", "get_world_size", "init", "is_initialized",
+    "run",
+]  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+def init(backend: str = "mpi") -> Communicator:
+    """Make this process one of the ranks that something else has started: "mpi", mpiexec, through mpi4py.
+
+    Returns them. Raises OptionError for another backend, and RankError where mpi4py is not installed.
+    """
+    if backend != "mpi":
+        raise OptionError(
+            f"distributed.init: expected backend 'mpi', got {shortened(backend)}; tinyconv.distributed.run starts "
+            "processes by itself, and needs no init"
+        )
+    from tinyconv.distributed.mpi import Mpi
+
+    if not isinstance(current(), Mpi):
+        use(Mpi())
+    return current()
+
+
+def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
+    """function(*args) on so many processes of this machine; what it returns as rank 0, which is this process.
+
+        tc.distributed.run(train, 2, "mnist")
+
+    Args:
+        function: One of a module, because the other processes import it.
+        ranks: How many, with this one.
+        args: Plain values, or what else can be pickled.
+
+    Raises RankError, and leaves no process behind, where one of them fails.
+    """
+    from tinyconv.distributed.processes import run as run_processes
+
+    return run_processes(function, ranks, *args)
+
+
+def get_rank() -> int:
+    """The number of this rank, from 0. Like `torch.distributed.get_rank`."""
+    return current().rank
+
+
+def get_world_size() -> int:
+    """How many ranks there are: 1 where nothing has started any. Like `torch.distributed.get_world_size`."""
+    return current().size
+
+
+def is_initialized() -> bool:
+    """Whether this process is one of several ranks. Like `torch.distributed.is_initialized`."""
+    return current().size > 1
+
+
+def barrier() -> None:
+    """Wait until all ranks are here. Like `torch.distributed.barrier`."""
+    current().barrier()
+
+
+suggest_names(globals())

@@ -1,0 +1,104 @@
+"""What ranks say to each other, whatever carries it; and the ranks that this thread is one of.
+
+A *rank* is one of several processes, or threads, that train one model together. All of them run the same program on the
+same batch; each works out a part of its rows, and `gather` hands every row to everybody. Nothing is added up on the
+way: each rank adds the rows by the tree of `engine/tree.py`, and so gets the bits that it would have got alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import local
+from typing import Any, ClassVar, TypeVar
+
+from numpy.typing import NDArray
+
+from tinyconv.errors import TinyconvError
+
+Result = TypeVar("Result")
+Bounds = Sequence[tuple[int, int]]
+"""For each rank, where its rows begin and end."""
+
+
+class RankError(TinyconvError, RuntimeError):
+    """Another rank failed, is absent, or does something else than this one."""
+
+
+class Communicator:
+    """Several ranks, of which this is number `rank` of `size`. This one is alone: a base, and what there is at first.
+
+    Every rank has to make the same calls in the same order. Whoever waits for another longer than `patience` seconds
+    raises RankError, which names the one that is absent.
+    """
+
+    name: ClassVar[str] = "solo"
+    patience = 60.0
+    numbers: Any = None  # the rank's own generator of random numbers; None where the process has one rank
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
+        """Fill the rows of `array`, along axis 0, that other ranks have; each has put its own there already.
+
+        `array` is contiguous, of the same shape and dtype on all ranks.
+        """
+
+    def broadcast(self, value: Any, root: int = 0) -> Any:
+        """What `root` gives, for all: plain values, such as JSON holds, and bytes."""
+        return value
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+
+    def abort(self, reason: str) -> None:
+        """Tell the other ranks that this one ends, and why: they raise RankError where they wait."""
+
+    def close(self) -> None:
+        """Give back what it holds. Nobody may call it again."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(rank={self.rank}, size={self.size})"
+
+
+Solo = Communicator
+
+
+class _Here:
+    """Which ranks this process is one of; threads that are ranks themselves have their own."""
+
+    def __init__(self) -> None:
+        self.process: Communicator = Solo()
+        self.thread = local()
+
+
+_here = _Here()
+
+
+def current() -> Communicator:
+    """The ranks that this thread, or else this process, is one of."""
+    return getattr(_here.thread, "ranks", None) or _here.process
+
+
+def use(communicator: Communicator) -> None:
+    """Let this process be one of these ranks."""
+    _here.process = communicator
+
+
+def among(communicator: Communicator, function: Callable[[], Result]) -> Result:
+    """function(), as one of these ranks, which are threads. Where it fails the others are told."""
+    _here.thread.ranks = communicator
+    try:
+        return function()
+    except BaseException as error:
+        communicator.abort(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        del _here.thread.ranks
+
+
+def share_of(count: int, size: int) -> list[tuple[int, int]]:
+    """Which of `count` things each of `size` ranks takes: contiguous parts, as equal as can be. The last may be empty,
+    and of one thing at least the first takes some."""
+    ends = [-(-count * rank // size) for rank in range(size + 1)]
+    return [(ends[rank], ends[rank + 1]) for rank in range(size)]

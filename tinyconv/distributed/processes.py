@@ -1,0 +1,244 @@
+"""Ranks that are processes of one machine: they hand each other rows through shared memory.
+
+`run` starts them by spawning, so each is a fresh interpreter. The first process is rank 0 and the others' parent. Who
+waits for another looks at a counter of his in shared memory; so it is known who is absent. A rank that raises says why
+before it ends, one that is killed is missed by its parent, and children that lose their parent end. Shared memory has
+no name any more as soon as all have found it, so nothing is left behind by anybody who dies.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
+from multiprocessing.shared_memory import SharedMemory
+from threading import Lock, Thread
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, use
+
+Result = TypeVar("Result")
+REASON = 1 << 12
+"""Bytes of the reason that a rank gives for its end."""
+LOOKS = 300
+"""Looks at the counters before a rank that waits begins to sleep: about as long as a step of LeNet's differs."""
+GRACE = 5.0
+"""Seconds in which the others end when one has."""
+BEGINNING = 120.0
+"""Seconds in which processes have to be there: on a busy machine it takes some to start Python."""
+
+
+def _control(size: int) -> int:
+    """Bytes of the memory that all see from the beginning."""
+    return 16 * size + REASON * size
+
+
+def _bytes(memory: SharedMemory) -> memoryview[int]:
+    assert memory.buf is not None  # it is not closed
+    return memory.buf
+
+
+class Processes(Communicator):
+    """One of the processes that `run` starts; `memory` is what they find each other by."""
+
+    name = "processes"
+
+    def __init__(self, rank: int, size: int, memory: SharedMemory) -> None:
+        super().__init__(rank, size)
+        self.memory = memory
+        self.arrived = np.frombuffer(_bytes(memory), np.int64, size)  # how often each has come to a meeting
+        self.left = np.frombuffer(_bytes(memory), np.int64, size, 8 * size)  # the bytes of the reason of who has left
+        self.reasons = np.frombuffer(_bytes(memory), np.uint8, REASON * size, 16 * size).reshape(size, REASON)
+        self.windows: list[SharedMemory] = []  # two, which gathers use in turn
+        self.named: list[SharedMemory] = []  # those of them that this rank has to unlink
+        self.gathers, self.generation, self.fence = 0, 0, Lock()
+
+    def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
+        if not array.nbytes:
+            return
+        self._open(array.nbytes)
+        window = np.frombuffer(_bytes(self.windows[self.gathers % 2]), array.dtype, array.size).reshape(array.shape)
+        self.gathers += 1
+        start, stop = bounds[self.rank]
+        window[start:stop] = array[start:stop]
+        self.barrier()  # the next gather uses the other window; the one after it begins when all have read this one
+        for rank, (start, stop) in enumerate(bounds):
+            if rank != self.rank:
+                array[start:stop] = window[start:stop]
+
+    def broadcast(self, value: Any, root: int = 0) -> Any:
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8) if self.rank == root else np.zeros(0, np.uint8)
+        mine = [(0, 1) if rank == root else (1, 1) for rank in range(self.size)]
+        length = np.full(1, text.size, np.int64)
+        self.gather(length, mine)
+        whole = np.zeros((1, int(length[0])), np.uint8)
+        whole[0, : text.size] = text
+        self.gather(whole, mine)
+        return json.loads(whole.tobytes())
+
+    def barrier(self) -> None:
+        with self.fence:  # what was written before is seen by whoever sees the counter
+            self.arrived[self.rank] += 1
+        wanted, looks, began = int(self.arrived[self.rank]), 0, time.monotonic()
+        while (self.arrived < wanted).any():
+            looks += 1
+            if looks < LOOKS:
+                time.sleep(0)
+                continue
+            time.sleep(5e-5 if looks < 100 * LOOKS else 1e-3)
+            if self.left.any():
+                raise RankError(self.why())
+            patience = BEGINNING if wanted == 1 else self.patience
+            if time.monotonic() - began > patience:
+                absent = [str(rank) for rank in np.flatnonzero(self.arrived < wanted)]
+                who = f"rank {absent[0]}" if len(absent) == 1 else f"ranks {' and '.join(absent)}"
+                raise RankError(
+                    f"{who} of {self.size} did not come in {patience:g} s to where rank {self.rank} waits (meeting "
+                    f"{wanted:,}): stopped, or doing something else?"
+                )
+        with self.fence:
+            pass
+
+    def why(self) -> str:
+        """Who has left, and why."""
+        rank = int(np.flatnonzero(self.left)[0])
+        reason = self.reasons[rank, : self.left[rank]].tobytes().decode(errors="replace")
+        return f"rank {rank} of {self.size} ended: {reason}"
+
+    def abort(self, reason: str) -> None:
+        if not self.left.any():  # the first says it
+            self.tell(self.rank, reason)
+
+    def tell(self, rank: int, reason: str) -> None:
+        """Say of a rank that it has left."""
+        text = np.frombuffer((reason or "without a word").encode()[:REASON], np.uint8)
+        self.reasons[rank, : text.size] = text
+        with self.fence:
+            self.left[rank] = text.size
+
+    def close(self) -> None:
+        self._unlink()
+        del self.arrived, self.left, self.reasons
+        for memory in (*self.windows, self.memory):
+            memory.close()
+        self.windows = []
+
+    def _open(self, size: int) -> None:
+        """Have windows of at least so many bytes. All ranks come here with the same size, and at the same time."""
+        if self.windows and self.windows[0].size >= size:
+            return
+        self.generation += 1
+        for memory in self.windows:
+            memory.close()
+        names = [f"{self.memory.name}-{self.generation}-{side}" for side in "ab"]
+        if self.rank == 0:
+            self.windows = [SharedMemory(name, create=True, size=max(2 * size, 1 << 16)) for name in names]
+            self.named = list(self.windows)
+        self.barrier()
+        if self.rank != 0:
+            self.windows = [SharedMemory(name) for name in names]
+        self.barrier()
+        self._unlink()
+
+    def _unlink(self) -> None:
+        """Take the names away from memory that all have found."""
+        while self.named:
+            self.named.pop().unlink()
+
+
+def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
+    """function(*args) on so many ranks; what it returns as rank 0, which is this process.
+
+    The other processes import `function`, so it is one of a module; it and `args` are pickled for them. Raises
+    RankError, and leaves no process behind, where one of them fails.
+    """
+    with others(ranks, function, *args):
+        return function(*args)
+
+
+@contextmanager
+def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[None]:
+    """A `with` block in which this process is rank 0, and the other ranks, its children, do function(*args)."""
+    spawn = multiprocessing.get_context("spawn")
+    memory = SharedMemory(create=True, size=_control(ranks))
+    own = Processes(0, ranks, memory)
+    own.arrived[:] = own.left[:] = 0
+    children = [
+        spawn.Process(target=_child, args=(rank, ranks, memory.name, function, args), name=f"rank {rank}", daemon=True)
+        for rank in range(1, ranks)
+    ]
+    ending: list[None] = []
+    try:
+        for child in children:
+            child.start()
+        Thread(target=_watch, args=(own, children, ending), daemon=True).start()
+        use(own)
+        own.barrier()  # all have found the memory
+        memory.unlink()
+        yield
+        own.barrier()
+    except BaseException as error:
+        own.abort(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        ending.append(None)
+        use(Communicator())
+        for child in children:
+            child.join(GRACE)
+            if child.is_alive():  # it is stopped, or deep in something
+                child.kill()
+                child.join()
+        with suppress(FileNotFoundError):
+            memory.unlink()
+        own.close()
+
+
+def _watch(own: Processes, children: list[Any], ending: list[None]) -> None:
+    """In the parent: tell the others of a child that is gone."""
+    sentinels = {child.sentinel: (rank, child) for rank, child in enumerate(children, 1)}
+    while sentinels and not ending:
+        for sentinel in wait(list(sentinels), timeout=0.5):
+            rank, child = sentinels.pop(sentinel)
+            child.join(1)  # the pipe that tells of its end closes a moment before
+            if child.exitcode and not ending and not own.left.any():
+                code = -child.exitcode
+                name = signal.Signals(code).name if code > 0 else f"exit code {child.exitcode}"
+                own.tell(rank, f"its process is gone ({name})")
+
+
+def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """What a process that was spawned does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for rank 0, which tells the others
+    own = Processes(rank, size, SharedMemory(name))
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    Thread(target=_end_with, args=(own, parent.sentinel), daemon=True).start()
+    use(own)
+    try:
+        own.barrier()
+        function(*args)
+        own.barrier()
+    except RankError:
+        os._exit(1)  # it was told, and rank 0 says it
+    except BaseException as error:
+        own.abort(f"{type(error).__name__}: {error}")
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _end_with(own: Processes, parent: int) -> None:
+    """In a child: end soon after the parent."""
+    wait([parent])
+    own.abort("its process is gone")
+    time.sleep(GRACE / 2)
+    os._exit(1)
