@@ -468,7 +468,7 @@ def test_blas_hears_every_thread():
 
 
 def test_random_numbers_of_several_threads_come_from_one_generator(monkeypatch):
-    monkeypatch.setattr(creation, "_generator", threads.Once(creation._generator.function))
+    monkeypatch.setattr(creation, "_of_the_process", threads.Once(creation._of_the_process.function))
     side_by_side(lambda i: tc.manual_seed(3), 4)
     drawn = sorted(t.item() for t in side_by_side(lambda i: tc.rand(1), 4))
     tc.manual_seed(3)

@@ -124,7 +124,7 @@ def inference(rng):
 
 def seeds(rng):
     """The first use of the generator, seeded by all at once; then numbers from it, none twice and none left out."""
-    creation._generator.made.clear()
+    creation._of_the_process.made.clear()
     seed = int(rng.integers(1000))
     side_by_side(lambda i: tc.manual_seed(seed))
     found = side_by_side(lambda i: [tc.rand(1).item() for _ in range(20)])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinyconv as tc
+from tinyconv.errors import DtypeError
 
 torch = pytest.importorskip("torch")
 
@@ -128,5 +129,5 @@ def test_float64_constants_do_not_leak_into_float32():
 
 
 def test_numbers_that_do_not_fit_an_integer_dtype_raise():
-    with pytest.raises(OverflowError, match="300 out of bounds for uint8"):
+    with pytest.raises(DtypeError, match="300 does not fit uint8"):
         tc.ones(2, dtype=tc.uint8) + 300  # torch wraps around in silence
