@@ -480,7 +480,7 @@ RULES = [
         "a factor that does not fit the dtype",
         lambda s: s.dtype == "uint8" and s.kwargs.get("alpha", 0) < 0,
         ("add", "sub"),
-        outcome=(OverflowError,),
+        outcome=(DtypeError,),
     ),
     # We answer otherwise.
     Rule("all and any of uint8 are bools", lambda s: s.dtype == "uint8", ("all", "any"), DIFFERS),
