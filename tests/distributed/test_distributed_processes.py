@@ -14,12 +14,14 @@ from distributed.trainings import train
 from safetensors.numpy import load_file
 
 from tinyconv.distributed import RankError, current, processes, threads
+from tinyconv.errors import OptionError
 
 LINUX = sys.platform == "linux"
 
 
 def shared_memory():
-    return set(os.listdir("/dev/shm")) if LINUX else set()
+    """The names of what this process has made and left."""
+    return [name for name in os.listdir("/dev/shm") if name.startswith(f"tinyconv-{os.getpid()}-")]
 
 
 def die(how):
@@ -60,11 +62,11 @@ def exchange():
     [("SIGKILL", "is gone .SIGKILL"), ("raises", "ValueError: of rank 1"), ("leaves", "is gone .exit code 3")],
 )
 def test_an_end_of_one_is_the_end_of_all(how, said, capfd):
-    before, began = shared_memory(), time.monotonic()
+    began = time.monotonic()
     with pytest.raises(RankError, match=f"rank 1 of 3 ended: .*{said}"):
         processes.run(die, 3, how)
     assert time.monotonic() - began < 30  # five seconds, and the time to start three on a busy machine
-    assert shared_memory() <= before
+    assert shared_memory() == []
     assert capfd.readouterr().err.count("Traceback") == (how == "raises")
 
 
@@ -112,7 +114,28 @@ def test_ctrl_c_saves_and_another_number_of_ranks_goes_on(tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_a_wrong_number_is_refused():
-    done = subprocess.run(command("--ranks", "0"), capture_output=True, text=True, cwd=Path.home())
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--ranks", "0"), "--ranks takes a number of processes, 1 to 64, or mpi; got '0'"),
+        (("--ranks", "two"), "got 'two'"),
+        (("--ranks", "2", "--profile"), "leave out --ranks"),
+    ],
+    ids=["0", "two", "profile"],
+)
+def test_what_is_refused(options, said):
+    done = subprocess.run(command(*options), capture_output=True, text=True, cwd=Path.home())
     assert done.returncode == 2
-    assert "--ranks takes a number of processes, 1 to 64, or mpi" in done.stderr
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def diverge():
+    """All ranks raise on purpose, at the same time."""
+    current().barrier()
+    raise OptionError("too far")
+
+
+def test_what_all_raise_on_purpose_is_said_once(capfd):
+    with pytest.raises((OptionError, RankError), match="too far"):
+        processes.run(diverge, 3)
+    assert capfd.readouterr().err == ""

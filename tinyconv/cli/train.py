@@ -180,6 +180,10 @@ def train(
     --overwrite is given, and no other training can write to the same file meanwhile.
     """
     often = _every(save_every)
+    if ranks is not None and (profile or profile_trace):
+        raise typer.BadParameter(
+            "--profile shows the steps of one rank, and those of several are one: leave out --ranks"
+        )
     with (
         threads_of(threads if ranks is None else threads_of_a_rank(ranks, threads)),
         kernels_of(kernels),

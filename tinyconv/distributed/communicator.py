@@ -51,8 +51,12 @@ class Communicator:
     def barrier(self) -> None:
         """Wait until all ranks are here."""
 
-    def abort(self, reason: str) -> None:
-        """Tell the other ranks that this one ends, and why: they raise RankError where they wait."""
+    def abort(self, reason: str) -> bool:
+        """Tell the other ranks that this one ends, and why: they raise RankError where they wait.
+
+        Returns whether it is the first to end.
+        """
+        return True
 
     def close(self) -> None:
         """Give back what it holds. Nobody may call it again."""

@@ -38,6 +38,7 @@ class Mpi(Communicator):
     def barrier(self) -> None:
         self.world.Barrier()
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> bool:
         print(f"rank {self.rank} of {self.size} ended: {reason}", file=sys.stderr, flush=True)
         self.world.Abort(1)
+        return True

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.shared_memory import SharedMemory
+from secrets import token_hex
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.distributed.communicator import Bounds, Communicator, RankError, use
+from tinyconv.errors import TinyconvError
 
 Result = TypeVar("Result")
 REASON = 1 << 12
@@ -114,9 +116,12 @@ class Processes(Communicator):
         reason = self.reasons[rank, : self.left[rank]].tobytes().decode(errors="replace")
         return f"rank {rank} of {self.size} ended: {reason}"
 
-    def abort(self, reason: str) -> None:
-        if not self.left.any():  # the first says it
+    def abort(self, reason: str) -> bool:
+        """Whether this rank is the first to end: then it says why, for all."""
+        first = not self.left.any()
+        if first:
             self.tell(self.rank, reason)
+        return first
 
     def tell(self, rank: int, reason: str) -> None:
         """Say of a rank that it has left."""
@@ -169,7 +174,7 @@ def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
 def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[None]:
     """A `with` block in which this process is rank 0, and the other ranks, its children, do function(*args)."""
     spawn = multiprocessing.get_context("spawn")
-    memory = SharedMemory(create=True, size=_control(ranks))
+    memory = SharedMemory(f"tinyconv-{os.getpid()}-{token_hex(3)}", create=True, size=_control(ranks))
     own = Processes(0, ranks, memory)
     own.arrived[:] = own.left[:] = 0
     children = [
@@ -230,9 +235,10 @@ def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: 
     except RankError:
         os._exit(1)  # it was told, and rank 0 says it
     except BaseException as error:
-        own.abort(f"{type(error).__name__}: {error}")
-        sys.excepthook(type(error), error, error.__traceback__)
-        sys.stderr.flush()
+        first = own.abort(f"{type(error).__name__}: {error}")
+        if first and not isinstance(error, TinyconvError):  # of what is raised on purpose the message is enough
+            sys.excepthook(type(error), error, error.__traceback__)
+            sys.stderr.flush()
         os._exit(1)
 
 

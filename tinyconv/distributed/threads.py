@@ -46,9 +46,11 @@ class Threads(Communicator):
     def barrier(self) -> None:
         self._meet(None)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> bool:
+        first = not self.meeting.left
         self.meeting.left[self.rank] = reason
         self.meeting.barrier.abort()
+        return first
 
     def _meet(self, value: Any) -> list[Any]:
         """Put something down, and see what all have put down."""
