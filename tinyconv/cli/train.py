@@ -181,9 +181,7 @@ def train(
     """
     often = _every(save_every)
     if ranks is not None and (profile or profile_trace):
-        raise typer.BadParameter(
-            "--profile shows the steps of one rank, and those of several are one: leave out --ranks"
-        )
+        raise typer.BadParameter("--profile runs steps without their program, which ranks share: leave out --ranks")
     with (
         threads_of(threads if ranks is None else threads_of_a_rank(ranks, threads)),
         kernels_of(kernels),
