@@ -13,6 +13,7 @@ import pytest
 from distributed.trainings import train
 from safetensors.numpy import load_file
 
+import tinyconv as tc
 from tinyconv.distributed import RankError, current, processes, threads
 from tinyconv.errors import OptionError
 
@@ -127,6 +128,55 @@ def test_what_is_refused(options, said):
     done = subprocess.run(command(*options), capture_output=True, text=True, cwd=Path.home())
     assert done.returncode == 2
     assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def returns():
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ((2, returns), "expected a function first, got 2"),
+        ((returns, 0), "expected a number of ranks, 1 to 64, got 0"),
+        ((returns, True), "expected a number of ranks, 1 to 64, got True"),
+        ((lambda: 1, 2), "the other processes import the function"),
+    ],
+    ids=["swapped", "0", "bool", "lambda"],
+)
+def test_what_run_refuses(args, said):
+    with pytest.raises(OptionError, match=said):
+        tc.distributed.run(*args)
+    assert not LINUX or shared_memory() == []
+
+
+GUARDLESS = """
+import tinyconv as tc
+def train():
+    return 1
+tc.distributed.run(train, 2)
+"""
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+    (tmp_path / "script.py").write_text(GUARDLESS, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'before it began; has the script `if __name__ == "__main__":`?' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LINUX, reason="signals")
+def test_a_killed_rank_is_one_line_of_the_command(tmp_path):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command("--epochs", "40", "--ranks", "2", "--json"), cwd=tmp_path, **pipes) as running:
+        assert '"epoch": 1' in running.stdout.readline()
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text("ascii").split()
+        (child,) = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text("utf-8")]
+        os.kill(int(child), signal.SIGKILL)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert said.splitlines() == ["error: rank 1 of 2 ended: its process is gone (SIGKILL)"]
 
 
 def diverge():

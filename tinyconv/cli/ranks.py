@@ -15,11 +15,11 @@ from tinyconv.distributed import RankError, current, init
 from tinyconv.engine.kernels import prepare, running
 from tinyconv.errors import shortened
 from tinyconv.host.environment import cores
+from tinyconv.host.limits import RANKS
 from tinyconv.train import Session, load_checkpoint, resume, start
 from tinyconv.train.checkpoint import Run
 from tinyconv.train.loop import Report
 
-MOST = 64
 MPI = "mpi"
 
 
@@ -55,8 +55,8 @@ def count_of(ranks: str) -> int:
     """The number that `--ranks` says; 0 for `mpi`. BadParameter for what is neither."""
     if ranks == MPI:
         return 0
-    if not (ranks.isdecimal() and len(ranks) < 4 and 1 <= int(ranks) <= MOST):
-        raise typer.BadParameter(f"--ranks takes a number of processes, 1 to {MOST}, or {MPI}; got {shortened(ranks)}")
+    if not (ranks.isdecimal() and len(ranks) < 4 and 1 <= int(ranks) <= RANKS):
+        raise typer.BadParameter(f"--ranks takes a number of processes, 1 to {RANKS}, or {MPI}; got {shortened(ranks)}")
     return int(ranks)
 
 

@@ -190,6 +190,9 @@ def checked_dataset(data: Any, second: Any) -> Any:
         fix = "images and labels are one argument, DataLoader((images, labels), batch_size=64)"
     elif isinstance(data, IterableDataset) or (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return data
+    elif isinstance(data, Dataset):
+        absent = [name for name in ("__len__", "__getitem__") if not hasattr(data, name)]
+        fix = f"its class has no {' and no '.join(absent)}"
     elif hasattr(data, "__iter__"):
         fix = "it needs len and [i]; what gives items one after another is a subclass of IterableDataset"
     raise DataError(f"DataLoader takes a dataset or a pair of arrays, got {got}; {fix}")

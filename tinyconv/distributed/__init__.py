@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from tinyconv.distributed.communicator import Communicator, RankError, Solo, current, use
 from tinyconv.errors import OptionError, shortened, suggest_names
+from tinyconv.host.limits import RANKS
 
 __all__ = [
     "Communicator", "RankError", "Solo", "barrier", "current", "get_rank", "get_world_size", "init", "is_initialized",
@@ -50,8 +51,13 @@ def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
         ranks: How many, with this one.
         args: Plain values, or what else can be pickled.
 
-    Raises RankError, and leaves no process behind, where one of them fails.
+    Raises OptionError for what is no function of a module, and no number of ranks from 1 to 64; RankError, and leaves
+    no process behind, where one of them fails.
     """
+    if not callable(function):
+        raise OptionError(f"distributed.run: expected a function first, got {shortened(function)}")
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or not 1 <= ranks <= RANKS:
+        raise OptionError(f"distributed.run: expected a number of ranks, 1 to {RANKS}, got {shortened(ranks)}")
     from tinyconv.distributed.processes import run as run_processes
 
     return run_processes(function, ranks, *args)

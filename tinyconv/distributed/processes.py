@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.distributed.communicator import Bounds, Communicator, RankError, use
-from tinyconv.errors import TinyconvError
+from tinyconv.errors import OptionError, TinyconvError, shortened
 
 Result = TypeVar("Result")
 REASON = 1 << 12
@@ -71,11 +72,14 @@ class Processes(Communicator):
         window = np.frombuffer(_bytes(self.windows[self.gathers % 2]), array.dtype, array.size).reshape(array.shape)
         self.gathers += 1
         start, stop = bounds[self.rank]
-        window[start:stop] = array[start:stop]
-        self.barrier()  # the next gather uses the other window; the one after it begins when all have read this one
-        for rank, (start, stop) in enumerate(bounds):
-            if rank != self.rank:
-                array[start:stop] = window[start:stop]
+        try:
+            window[start:stop] = array[start:stop]
+            self.barrier()  # the next gather uses the other window; the one after it begins when all have read this one
+            for rank, (start, stop) in enumerate(bounds):
+                if rank != self.rank:
+                    array[start:stop] = window[start:stop]
+        finally:
+            del window  # a traceback holds this frame, and memory with an array on it cannot be closed
 
     def broadcast(self, value: Any, root: int = 0) -> Any:
         text = np.frombuffer(json.dumps(value).encode(), np.uint8) if self.rank == root else np.zeros(0, np.uint8)
@@ -172,7 +176,17 @@ def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
 
 @contextmanager
 def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[None]:
-    """A `with` block in which this process is rank 0, and the other ranks, its children, do function(*args)."""
+    """A `with` block in which this process is rank 0, and the other ranks, its children, do function(*args).
+
+    Raises what `distributed.run` does.
+    """
+    try:
+        pickle.dumps((function, args))
+    except Exception as error:
+        raise OptionError(
+            f"distributed.run: the other processes import the function, so it is one of a module, and arguments are "
+            f"pickled; this could not be sent: {shortened(function)} ({error})"
+        ) from None
     spawn = multiprocessing.get_context("spawn")
     memory = SharedMemory(f"tinyconv-{os.getpid()}-{token_hex(3)}", create=True, size=_control(ranks))
     own = Processes(0, ranks, memory)
@@ -181,11 +195,12 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
         spawn.Process(target=_child, args=(rank, ranks, memory.name, function, args), name=f"rank {rank}", daemon=True)
         for rank in range(1, ranks)
     ]
-    ending: list[None] = []
+    ending, started = list[None](), list[Any]()
     try:
         for child in children:
             child.start()
-        Thread(target=_watch, args=(own, children, ending), daemon=True).start()
+            started.append(child)
+        Thread(target=_watch, args=(own, started, ending), daemon=True).start()
         use(own)
         own.barrier()  # all have found the memory
         memory.unlink()
@@ -197,7 +212,7 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
     finally:
         ending.append(None)
         use(Communicator())
-        for child in children:
+        for child in started:
             child.join(GRACE)
             if child.is_alive():  # it is stopped, or deep in something
                 child.kill()
@@ -217,7 +232,8 @@ def _watch(own: Processes, children: list[Any], ending: list[None]) -> None:
             if child.exitcode and not ending and not own.left.any():
                 code = -child.exitcode
                 name = signal.Signals(code).name if code > 0 else f"exit code {child.exitcode}"
-                own.tell(rank, f"its process is gone ({name})")
+                early = "" if own.arrived[rank] else ' before it began; has the script `if __name__ == "__main__":`?'
+                own.tell(rank, f"its process is gone ({name}){early}")
 
 
 def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -6,6 +6,8 @@ Python programs that build their own models and loops are not held to these.
 
 THREADS = 1024
 """Threads: the largest machines have fewer cores, and each thread reserves megabytes for its stack."""
+RANKS = 64
+"""Ranks that are processes of one machine."""
 SIZE = 1 << 20
 """Any one size: pixels a side, channels, features, classes, padding."""
 CELLS = 64
