@@ -82,7 +82,7 @@ def test_the_page_is_a_summary_of_the_record(coverage, found):
     assert coverage.PAGE.read_text(encoding="utf-8") == page, "run python benchmarks/coverage.py"
     names = {row["name"] for row in found["rows"]}
     assert all(page.count(f"\n| `{name}` |") == 1 for name in names)
-    assert len(page.splitlines()) < 300
+    assert len(page.splitlines()) < 600
 
 
 def test_the_details_have_every_argument_class(coverage, found, monkeypatch, capsys):
@@ -106,5 +106,5 @@ def test_the_details_have_every_argument_class(coverage, found, monkeypatch, cap
 
 def test_details_of_a_name_that_is_not_there(coverage, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["coverage.py", "--details", "conv3d"])
-    with pytest.raises(SystemExit, match="conv3d: not in the record, which has T, __and__"):
+    with pytest.raises(SystemExit, match="conv3d: not in the record, which has H, T, __and__"):
         coverage.main()
