@@ -14,6 +14,7 @@ from tinyconv.arrays import backend
 from tinyconv.engine import variants
 from tinyconv.engine.context import context
 from tinyconv.host import threads
+from tinyconv.tensor.creation import manual_seed
 
 # Four sizes of the same search, chosen by --hypothesis-profile:
 #   quick  a fifth of `ci`, the same examples each time: what `make test` takes
@@ -94,7 +95,13 @@ def _settings():
 
 @pytest.fixture(autouse=True)
 def settings_as_they_were():
-    """A test that leaves a setting changed fails here, and not whichever test comes after it."""
+    """A test that leaves a setting changed fails here, and not whichever test comes after it.
+
+    Each begins with the same random numbers: whether a change may land is not a matter of luck.
+    """
+    manual_seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
     before = _settings()
     yield
     after = _settings()
