@@ -23,7 +23,7 @@ def both(function):
 
 
 def same(ours, theirs):
-    np.testing.assert_allclose(np.asarray(ours.detach()), theirs.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(ours.detach()), theirs.detach().numpy(), rtol=1e-6, atol=1e-7)
 
 
 PRE = {
