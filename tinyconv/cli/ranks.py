@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from tinyconv.cli.common import Stop, complain, is_code, kernels_of, stop_signals, threads_of, use_code
+from tinyconv.cli.common import Stop, is_code, kernels_of, stop_signals, threads_of, use_code
 from tinyconv.distributed import RankError, current, init
 from tinyconv.engine.kernels import prepare, running
 from tinyconv.errors import shortened
@@ -104,7 +104,6 @@ def of_mpi(ranks: str | None) -> Iterator[None]:
         raise
     except BaseException as error:
         if own.size > 1:
-            complain(error) if isinstance(error, Exception) else None
             own.abort(f"{type(error).__name__}: {error}")
         raise
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tinyconv.distributed.communicator import share_of
+
 Part = TypeVar("Part")
 
 TILE = 64
@@ -40,6 +42,20 @@ def height(count: int, ranks: int) -> int:
     """
     top = max(count - 1, 0).bit_length()
     return min(range(top, -1, -1), key=lambda level: -(-units(count, level) // ranks) << level)
+
+
+class Shares:
+    """Which tiles each of `size` ranks works out, of those that lie at `bounds` in the batch: whole units of 2^level.
+
+    `units`, `tiles` and `rows` say for each rank where its units, tiles and images begin and end.
+    """
+
+    def __init__(self, bounds: Sequence[tuple[int, int]], size: int) -> None:
+        count = len(bounds)
+        self.level = height(count, size)
+        self.units = share_of(units(count, self.level), size)
+        self.tiles = [(min(a << self.level, count), min(b << self.level, count)) for a, b in self.units]
+        self.rows = [(bounds[a][0], bounds[b - 1][1]) if a < b else (0, 0) for a, b in self.tiles]
 
 
 def units(count: int, level: int) -> int:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinyconv.arrays.backend import Array, backend_of, captured_step, refuse_in_capture
-from tinyconv.distributed.communicator import Communicator, RankError, Solo, current, share_of
+from tinyconv.distributed.communicator import Communicator, RankError, Solo, current
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
-from tinyconv.engine.tree import TILE, height, pairwise, tiles, units
+from tinyconv.engine.tree import TILE, Shares, pairwise, tiles
 from tinyconv.engine.wide import widened
 from tinyconv.errors import GraphError, OptionError, ShapeError, shortened, suggest_names
 from tinyconv.host.threads import blas_alone, parallel
@@ -345,11 +345,9 @@ class Share:
 
     def __init__(self, ranks: Communicator, bounds: list[tuple[int, int]]) -> None:
         self.ranks, self.bounds = ranks, bounds
-        self.level = height(len(bounds), ranks.size)
-        self.units = share_of(units(len(bounds), self.level), ranks.size)
-        tiles_of = [tuple(min(end << self.level, len(bounds)) for end in share) for share in self.units]
-        self.mine = range(*tiles_of[ranks.rank])
-        self.rows = [(bounds[a][0], bounds[b - 1][1]) if a < b else (0, 0) for a, b in tiles_of]
+        shares = Shares(bounds, ranks.size)
+        self.level, self.units, self.rows = shares.level, shares.units, shares.rows
+        self.mine = range(*shares.tiles[ranks.rank])
 
     def joined(self, xp: Any, outputs: list[Tensor], random: bool) -> tuple[Tensor, bool, bool]:
         """The outputs of all tiles as one, whether they are tracked, and whether they are `random`."""

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.distributed.communicator import Communicator, current, share_of
+from tinyconv.distributed.communicator import Communicator, current
 from tinyconv.engine.context import quietly
-from tinyconv.engine.tree import height, pairwise, tiles, units
+from tinyconv.engine.tree import Shares, pairwise, tiles
 from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
@@ -142,16 +142,13 @@ class _Tiled:
         made = {value for i in stage.instructions for value in i.outputs if value is not None}
         self.before = [f for i in stage.instructions if i.kind == "forward" for f in making.before_tiles(i, made)]
         self.bounds, self.ranks = tiles(plan.batch), ranks
-        level = height(len(self.bounds), ranks.size)
-        self.units = share_of(units(len(self.bounds), level), ranks.size)
-        ends = [[min(end << level, len(self.bounds)) for end in share] for share in self.units]
-        self.mine = range(*ends[ranks.rank])
-        self.images = [(self.bounds[a][0], self.bounds[b - 1][1]) if a < b else (0, 0) for a, b in ends]
+        self.shares = Shares(self.bounds, ranks.size)
+        self.mine = range(*self.shares.tiles[ranks.rank])
         sizes = {stop - start for start, stop in self.bounds}
         self.steps = {n: making.steps(stage, {*stage.joined, *stage.summed}, n) for n in sizes}
         self.taken = [value.number for value in stage.taken]
         self.joined = [(value.number, np.empty(value.shape, value.dtype)) for value in stage.joined]
-        self.sums = _Sums(stage.summed, len(self.bounds), level)
+        self.sums = _Sums(stage.summed, len(self.bounds), self.shares.level)
         self.lock = Lock()
         self.planned: dict[int, Plan] = {}
         self.planned_for: Any = None
@@ -169,8 +166,8 @@ class _Tiled:
         parallel(lambda i: self._run(self.mine[i], slots), len(self.mine))
         if self.ranks.size > 1:
             for _, array in self.joined:
-                self.ranks.gather(array, self.images)
-            self.sums.gather(self.ranks, self.units)
+                self.ranks.gather(array, self.shares.rows)
+            self.sums.gather(self.ranks, self.shares.units)
         if self.sums.values:
             self.sums.give(slots)
 
