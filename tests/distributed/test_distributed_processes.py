@@ -96,6 +96,40 @@ def test_the_command_trains_the_same_weights(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_command_evaluates_the_same(tmp_path):
+    subprocess.run(command("--epochs", "1", "--out", "c"), check=True, capture_output=True, cwd=tmp_path)
+    said = {}
+    for ranks in (None, "1", "3"):
+        evaluate = [*command()[:3], "eval", "c", *(["--ranks", ranks] if ranks else [])]
+        plain = subprocess.run(evaluate, capture_output=True, text=True, cwd=tmp_path)
+        lines = subprocess.run([*evaluate, "--json"], capture_output=True, text=True, cwd=tmp_path)
+        assert plain.stderr == lines.stderr == ""
+        found = json.loads(lines.stdout)
+        assert found.pop("ranks") == int(ranks or 1)
+        said[ranks] = plain.stdout, found
+    assert said[None] == said["1"] == said["3"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["none", "--ranks", "2"], 1, "error: no checkpoint at none: there is no such file"),
+        (["c", "--ranks", "2", "--shifted", "40"], 1, "error: "),
+        (["c", "--ranks", "many"], 2, "1 to 64, or mpi; got 'many'"),
+    ],
+    ids=["no file", "too far", "many"],
+)
+def test_what_eval_refuses_is_said_once(words, code, said, tmp_path):
+    train = [*command()[:4], "mlp", "--option", "hidden=4", "--data", "synthetic", "--epochs", "1", "--out", "c"]
+    subprocess.run(train, check=True, capture_output=True, cwd=tmp_path)
+    done = subprocess.run([*command()[:3], "eval", *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stderr.count("rror") == 1
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not LINUX, reason="signals")
 def test_ctrl_c_saves_and_another_number_of_ranks_goes_on(tmp_path):
     whole, part = tmp_path / "whole.safetensors", tmp_path / "part.safetensors"

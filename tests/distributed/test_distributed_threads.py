@@ -12,6 +12,7 @@ from tinyconv.distributed import RankError, communicator, threads
 from tinyconv.engine import tree, variants
 from tinyconv.nn import parallel
 from tinyconv.program import run
+from tinyconv.train import Trainer, evaluate
 
 
 @pytest.fixture(params=["numpy", "compiled"])
@@ -67,6 +68,61 @@ def test_wrong_ranks_are_rejected(owner, name, wrong, captured, monkeypatch):
     monkeypatch.setattr(owner, name, wrong)
     assert of_ranks(3, captured, 500) != [alone] * 3
     variants.set_kernels(before)
+
+
+@pytest.mark.parametrize("images", [1, 64, 150, 1000], ids="images{}".format)
+def test_an_evaluation_counts_each_image_once(images):
+    """Images that are cut into tiles otherwise, padded or seen twice would give another share."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((images, 1, 8, 8)).astype(np.float32), rng.integers(0, 10, images)
+    seen = []
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            tc.manual_seed(0)
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x):
+            if not tc.is_grad_enabled():
+                seen.append(x.numpy().max((1, 2, 3)))
+            return self.fc(x.flatten(1))
+
+    def share():
+        return evaluate(nn.DistributedDataParallel(Net()), data, mirrored=images == 150)
+
+    (alone,) = threads.run(share, 1)
+    for count in (2, 3, 4):
+        seen.clear()
+        assert threads.run(share, count) == [alone] * count
+        assert sorted(np.concatenate(seen)) == sorted(np.tile(data[0].max((1, 2, 3)), 2 if images == 150 else 1))
+
+
+def test_a_step_that_no_program_holds_has_the_bits_of_one_rank():
+    """A Trainer calls it as it is, with the whole batch on each rank, and says so."""
+
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.fc(x.flatten(1)) if float(x.max().item()) > 0 else self.fc(-x.flatten(1))
+
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((300, 1, 8, 8)).astype(np.float32), rng.integers(0, 10, 300)
+
+    def weights():
+        tc.manual_seed(0)
+        model = Reads()
+        loader = tc.data.DataLoader(data, 130, shuffle=True, seed=0)
+        trainer = Trainer(model, tc.optim.SGD(model.parameters(), lr=0.1), None, loader, data, 2)
+        *_, last = trainer.run()
+        return last.train_loss, last.test_accuracy, model.fc.weight.tolist()
+
+    (alone,) = threads.run(weights, 1)
+    with pytest.warns(UserWarning, match="each of the 3 ranks works out whole batches, as one would: the step"):
+        assert threads.run(weights, 3) == [alone] * 3
 
 
 def test_a_part_of_the_batch_for_each_is_found():

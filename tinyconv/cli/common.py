@@ -118,8 +118,8 @@ def kernels_of(name: str | None) -> Iterator[None]:
 class Stop:
     """Whether a signal has asked the training to stop, and which one."""
 
-    def __init__(self) -> None:
-        self.signal = 0
+    def __init__(self, aloud: bool = True) -> None:
+        self.signal, self.aloud = 0, aloud
         self.training = False
         self.before: dict[signal.Signals, Any] = {}  # the handlers that these replace
 
@@ -136,7 +136,7 @@ class Stop:
         self.ignore()  # the shell and the kernel both tell of a closed terminal, and `timeout` sends SIGTERM twice
         if signal.SIGINT in self.before:
             signal.signal(signal.SIGINT, self.before[signal.SIGINT])
-        if sys.__stderr__ is not None:
+        if self.aloud and sys.__stderr__ is not None:
             with suppress(OSError):  # not through its buffer, which the signal may have interrupted
                 os.write(sys.__stderr__.fileno(), b"stopping after this step, to save; Ctrl-C now aborts\n")
 
@@ -146,12 +146,13 @@ class Stop:
 
 
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals(aloud: bool = True) -> Iterator[Stop]:
     """Collect Ctrl-C, SIGTERM and SIGHUP instead of dying of them. A second Ctrl-C does what it does elsewhere.
 
+    `aloud`: say so when one comes.
     A signal that is ignored stays so: `nohup` is there to outlive a closed terminal.
     """
-    stop, signs = Stop(), [signal.SIGINT, signal.SIGTERM]
+    stop, signs = Stop(aloud), [signal.SIGINT, signal.SIGTERM]
     if sys.platform != "win32":
         signs.append(signal.SIGHUP)
     stop.before = {sign: signal.getsignal(sign) for sign in signs if signal.getsignal(sign) is not signal.SIG_IGN}

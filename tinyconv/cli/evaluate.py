@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -35,10 +36,44 @@ from tinyconv.cli.common import (
     test_images,
     threads_of,
 )
+from tinyconv.cli.ranks import Ranks, of_mpi, on_ranks, threads_of_a_rank
 from tinyconv.data import ImageDataset
+from tinyconv.distributed.communicator import current
 from tinyconv.errors import DataError
 from tinyconv.train import DOUBT, Checkpoint, check_images, evaluate, predict
 from tinyconv.train.checkpoint import is_checkpoint
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every rank measures, its share of the images: `FILE.py:NET` and weights, or a checkpoint."""
+
+    checkpoint: str
+    weights: Path | None
+    data: str | None
+    size: int | None
+    root: Path | None
+    offline: bool
+    device: str | None
+    kernels: str | None
+    mirrored: bool
+    shifted: int
+
+    def fetch(self) -> None:
+        self.found()
+
+    def follow(self) -> None:
+        self.accuracy(*self.found())
+
+    def found(self) -> tuple[Checkpoint, ImageDataset]:
+        """The checkpoint, and the images to test on."""
+        found = checkpoint_of(self.checkpoint, self.weights, self.data, self.size)
+        return found, test_images(found, self.data, self.root, self.offline)
+
+    def accuracy(self, found: Checkpoint, images: ImageDataset) -> float:
+        """The share of images that is classified right, on all ranks."""
+        model = nn.DistributedDataParallel(found.model().to(device=self.device))
+        return evaluate(model, images, device=self.device, mirrored=self.mirrored, shifted=self.shifted)
 
 
 def eval_(
@@ -58,19 +93,25 @@ def eval_(
     device: Device = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    ranks: Ranks = None,
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of a trained model on test images."""
-    found = checkpoint_of(checkpoint, weights, data_name, size)
-    dataset = test_images(found, data_name, data_dir, offline)
-    model = found.model().to(device=device)
-    with threads_of(threads), kernels_of(kernels):
-        accuracy = evaluate(nn.DataParallel(model), dataset, device=device, mirrored=mirrored, shifted=shifted)
+    job = Evaluation(checkpoint, weights, data_name, size, data_dir, offline, device, kernels, mirrored, shifted)
+    with (
+        threads_of(threads if ranks is None else threads_of_a_rank(ranks, threads)),
+        kernels_of(kernels),
+        of_mpi(ranks),
+        on_ranks(ranks, threads, job),
+    ):
+        found, images = job.found()
+        accuracy, size_of_all = job.accuracy(found, images), current().size
     if as_json:
-        print(json.dumps({"model": found.run.model, "test_accuracy": accuracy, "images": len(dataset)}), flush=True)
+        said = {"model": found.run.model, "test_accuracy": accuracy, "images": len(images), "ranks": size_of_all}
+        print(json.dumps(said), flush=True)
     else:
-        wrong = round((1 - accuracy) * len(dataset))
-        print(f"{found.run.model}: test accuracy {accuracy:.2%} ({wrong} of {len(dataset):,} images wrong)")
+        wrong = round((1 - accuracy) * len(images))
+        print(f"{found.run.model}: test accuracy {accuracy:.2%} ({wrong} of {len(images):,} images wrong)")
 
 
 def predict_(

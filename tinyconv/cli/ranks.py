@@ -1,17 +1,20 @@
-"""`--ranks`: a training on several processes. The first one shows it and writes its checkpoints; the others follow."""
+"""`--ranks`: one job on several processes. The first one shows it and writes what it makes; the others follow."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import typer
 
 from tinyconv.cli.common import Stop, is_code, kernels_of, stop_signals, threads_of, use_code
 from tinyconv.distributed import RankError, current, init
+from tinyconv.distributed.mpi import Mpi
 from tinyconv.engine.kernels import prepare, running
 from tinyconv.errors import shortened
 from tinyconv.host.environment import cores
@@ -21,10 +24,31 @@ from tinyconv.train.checkpoint import Run
 from tinyconv.train.loop import Report
 
 MPI = "mpi"
+Ranks = Annotated[
+    str | None,
+    typer.Option(
+        help="Share the work among so many processes, to the bits that one gives; or `mpi`, among those that mpiexec "
+        "has started."
+    ),
+]
+
+
+class Job(Protocol):
+    """What every rank does, from plain values that are sent to it."""
+
+    @property
+    def kernels(self) -> str | None:
+        """What --kernels says."""
+
+    def fetch(self) -> None:
+        """Have the data here: the first rank does, before the others look for them."""
+
+    def follow(self) -> None:
+        """Do it as another rank than the first, without a word."""
 
 
 @dataclass(frozen=True)
-class Build:
+class Training:
     """What every rank builds its session of: a `run` to start, or the checkpoint to resume."""
 
     run: Run | None
@@ -50,6 +74,20 @@ class Build:
         assert self.resumed is not None
         return resume(self.resumed, epochs=self.epochs, **where)  # type: ignore[arg-type]
 
+    def fetch(self) -> None:
+        for split in ("train", "test"):
+            self.described().images(split, self.root, self.offline)
+
+    def follow(self) -> None:
+        with stop_signals(aloud=False) as stop:
+            if is_code(self.described().model):
+                use_code(self.described().model)
+            session = self.session()
+            stop.begin_training()
+            for _ in together(session.trainer.run(), stop):
+                if stop.signal:
+                    break
+
 
 def count_of(ranks: str) -> int:
     """The number that `--ranks` says; 0 for `mpi`. BadParameter for what is neither."""
@@ -67,26 +105,25 @@ def threads_of_a_rank(ranks: str, threads: int | None) -> int | None:
 
 
 @contextmanager
-def on_ranks(ranks: str | None, threads: int | None, build: Build, stop: Stop) -> Iterator[None]:
-    """A `with` block in which this process is one of the ranks that `--ranks` asks for."""
+def on_ranks(ranks: str | None, threads: int | None, job: Job) -> Iterator[None]:
+    """A `with` block in which this process is the first of the ranks that `--ranks` asks for; the others follow."""
     if ranks is None or count_of(ranks) == 1:
         yield
         return
     own = current()
-    if own.rank == 0:  # one fetches
-        for split in ("train", "test"):
-            build.described().images(split, build.root, build.offline)
+    if own.rank == 0:
+        job.fetch()
     if ranks == MPI:
         own.barrier()
         if own.rank:
-            _follow(build, threads)
+            _follow(job, threads)
             raise typer.Exit
         _check_kernels()
         yield
         return
     from tinyconv.distributed.processes import others
 
-    with others(count_of(ranks), _follow, build, threads_of_a_rank(ranks, threads)):
+    with others(count_of(ranks), _follow, job, threads_of_a_rank(ranks, threads)):
         _check_kernels()
         yield
 
@@ -100,25 +137,29 @@ def of_mpi(ranks: str | None) -> Iterator[None]:
     own = init(MPI)
     try:
         yield
-    except (typer.Exit, SystemExit):  # said and done
+    except typer.Exit:  # all of them come to it
         raise
     except BaseException as error:
-        if own.size > 1:
-            own.abort(f"{type(error).__name__}: {error}")
+        if isinstance(own, Mpi) and own.size > 1:
+            own.abort(str(error), _code(error))
         raise
 
 
-def _follow(build: Build, threads: int | None) -> None:
-    """What the other ranks do: the same training, without a word."""
-    with threads_of(threads), kernels_of(build.kernels), stop_signals() as stop:
+def _code(error: BaseException) -> int:
+    """With what a command ends that fails so."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    usage: Any = typer.BadParameter.__mro__[1]  # click's, which some versions of Typer keep within
+    return 130 if isinstance(error, KeyboardInterrupt) else 2 if isinstance(error, usage) else 1
+
+
+def _follow(job: Job, threads: int | None) -> None:
+    """What the other ranks do: the same, without a word."""
+    with threads_of(threads), kernels_of(job.kernels), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         prepare()
         _check_kernels()
-        if is_code(build.described().model):
-            use_code(build.described().model)
-        session = build.session()
-        for _ in together(session.trainer.run(), stop):
-            if stop.signal:
-                break
+        job.follow()
 
 
 def _check_kernels() -> None:

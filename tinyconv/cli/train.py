@@ -41,7 +41,7 @@ from tinyconv.cli.common import (
     threads_of,
     use_code,
 )
-from tinyconv.cli.ranks import Build, of_mpi, on_ranks, threads_of_a_rank, together
+from tinyconv.cli.ranks import Ranks, Training, of_mpi, on_ranks, threads_of_a_rank, together
 from tinyconv.distributed.communicator import current
 from tinyconv.engine.kernels import prepare
 from tinyconv.errors import no_such, shortened
@@ -152,13 +152,7 @@ def train(
     device: Device = None,
     threads: Threads = None,
     kernels: Kernels = None,
-    ranks: Annotated[
-        str | None,
-        typer.Option(
-            help="Train on so many processes, which share each batch and give the weights that one gives, to the bit; "
-            "or `mpi`, on those that mpiexec has started."
-        ),
-    ] = None,
+    ranks: Ranks = None,
     as_json: Json = False,
     profile: Annotated[
         bool, typer.Option("--profile", help=f"Print where the time of {PROFILED} steps went, then go on training.")
@@ -203,9 +197,9 @@ def train(
             if first:
                 until_the_end.enter_context(free_place([out], overwrite or out == resume_from))
             # Read only now that no other training can write it.
-            build = Build(None, resume_from, epochs, data_dir, offline, device, kernels)
-            until_the_end.enter_context(on_ranks(ranks, threads, build, stop))
-            session = build.session()
+            training = Training(None, resume_from, epochs, data_dir, offline, device, kernels)
+            until_the_end.enter_context(on_ranks(ranks, threads, training))
+            session = training.session()
         else:
             if model is None:
                 raise typer.BadParameter(f"name a model ({', '.join(models.MODELS)}), or --resume a checkpoint")
@@ -238,14 +232,14 @@ def train(
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
             run = replace(new_run(model, pictures or data_name, seed, chosen, **options), code=code)
-            if pictures is not None and not as_json:
+            if pictures is not None and not as_json and first:
                 print(f"{data_name}: {pictures.parts()[2]}")
             usual = usual_places(run, recipe)
             names = [out] if out else islice(usual, 1) if overwrite else usual
             out = until_the_end.enter_context(free_place(names, overwrite)) if first else Path()
-            build = Build(run, None, None, data_dir, offline, device, kernels)
-            until_the_end.enter_context(on_ranks(ranks, threads, build, stop))
-            session = build.session()
+            training = Training(run, None, None, data_dir, offline, device, kernels)
+            until_the_end.enter_context(on_ranks(ranks, threads, training))
+            session = training.session()
         if session.trainer.finished and out != resume_from:
             session.save(out)  # no epoch is left that would do it
         if profile_trace is not None:

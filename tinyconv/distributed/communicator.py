@@ -33,6 +33,7 @@ class Communicator:
 
     name: ClassVar[str] = "solo"
     patience = 60.0
+    place = ""  # where a training stands, for errors: "epoch 2, step 17"
     numbers: Any = None  # the rank's own generator of random numbers; None where the process has one rank
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -99,6 +100,16 @@ def among(communicator: Communicator, function: Callable[[], Result]) -> Result:
         raise
     finally:
         del _here.thread.ranks
+
+
+def absent(ranks: Communicator, missing: Sequence[int], meeting: int, patience: float) -> str:
+    """What to say of ranks that did not come to a meeting, which each rank counts from 1, in so many seconds."""
+    who = f"rank {missing[0]}" if len(missing) == 1 else f"ranks {' and '.join(map(str, missing))}"
+    where = f"{ranks.place}, meeting {meeting:,}" if ranks.place else f"meeting {meeting:,}"
+    return (
+        f"{who} of {ranks.size} did not come in {patience:g} s to where rank {ranks.rank} waits ({where}): "
+        "stopped, or doing something else?"
+    )
 
 
 def share_of(count: int, size: int) -> list[tuple[int, int]]:

@@ -1,14 +1,38 @@
-"""Ranks that MPI has started, on one machine or many: `mpiexec -n 4 ...`, through mpi4py (the extra `mpi`)."""
+"""Ranks that MPI has started, on one machine or many: `mpiexec -n 4 ...`, through mpi4py (the extra `mpi`).
+
+MPI itself waits for ever, and ends nobody who waits for a rank that has failed. So every exchange here is begun, and
+then looked after: whoever waits too long asks the others where they are, and names those that do not answer. A rank
+that fails says why, and takes all others with it as its interpreter ends.
+"""
 
 from __future__ import annotations
 
+import atexit
+import json
+import os
 import sys
+import time
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent
+
+SPIN = 0.01
+"""Seconds in which a rank that waits looks as often as it can; then it sleeps between two looks."""
+ANSWER = 2.0
+"""Seconds that a rank has to answer where it is. One that waits answers within a millisecond."""
+ASKED, ANSWERED = 1, 2  # tags
+
+
+def give_way() -> None:
+    """Let another process have the core. `sleep(0)` takes 50 us on Linux, where nobody wants it too."""
+    if sys.platform == "win32":
+        time.sleep(0)
+    else:
+        os.sched_yield()
 
 
 class Mpi(Communicator):
@@ -19,26 +43,80 @@ class Mpi(Communicator):
     def __init__(self) -> None:
         try:
             from mpi4py import MPI
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # no mpi4py; or it finds no MPI
             raise RankError(
-                f"ranks on MPI need mpi4py and an MPI ({error}); pip install 'tinyconv[mpi]', and mpich where no MPI is"
+                f"ranks on MPI need mpi4py and an MPI ({str(error).splitlines()[0]}); pip install 'tinyconv[mpi]', and "
+                "mpich where no MPI is"
             ) from None
         self.mpi, self.world = MPI, MPI.COMM_WORLD
         super().__init__(self.world.Get_rank(), self.world.Get_size())
+        self.questions = self.world.Dup()  # where ranks ask each other
+        self.meetings, self.ending = 0, False
+        if self.size > 1:
+            self.said_before = sys.excepthook
+            sys.excepthook = self._say
 
     def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
         row = array.nbytes // max(len(array), 1)
         counts, places = [(stop - start) * row for start, stop in bounds], [start * row for start, _ in bounds]
         data = array.reshape(-1).view(np.uint8)
-        self.world.Allgatherv(self.mpi.IN_PLACE, [data, counts, places, self.mpi.BYTE])
+        self._wait(self.world.Iallgatherv(self.mpi.IN_PLACE, [data, counts, places, self.mpi.BYTE]))
 
     def broadcast(self, value: Any, root: int = 0) -> Any:
-        return self.world.bcast(value, root)
+        text = json.dumps(value).encode() if self.rank == root else b""
+        length = np.full(1, len(text), np.int64)
+        self._wait(self.world.Ibcast([length, self.mpi.BYTE], root))
+        whole = np.frombuffer(text or bytes(int(length[0])), np.uint8).copy()
+        self._wait(self.world.Ibcast([whole, self.mpi.BYTE], root))
+        return json.loads(whole.tobytes())
 
     def barrier(self) -> None:
-        self.world.Barrier()
+        self._wait(self.world.Ibarrier())
 
-    def abort(self, reason: str) -> bool:
-        print(f"rank {self.rank} of {self.size} ended: {reason}", file=sys.stderr, flush=True)
-        self.world.Abort(1)
+    def abort(self, reason: str, code: int = 1) -> bool:
+        """MPI ends the others as this interpreter ends, with this exit code: what it has to say comes before.
+
+        Ranks often fail alike. All but the first give that one the time to say it, and to end them.
+        """
+        if not self.ending:
+            self.ending = True
+            time.sleep(min(2.0 + 0.05 * self.rank, 4.0) if self.rank else 0.0)
+            atexit.register(self.world.Abort, code)
         return True
+
+    def _say(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        """What Python calls for an error that nobody has caught."""
+        self.abort(str(error))
+        self.said_before(kind, error, trace)
+
+    def _wait(self, request: Any) -> None:
+        """Wait until all have come so far, and answer meanwhile who asks."""
+        self.meetings += 1
+        began = time.monotonic()
+        while not request.Test():
+            waited = time.monotonic() - began
+            if waited < SPIN:
+                give_way()
+                continue
+            time.sleep(1e-4 if waited < 1 else 1e-3)
+            self._answer()
+            if waited > self.patience:
+                raise RankError(absent(self, self._silent(), self.meetings, self.patience))
+
+    def _answer(self) -> None:
+        while self.questions.iprobe(tag=ASKED):
+            self.questions.isend(self.meetings, self.questions.recv(tag=ASKED), ANSWERED)
+
+    def _silent(self) -> list[int]:
+        """The ranks that do not say that they wait too; where all do, those that wait somewhere else."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        for rank in others:
+            self.questions.isend(self.rank, rank, ASKED)
+        where, until = dict[int, int](), time.monotonic() + ANSWER
+        while time.monotonic() < until and len(where) < len(others):
+            self._answer()
+            state = self.mpi.Status()
+            while self.questions.iprobe(tag=ANSWERED, status=state):
+                where[state.Get_source()] = self.questions.recv(source=state.Get_source(), tag=ANSWERED)
+            time.sleep(1e-3)
+        return [r for r in others if r not in where] or [r for r in others if where[r] != self.meetings] or others

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, use
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, use
 from tinyconv.errors import OptionError, TinyconvError, shortened
 
 Result = TypeVar("Result")
@@ -34,8 +34,8 @@ REASON = 1 << 12
 """Bytes of the reason that a rank gives for its end."""
 LOOKS = 300
 """Looks at the counters before a rank that waits begins to sleep: about as long as a step of LeNet's differs."""
-GRACE = 5.0
-"""Seconds in which the others end when one has."""
+GRACE = 4.0
+"""Seconds that the others have to end when one has."""
 BEGINNING = 120.0
 """Seconds in which processes have to be there: on a busy machine it takes some to start Python."""
 
@@ -105,12 +105,7 @@ class Processes(Communicator):
                 raise RankError(self.why())
             patience = BEGINNING if wanted == 1 else self.patience
             if time.monotonic() - began > patience:
-                absent = [str(rank) for rank in np.flatnonzero(self.arrived < wanted)]
-                who = f"rank {absent[0]}" if len(absent) == 1 else f"ranks {' and '.join(absent)}"
-                raise RankError(
-                    f"{who} of {self.size} did not come in {patience:g} s to where rank {self.rank} waits (meeting "
-                    f"{wanted:,}): stopped, or doing something else?"
-                )
+                raise RankError(absent(self, np.flatnonzero(self.arrived < wanted).tolist(), wanted, patience))
         with self.fence:
             pass
 
@@ -212,8 +207,9 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
     finally:
         ending.append(None)
         use(Communicator())
+        until = time.monotonic() + GRACE
         for child in started:
-            child.join(GRACE)
+            child.join(max(0.0, until - time.monotonic()))
             if child.is_alive():  # it is stopped, or deep in something
                 child.kill()
                 child.join()
@@ -252,7 +248,8 @@ def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: 
         os._exit(1)  # it was told, and rank 0 says it
     except BaseException as error:
         first = own.abort(f"{type(error).__name__}: {error}")
-        if first and not isinstance(error, TinyconvError):  # of what is raised on purpose the message is enough
+        # Of what is raised on purpose the message is enough.
+        if first and not isinstance(error, TinyconvError | SystemExit):
             sys.excepthook(type(error), error, error.__traceback__)
             sys.stderr.flush()
         os._exit(1)

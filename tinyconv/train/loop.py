@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import isfinite, nan
 from typing import Any, TypeAlias
 
@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv import functional as F
-from tinyconv.arrays.backend import backend_for
+from tinyconv.arrays.backend import backend_for, captured_step
 from tinyconv.capture import Captured
 from tinyconv.data import DataLoader, ImageDataset
-from tinyconv.distributed.communicator import current
+from tinyconv.distributed.communicator import current, share_of
 from tinyconv.engine.context import no_grad
 from tinyconv.engine.options import count, fraction, integer
+from tinyconv.engine.tree import TILE
 from tinyconv.errors import ShapeError, TinyconvError, shortened
 from tinyconv.host import limits
-from tinyconv.nn import DistributedDataParallel, Module
+from tinyconv.nn import DataParallel, DistributedDataParallel, Module
 from tinyconv.optim import Optimizer
 from tinyconv.optim.lr_scheduler import LRScheduler
 from tinyconv.tensor.creation import get_rng_state, set_rng_state, tensor, zeros
 from tinyconv.tensor.tensor import Tensor, wrap
 from tinyconv.train.fields import check_fields
+from tinyconv.user_frame import warn
 
 READ = 50
 """Steps between two readings of the losses that a GPU has summed. It would have to wait if each step were read."""
@@ -178,7 +180,7 @@ class Trainer:
         self.label_smoothing = fraction("Trainer: label_smoothing", label_smoothing)
         self.test = DataLoader(test, TESTED, device=loader.device)
         self.progress = Progress()
-        # What is called: the ranks of a training share the tiles of its steps.
+        # What is recorded: the ranks of a training share the tiles of its steps.
         self._shared = model if current().size == 1 else DistributedDataParallel(model)
         self._loss = nan  # for reports
         self._read_at = 0  # examples
@@ -207,6 +209,7 @@ class Trainer:
         self._begin()
         started = time.perf_counter()
         while at.step < steps:
+            current().place = f"epoch {at.epoch + 1}, step {at.step + 1}"
             size = self.loader.batch_size or 1
             examples = min(size, len(self.loader.images) - at.step * size)
             # A CUDA graph has one shape; a smaller last batch has a program of its own.
@@ -226,8 +229,9 @@ class Trainer:
             at.seconds += time.perf_counter() - started
             yield StepReport(at.epoch + 1, at.step, steps, self._loss)
             started = time.perf_counter()  # the time that the caller took is not counted
-        shared = self._shared if len(self.test) > REHEARSED else self.model  # a program has the bits of one rank
-        for batch, right in enumerate(_tested(shared, self.test, self._counted), 1):  # noqa: B007 (it is read below)
+        current().place = f"the test of epoch {at.epoch + 1}"
+        tested = _tested(self._shared, self.test, self._counted)
+        for batch, right in enumerate(tested, 1):  # noqa: B007 (it is read below)
             at.seconds += time.perf_counter() - started
             yield EvalReport(at.epoch + 1, batch, len(self.test))
             started = time.perf_counter()
@@ -243,15 +247,18 @@ class Trainer:
 
         So all steps of a training are replays, and have the same bits wherever it was stopped and resumed.
         """
-        for _ in range(self.captured.rehearsals(examples)):
+        calls, ranks = self.captured.rehearsals(examples), current()
+        for _ in range(calls):
             with _put_back(self.model, self.optimizer, self.scheduler):
                 self.captured(examples)
+        if calls and ranks.size > 1 and ranks.rank == 0 and (found := self.captured.to_dict())["state"] == "refused":
+            warn(f"each of the {ranks.size} ranks works out whole batches, as one would: the step {found['says']}")
 
     def _step(self, examples: int) -> Tensor:
         """A step on the next batch, of so many examples. Returns its loss."""
         x, y = self.loader.batch_at(lambda: (self.progress.epoch, self.progress.step))
         self.optimizer.zero_grad()
-        loss = F.cross_entropy(_scores("Trainer", self._shared, x), y, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(_scores("Trainer", _called(self._shared), x), y, label_smoothing=self.label_smoothing)
         if self._sum is not None:
             self._sum += loss.detach().double() * examples
         loss.backward()
@@ -393,13 +400,14 @@ def evaluate(
 
         evaluate(model, tc.data.mnist("test"))
 
-    They are counted on the device, from which one number is read.
+    They are counted on the device, from which one number is read. Ranks share the images where `model` is a
+    DistributedDataParallel: each counts in batches of its own, and all are returned the share, that of one rank.
 
     Args:
         model: It is run in evaluation mode; then each of its modules is in the mode it was in.
         data: A dataset of images and labels; or a loader of one, which may keep its images on the device from call to
             call: the batches of its first epoch are taken, and `batch_size` and `device` are those of the loader.
-        batch_size: Images at a time.
+        batch_size: Images at a time; with a DistributedDataParallel at most, so that its tiles are full.
         device: Where the model is; the default device unless given.
         mirrored: Classify by the mean of the probabilities of each image and of its mirror image.
         shifted: Unless 0: classify by the mean over each image, which counts for half, and two copies of it, moved by
@@ -413,6 +421,10 @@ def evaluate(
     views = bool(mirrored), integer("evaluate: shifted", shifted, 0)
     if not loader.in_memory:
         return _share_right(model, loader, *views)
+    if isinstance(model, DistributedDataParallel) and backend_for(loader.device).on_host:
+        if loader is not data:
+            loader = DataLoader(data, _fair(len(loader.images), batch_size, model.tile or TILE))
+        return _share_right_of_ranks(model, loader, *views)
     *_, right = _tested(model, loader, Captured(_right, loader.device, required=False), *views)
     return right.item() / len(loader.images)
 
@@ -428,6 +440,26 @@ def _share_right(model: Module, loader: DataLoader, mirrored: bool, shifted: int
             right += int(_right(model, x, y, int(y.max().item()), mirrored, shifted).item())
         seen += len(y)
     return right / seen
+
+
+def _fair(images: int, most: int, tile: int) -> int:
+    """So many images at a time, whole tiles and no more than `most` if that is a tile, that each rank has as many
+    batches as the others. A cut between tiles changes no bit."""
+    tiles, ranks = max(1, -(-images // tile)), current().size
+    rounds = -(-tiles // (ranks * max(1, most // tile)))
+    return tile * -(-tiles // (ranks * rounds))
+
+
+def _share_right_of_ranks(model: DistributedDataParallel, loader: DataLoader, mirrored: bool, shifted: int) -> float:
+    """What `evaluate` returns, where each rank counts in whole batches of its own: one after the other, none padded."""
+    tiled, last, ranks = DataParallel(model.module, model.threads, model.tile), int(loader.labels.max()), current()
+    start, stop = share_of(len(loader), ranks.size)[ranks.rank]
+    right = np.zeros(ranks.size, np.int64)
+    with _evaluating(tiled), no_grad():
+        for x, y in islice(loader.batches(0, start), stop - start):
+            right[ranks.rank] += int(_right(tiled, x, y, last, mirrored, shifted).item())
+    ranks.gather(right, [(rank, rank + 1) for rank in range(ranks.size)])
+    return int(right.sum()) / len(loader.images)
 
 
 def _tested(
@@ -452,6 +484,7 @@ def _tested(
 
 def _right(model: Module, x: Tensor, y: Tensor, last: int, mirrored: bool, shifted: int) -> Tensor:
     """How many images of a batch are classified right; the labels of the data go up to `last`."""
+    model = _called(model)
     scores = _scores("evaluate", model, x)
     if last >= scores.shape[1]:
         raise ShapeError(
@@ -474,6 +507,13 @@ def _views(x: Tensor, mirrored: bool, shifted: int) -> list[tuple[float, Tensor]
         around = F.pad(x, (shifted,) * 4, mode="reflect")
         views += [(0.5, around[:, :, :h, :w]), (0.5, around[:, :, -h:, -w:])]
     return views[1:] + [(share, view[:, :, :, ::-1]) for share, view in views if mirrored]
+
+
+def _called(model: Module) -> Module:
+    """What a step of a Trainer calls. In a program, ranks share the tiles of a DistributedDataParallel; a step that is
+    called as it is works out the whole batch on each of them. So both have the bits of one rank."""
+    shared = isinstance(model, DistributedDataParallel) and captured_step.get() is None
+    return model.module if shared else model
 
 
 def _scores(what: str, model: Module, x: Tensor) -> Tensor:
