@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from math import inf
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tinyconv.errors import DeviceError
 from tinyconv.host import environment, processes
 from tinyconv.host.environment import cores, cpu_limit, device_details, driver, processor
+from tinyconv.host.processes import run_child
 
 
 def group(root, path, **files):
@@ -148,3 +150,29 @@ def test_where_git_is_not_or_does_not_end_the_commit_is_unknown(checkout, monkey
         assert environment.commit() == "unknown"
     monkeypatch.setenv("PATH", "")
     assert environment.commit() == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "said", "expected"),
+    [
+        ("not installed", 0, "", r"none: mpi4py is not installed: pip install 'tinyconv\[mpi\]', and mpich"),
+        ("4.1.2", 0, "a note\nmpi4py 4.1.2, MPICH 5.0.2\n", r"mpi4py 4\.1\.2, MPICH 5\.0\.2; mpiexec: .+"),
+        ("4.1.2", 1, "Traceback\nOSError: no libmpi.so", r"none: mpi4py 4\.1\.2 finds no MPI \(OSError: no libmpi\.so"),
+        ("4.1.2", 1, "", r"none: mpi4py 4\.1\.2 finds no MPI \(it said nothing\): pip install mpich"),
+    ],
+    ids=["no mpi4py", "mpi", "no mpi", "silent"],
+)  # fmt: skip
+def test_which_mpi_was_found(version, code, said, expected, monkeypatch):
+    monkeypatch.setattr(environment, "version_of", lambda name: version)
+    monkeypatch.setattr(processes, "run_child", lambda *args, **options: processes.Ended(code, said))
+    assert re.match(expected, environment.mpi())
+
+
+def test_mpi_is_looked_for_elsewhere_and_not_for_ever(monkeypatch):
+    before = "mpi4py" in sys.modules
+    assert environment.mpi().startswith(("mpi4py ", "none: "))
+    assert ("mpi4py" in sys.modules) == before
+    monkeypatch.setattr(environment, "FIND_MPI", "import time; time.sleep(60)")
+    monkeypatch.setattr(environment, "version_of", lambda name: "4.1.2")
+    monkeypatch.setattr(processes, "run_child", lambda *args, **options: run_child(*args, **options | {"timeout": 0.5}))
+    assert environment.mpi() == f"none: {os.path.basename(sys.executable)} did not end within 0.5 s"

@@ -270,7 +270,7 @@ def test_data_commands(tmp_path):
 
 def test_doctor():
     text = run("doctor").stdout
-    for word in ("tinyconv: ", "numpy: ", "blas: ", "gpu: ", "kernels: ", "data: mnist: "):
+    for word in ("tinyconv: ", "numpy: ", "blas: ", "gpu: ", "mpi: ", "kernels: ", "data: mnist: "):
         assert word in text
 
 

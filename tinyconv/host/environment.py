@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 import time
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,35 @@ def gpu() -> str:
     except Exception as error:  # a broken driver may raise anything, and this is the place to say what
         return f"none: {str(error).splitlines()[0]}"
     return f"CuPy {cupy.__version__}: {', '.join(names)}"
+
+
+FIND_MPI = """
+import mpi4py
+mpi4py.rc.initialize = mpi4py.rc.finalize = False
+from mpi4py import MPI
+print("mpi4py " + mpi4py.__version__ + ", " + " ".join(MPI.Get_library_version().splitlines()[0].split()))
+"""
+
+
+def mpi() -> str:
+    """The MPI that `--ranks mpi` runs on, and its mpiexec; or why there is none.
+
+    Another process looks: this one would load MPI, which is not asked to run here.
+    """
+    from tinyconv.host.processes import PYTHON, program, run_child
+
+    if (found := version_of("mpi4py")) == "not installed":
+        return "none: mpi4py is not installed: pip install 'tinyconv[mpi]', and mpich where no MPI is installed"
+    with TemporaryDirectory() as folder:
+        try:
+            ended = run_child([*PYTHON, "-c", FIND_MPI], folder=folder, timeout=60)
+        except OSError as error:
+            return f"none: {error}"
+    said = ended.said.strip().splitlines() or ["it said nothing"]
+    if ended.code != 0:
+        return f"none: mpi4py {found} finds no MPI ({said[-1]:.200}): pip install mpich, or load your cluster's module"
+    beside = program(os.path.join(os.path.dirname(sys.executable), "mpiexec"))
+    return f"{said[-1]}; mpiexec: {beside or program('mpiexec') or 'not found'}"
 
 
 def device_details(device: str) -> dict[str, Any]:
