@@ -22,7 +22,7 @@ FLOORS = [
     {"capture", "nn"},
     {"inspect", "saving"},
     {"models"},
-    {"train", "check", "torch_modules"},
+    {"train", "check", "torch_modules", "onnx"},
     {"autograd", "testing", "web"},
     {"cli"},
     {"__main__"},
@@ -110,7 +110,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 3200, "package": 64_000}  # 4,800 of them for the studio, 4,200 for captured steps as programs
+BUDGET = {"book": 3200, "package": 66_500}  # 4,800 of them for the studio, 4,200 for captured programs, 2,400 for ONNX
 
 
 def lines_of(paths):

@@ -39,6 +39,7 @@ from tinyconv.errors import (
     DtypeError,
     GraphError,
     ModuleError,
+    OnnxError,
     OptionError,
     OutOfMemoryError,
     ShapeError,
@@ -75,7 +76,7 @@ from tinyconv.tensor.sorting import *
 from tinyconv.tensor.tensor import Tensor, apply
 
 if _TYPE_CHECKING:
-    from tinyconv import autograd, check, data, inspect, models, train
+    from tinyconv import autograd, check, data, inspect, models, onnx, train
     from tinyconv.inspect import (
         Cake,
         FeatureMaps,
@@ -103,15 +104,15 @@ e, inf, nan, pi = _np.e, _np.inf, _np.nan, _np.pi
 
 # fmt: off
 __all__ = [  # noqa: RUF022
-    "AnomalyError", "apply", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError", "check",
-    "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "distributed", "double",
-    "dtype", "DtypeError", "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16", "float32",
-    "float64", "functional", "Generator", "get_num_threads", "grad", "GraphError", "half", "iinfo", "inf",
-    "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
-    "is_inference_mode_enabled", "is_tensor", "long", "models", "ModuleError", "nan", "nn", "no_grad", "optim",
-    "OptionError", "OutOfMemoryError", "pi", "profile", "register", "set_grad_enabled", "set_num_threads",
-    "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary", "Tensor", "TinyconvError", "Trace",
-    "trace", "train", "uint8", "using", "VariantError", "variants",
+    "AnomalyError", "apply", "autograd", "bool", "Cake", "CakeError", "CallError", "capture", "CaptureError",
+    "check", "CheckpointError", "data", "DataError", "detect_anomaly", "device", "DeviceError", "distributed",
+    "double", "dtype", "DtypeError", "e", "enable_grad", "feature_maps", "FeatureMaps", "finfo", "float", "float16",
+    "float32", "float64", "functional", "Generator", "get_num_threads", "grad", "GraphError", "half", "iinfo",
+    "inf", "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "long", "models", "ModuleError", "nan", "nn", "no_grad", "onnx",
+    "OnnxError", "optim", "OptionError", "OutOfMemoryError", "pi", "profile", "register", "set_grad_enabled",
+    "set_num_threads", "ShapeError", "short", "Size", "studio", "studio_page", "Summary", "summary", "Tensor",
+    "TinyconvError", "Trace", "trace", "train", "uint8", "using", "VariantError", "variants",
 ]
 __all__ += ["load", "save"]
 __all__ += _arranging.__all__  # one at a time, as type checkers read it
@@ -135,7 +136,7 @@ if _find_spec("tinyconv.fast"):  # nothing here needs it
     _import_module("tinyconv.fast")
 
 
-_ROOMS = ("autograd", "check", "data", "inspect", "models", "testing", "train")  # imported when they are asked for
+_ROOMS = ("autograd", "check", "data", "inspect", "models", "onnx", "testing", "train")  # imported when asked for
 _OF_INSPECT = (
     "Cake", "FeatureMaps", "Summary", "Trace", "detect_anomaly", "feature_maps", "profile", "summary", "trace",
 )  # fmt: skip

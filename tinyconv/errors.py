@@ -109,6 +109,10 @@ class CheckpointError(TinyconvError, ValueError, RuntimeError):
     """A checkpoint is damaged, or belongs to another model, for which PyTorch's programs catch RuntimeError."""
 
 
+class OnnxError(TinyconvError, ValueError):
+    """A model cannot be written as ONNX, runtimes disagree with it, or an ONNX file cannot be read."""
+
+
 class ModuleError(TinyconvError, KeyError):
     """A module cannot have a child, a parameter or a buffer of that name, or a child that holds the module itself."""
 

@@ -61,6 +61,8 @@ CODES = [
     (2, "predict default.safetensors", "Missing argument 'pictures'"),
     (1, "predict default.safetensors notes.txt"),
     (1, "predict notes.txt default.safetensors"),
+    (1, "export nowhere", "no checkpoint at nowhere: there is no such file"),
+    (2, "export default.safetensors out.tflite", "the file to write ends in .onnx"),
     (0, "summary lenet5"),
     (2, "summary"),
     (1, "summary lenet", "or was a model meant: lenet5?"),

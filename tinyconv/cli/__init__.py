@@ -22,7 +22,7 @@ except ImportError as error:  # `import tinyconv` needs NumPy alone; the command
 
 
 import tinyconv
-from tinyconv.cli import bench, datasets, doctor, evaluate, gradcheck, look, run, studio, train
+from tinyconv.cli import bench, datasets, doctor, evaluate, export, gradcheck, look, run, studio, train
 from tinyconv.cli.common import LONGEST, complain, show_lines
 from tinyconv.engine import kernels
 from tinyconv.errors import TinyconvError, printable
@@ -70,7 +70,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_add(app, train.train, evaluate.eval_, evaluate.predict_, look.summary, look.maps, look.report, look.curves)
+_add(app, train.train, evaluate.eval_, evaluate.predict_, export.export)
+_add(app, look.summary, look.maps, look.report, look.curves)
 _add(app, gradcheck.gradcheck, context_settings={"ignore_unknown_options": True})
 _add(
     app,

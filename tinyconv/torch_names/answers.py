@@ -422,7 +422,7 @@ FAMILIES = (
         example="tc.utils.tensorboard",
     ),
     Family("a convolution", "tinyconv.functional has conv1d, conv2d and their transposes", r"convolution", (TC,)),
-    Family("the export of models", "tinyconv.save keeps weights as safetensors, which others read", r"onnx|export"),
+    Family("the export of models", "tinyconv.onnx.export writes ONNX, tinyconv.save weights as safetensors", r"export"),
     Family("None", "x[:, None] is the same", r"newaxis"),
 )
 
