@@ -1,6 +1,6 @@
 # make lenet     train LeNet-5 on MNIST with NumPy alone, and say how accurate it is
 # make test      run the tests, in minutes (installs PyTorch: the oracle that gradients are compared with)
-# make test-all  run all of them, with all examples and every CUDA source compiled: a quarter of an hour on two cores
+# make test-all  run all of them, with all examples, ranks on MPI and every CUDA source compiled: a quarter of an hour on two cores
 # make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
 # make check     lint, formatting, types, layering
 # make bench     measure, beside other libraries, for half an hour
@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 test: .venv/.test
 	$(PYTEST)
 
-test-all: .venv/.test
+test-all: .venv/.mpi
 	$(PYTEST) --all
 
 test-gpu: .venv/.test
@@ -85,6 +85,11 @@ campaign: .venv/.test
 	$(PIP) pytest pytest-xdist hypothesis torch onnx onnxruntime expecttest ruff mypy pyright \
 		playwright axe-playwright-python
 	$(PIP) --no-deps torchvision  # what it needs is here, and its own PyTorch would be one for CUDA
+	touch $@
+
+# For ranks on MPI. Where the package index has no wheels of it for this platform, those tests are skipped.
+.venv/.mpi: .venv/.test
+	$(PIP) mpi4py mpich || echo 'no MPI: its tests are skipped'
 	touch $@
 
 clean:
