@@ -34,7 +34,7 @@ REASON = 1 << 12
 """Bytes of the reason that a rank gives for its end."""
 LOOKS = 300
 """Looks at the counters before a rank that waits begins to sleep: about as long as a step of LeNet's differs."""
-GRACE = 4.0
+GRACE = 3.0
 """Seconds that the others have to end when one has."""
 BEGINNING = 120.0
 """Seconds in which processes have to be there: on a busy machine it takes some to start Python."""
@@ -208,8 +208,10 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
         ending.append(None)
         use(Communicator())
         until = time.monotonic() + GRACE
-        for child in started:
-            child.join(max(0.0, until - time.monotonic()))
+        for rank, child in enumerate(started, 1):
+            child.join(
+                max(0.0, until - time.monotonic()) if own.arrived[rank] else 0.0
+            )  # who is not there hears nothing
             if child.is_alive():  # it is stopped, or deep in something
                 child.kill()
                 child.join()
