@@ -4,7 +4,8 @@
 # make test-gpu  the tests that a GPU is for (CUDA=12 where the driver is too old for 13)
 # make check     lint, formatting, types, layering
 # make bench     measure, beside other libraries, for half an hour
-# make oracle    compare every op with PyTorch for an hour, and write docs/coverage.md
+# make docs      build the site into build/docs: a minute (start at build/docs/index.html)
+# make oracle    compare every op with PyTorch for an hour
 # make wheels    build the sdist, the wheel for all platforms, and one with compiled kernels for each of five, in dist/
 # make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
 
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: lenet test test-all test-gpu check accuracy bench oracle wheels campaign clean
+.PHONY: lenet test test-all test-gpu check accuracy bench docs oracle wheels campaign clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -55,12 +56,16 @@ bench:
 	.venv-bench/bin/python benchmarks/fast_recipe.py
 	.venv-bench/bin/python benchmarks/tables.py --plots
 
+docs: .venv/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	@echo build/docs/index.html
+
 oracle: .venv/.test
 	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --all \
 		--numprocesses auto --dist worksteal --hypothesis-profile=deep --hypothesis-seed=0 \
 		--record=benchmarks/records/oracle-deep.json
 	$(BIN)/python benchmarks/judges.py
-	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/tables.py
 
 # zig compiles for all platforms here; what it needs is already installed, so no build is isolated.
 wheels: .venv/.train
@@ -83,7 +88,7 @@ campaign: .venv/.test
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
 	$(PIP) pytest pytest-xdist hypothesis torch onnx onnxruntime expecttest ruff mypy pyright \
-		playwright axe-playwright-python
+		playwright axe-playwright-python sphinx furo myst-parser
 	$(PIP) --no-deps torchvision  # what it needs is here, and its own PyTorch would be one for CUDA
 	touch $@
 
@@ -92,5 +97,9 @@ campaign: .venv/.test
 	$(PIP) mpi4py mpich || echo 'no MPI: its tests are skipped'
 	touch $@
 
+.venv/.docs: .venv/.train
+	$(PIP) onnx sphinx furo myst-parser
+	touch $@
+
 clean:
-	rm -rf dist .venv .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .venv .venv-bench .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,20 +1,19 @@
-"""Write docs/coverage.md, a summary of what was compared with PyTorch and how well it agreed, from the record of a run.
+"""What was compared with PyTorch and how well it agreed, from the record of a run: a page of the site, or printed.
 
-make oracle                                        # the run and the page: an hour
-python benchmarks/coverage.py                      # the page alone
+make oracle                                        # the run: an hour
+make docs                                          # the page, and for each op what was found of it
+python benchmarks/coverage.py                      # print the summary
 python benchmarks/coverage.py --details            # print every op's table of argument classes
 python benchmarks/coverage.py --details conv2d     # or those of some ops, optimisers and schedules
 """
 
 import argparse
 
-from tables import HERE, machine, record
+from tables import machine, record
 
 from tinyconv.check.reference import ROUNDINGS, SECOND_ROUNDINGS
-from tinyconv.testing.decisions import DECISIONS
 
 RECORD, JUDGES = "oracle-deep", "judges"
-PAGE = HERE.parent / "docs" / "coverage.md"
 KINDS = {  # what was compared in each group, and the head of its column
     "ops": {"values": "value", "gradients": "gradients", "second": "second order"},
     "optimisers": {"parameters": "parameters"},
@@ -22,8 +21,6 @@ KINDS = {  # what was compared in each group, and the head of its column
 }
 INTRO = """\
 # Coverage: what was compared with PyTorch
-
-<!-- Written by benchmarks/coverage.py. Do not edit. -->
 
 Every public op is asked random questions, and so is PyTorch: geometry first, then options, dtypes, memory layouts and
 values, as the argument spaces in [tinyconv/testing/spaces](../tinyconv/testing/spaces) describe them. Outputs, every
@@ -39,8 +36,7 @@ compared ([tinyconv/check/reference.py](../tinyconv/check/reference.py) says whi
 means that there was nothing of the kind to compare: integers have no gradient.
 
 **An argument class** is a corner that an example lies in, such as "negative strides" or "depthwise". Most examples lie
-in several, and count in each. `python benchmarks/coverage.py --details` prints the same table for every class of every
-op, and `--details conv2d` for those of one, with the dtypes of the inputs.
+in several, and count in each. [The page of an op](ops/index.md) has the same table for each of its classes.
 
 `make oracle` compares everything again.
 """
@@ -89,6 +85,8 @@ def details(found, names):
     parts = {}
     for group, kinds in KINDS.items():
         for name, (every, classes) in by_name(found["rows"], group).items():
+            if names and name not in names:
+                continue
             of_classes = table(
                 ["argument class", "dtypes", "examples", *kinds.values()],
                 [
@@ -99,17 +97,9 @@ def details(found, names):
             parts[name] = f"## `{name}`: {every['examples']:,} examples by argument class\n\n{of_classes}"
     unknown = [name for name in names if name not in parts]
     if unknown:
-        raise SystemExit(f"{', '.join(unknown)}: not in the record, which has {', '.join(parts)}")
+        known = dict.fromkeys(row["name"] for row in found["rows"])
+        raise SystemExit(f"{', '.join(unknown)}: not in the record, which has {', '.join(known)}")
     return "\n\n".join(parts[name] for name in names or parts)
-
-
-def decisions():
-    """Each difference once, with the ops that have it."""
-    ops = {}
-    for name, differences in sorted(DECISIONS.items()):
-        for difference in differences:
-            ops.setdefault(difference, []).append(f"`{name}`")
-    return "\n".join(f"* {', '.join(names)}: {difference}" for difference, names in ops.items())
 
 
 def judge(found, what, of="ops"):
@@ -176,21 +166,18 @@ def page(found, judges):
         "### ONNX's node cases",
         judge(judges["onnx"], "cases"),
         "## Differences by decision",
-        "The argument spaces leave these arguments out, because we and PyTorch differ there on purpose. "
-        "[docs/architecture.md](architecture.md) has the differences that do not belong to one op.",
-        decisions(),
+        "The argument spaces leave out what we and PyTorch do differently on purpose: "
+        "[function by function](from_pytorch.md#where-single-functions-differ), and "
+        "[what belongs to none](architecture.md#where-this-departs-from-pytorch).",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write docs/coverage.md, or print tables by argument class.")
+    parser = argparse.ArgumentParser(description="Print how well we agree with PyTorch.")
     parser.add_argument("--details", nargs="*", metavar="NAME", help="print the tables of these names, or of all")
     names = parser.parse_args().details
-    if names is None:
-        PAGE.write_text(page(record(RECORD), record(JUDGES)), encoding="utf-8")
-    else:
-        print(details(record(RECORD), names))
+    print(page(record(RECORD), record(JUDGES)) if names is None else details(record(RECORD), names))
 
 
 if __name__ == "__main__":

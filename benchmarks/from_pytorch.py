@@ -3,12 +3,14 @@
     python benchmarks/from_pytorch.py            # --check: only say whether it is up to date
 
 Every row is code. tests/torch_names runs the rows of the first two tables on both libraries, and asks for the names of
-the third, whose words are those of the errors (`tinyconv.torch_names.answers`).
+the third, whose words are those of the errors (`tinyconv.torch_names.answers`). The list between them is that of
+`tinyconv.testing.decisions`.
 """
 
 import sys
 from pathlib import Path
 
+from tinyconv.testing.decisions import DECISIONS
 from tinyconv.torch_names.answers import FAMILIES
 
 PAGE = Path(__file__).parents[1] / "docs" / "from_pytorch.md"
@@ -32,8 +34,8 @@ import tinyconv.nn.functional as F
 from tinyconv.torchvision import datasets, transforms
 ```
 
-A name that is not here stops the script at its line and says what it is and what to use. Every row below is run by the
-tests, on PyTorch too."""
+A name that is not here stops the script at its line and says what it is and what to use. Every row of the tables below
+is run by the tests, on PyTorch too."""
 
 # What is written before a row: the same for both libraries.
 START = """
@@ -269,6 +271,15 @@ def shown(value):
     return f"raises `{value}`" if isinstance(value, str) and value.endswith("Error") else f"`{value!r}`"
 
 
+def decisions():
+    """Each difference once, with the ops that have it."""
+    ops = {}
+    for name, differences in sorted(DECISIONS.items()):
+        for difference in differences:
+            ops.setdefault(difference, []).append(f"`{name}`")
+    return "\n".join(f"* {', '.join(names)}: {difference}" for difference, names in ops.items())
+
+
 def page():
     """The whole page."""
     absent = [[f"`{family.example}`", family.what, family.instead] for family in FAMILIES if family.example]
@@ -283,6 +294,10 @@ def page():
                     ["habit", "why", "code", "here"],
                     [[name, why, code(text), shown(v)] for name, why, text, v in DIFFERS],
                 ),
+                "## Where single functions differ",
+                "On purpose, each. The tests leave these arguments out of what they ask PyTorch. "
+                "[Architecture](architecture.md#where-this-departs-from-pytorch) has what belongs to none.",
+                decisions(),
                 "## What is not here, and what to use instead",
                 "Each row answers a family of names: one of them, what they are, and what the error says to use.",
                 table(["name", "what it is", "instead"], absent),

@@ -1,6 +1,6 @@
 """Ask all questions of PyTorch's databases and ONNX's node cases, and record how many were answered correctly.
 
-python benchmarks/judges.py        # minutes; then benchmarks/coverage.py puts it into docs/coverage.md
+python benchmarks/judges.py        # minutes; `make docs` has a page of it
 """
 
 import json

@@ -21,7 +21,7 @@ import tinyconv as tc
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = (
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability", "studio")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability", "studio", "why")),
     *(folder / "README.md" for folder in (ROOT, HERE)),
 )
 NOT_YET = "*Not measured yet.*"
@@ -510,6 +510,55 @@ def conv():
     )
 
 
+def conv_short():
+    """Single convolutions beside PyTorch's, forward and backward together: a column for what runs eagerly and in C."""
+    found = part("conv", "1 thread")
+    if found is None:
+        return NOT_YET
+    lines = ["| layer | eager, of PyTorch's time | in C |", "| --- | ---: | ---: |"]
+    for one in found["layers"]:
+        took = {row["name"]: row["forward"]["ms"] + row["backward"]["ms"] for row in one["rows"] if "forward" in row}
+        shares = [f"{took[name] / took['torch']:.2f}" for name in ("tiled", "native")]
+        lines.append(f"| {one['layer']['name']} | {' | '.join(shares)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Forward and backward, batch {found['batch']}, one thread. {found['environment']['processor']}, "
+            f"{found['date']}.",
+        ]
+    )
+
+
+def eager_short():
+    """Eager inference of small batches beside PyTorch's, and the same captured."""
+    rows = {"tinyconv": "eager", "tinyconv compiled, functions": "captured, in C"}
+    lines = [f"| LeNet's inference, of PyTorch's time | {' | '.join(THREADS)} |", "| --- | ---: | ---: |"]
+    last = None
+    for batch in (1, 32):
+        columns = measured_with(lambda threads, batch=batch: of_batch("lenet", "inference", threads, batch))
+        if not columns:
+            return NOT_YET
+        last = columns[-1][1]
+        for library, title in rows.items():
+            shares = [f"{one['summary'][library]['ratio']:.2f}" for _, one in columns]
+            lines.append(f"| {batch} image{'s' * (batch > 1)}, {title} | {' | '.join(shares)} |")
+    return "\n".join([*lines, "", f"{last['environment']['processor']}, {last['date']}."])
+
+
+def oracle_short():
+    """How much was compared with PyTorch, and what came of it."""
+    found = record("oracle-deep")
+    names = {(row["group"], row["name"]) for row in found["rows"]}
+    functions = sum(group == "ops" for group, _ in names)
+    failures = len(found["failures"])
+    return (
+        f"In the last deep run {found['examples']:,} random examples of {functions} functions and "
+        f"{len(names) - functions} optimisers and schedules were compared with PyTorch {found['versions']['torch']}; "
+        f"{failures or 'none'} disagreed ({found['date']})."
+    )
+
+
 ON_GPU = {
     "tinyconv": "tinyconv, plain loop",
     "tinyconv captured": "tinyconv, `tc.capture`",
@@ -824,6 +873,9 @@ TABLES = {
     "cifar_accuracy": cifar_accuracy,
     **{name: partial(experiment, name) for name in ("mlp_vs_lenet", "shift", "gotchas", "loops_to_im2col")},
     "conv": conv,
+    "conv_short": conv_short,
+    "eager_short": eager_short,
+    "oracle_short": oracle_short,
     "aims": aims,
     "lenet_cuda": partial(steps_on_gpus, "lenet", only=128),
     "cuda": cuda,

@@ -117,10 +117,15 @@ DOCUMENTS = [
             "fast",
             "gradcheck",
             "higher_order",
+            "index",
+            "lesson/im2col",
+            "lesson/loops",
+            "lesson/tape",
             "looking",
             "mistakes",
             "profile",
             "scaling",
+            "tape",
         )
     ),
 ]

@@ -1,4 +1,4 @@
-"""Every public op against PyTorch, wherever in its argument space Hypothesis goes: the suite behind docs/coverage.md.
+"""Every public op against PyTorch, wherever in its argument space Hypothesis goes: the suite behind `make oracle`.
 
 How many examples, and whether they are the same each time, is the profile's choice: see conftest.py.
 """
