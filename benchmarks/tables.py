@@ -17,11 +17,15 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import tinyconv as tc
+from harness.ranks import Carrier, Net, predicted
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGES = (
-    *(ROOT / "docs" / f"{name}.md" for name in ("architecture", "experiments", "reliability", "studio", "why")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("architecture", "experiments", "reliability", "scaling", "studio", "why")
+    ),
     *(folder / "README.md" for folder in (ROOT, HERE)),
 )
 NOT_YET = "*Not measured yet.*"
@@ -853,7 +857,114 @@ def printed_node():
     return f"```text\n{tc.functional.conv2d(tc.ones(64, 1, 28, 28), weight).grad_fn}\n```"
 
 
+def _of_ranks(found):
+    """The nets of the record for the model of ranks, and this machine as what hands round, for each number of ranks."""
+    nets = {
+        name: Net(step["tile_ms"], step["once_ms"], step["gradient_bytes"], step["of_ranks"][0]["meetings"] - 1)
+        for name, step in found["steps"].items()
+    }
+    carriers = {}
+    for constants in found["constants"]:
+        taken = constants["gather_us"]
+        small, large = min(taken, key=int), max(taken, key=int)
+        rate = int(large) * (constants["ranks"] - 1) / (taken[large] - taken[small]) / 1e3
+        carriers[constants["ranks"]] = Carrier(taken[small], rate, constants["adding_gb_s"])
+    return nets, carriers
+
+
+def ranks():
+    """Steps on several ranks beside one, measured and predicted."""
+    if not (HERE / "records" / "ranks.json").exists():
+        return NOT_YET
+    found = record("ranks")
+    nets, carriers = _of_ranks(found)
+    lines = [
+        "| a step, batch 512 | ranks | one, ms | all, ms | times as fast | predicted | meetings | handing round |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, step in found["steps"].items():
+        for one in step["of_ranks"]:
+            count, rows = one["ranks"], one["summary"]
+            low, high = one["speedup_quartiles"]
+            alone, together = rows["alone"]["median_ms"], rows["shared"]["median_ms"]
+            model = predicted(nets[name], carriers[count], step["batch"], count, found["environment"]["cores"])
+            of_one = predicted(nets[name], carriers[count], step["batch"], 1)
+            lines.append(
+                f"| {step['title']} | {count} | {alone:.1f} | {together:.1f} "
+                f"| {one['speedup']:.2f} ({low:.2f} to {high:.2f}) | {of_one['step_ms'] / model['step_ms']:.2f} "
+                f"| {one['in_meetings_ms'] / together:.0%} | {one['handing_ms'] / together:.1%} |"
+            )
+    constants = "; ".join(
+        f"{count} ranks: {c.latency_us:.0f} us for 8 bytes, {c.gb_s:.1f} GB/s" for count, c in carriers.items()
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Ranks are processes of one thread each. Meetings: the share of the step in which rank 0 hands round or "
+            "waits for others. Handing round: the same meetings with no work in between. Shared memory takes, with "
+            f"{constants}; adding up {carriers[2].adding_gb_s:.1f} GB/s. {measured_on(found)}",
+        ]
+    )
+
+
+NETWORK = 20, 3.0
+"""Microseconds and GB/s of 25 Gbit/s Ethernet: an assumption, as no cluster is here."""
+
+
+def ranks_on_paper():
+    """What the model says of numbers of ranks that no machine here has."""
+    if not (HERE / "records" / "ranks.json").exists():
+        return NOT_YET
+    found = record("ranks")
+    nets, carriers = _of_ranks(found)
+    rate = found["steps"]["cifarnet-compiled"]
+    gflops = rate["gflops_of_a_tile"] / rate["tile_ms"]
+    of_resnet = found["resnet50"]
+    adding = carriers[2].adding_gb_s
+    shown = {
+        "LeNet-5": nets["lenet-compiled"],
+        "cifarnet": nets["cifarnet-compiled"],
+        "ResNet-50": Net(
+            6 * of_resnet["macs"] * 64 / 1e9 / gflops,
+            3 * of_resnet["parameters"] * 4 / adding / 1e6,
+            4 * of_resnet["parameters"],
+        ),
+    }
+    network = Carrier(*NETWORK, adding)
+    lines = [
+        "| net | ranks | a batch of 8,192 | 64 images a rank | 512 images a rank | handing round, of the 64 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for title, net in shown.items():
+        for count in (2, 8, 32, 128, 1000):
+            strong = predicted(net, network, 8192, 1)["step_ms"] / predicted(net, network, 8192, count)["step_ms"]
+            weak = {
+                each: predicted(net, network, each, 1)["step_ms"]
+                / predicted(net, network, each * count, count)["step_ms"]
+                for each in (64, 512)
+            }
+            small = predicted(net, network, 64 * count, count)
+            handed = (small["handing_ms"] + small["adding_ms"]) / small["step_ms"]
+            lines.append(
+                f"| {title} | {count:,} | {strong:.1f} times ({strong / count:.0%}) | {weak[64]:.0%} | {weak[512]:.0%} "
+                f"| {handed:.0%} |"
+            )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "One rank is one thread of the machine above: a tile of 64 images takes "
+            f"{nets['lenet-compiled'].tile_ms:.1f} ms of LeNet-5, {nets['cifarnet-compiled'].tile_ms:.0f} ms of "
+            f"cifarnet, and {shown['ResNet-50'].tile_ms / 1e3:.0f} s of ResNet-50 at cifarnet's {gflops:.0f} GFLOP/s. "
+            f"The network is assumed: {NETWORK[0]} us and {NETWORK[1]:g} GB/s, as Ethernet of 25 Gbit/s has.",
+        ]
+    )
+
+
 TABLES = {
+    "ranks": ranks,
+    "ranks_on_paper": ranks_on_paper,
     "ops": ops_by_file,
     "grad_fn": printed_node,
     "accuracy": accuracy,

@@ -341,7 +341,12 @@ def samples():
         *(nn.Tanh(), nn.BCEWithLogitsLoss(tc.ones(2)), nn.CrossEntropyLoss(tc.ones(2)), nn.L1Loss(), nn.MSELoss()),
         *(nn.NLLLoss(), nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()})),
         *(swa_utils.AveragedModel(nn.Linear(1, 1)), swa_utils.SWALR(optimizer(), 0.1)),
-        *(nn.Module(), nn.DataParallel(nn.Linear(1, 1)), nn.DistributedDataParallel(nn.Linear(1, 1))),
+        *(
+            nn.Module(),
+            nn.DataParallel(nn.Linear(1, 1)),
+            nn.DistributedDataParallel(nn.Linear(1, 1)),
+            nn.SyncBatchNorm(2),
+        ),
         *(nn.Conv1d(1, 2, 3), nn.ConvTranspose1d(1, 2, 3), nn.ConvTranspose2d(1, 2, 3), nn.Unfold(2), nn.Fold(3, 2)),
         *(nn.MaxPool1d(2), nn.AvgPool1d(2), nn.LPPool1d(2, 2), nn.LPPool2d(2, 2), nn.MaxUnpool1d(2), nn.MaxUnpool2d(2)),
         *(nn.AdaptiveAvgPool1d(2), nn.AdaptiveMaxPool1d(2)),

@@ -20,6 +20,7 @@ from weakref import WeakSet
 import numpy as np
 
 from tinyconv.arrays.backend import captured_step, device_name
+from tinyconv.distributed.communicator import current
 from tinyconv.engine import kernels
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
@@ -28,7 +29,7 @@ from tinyconv.program.arguments import hidden_in, kind_of, mapped, outline_of, r
 from tinyconv.program.explain import described, text
 from tinyconv.program.graph import Graph
 from tinyconv.program.outside import Outside
-from tinyconv.program.program import Program
+from tinyconv.program.program import Program, check_alike
 from tinyconv.program.record import Recorder
 from tinyconv.tensor.tensor import wrap
 from tinyconv.user_frame import warn
@@ -174,7 +175,7 @@ class Captured(Generic[Args, Result]):
         """The entry of calls like this one, which becomes the one used last; and the arrays of this call."""
         now, call = context.get(), (args, options)
         kind, arrays = kind_of(call)
-        kind += now.recording, now.variants
+        kind += current(), now.recording, now.variants  # a shared program belongs to the ranks that recorded it
         for i, entry in enumerate(reversed(self.entries), 1):
             if entry.kind == kind and all(module.training is mode for module, mode in entry.modes):
                 if i > 1:
@@ -306,6 +307,8 @@ class _Entry:
         from tinyconv.program.run import NumpyRun
 
         program = fused(program)
+        if program.shared:
+            check_alike(program, current())
         self.run = compiled(program) or NumpyRun(program)
         found = kernels.for_programs()
         in_c = self.run.executor == "compiled"

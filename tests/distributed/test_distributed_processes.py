@@ -14,6 +14,7 @@ from distributed.trainings import train
 from safetensors.numpy import load_file
 
 import tinyconv as tc
+from tinyconv import nn
 from tinyconv.distributed import RankError, current, processes, threads
 from tinyconv.errors import OptionError
 
@@ -47,14 +48,20 @@ def test_large_arrays_and_plain_values():
 
 
 def exchange():
-    """Gather arrays that outgrow the memory, and a value of rank 1."""
+    """Gather arrays that outgrow the memory, exchange columns, and a value of rank 1."""
     ranks = current()
     for size in (1, 10_000, 100_000):
         rows = np.zeros((2, size))
         rows[ranks.rank] = ranks.rank + 1
         ranks.gather(rows, [(0, 1), (1, 2)])
         assert rows.sum() == 3 * size
-    return [float(rows[:, 0].sum()), ranks.broadcast({"a": [1, None]} if ranks.rank else None, 1)]
+    whole, mine, columns = np.arange(15.0).reshape(3, 5), [(0, 2), (2, 3)], [(0, 3), (3, 5)]
+    rows = np.full((3, 5), -1.0)
+    rows[slice(*mine[ranks.rank])] = whole[slice(*mine[ranks.rank])]
+    ranks.exchange(rows, mine, columns)
+    own = slice(*columns[ranks.rank])
+    assert np.array_equal(rows[:, own], whole[:, own])
+    return [float(ranks.allgather(1 + ranks.rank).sum()), ranks.broadcast({"a": [1, None]} if ranks.rank else None, 1)]
 
 
 @pytest.mark.skipif(not LINUX, reason="signals")
@@ -76,6 +83,40 @@ def test_a_rank_that_is_stopped_is_named(monkeypatch):
     monkeypatch.setattr(processes.Processes, "patience", 1.0)
     with pytest.raises(RankError, match=r"rank 1 of 3 did not come in 1 s to where rank 0 waits"):
         processes.run(die, 3, "SIGSTOP")
+
+
+NET = nn.Linear(2, 3)
+MODEL = nn.DistributedDataParallel(NET)
+
+
+@tc.capture
+def step(x):
+    """Of a model that outlives its ranks."""
+    NET.zero_grad()
+    MODEL(x).pow(2).sum().backward()
+    return NET.weight.grad.clone()
+
+
+def steps():
+    with tc.no_grad():
+        for p in NET.parameters():
+            p.fill_(0.5)
+    return [step(tc.arange(400.0).reshape(200, 2)).tolist() for _ in range(4)]
+
+
+def test_a_captured_step_goes_on_when_its_ranks_have_ended():
+    assert processes.run(steps, 2)[-1] == steps()[-1] == processes.run(steps, 3)[-1]
+    assert current().size == 1
+
+
+def differ():
+    """The ranks hand over different numbers of bytes: so they do not do the same."""
+    current().gather(np.zeros((2, 3 + current().rank)), [(0, 1), (1, 2)])
+
+
+def test_arrays_of_different_sizes_are_refused():
+    with pytest.raises(RankError, match=r"different numbers of bytes \(rank 0 48, rank 1 64\)"):
+        processes.run(differ, 2)
 
 
 def command(*args):

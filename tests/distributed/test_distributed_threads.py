@@ -11,7 +11,7 @@ from tinyconv import nn
 from tinyconv.distributed import RankError, communicator, threads
 from tinyconv.engine import tree, variants
 from tinyconv.nn import parallel
-from tinyconv.program import run
+from tinyconv.program import code, run
 from tinyconv.train import Trainer, evaluate
 
 
@@ -44,9 +44,14 @@ def test_batch_norm_too(captured):
     assert of_ranks(3, captured, 200, True) == [alone] * 3
 
 
-def only_own(self, array, bounds):
+def only_own(self, rows, bounds, columns):
     """Rows of others stay as they were."""
     self._meet(None)
+
+
+def divided(rows, bounds, ranks, right=tree.total):
+    """The mean over ranks, as PyTorch's: of ranks with a batch each it is the right one."""
+    return right(rows, bounds, ranks) / ranks.size
 
 
 @pytest.mark.parametrize(
@@ -54,20 +59,26 @@ def only_own(self, array, bounds):
     [
         (run._Part, "add", lambda self, other: self, True),
         (parallel, "pairwise", lambda parts, add: reduce(add, parts), False),
-        (run, "pairwise", lambda parts, add: reduce(add, parts), True),
         (parallel, "_added", lambda a, b: (a + b) / 2, False),
-        (threads.Threads, "gather", only_own, True),
+        *((tree, "_add", lambda a, b: a, captured) for captured in (False, True)),
+        *((tree, "total", divided, captured) for captured in (False, True)),
+        (threads.Threads, "exchange", only_own, True),
     ],
-    ids=["a tile forgotten", "another tree", "another tree, captured", "divided", "no gather"],
-)
+    ids=[
+        "a tile forgotten, captured", "another tree", "divided", "a unit forgotten", "a unit forgotten, captured",
+        "divided by ranks", "divided by ranks, captured", "no exchange, captured",
+    ],
+)  # fmt: skip
 def test_wrong_ranks_are_rejected(owner, name, wrong, captured, monkeypatch):
-    before = variants.kernels()
+    monkeypatch.setattr(variants, "_kernels", variants._kernels)
     variants.set_kernels("numpy")
     (alone,) = of_ranks(1, captured, 500)
-    assert of_ranks(3, captured, 500) == [alone] * 3
+    assert of_ranks(2, captured, 500) == [alone] * 2
     monkeypatch.setattr(owner, name, wrong)
-    assert of_ranks(3, captured, 500) != [alone] * 3
-    variants.set_kernels(before)
+    for module in (parallel, run):
+        if wrong is divided:
+            monkeypatch.setattr(module, name, wrong)
+    assert of_ranks(2, captured, 500) != [alone] * 2
 
 
 @pytest.mark.parametrize("images", [1, 64, 150, 1000], ids="images{}".format)
@@ -162,12 +173,117 @@ def test_a_parameter_that_one_tile_uses_gets_the_gradient_everywhere():
     def gradients():
         tc.manual_seed(0)
         net = Sometimes()
-        nn.DistributedDataParallel(net)(tc.arange(200.0).reshape(100, 2)).sum().backward()
+        model = nn.DistributedDataParallel(net, find_unused_parameters=True)
+        model(tc.arange(200.0).reshape(100, 2)).sum().backward()
         return [None if p.grad is None else p.grad.tolist() for p in net.parameters()]
 
     (alone,) = threads.run(gradients, 1)
     assert [found is None for found in alone] == [False, False, False, False, True, True]
     assert threads.run(gradients, 2) == [alone] * 2
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_parameters_without_gradient_are_named_once(ranks):
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.frozen, self.never = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+            self.frozen.requires_grad_(False)
+
+        def forward(self, x):
+            return self.used(self.frozen(x))
+
+    def step():
+        model = nn.DistributedDataParallel(Half())
+        for _ in range(2):
+            model(tc.ones(100, 2)).sum().backward()
+
+    with pytest.warns(UserWarning, match=r"no part of the batch used never\.weight, never\.bias, so") as found:
+        threads.run(step, ranks)
+    assert len(found) == 1
+
+
+def test_what_one_rank_alone_has_frozen_is_named():
+    def step():
+        net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        model = nn.DistributedDataParallel(net)
+        net[1].bias.requires_grad_(tc.distributed.get_rank() != 2)
+        model(tc.ones(100, 2)).sum().backward()
+
+    with pytest.raises(RankError, match=r"1\.bias is frozen on rank 2 of 3 and not on the others"):
+        threads.run(step, 3)
+
+
+@pytest.mark.parametrize(
+    ("of_rank_1", "said"),
+    [
+        (
+            lambda: nn.Linear(2, 3),
+            r"rank 0 has the parameter weight \(2, 2\) float32, rank 1 has weight \(3, 2\) float32",
+        ),
+        (lambda: nn.Linear(2, 2, bias=False), r"rank 0 has the parameter bias \(2,\) float32, rank 1 has None"),
+    ],
+    ids=["shape", "fewer"],
+)
+def test_different_models_are_told_apart(of_rank_1, said):
+    def wrap():
+        nn.DistributedDataParallel(of_rank_1() if tc.distributed.get_rank() else nn.Linear(2, 2))
+
+    with pytest.raises(RankError, match=f"different models; where {said}"):
+        threads.run(wrap, 2)
+
+
+def test_arrays_of_different_sizes_are_refused():
+    def meet():
+        ranks = communicator.current()
+        ranks.gather(np.zeros((2, 3 + ranks.rank)), [(0, 1), (1, 2)])
+
+    with pytest.raises(RankError, match=r"different numbers of bytes \(rank 0 48, rank 1 64\), so"):
+        threads.run(meet, 2)
+
+
+def test_different_captured_steps_are_told_apart():
+    """Here a rank freezes a layer after the model was wrapped."""
+
+    def steps():
+        net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        model = nn.DistributedDataParallel(net)
+        net[0].bias.requires_grad_(tc.distributed.get_rank() != 1)
+
+        @tc.capture
+        def step(x):
+            net.zero_grad()
+            model(x).sum().backward()
+
+        for _ in range(3):
+            step(tc.ones(100, 2))
+
+    with pytest.raises(RankError, match=r"recorded different steps.*frozen parameters.*rank 0 has \(.*rank 1 has \("):
+        threads.run(steps, 2)
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["eager", "captured"])
+@pytest.mark.usefixtures("kernels")
+def test_large_sums_are_added_up_in_parts_to_the_same_bits(captured, monkeypatch):
+    (alone,) = of_ranks(1, captured, 300)
+    exchanged, exchange = [], threads.Threads.exchange
+
+    def counted(self, rows, bounds, columns):
+        exchanged.append(columns[0] != columns[-1])
+        exchange(self, rows, bounds, columns)
+
+    monkeypatch.setattr(threads.Threads, "exchange", counted)
+    for module in (tree, parallel):
+        monkeypatch.setattr(module, "LARGE", 100)
+    assert of_ranks(3, captured, 300) == [alone] * 3
+    assert any(exchanged)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_ranks_with_different_numbers_of_threads_share_the_same_units(monkeypatch):
+    (alone,) = of_ranks(1, True, 500)
+    monkeypatch.setattr(code, "free_threads", lambda: 1 + 2 * communicator.current().rank)
+    assert of_ranks(3, True, 500) == [alone] * 3
 
 
 def test_gradients_of_inputs():
@@ -226,5 +342,5 @@ def test_bad_arguments():
         nn.DistributedDataParallel(nn.Linear(1, 1), tile=0)
     with pytest.raises(tc.errors.OptionError, match="leave out device_ids"):
         nn.DistributedDataParallel(nn.Linear(1, 1), device_ids=[0])
-    with pytest.raises(tc.errors.OptionError, match="expected backend 'mpi', got 'gloo'"):
+    with pytest.raises(tc.errors.OptionError, match="expected backend 'mpi' or 'nccl', got 'gloo'"):
         tc.distributed.init("gloo")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 
+from standin import nccl  # noqa: F401 - a part of the namespace
+
 DEVICES = 2
 MEMORY = 16 << 30  # of each device, in bytes
 ERRORS = {  # the codes, names and texts are CUDA's

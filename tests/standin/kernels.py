@@ -5,6 +5,7 @@ import hashlib
 import re
 import subprocess
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,9 @@ def _headers(flags):
     return sorted(path for folder in folders for path in folder.glob("*.cuh"))
 
 
+_one_at_a_time = threading.Lock()  # a kernel's own position (threadIdx) is a global variable there
+
+
 class Function:
     """One kernel: `function(grid, block, args)`, with addresses (an object with `.address`) and NumPy scalars."""
 
@@ -81,7 +85,8 @@ class Function:
             raise ValueError(f"kernel {self.name}: grid {grid}, block {block}: out of range")
 
         def run() -> None:
-            line = self.launch(*sides, pointers, ctypes.c_bool(reversed_order))
+            with _one_at_a_time:
+                line = self.launch(*sides, pointers, ctypes.c_bool(reversed_order))
             if line:
                 raise RuntimeError(f"kernel {self.name}: not all threads of a block reached the barrier in line {line}")
 

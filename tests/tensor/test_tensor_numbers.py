@@ -781,7 +781,7 @@ INDIRECT = {  # what takes its numbers through others that are tried
     "any", "grid", "allclose", "nanmean", "aminmax", "std_mean",
     "var_mean", "Move", "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "radam",
     "muon", "orthogonalized",
-    "SequentialLR", "LambdaLR", "MultiplicativeLR", "momenta", "augment_for_batch",
+    "SequentialLR", "LambdaLR", "MultiplicativeLR", "momenta", "augment_for_batch", "move_running",
 }  # fmt: skip
 
 

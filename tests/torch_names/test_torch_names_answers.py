@@ -104,7 +104,7 @@ def test_importing_a_name_says_the_same():
     assert of("from tinyconv.nn import Conv2d, LSTM").startswith("there is no tinyconv.nn.LSTM, a recurrent layer: ")
     assert of("import tinyconv.fft").startswith("there is no tinyconv.fft, a Fourier transform")
     assert of("from tinyconv.nn.utils import rnn").startswith("there is no tinyconv.nn.utils.rnn, a recurrent layer: ")
-    assert of("from tinyconv.nn import SyncBatchNorm").endswith("shares a batch among threads")
+    assert of("import tinyconv.multiprocessing").endswith("shares a batch among threads")
     assert of("from tinyconv.cuda import Stream").startswith("there is no tinyconv.cuda.Stream, for streams")
     assert of("import tinyconv.torchvision.ops").startswith("there is no tinyconv.torchvision.ops, of torchvision")
     assert "a transform of pictures" in of("from tinyconv.torchvision.transforms import ColorJitter")

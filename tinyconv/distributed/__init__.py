@@ -24,20 +24,37 @@ __all__ = [
 Result = TypeVar("Result")
 
 
-def init(backend: str = "mpi") -> Communicator:
-    """Make this process one of the ranks that something else has started: "mpi", mpiexec, through mpi4py.
+def init(backend: str = "mpi", device: str | None = None) -> Communicator:
+    """Make this process one of the ranks that something else has started, and return them.
 
-    Returns them. Raises OptionError for another backend, and RankError where mpi4py is not installed.
+        tc.distributed.init("mpi")
+
+    Args:
+        backend: "mpi": ranks of mpiexec, through mpi4py. "nccl": ranks with a GPU each, those that
+            `tinyconv.distributed.run` has started, or else of mpiexec; what they train lies on their GPUs. That was
+            tested on a stand-in for GPUs alone.
+        device: The GPU of this rank, with "nccl": "cuda:1"; rank r has number r of this machine's unless given.
+
+    Raises OptionError for another backend, RankError where mpi4py, or CuPy's NCCL, is not installed, and DeviceError
+    where the GPU is not there. Like `torch.distributed.init_process_group`.
     """
-    if backend != "mpi":
+    if backend not in ("mpi", "nccl"):
         raise OptionError(
-            f"distributed.init: expected backend 'mpi', got {shortened(backend)}; tinyconv.distributed.run starts "
-            "processes by itself, and needs no init"
+            f"distributed.init: expected backend 'mpi' or 'nccl', got {shortened(backend)}; tinyconv.distributed.run "
+            "starts processes by itself, and needs no init"
         )
-    from tinyconv.distributed.mpi import Mpi
+    if device is not None and backend != "nccl":
+        raise OptionError(f"distributed.init: ranks of 'mpi' work on CPUs; leave out device={shortened(device)}")
+    if current().name in (backend, "nccl"):
+        return current()
+    if backend == "mpi" or current().name == "solo":
+        from tinyconv.distributed.mpi import Mpi
 
-    if not isinstance(current(), Mpi):
         use(Mpi())
+    if backend == "nccl":
+        from tinyconv.distributed.nccl import Nccl
+
+        use(Nccl(current(), device))
     return current()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from threading import local
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tinyconv.errors import TinyconvError
@@ -34,6 +35,7 @@ class Communicator:
     name: ClassVar[str] = "solo"
     patience = 60.0
     place = ""  # where a training stands, for errors: "epoch 2, step 17"
+    on_devices: ClassVar[bool] = False  # whether they hand over arrays that lie on a GPU, too
     numbers: Any = None  # the rank's own generator of random numbers; None where the process has one rank
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
@@ -44,9 +46,26 @@ class Communicator:
 
         `array` is contiguous, of the same shape and dtype on all ranks.
         """
+        if array.nbytes and self.size > 1:
+            rows = array.reshape(len(array), -1)
+            self.exchange(rows, bounds, [(0, rows.shape[1])] * self.size)
+
+    def exchange(self, rows: NDArray[Any], bounds: Bounds, columns: Bounds) -> None:
+        """Fill the columns of `rows` that are this rank's, in the rows that other ranks have.
+
+        `rows` is contiguous, of the same shape and dtype on all ranks, and not empty.
+        """
+
+    def allgather(self, row: Any) -> NDArray[Any]:
+        """What each rank gives, an array of the same shape and dtype, in a row each."""
+        own = np.asarray(row)
+        rows = np.zeros((self.size, *own.shape), own.dtype)
+        rows[self.rank] = own
+        self.gather(rows, [(rank, rank + 1) for rank in range(self.size)])
+        return rows
 
     def broadcast(self, value: Any, root: int = 0) -> Any:
-        """What `root` gives, for all: plain values, such as JSON holds, and bytes."""
+        """What `root` gives, for all: plain values, such as JSON holds."""
         return value
 
     def barrier(self) -> None:
@@ -86,8 +105,21 @@ def current() -> Communicator:
 
 
 def use(communicator: Communicator) -> None:
-    """Let this process be one of these ranks."""
-    _here.process = communicator
+    """Let this process be one of these ranks, or this thread, where that is a rank itself."""
+    if hasattr(_here.thread, "ranks"):
+        _here.thread.ranks = communicator
+    else:
+        _here.process = communicator
+
+
+def check_alike(sizes: Sequence[int]) -> None:
+    """Raise RankError where ranks meet with arrays of other sizes, in bytes: they do not do the same."""
+    if any(size != sizes[0] for size in sizes):
+        given = ", ".join(f"rank {rank} {size:,}" for rank, size in enumerate(sizes))
+        raise RankError(
+            f"the ranks hand over different numbers of bytes ({given}), so they do not do the same: another model, "
+            "parameters that one of them has frozen, another batch, or a call that not all of them make?"
+        )
 
 
 def among(communicator: Communicator, function: Callable[[], Result]) -> Result:

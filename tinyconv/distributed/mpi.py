@@ -62,6 +62,22 @@ class Mpi(Communicator):
         data = array.reshape(-1).view(np.uint8)
         self._wait(self.world.Iallgatherv(self.mpi.IN_PLACE, [data, counts, places, self.mpi.BYTE]))
 
+    def exchange(self, rows: NDArray[Any], bounds: Bounds, columns: Bounds) -> None:
+        (start, stop), (first, last) = bounds[self.rank], columns[self.rank]
+        sent = [rows[start:stop, a:b].reshape(-1) for a, b in columns]
+        came = [np.empty((b - a) * (last - first), rows.dtype) for a, b in bounds]
+        given, taken = np.concatenate(sent), np.concatenate(came)
+        self._wait(self.world.Ialltoallv(self._parts(given, sent), self._parts(taken, came)))
+        ends = np.cumsum([0, *map(len, came)])
+        for rank, (a, b) in enumerate(bounds):
+            rows[a:b, first:last] = taken[ends[rank] : ends[rank + 1]].reshape(b - a, last - first)
+
+    def _parts(self, whole: NDArray[Any], parts: list[NDArray[Any]]) -> list[Any]:
+        """How MPI is told that an array has these parts, one after another."""
+        counts = [part.nbytes for part in parts]
+        places = [0, *np.cumsum(counts[:-1]).tolist()]
+        return [whole.view(np.uint8), counts, places, self.mpi.BYTE]
+
     def broadcast(self, value: Any, root: int = 0) -> Any:
         text = json.dumps(value).encode() if self.rank == root else b""
         length = np.full(1, len(text), np.int64)

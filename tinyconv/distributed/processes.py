@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, use
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, check_alike, current, use
 from tinyconv.errors import OptionError, TinyconvError, shortened
 
 Result = TypeVar("Result")
@@ -42,7 +42,7 @@ BEGINNING = 120.0
 
 def _control(size: int) -> int:
     """Bytes of the memory that all see from the beginning."""
-    return 16 * size + REASON * size
+    return 32 * size + REASON * size
 
 
 def _bytes(memory: SharedMemory) -> memoryview[int]:
@@ -60,24 +60,25 @@ class Processes(Communicator):
         self.memory = memory
         self.arrived = np.frombuffer(_bytes(memory), np.int64, size)  # how often each has come to a meeting
         self.left = np.frombuffer(_bytes(memory), np.int64, size, 8 * size)  # the bytes of the reason of who has left
-        self.reasons = np.frombuffer(_bytes(memory), np.uint8, REASON * size, 16 * size).reshape(size, REASON)
+        # With how many bytes each has come: two rows, for meetings in turn. Negative: memory is opened for so many.
+        self.sizes = np.frombuffer(_bytes(memory), np.int64, 2 * size, 16 * size).reshape(2, size)
+        self.reasons = np.frombuffer(_bytes(memory), np.uint8, REASON * size, 32 * size).reshape(size, REASON)
         self.windows: list[SharedMemory] = []  # two, which gathers use in turn
         self.named: list[SharedMemory] = []  # those of them that this rank has to unlink
         self.gathers, self.generation, self.fence = 0, 0, Lock()
 
-    def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
-        if not array.nbytes:
-            return
-        self._open(array.nbytes)
-        window = np.frombuffer(_bytes(self.windows[self.gathers % 2]), array.dtype, array.size).reshape(array.shape)
+    def exchange(self, rows: NDArray[Any], bounds: Bounds, columns: Bounds) -> None:
+        self._open(rows.nbytes)
+        window = np.frombuffer(_bytes(self.windows[self.gathers % 2]), rows.dtype, rows.size).reshape(rows.shape)
         self.gathers += 1
-        start, stop = bounds[self.rank]
+        (start, stop), (first, last) = bounds[self.rank], columns[self.rank]
         try:
-            window[start:stop] = array[start:stop]
-            self.barrier()  # the next gather uses the other window; the one after it begins when all have read this one
+            window[start:stop] = rows[start:stop]
+            # The next exchange uses the other window; the one after it begins when all have read this one.
+            self._meet(rows.nbytes)
             for rank, (start, stop) in enumerate(bounds):
                 if rank != self.rank:
-                    array[start:stop] = window[start:stop]
+                    rows[start:stop, first:last] = window[start:stop, first:last]
         finally:
             del window  # a traceback holds this frame, and memory with an array on it cannot be closed
 
@@ -92,9 +93,14 @@ class Processes(Communicator):
         return json.loads(whole.tobytes())
 
     def barrier(self) -> None:
+        self._meet(0)
+
+    def _meet(self, size: int) -> None:
+        """Wait until all ranks are here, with as many bytes."""
+        wanted, looks, began = int(self.arrived[self.rank]) + 1, 0, time.monotonic()
+        self.sizes[wanted % 2, self.rank] = size
         with self.fence:  # what was written before is seen by whoever sees the counter
-            self.arrived[self.rank] += 1
-        wanted, looks, began = int(self.arrived[self.rank]), 0, time.monotonic()
+            self.arrived[self.rank] = wanted
         while (self.arrived < wanted).any():
             looks += 1
             if looks < LOOKS:
@@ -108,6 +114,8 @@ class Processes(Communicator):
                 raise RankError(absent(self, np.flatnonzero(self.arrived < wanted).tolist(), wanted, patience))
         with self.fence:
             pass
+        if (self.sizes[wanted % 2] != size).any():
+            check_alike(abs(self.sizes[wanted % 2]).tolist())
 
     def why(self) -> str:
         """Who has left, and why."""
@@ -131,7 +139,7 @@ class Processes(Communicator):
 
     def close(self) -> None:
         self._unlink()
-        del self.arrived, self.left, self.reasons
+        del self.arrived, self.left, self.reasons, self.sizes
         for memory in (*self.windows, self.memory):
             memory.close()
         self.windows = []
@@ -147,10 +155,10 @@ class Processes(Communicator):
         if self.rank == 0:
             self.windows = [SharedMemory(name, create=True, size=max(2 * size, 1 << 16)) for name in names]
             self.named = list(self.windows)
-        self.barrier()
+        self._meet(-size)
         if self.rank != 0:
             self.windows = [SharedMemory(name) for name in names]
-        self.barrier()
+        self._meet(-size)
         self._unlink()
 
     def _unlink(self) -> None:
@@ -185,12 +193,12 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
     spawn = multiprocessing.get_context("spawn")
     memory = SharedMemory(f"tinyconv-{os.getpid()}-{token_hex(3)}", create=True, size=_control(ranks))
     own = Processes(0, ranks, memory)
-    own.arrived[:] = own.left[:] = 0
+    own.arrived[:] = own.left[:] = own.sizes[...] = 0
     children = [
         spawn.Process(target=_child, args=(rank, ranks, memory.name, function, args), name=f"rank {rank}", daemon=True)
         for rank in range(1, ranks)
     ]
-    ending, started = list[None](), list[Any]()
+    before, ending, started = current(), list[None](), list[Any]()
     try:
         for child in children:
             child.start()
@@ -206,7 +214,7 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
         raise
     finally:
         ending.append(None)
-        use(Communicator())
+        use(before)
         until = time.monotonic() + GRACE
         for rank, child in enumerate(started, 1):
             child.join(
@@ -246,10 +254,8 @@ def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: 
         own.barrier()
         function(*args)
         own.barrier()
-    except RankError:
-        os._exit(1)  # it was told, and rank 0 says it
     except BaseException as error:
-        first = own.abort(f"{type(error).__name__}: {error}")
+        first = own.abort(f"{type(error).__name__}: {error}")  # unless it was told so itself
         # Of what is raised on purpose the message is enough.
         if first and not isinstance(error, TinyconvError | SystemExit):
             sys.excepthook(type(error), error, error.__traceback__)

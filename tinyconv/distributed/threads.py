@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, among
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, among, check_alike
 
 Result = TypeVar("Result")
 
@@ -33,11 +33,14 @@ class Threads(Communicator):
         super().__init__(rank, size)
         self.meeting, self.numbers = meeting, np.random.default_rng()
 
-    def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
-        for rank, theirs in enumerate(self._meet(array)):
+    def exchange(self, rows: NDArray[Any], bounds: Bounds, columns: Bounds) -> None:
+        first, last = columns[self.rank]
+        every = self._meet(rows)
+        check_alike([0 if theirs is None else theirs.nbytes for theirs in every])
+        for rank, theirs in enumerate(every):
             if rank != self.rank:
                 start, stop = bounds[rank]
-                array[start:stop] = theirs[start:stop]
+                rows[start:stop, first:last] = theirs[start:stop, first:last]
         self._meet(None)  # nobody writes into an array that another still reads
 
     def broadcast(self, value: Any, root: int = 0) -> Any:

@@ -73,11 +73,13 @@ def batch_norm(
     given = (None, None) if training else (running_mean, running_var)
     y, mean, var = apply(ops.BatchNorm, input, weight, bias, *given, eps=eps)
     if training and running_mean is not None and running_var is not None and input.numel():  # nothing teaches nothing
-        _move("batch_norm", running_mean, running_var, mean, var, momentum, input.numel() // max(input.shape[1], 1))
+        move_running(
+            "batch_norm", running_mean, running_var, mean, var, momentum, input.numel() // max(input.shape[1], 1)
+        )
     return y
 
 
-def _move(
+def move_running(
     name: str, running_mean: Tensor, running_var: Tensor, mean: Tensor, var: Tensor, momentum: float, n: int
 ) -> None:
     """Move running statistics by `momentum` towards those of `n` values a channel."""
@@ -158,7 +160,7 @@ def instance_norm(
     y, *found = apply(ops.GroupNorm, input, weight, bias, groups=max(input.shape[1], 1), eps=eps)
     if running_mean is not None and running_var is not None and input.numel():
         mean, var = (wrap(computed(methodcaller("mean", axis=0), each.array)) for each in found)
-        _move("instance_norm", running_mean, running_var, mean, var, momentum, product(input.shape[2:]))
+        move_running("instance_norm", running_mean, running_var, mean, var, momentum, product(input.shape[2:]))
     return y
 
 

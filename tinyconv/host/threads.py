@@ -312,6 +312,15 @@ def in_parts(function: Callable[[int, int], Any], n: int, work: float) -> None:
         unplanned(parallel, lambda i: function(n * i // parts, n * (i + 1) // parts), parts)
 
 
+def as_in_loop(function: Callable[..., Result], *args: Any) -> Result:
+    """function(*args) on a thread that was not started here, as in a parallel loop: it uses this thread alone."""
+    before, _here.in_loop = _here.in_loop, True
+    try:
+        return function(*args)
+    finally:
+        _here.in_loop = before
+
+
 def blas_alone(function: Callable[..., Result], *args: Any) -> Result:
     """function(*args), while BLAS uses one thread."""
     if _chosen == 1 or _here.in_loop:  # it does; TINYCONV_NUM_THREADS=1 alone tells BLAS nothing

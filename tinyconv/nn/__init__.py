@@ -19,6 +19,7 @@ from tinyconv.nn.padding import *
 from tinyconv.nn.parallel import *
 from tinyconv.nn.pooling import *
 from tinyconv.nn.stateless import *
+from tinyconv.nn.sync import *
 from tinyconv.nn.vision import *
 from tinyconv.nn.windows import *
 

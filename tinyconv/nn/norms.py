@@ -82,13 +82,18 @@ class _BatchNorm(Module):
         if input.ndim not in self.rank:
             raise ShapeError(f"{type(self).__name__}: expected {self.wanted}, got {input.shape}")
 
-    def forward(self, input: Tensor) -> Tensor:
-        self.check(input)
+    def count_batch(self) -> float:
+        """Count a batch of the training. Returns the part of a running statistic that it replaces."""
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
             if momentum is None:  # the plain average of all batches so far
                 momentum = 1 / self.num_batches_tracked.item()
+        return 0.0 if momentum is None else momentum
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.check(input)
+        momentum = self.count_batch()
         return F.batch_norm(
             input,
             self.running_mean,
@@ -96,7 +101,7 @@ class _BatchNorm(Module):
             self.weight,
             self.bias,
             self.training or self.running_mean is None,
-            0.0 if momentum is None else momentum,
+            momentum,
             self.eps,
         )
 

@@ -4,7 +4,9 @@ among ranks."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,15 +15,19 @@ from tinyconv.arrays.backend import Array, backend_of, captured_step, refuse_in_
 from tinyconv.distributed.communicator import Communicator, RankError, Solo, current
 from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Leaf, OpNode
+from tinyconv.engine.options import flag
 from tinyconv.engine.tape import Mirror, Node, below, mirrored, number, walk
-from tinyconv.engine.tree import TILE, Shares, pairwise, tiles
+from tinyconv.engine.tree import LARGE, TILE, Shares, pairwise, tiles, total
 from tinyconv.engine.wide import widened
 from tinyconv.errors import GraphError, OptionError, ShapeError, shortened, suggest_names
 from tinyconv.host.threads import blas_alone, parallel
 from tinyconv.nn.module import Module
+from tinyconv.nn.sync import Meeting, SyncBatchNorm
 from tinyconv.program.arguments import mapped, tensors_in
+from tinyconv.shapes import product
 from tinyconv.tensor.creation import Streams
 from tinyconv.tensor.tensor import Tensor, wrap
+from tinyconv.user_frame import warn
 
 __all__ = ["DataParallel", "DistributedDataParallel"]
 
@@ -44,7 +50,8 @@ class DataParallel(Module):
 
     As in PyTorch the first tile runs on `module` itself and the others on replicas, which share its parameters and have
     copies of its buffers: a batch norm standardises each tile by itself, and its running statistics are those of the
-    first tile. The names in its state begin with "module.": save the state of `model.module`.
+    first tile; `SyncBatchNorm` takes all tiles. The names in its state begin with "module.": save the state of
+    `model.module`.
 
         nn.DataParallel(nn.Linear(20, 5), tile=4)(tc.zeros(8, 20)).shape  # (8, 5)
 
@@ -90,39 +97,55 @@ class DistributedDataParallel(Module):
 
     In a captured step the ranks share the tiles of the whole program, the loss too.
 
-    At first all ranks take the parameters and buffers of rank 0.
+    At first all ranks take the parameters and buffers of rank 0. A parameter that no tile of the batch used gets no
+    gradient, on any rank; a warning names it, once.
 
         nn.DistributedDataParallel(nn.Linear(3, 2))(tc.zeros(8, 3)).shape  # (8, 2)
 
     Args:
         module: The module to run, built alike on each rank.
-        device_ids: None: the ranks are processes on CPUs.
+        device_ids: None: the batch says on which device a rank works. GPUs share it with ranks of "nccl" (see
+            `tinyconv.distributed.init`), outside of captured steps; else each computes the whole batch.
+        find_unused_parameters: True: parameters that are not used are meant so, and no warning names them.
         threads, tile: As in `DataParallel`.
 
     Raises TypeError, ValueError and ShapeError as `DataParallel` does, OptionError for `device_ids`, and RankError
-    where another rank fails, or is given another batch.
+    where another rank fails, has another model, has frozen other parameters, or is given another batch.
     """
 
     shares_tiles = True
 
     def __init__(
-        self, module: Module, device_ids: None = None, *, threads: int | None = None, tile: int | None = None
+        self,
+        module: Module,
+        device_ids: None = None,
+        *,
+        find_unused_parameters: bool = False,
+        threads: int | None = None,
+        tile: int | None = None,
     ) -> None:
         super().__init__()
         _check_module("DistributedDataParallel", module, threads, tile)
         if device_ids is not None:
-            raise OptionError(f"DistributedDataParallel: the ranks are on CPUs; leave out device_ids={device_ids!r}")
+            raise OptionError(
+                "DistributedDataParallel: a rank works where its model and batch are; leave out "
+                f"device_ids={shortened(device_ids)}"
+            )
         self.module, self.threads, self.tile = module, threads, tile
+        self.find_unused_parameters = flag("DistributedDataParallel: find_unused_parameters", find_unused_parameters)
+        _check_same_model(current(), module)
         self._take_over(current(), [*module.parameters(), *module.buffers()])
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         given, ranks = list(tensors_in((inputs, options))), current()
-        if captured_step.get() is not None or not backend_of(*(t.array for t in given)).on_host:
+        on_host = backend_of(*(t.array for t in given)).on_host
+        if captured_step.get() is not None or not (on_host or ranks.on_devices):
             whole: Tensor = self.module(*inputs, **options)
             return whole
         bounds = _bounds("DistributedDataParallel", given, self.tile or TILE)
-        _check_same_batch(ranks, given)
-        joined = _in_tiles(self.module, (inputs, options), bounds, self.threads, ranks)
+        names = {p._node: name for name, p in self.module.named_parameters() if p._tracked and p._node is not None}
+        _check_same_batch(ranks, given, list(names.values()))
+        joined = _in_tiles(self.module, (inputs, options), bounds, self.threads, ranks, names, self._name_unused)
         if self.training:
             self._take_over(ranks, list(self.module.buffers()))  # those of the first tile
         return joined
@@ -130,27 +153,65 @@ class DistributedDataParallel(Module):
     def extra_repr(self) -> str:
         return f"threads={self.threads}, tile={self.tile or TILE}"
 
+    def _name_unused(self, names: list[str]) -> None:
+        """Warn of parameters that no tile used, the first time."""
+        if not self.find_unused_parameters and current().rank == 0:
+            self.find_unused_parameters = True
+            warn(
+                f"DistributedDataParallel: no part of the batch used {', '.join(names)}, so there is no gradient; if "
+                "that is meant, say find_unused_parameters=True"
+            )
+
     @staticmethod
     def _take_over(ranks: Communicator, tensors: list[Tensor]) -> None:
         """Give all ranks the values of rank 0."""
         if ranks.size == 1:
             return
-        for t in tensors:
-            rows = np.ascontiguousarray(t.array).reshape(1, -1)
-            ranks.gather(rows, [(0, 1)] + [(1, 1)] * (ranks.size - 1))
-            t.array[...] = rows.reshape(t.shape)
+        for kind in dict.fromkeys((t.dtype, t.device) for t in tensors):
+            alike = [t for t in tensors if (t.dtype, t.device) == kind]
+            flat = backend_of(alike[0].array).xp.concatenate([t.array.reshape(-1) for t in alike])
+            ranks.gather(flat.reshape(1, -1), [(0, 1)] + [(1, 1)] * (ranks.size - 1))
+            start = 0
+            for t in alike:
+                t.array[...] = flat[start : start + t.numel()].reshape(t.shape)
+                start += t.numel()
 
 
-def _check_same_batch(ranks: Communicator, given: list[Tensor]) -> None:
-    """Raise RankError where the ranks are given other batches: a part of it each, for example."""
+def _check_same_model(ranks: Communicator, module: Module) -> None:
+    """Raise RankError where a rank has another model than rank 0, and say what it has."""
     if ranks.size == 1:
         return
-    mark = np.zeros((ranks.size, 2), np.int64)
-    ends = b"".join(t.array[i].tobytes() for t in given if t.ndim and len(t) for i in (0, -1))
-    mark[ranks.rank] = len(given[0]) if given and given[0].ndim else 0, zlib.crc32(ends)
-    ranks.gather(mark, [(rank, rank + 1) for rank in range(ranks.size)])
+    for what, tensors in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
+        own = [f"{name} {t.shape} {t.dtype}" for name, t in tensors]
+        theirs = ranks.broadcast(own)
+        first = next((pair for pair in zip_longest(own, theirs) if pair[0] != pair[1]), None)
+        differ = np.flatnonzero(ranks.allgather(first is not None)).tolist()
+        if differ:
+            other, of_rank_0 = ranks.broadcast(first, differ[0])
+            raise RankError(
+                f"DistributedDataParallel: the ranks have different models; where rank 0 has the {what} {of_rank_0}, "
+                f"rank {differ[0]} has {other}"
+            )
+
+
+def _check_same_batch(ranks: Communicator, given: list[Tensor], trained: list[str]) -> None:
+    """Raise RankError where the ranks are given other batches: a part of it each, for example; or `trained`, the names
+    of the parameters that are not frozen, differ."""
+    if ranks.size == 1:
+        return
+    ends = b"".join(backend_of(a).to_numpy(a[i]).tobytes() for a in (t.array for t in given) if len(a) for i in (0, -1))
+    size = len(given[0]) if given and given[0].ndim else 0
+    mark = ranks.allgather(np.array([size, zlib.crc32(ends), zlib.crc32("\n".join(trained).encode())]))
+    if (mark[:, 2] != mark[0, 2]).any():
+        every = [set(ranks.broadcast(trained, root)) for root in range(ranks.size)]
+        name = min(set.union(*every) - set.intersection(*every))
+        frozen = [str(rank) for rank, names in enumerate(every) if name not in names]
+        raise RankError(
+            f"DistributedDataParallel: {name} is frozen on rank {', '.join(frozen)} of {ranks.size} and not on the "
+            "others; call requires_grad_(False) on all ranks"
+        )
     if (mark != mark[0]).any():
-        sizes = ", ".join(f"rank {rank} {size}" for rank, (size, _) in enumerate(mark.tolist()))
+        sizes = ", ".join(f"rank {rank} {size}" for rank, (size, *_) in enumerate(mark.tolist()))
         raise RankError(
             f"DistributedDataParallel: the ranks were given different batches (examples: {sizes}); give each of them "
             "the whole batch, from the same seed and without a sampler: the ranks share it among themselves"
@@ -166,13 +227,22 @@ def _check_module(name: str, module: Any, threads: Any, tile: Any) -> None:
 
 
 def _in_tiles(
-    module: Module, call: Any, bounds: list[tuple[int, int]], threads: int | None, ranks: Communicator
+    module: Module,
+    call: Any,
+    bounds: list[tuple[int, int]],
+    threads: int | None,
+    ranks: Communicator,
+    names: Mapping[Any, str] = MappingProxyType({}),
+    unused: Callable[[list[str]], None] = lambda names: None,
 ) -> Tensor:
     """What `module` gives for the arguments of a call, cut at `bounds`: a tape for each tile, one node outside.
 
-    Each of the ranks runs its share of the tiles, and all get all outputs.
+    Each of the ranks runs its share of the tiles, and all get all outputs. Backward calls `unused` with the names of
+    those parameters, of which `names` has the nodes, that no tile of any rank used.
     """
-    given, share = list(tensors_in(call)), Share(ranks, bounds)
+    given, meets = list(tensors_in(call)), any(isinstance(m, SyncBatchNorm) for m in module.modules())
+    xp = backend_of(*(t.array for t in given)).xp
+    share = Share(ranks, bounds, threads, meets, xp)
     begun, now, streams = number(), context.get(), Streams()
     cut = [[_part(t, *ends) for t in given] for ends in bounds]
 
@@ -184,20 +254,17 @@ def _in_tiles(
         with streams.part(tile):
             return _checked(own(*args, **named), bounds[tile])
 
-    outputs = _for_each(run, len(share.mine), threads)
+    outputs = share.for_each(run)
     _check_alike(outputs)
-    xp = backend_of(*(t.array for t in given)).xp
-    joined, tracked, random = share.joined(xp, outputs, streams.asked)
+    joined, tracked, random = share.joined(outputs, streams.asked)
     if random:
         streams.seed()  # where other ranks have drawn it
     if tracked:
         cuttings = [[part._node for part in parts] for parts in zip(*cut, strict=True) if parts[0]._tracked]
-        shared = _reached((out._node for out in outputs), begun)
-        if ranks.size > 1:  # each rank may have met others of them
-            leaves: list[Node] = [p._node for p in module.parameters() if p._tracked and p._node is not None]
-            shared = leaves + [node for node in shared if node not in set(leaves)]
+        # Of the parameters each rank may have met others.
+        shared = [*names, *(node for node in _reached((out._node for out in outputs), begun) if node not in names)]
         parents = [t._node for t in given if t._tracked] + shared
-        saved = (_Tiles(outputs, share, cuttings, shared, begun, threads),)
+        saved = (_Tiles(outputs, share, cuttings, shared, begun, names, unused),)
         node = OpNode(_Joined, _Joined, xp, parents, {}, {}, saved, joined.array, joined._storage, now.layer)
         joined._node, joined._tracked = node, True
     return joined
@@ -214,10 +281,11 @@ class _Tiles:
         cuttings: list[list[Any]],
         shared: list[Any],
         begun: int,
-        threads: int | None,
+        names: Mapping[Any, str],
+        unused: Callable[[list[str]], None],
     ) -> None:
         self.outputs, self.share, self.cuttings, self.shared = outputs, share, cuttings, shared
-        self.begun, self.threads = begun, threads
+        self.begun, self.names, self.unused = begun, names, unused
 
     def gradients(self, i: int, dy: Array, needs: tuple[bool, ...]) -> list[Any]:
         """The gradients at the bottom of the tile that is number `i` here: an array or None for each of its inputs and
@@ -254,21 +322,14 @@ class _Joined:
         (taped,) = saved
         share, count = taped.share, len(taped.cuttings)
         bounds = [share.bounds[tile] for tile in share.mine]
-        by_tile = _for_each(lambda i: taped.gradients(i, dy[slice(*bounds[i])], needs), len(bounds), taped.threads)
+        by_tile = share.for_each(lambda i: taped.gradients(i, dy[slice(*bounds[i])], needs))
         by_parent = list(zip(*by_tile, strict=True)) or [()] * len(needs)
-        pieces = [
-            share.pieced(xp, parts, cutting[0]) for parts, cutting in zip(by_parent, taped.cuttings, strict=False)
-        ]
-        return (*pieces, *share.summed(by_parent[count:], taped.shared))
-
-
-def _for_each(function: Callable[[int], Result], count: int, threads: int | None) -> list[Result]:
-    """[function(0), function(1), ...] for each tile, on threads.
-
-    It is one thread where an observer (`detect_anomaly`) is on, which looks for the user's line on the caller's. On one
-    thread too BLAS stays alone: else a large product would be cut up, and its bits depend on the number of threads.
-    """
-    return blas_alone(parallel, function, count, threads if context.get().observer is None else 1)
+        pieces = [share.pieced(parts, cutting[0]) for parts, cutting in zip(by_parent, taped.cuttings, strict=False)]
+        sums = share.summed(by_parent[count:], taped.shared)
+        wanted = zip(taped.shared, sums, needs[count:], strict=True)
+        if unused := [taped.names[n] for n, total, need in wanted if need and total is None and n in taped.names]:
+            taped.unused(unused)
+        return (*pieces, *sums)
 
 
 def _bounds(name: str, tensors: list[Tensor], tile: int) -> list[tuple[int, int]]:
@@ -341,33 +402,49 @@ def _reached(tops: Iterable[Node | None], begun: int) -> list[Node]:
 
 
 class Share:
-    """The tiles of a batch, cut at `bounds`, among ranks: `mine` are those of this one."""
+    """The tiles of a batch, cut at `bounds`, among ranks: `mine` are those of this one, for so many threads.
 
-    def __init__(self, ranks: Communicator, bounds: list[tuple[int, int]]) -> None:
-        self.ranks, self.bounds = ranks, bounds
+    If the module `meets`, its tiles have to run at the same time.
+    """
+
+    def __init__(
+        self, ranks: Communicator, bounds: list[tuple[int, int]], threads: int | None, meets: bool, xp: Any
+    ) -> None:
+        self.ranks, self.bounds, self.threads, self.meets, self.xp = ranks, bounds, threads, meets, xp
         shares = Shares(bounds, ranks.size)
-        self.level, self.units, self.rows = shares.level, shares.units, shares.rows
+        self.level, self.units, self.rows, self.tiles = shares.level, shares.units, shares.rows, shares.tiles
         self.mine = range(*shares.tiles[ranks.rank])
 
-    def joined(self, xp: Any, outputs: list[Tensor], random: bool) -> tuple[Tensor, bool, bool]:
+    def for_each(self, function: Callable[[int], Result]) -> list[Result]:
+        """[function(0), function(1), ...] for each tile of this rank, on threads.
+
+        It is one thread on a GPU, and where an observer (`detect_anomaly`) is on, which looks for the user's line on
+        the caller's. On one thread too BLAS stays alone: else a large product would be cut up, and its bits depend on
+        the number of threads.
+        """
+        if self.meets:
+            return Meeting(self.ranks, self.tiles, self.xp).run(function)
+        threads = self.threads if self.xp is np and context.get().observer is None else 1
+        return blas_alone(parallel, function, len(self.mine), threads)
+
+    def joined(self, outputs: list[Tensor], random: bool) -> tuple[Tensor, bool, bool]:
         """The outputs of all tiles as one, whether they are tracked, and whether they are `random`."""
         tracked = any(out._tracked for out in outputs)
         if self.ranks.size == 1:
-            return wrap(xp.concatenate([out.array for out in outputs])), tracked, random
+            return wrap(self.xp.concatenate([out.array for out in outputs])), tracked, random
         known = [outputs[0].dtype.str, tracked, random, *outputs[0].shape[1:]] if outputs else None
         dtype, tracked, random, *shape = self.ranks.broadcast(known)  # rank 0 always has a tile
         return wrap(self._gathered([out.array for out in outputs], tuple(shape), dtype)), tracked, random
 
     def _gathered(self, parts: list[Array], shape: tuple[int, ...], dtype: Any) -> Array:
         """The parts of all ranks, one after the other, for those of this one."""
-        array = np.zeros((self.bounds[-1][1], *shape), dtype)
-        start, stop = self.rows[self.ranks.rank]
-        if parts:
-            np.concatenate(parts, out=array[start:stop])
+        array = self.xp.zeros((self.bounds[-1][1], *shape), dtype)
+        for tile, part in zip(self.mine, parts, strict=True):
+            array[slice(*self.bounds[tile])] = part
         self.ranks.gather(array, self.rows)
         return array
 
-    def pieced(self, xp: Any, parts: tuple[Any, ...], leaf: Any) -> Any:
+    def pieced(self, parts: tuple[Any, ...], leaf: Any) -> Any:
         """The gradient of an input, joined from those of its parts; zeros where a tile did not use it."""
         known = next((part for part in parts if part is not None), None)
         if self.ranks.size == 1 and known is None:
@@ -375,10 +452,12 @@ class Share:
         like = leaf if known is None else known
         sizes = [stop - start for start, stop in (self.bounds[tile] for tile in self.mine)]
         filled = [
-            xp.zeros((n, *like.shape[1:]), like.dtype) if part is None else part
+            self.xp.zeros((n, *like.shape[1:]), like.dtype) if part is None else part
             for part, n in zip(parts, sizes, strict=True)
         ]
-        return xp.concatenate(filled) if self.ranks.size == 1 else self._gathered(filled, like.shape[1:], like.dtype)
+        return (
+            self.xp.concatenate(filled) if self.ranks.size == 1 else self._gathered(filled, like.shape[1:], like.dtype)
+        )
 
     def summed(self, by_node: list[tuple[Any, ...]], nodes: list[Any]) -> list[Any]:
         """The gradients of the nodes that the tiles share: sums by the tree; float16 in float32."""
@@ -393,25 +472,46 @@ class Share:
 
     def _summed_by_all(self, by_node: list[tuple[Any, ...]], nodes: list[Any]) -> list[Any]:
         """The sums over the tiles of all ranks: each has added up its units, and all add up those of all."""
-        first, last = self.units[-1][1], self.units[self.ranks.rank]
-        there = np.zeros((first, len(nodes)), np.uint8)  # whether a unit has a gradient of a node
         own: dict[tuple[int, int], Any] = {}
-        for unit in range(*last):
+        used = np.zeros(len(nodes), bool)
+        for unit in range(*self.units[self.ranks.rank]):
             tiles_of = slice((unit << self.level) - self.mine.start, (unit + 1 << self.level) - self.mine.start)
             for k, parts in enumerate(by_node):
-                total = pairwise(parts[tiles_of], _added)
-                if total is not None:
-                    own[unit, k], there[unit, k] = total, 1
-        self.ranks.gather(there, self.units)
+                found = pairwise(parts[tiles_of], _added)
+                if found is not None:
+                    own[unit, k], used[k] = found, True
         totals: list[Any] = [None] * len(nodes)
-        for k in np.flatnonzero(there.any(axis=0)).tolist():
-            rows = np.zeros((first, *nodes[k].shape), np.result_type(nodes[k].dtype, np.float32))
-            for unit in range(*last):
-                if (unit, k) in own:
-                    rows[unit] = own[unit, k]
-            self.ranks.gather(rows, self.units)
-            totals[k] = pairwise([rows[unit] if there[unit, k] else None for unit in range(first)], _added)
+        for bucket in _buckets(nodes, np.flatnonzero(self.ranks.allgather(used).any(axis=0)).tolist()):
+            ends = [0, *np.cumsum([product(nodes[k].shape) for k in bucket]).tolist()]
+            # A unit without a gradient gives -0.0, to which anything may be added and stays what it is.
+            rows = self.xp.full((self.units[-1][1], ends[-1]), -0.0, _wide(nodes[bucket[0]]))
+            for unit in range(*self.units[self.ranks.rank]):
+                for k, start, stop in zip(bucket, ends, ends[1:], strict=False):
+                    if (unit, k) in own:
+                        rows[unit, start:stop] = own[unit, k].reshape(-1)
+            whole = total(rows, self.units, self.ranks)
+            for k, start, stop in zip(bucket, ends, ends[1:], strict=False):
+                totals[k] = whole[start:stop].reshape(nodes[k].shape)
         return totals
+
+
+def _buckets(nodes: list[Any], used: list[int]) -> Iterator[list[int]]:
+    """Which gradients are added up in one array: those of a dtype, in their order, until it is LARGE."""
+    for dtype in dict.fromkeys(_wide(nodes[k]) for k in used):
+        bucket, size = list[int](), 0
+        for k in (k for k in used if _wide(nodes[k]) == dtype):
+            bucket.append(k)
+            size += product(nodes[k].shape) * dtype.itemsize
+            if size >= LARGE:
+                yield bucket
+                bucket, size = [], 0
+        if bucket:
+            yield bucket
+
+
+def _wide(node: Any) -> Any:
+    """The dtype in which gradients of a node are added up."""
+    return np.result_type(node.dtype, np.float32)
 
 
 def _added(first: Any, second: Any) -> Any:

@@ -7,15 +7,17 @@ place of addresses; `placed` finds those when everything is known, and again whe
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.distributed.communicator import Communicator, share_of
-from tinyconv.engine.tree import TILE, height, tiles
+from tinyconv.distributed.communicator import Communicator
+from tinyconv.engine.tree import TILE, Shares, tiles, total
+from tinyconv.host.threads import free_threads
 from tinyconv.program.program import Value
 
 LINE = 64
@@ -122,6 +124,8 @@ class Code:
     def __init__(self, batch: int, library: Any, ranks: Communicator) -> None:
         self.batch, self.library, self.lanes, self.ranks = batch, library, library.lanes_of_a_vector(), ranks
         self.meet = MEET(self._meet) if ranks.size > 1 else None
+        # All ranks cut the batch into the same units, whatever threads each has.
+        self.most_threads = int(ranks.allgather(free_threads()).max()) if ranks.size > 1 else 1
         self.failed: BaseException | None = None  # at a meeting
         library.kernel_names.restype = ctypes.c_char_p
         self.kernels = {name: i for i, name in enumerate(library.kernel_names().decode().split())}
@@ -161,13 +165,15 @@ class Code:
             call.place = i
         self._place_buffers()
         size = max(rounded(4 * stretch.record) for stretch in self.stretches)
-        per_unit = 1
+        per_unit, share = 1, (0, count)
         if self.ranks.size > 1:
-            per_unit <<= height(count, self.ranks.size * threads)
-        while size and self.ranks.size == 1 and -(-count // per_unit) > max(UNITS_A_THREAD * threads, UNITS_A_THREAD):
-            per_unit *= 2
+            shares = Shares(tiles(self.batch), self.ranks.size, self.most_threads)
+            per_unit, share = 1 << shares.level, shares.units[self.ranks.rank]
+        else:
+            while size and -(-count // per_unit) > max(UNITS_A_THREAD * threads, UNITS_A_THREAD):
+                per_unit *= 2
+            share = 0, -(-count // per_unit)
         self.units = -(-count // per_unit)
-        shares = share_of(self.units, self.ranks.size)
         self.records = {s: aligned(self.units * rounded(4 * s.record)) for s in self.stretches if s.record}
         thread = self.values + size * per_unit.bit_length()
         self.scratch = aligned(thread * threads)
@@ -180,11 +186,11 @@ class Code:
             self.table[i] = (stretch.tiled, first, len(stretch.calls), rounded(4 * stretch.record), records)
             first += len(stretch.calls)
         if self.ranks.size > 1:
-            self.meetings = [self._meeting(stretch, shares, per_unit) for stretch in self.stretches]
+            self.meetings = [self._meeting(stretch, shares) for stretch in self.stretches]
         self.program = np.array(
             (
                 address(self.code), address(self.table), len(self.table), self.batch, per_unit, threads,
-                address(self.bad), address(self.scratch), self.values, thread, *shares[self.ranks.rank],
+                address(self.bad), address(self.scratch), self.values, thread, *share,
                 0 if self.meet is None else ctypes.cast(self.meet, ctypes.c_void_p).value,
             ),
             PROGRAM,
@@ -192,23 +198,25 @@ class Code:
         self.words = self.code.data.cast("B").cast("q")
         self.pointer = ctypes.c_void_p(address(self.program))
 
-    def _meeting(self, stretch: Stretch, shares: Sequence[tuple[int, int]], per_unit: int) -> list[tuple[Any, Any]]:
-        """What the tiles of a stretch give to all: arrays, and the rows of each rank."""
-        found: list[tuple[Any, Any]] = []
+    def _meeting(self, stretch: Stretch, shares: Shares) -> list[Callable[[], object]]:
+        """What the ranks do after a stretch of tiles: add up its records, and hand round the arrays that it made."""
         if not stretch.tiled:
-            return found
+            return []
+        found: list[Callable[[], object]] = []
         if stretch.record:
-            found.append((self.records[stretch].reshape(self.units, -1), shares))
-        ends = [[min(end * per_unit, len(tiles(self.batch))) for end in share] for share in shares]
-        images = [[min(end * TILE, self.batch) for end in share] for share in ends]
+            records = self.records[stretch].view(np.float32).reshape(self.units, -1)
+            found.append(partial(total, records, shares.units, self.ranks))
         made = {id(o): o.of for call in stretch.calls for o in call.at if isinstance(o, Memory) and o.made}
-        return [*found, *((array, images if len(array) == self.batch else ends) for array in made.values())]
+        for array in made.values():
+            rows = shares.rows if len(array) == self.batch else shares.tiles
+            found.append(partial(self.ranks.gather, array, rows))
+        return found
 
     def _meet(self, stretch: int) -> None:
         """What C calls after a stretch of tiles."""
         try:
-            for array, rows in self.meetings[stretch]:
-                self.ranks.gather(array, rows)
+            for meeting in self.meetings[stretch]:
+                meeting()
         except BaseException as error:  # C knows none
             self.failed, self.bad[0] = error, 1
 
@@ -254,8 +262,8 @@ class Code:
         row["number"][: len(call.number)] = call.number
 
     def _size(self, size: int | Later, call: Call) -> int:
-        if size is Later.UNITS:
-            return self.units
+        if size is Later.UNITS:  # ranks have added up those of all
+            return self.units if self.ranks.size == 1 else 1
         if size is Later.RECORD_STEP:
             (stretch,) = (operand.stretch for operand in call.at if isinstance(operand, Record))
             return rounded(4 * stretch.record) // 4

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
+from tinyconv.distributed.communicator import Communicator, RankError
+from tinyconv.engine.variants import op_name
 
 Kind: TypeAlias = Literal["forward", "backward", "sum", "keep", "compute", "write", "update", "host", "stage"]
 
@@ -111,6 +115,27 @@ def replaced(nested: Any, function: Callable[[Any], Any]) -> Any:
         parts = [replaced(part, function) for part in nested]
         return type(nested)(*parts) if hasattr(nested, "_fields") else type(nested)(parts)
     return function(nested)
+
+
+def check_alike(program: Program, ranks: Communicator) -> None:
+    """Raise RankError where ranks are about to share a program of which they have recorded different ones."""
+    if ranks.size == 1:
+        return
+    own = [
+        f"{i.layer or 'the step'}: {i.kind} {op_name(i.op) if i.op is not None else ''} "
+        f"{[repr(v) for v in i.read() if v.kind == 'held']} {[v and v.shape for v in i.outputs]}"
+        for i in program.instructions
+    ]
+    mine, of_rank_0 = next(
+        (pair for pair in zip_longest(own, ranks.broadcast(own)) if pair[0] != pair[1]), (None, None)
+    )
+    differ = np.flatnonzero(ranks.allgather(mine != of_rank_0)).tolist()
+    if differ:
+        mine, of_rank_0 = ranks.broadcast([mine, of_rank_0], differ[0])
+        raise RankError(
+            "capture: the ranks have recorded different steps, and cannot share one: do they have other layers, or has "
+            f"one frozen parameters? First, where rank 0 has ({of_rank_0}), rank {differ[0]} has ({mine})"
+        )
 
 
 @dataclass(eq=False)

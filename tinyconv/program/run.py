@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinyconv.distributed.communicator import Communicator, current
+from tinyconv.distributed.communicator import Bounds, Communicator, current
 from tinyconv.engine.context import quietly
-from tinyconv.engine.tree import Shares, pairwise, tiles
+from tinyconv.engine.tree import Shares, tiles, total
 from tinyconv.engine.variants import name_of
 from tinyconv.engine.wide import FLOAT16, widened
 from tinyconv.errors import CaptureError
@@ -167,9 +167,8 @@ class _Tiled:
         if self.ranks.size > 1:
             for _, array in self.joined:
                 self.ranks.gather(array, self.shares.rows)
-            self.sums.gather(self.ranks, self.shares.units)
         if self.sums.values:
-            self.sums.give(slots)
+            self.sums.give(slots, self.ranks, self.shares.units)
 
     def _run(self, tile: int, slots: Slots) -> None:
         start, stop = self.bounds[tile]
@@ -249,25 +248,24 @@ class _Sums:
         self.there.clear()
         self.of_units.clear()
 
-    def gather(self, ranks: Communicator, bounds: Sequence[tuple[int, int]]) -> None:
-        """Get the sums of the units that other ranks have."""
-        if not self.rows:
-            self.rows = {dtype: np.zeros((bounds[-1][1], size), dtype) for dtype, size in self.sizes.items()}
-        for dtype, rows in self.rows.items():
-            for unit, part in self.of_units.items():
-                rows[unit] = part.whole[dtype]
-            ranks.gather(rows, bounds)
-        for unit in range(bounds[-1][1]):
-            if unit not in self.of_units:
-                self.of_units[unit] = part = self.free.pop() if self.free else _Part(self)
-                for dtype, rows in self.rows.items():
-                    part.whole[dtype][...] = rows[unit]
+    def _of_all_ranks(self, ranks: Communicator, bounds: Bounds) -> _Part:
+        """The sum over the units of all ranks."""
+        if not self.of_units:  # this rank has none
+            self.of_units[0] = self.free.pop() if self.free else _Part(self)
+        found = next(iter(self.of_units.values()))
+        for dtype, size in self.sizes.items():
+            if dtype not in self.rows:
+                self.rows[dtype] = np.zeros((bounds[-1][1], size), dtype)
+            for unit in range(*bounds[ranks.rank]):
+                self.rows[dtype][unit] = self.of_units[unit].whole[dtype]
+            found.whole[dtype][...] = total(self.rows[dtype], bounds, ranks)
+        return found
 
-    def give(self, slots: Slots) -> None:
+    def give(self, slots: Slots, ranks: Communicator, bounds: Bounds) -> None:
         """Put the sums where their values are; they stay there until the next replay."""
-        parts = [self.of_units[unit] for unit in sorted(self.of_units)]
-        total = pairwise(parts, _Part.add)
-        for value, array in zip(self.values, total.arrays, strict=True):
+        (unit,) = self.of_units.values() if ranks.size == 1 else [self._of_all_ranks(ranks, bounds)]
+        parts = list(self.of_units.values())
+        for value, array in zip(self.values, unit.arrays, strict=True):
             if value.kind == "held":
                 np.copyto(value.array, array)
             else:

@@ -141,7 +141,7 @@ FAMILIES = (
     Family(
         "for several machines or processes",
         "tinyconv.distributed.run starts processes that share a training; nn.DataParallel shares a batch among threads",
-        r"distributed(_\w+)?|is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|SyncBatchNorm|"
+        r"distributed(_\w+)?|is_distributed|DistributedSampler|rpc|multiprocessing|share_memory_|is_shared|"
         r"Distributed\w+|futures|fork|wait|Future\w*|prepare_multiprocessing_environment|get_file_path",
         example="tc.multiprocessing",
     ),
