@@ -25,7 +25,7 @@ PROMISE = (
 )
 COUNT, DOSE = 50, 2
 
-RANKS, IMAGES, BATCH, EPOCHS = 4, 600, 200, 60
+RANKS, IMAGES, BATCH, EPOCHS = 4, 600, 200, 15
 TRAIN = ["train", "flatten; fc 8; relu; dropout; fc 2", "--data", "pictures", "--size", "8", "--epochs", str(EPOCHS),
          "--batch-size", str(BATCH), "--shift", "1", "--threads", "1", "--kernels", "numpy", "--save-every", "3",
          "--json"]  # fmt: skip

@@ -2,48 +2,21 @@
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from distributed.mpiexec import NO_MPI, ended, start
 from distributed.trainings import train
 from safetensors.numpy import load_file
 
 from tinyconv.distributed import threads
 from tinyconv.engine import kernels, variants
-from tinyconv.host.environment import version_of
-from tinyconv.host.processes import program
 from tinyconv.train import load_checkpoint
 
-BESIDE = Path(sys.executable).with_name("mpiexec")
-MPIEXEC = str(BESIDE) if BESIDE.exists() else program("mpiexec")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(version_of("mpi4py") == "not installed", reason="needs mpi4py: pip install mpi4py mpich"),
-    pytest.mark.skipif(MPIEXEC is None, reason="needs mpiexec, of an MPI: pip install mpich"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_MPI), reason=NO_MPI)]
 TINYCONV = ("-m", "tinyconv")
 SMALL = ("mlp", "--option", "hidden=16", "--data", "synthetic", "--batch-size", "300", "--seed", "1")
-
-
-def start(ranks, *words, cwd=None):
-    """So many ranks of this Python, with these arguments."""
-    own = {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    return subprocess.Popen(
-        [MPIEXEC, "-n", str(ranks), sys.executable, *words], cwd=cwd, env={**os.environ, **own},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def ended(process, timeout=300):
-    """Its exit code and outputs; of the errors without the line in which MPICH says that it was told to end."""
-    out, errors = process.communicate(timeout=timeout)
-    lines = [line for line in errors.splitlines() if not line.startswith("Abort(")]
-    return process.returncode, out, "\n".join(lines)
 
 
 TRAIN = """

@@ -266,6 +266,7 @@ def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: 
 def _end_with(own: Processes, parent: int) -> None:
     """In a child: end soon after the parent."""
     wait([parent])
-    own.abort("its process is gone")
-    time.sleep(GRACE / 2)
+    if own.arrived[own.rank] > 1:  # else it has done nothing yet
+        own.abort("its process is gone")
+        time.sleep(GRACE / 2)
     os._exit(1)
