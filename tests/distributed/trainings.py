@@ -43,8 +43,8 @@ def train(captured, images, norm=False, steps=4):
 
 NETS = {
     "mnist": "conv 6 5; relu; pool 2; conv 16 5; relu; pool 2; flatten; dropout; fc 10",
-    "cifar10": "conv 8 3; bn; relu; pool 2; conv 16 3; bn; relu; pool 2; flatten; dropout; fc 10",
-    "synthetic": "conv 4 5; bn; relu; pool 3; flatten; dropout; fc 10",
+    "cifar10": "conv 8 3; relu; pool 2; conv 16 3; relu; pool 2; flatten; dropout; fc 10",
+    "synthetic": "conv 4 5; relu; pool 3; flatten; dropout; fc 10",
 }
 
 
