@@ -48,7 +48,7 @@ def attempts(count, seed, folder, sabotage=""):
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         moment, struck = MOMENTS[i % 4 > 0], int(rng.integers(0, RANKS))
-        yield attempt(folder, folder / str(i), moment, struck, rng, 1 + i % 2)
+        yield attempt(folder, folder / str(i), moment, struck, rng, 1 + (i % 4 == 1))
 
 
 def attempt(folder, place, moment, struck, rng, resumed_on):
