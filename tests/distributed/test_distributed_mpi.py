@@ -26,6 +26,7 @@ from distributed.trainings import train
 from tinyconv.engine import variants
 variants.set_kernels(sys.argv[1])
 ranks = tc.distributed.init("mpi")
+assert ranks.sharers() in (1, ranks.size)  # bound to cores, or not
 assert ranks.broadcast({"a": [1, None]} if ranks.rank else None, 1) == {"a": [1, None]}
 for captured in (False, True):
     losses, weights = train(captured, 150, True)

@@ -98,10 +98,13 @@ def count_of(ranks: str) -> int:
     return int(ranks)
 
 
-def threads_of_a_rank(ranks: str, threads: int | None) -> int | None:
+def threads_of_a_rank(ranks: str, threads: int | None) -> int:
     """The threads of each rank: its share of the cores, unless --threads says how many."""
     count = count_of(ranks)
-    return threads or (max(1, cores() // count) if count else None)
+    if threads:
+        return threads
+    own = init(MPI) if ranks == MPI else None
+    return max(1, cores() // (own.sharers() if isinstance(own, Mpi) else count))
 
 
 @contextmanager

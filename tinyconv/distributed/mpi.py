@@ -56,6 +56,11 @@ class Mpi(Communicator):
             self.said_before = sys.excepthook
             sys.excepthook = self._say
 
+    def sharers(self) -> int:
+        """How many ranks, this one among them, have the same cores of this machine. All ranks ask together."""
+        bound = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+        return int(self.world.Split_type(self.mpi.COMM_TYPE_SHARED).allgather(bound).count(bound))
+
     def gather(self, array: NDArray[Any], bounds: Bounds) -> None:
         row = array.nbytes // max(len(array), 1)
         counts, places = [(stop - start) * row for start, stop in bounds], [start * row for start, _ in bounds]
