@@ -17,6 +17,7 @@ import tinyconv as tc
 from tinyconv import nn
 from tinyconv.distributed import RankError, current, processes, threads
 from tinyconv.errors import OptionError
+from tinyconv.train import load_checkpoint
 
 LINUX = sys.platform == "linux"
 
@@ -26,15 +27,23 @@ def shared_memory():
     return [name for name in os.listdir("/dev/shm") if name.startswith(f"tinyconv-{os.getpid()}-")]
 
 
+def runs(pid):
+    """Whether a process runs; one that has ended has no command line, if it is there at all."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_text("utf-8"))
+    except OSError:
+        return False
+
+
 def die(how):
-    """Rank 1 ends in some way; the others wait for it."""
-    if current().rank == 1:
-        if how == "raises":
-            raise ValueError("of rank 1")
-        if how == "leaves":
-            os._exit(3)
-        os.kill(os.getpid(), getattr(signal, how))
-    for _ in range(1000):
+    """Rank 1 ends in some way, at a step in the middle; the others wait for it."""
+    for step in range(1000):
+        if current().rank == 1 and step == 137:
+            if how == "raises":
+                raise ValueError("of rank 1")
+            if how == "leaves":
+                os._exit(3)
+            os.kill(os.getpid(), getattr(signal, how))
         current().gather(np.zeros((3, 50)), [(0, 1), (1, 2), (2, 3)])
 
 
@@ -242,16 +251,24 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not LINUX, reason="signals")
-def test_a_killed_rank_is_one_line_of_the_command(tmp_path):
+@pytest.mark.parametrize(
+    ("struck", "code", "lines"),
+    [(0, -9, []), (1, 1, ["error: rank 1 of 2 ended: its process is gone (SIGKILL)"])],
+    ids=["the first", "another"],
+)
+def test_a_killed_rank_is_the_end_of_all_and_one_line(struck, code, lines, tmp_path):
+    train = command("--epochs", "40", "--ranks", "2", "--json", "--out", "c")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command("--epochs", "40", "--ranks", "2", "--json"), cwd=tmp_path, **pipes) as running:
+    with subprocess.Popen(train, cwd=tmp_path, **pipes) as running:
         assert '"epoch": 1' in running.stdout.readline()
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text("ascii").split()
         (child,) = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text("utf-8")]
-        os.kill(int(child), signal.SIGKILL)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 1
-    assert said.splitlines() == ["error: rank 1 of 2 ended: its process is gone (SIGKILL)"]
+        os.kill(int(child) if struck else running.pid, signal.SIGKILL)
+        _, said = running.communicate(timeout=60)  # until nobody is left who has the pipe
+    assert (running.returncode, said.splitlines()) == (code, lines)
+    assert not runs(child)
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith(f"tinyconv-{running.pid}-")]
+    assert load_checkpoint(tmp_path / "c").trainer["progress"]["epoch"] >= 1
 
 
 def diverge():
