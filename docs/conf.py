@@ -27,7 +27,7 @@ autodoc_typehints = "none"  # the docstrings say types, shapes and dtypes
 add_module_names = False
 default_role = "code"
 maximum_signature_line_length = 100
-toc_object_entries_show_parents = "hide"
+toc_object_entries = False  # the margin of every page would be made out of all public names: half of the time
 
 html_theme = "furo"
 html_title = f"tinyconv {version}"

@@ -114,7 +114,7 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <link rel="stylesheet" href="{root}_static/pygments.css">
 <link rel="stylesheet" href="{root}_static/source.css">
-<p><a href="{root}index.html">tinyconv</a> <a href="{folder}">{parent}</a></p>
+<p><a href="{root}index.html">tinyconv</a></p>
 <h1>{title}</h1>
 {body}
 </html>
@@ -122,7 +122,7 @@ PAGE = """<!doctype html>
 
 
 def pages(app, exception):
-    """When all is built, a page for each file and folder that is linked to, for those in it, and for those above it."""
+    """When all is built, a page for each file and folder that is linked to, and for those in it."""
     if exception:
         return
     todo, done = sorted(wanted(app)), set()
@@ -137,8 +137,6 @@ def pages(app, exception):
         if not shown(ROOT / path):
             file.write_bytes((ROOT / path).read_bytes())
             continue
-        parent = Path(path).parent.as_posix()
-        todo += [parent] if parent != "." else []
         if (ROOT / path).is_dir():
             inside = [child.relative_to(ROOT).as_posix() for child in listed(ROOT / path)]
             todo += inside
@@ -149,11 +147,8 @@ def pages(app, exception):
         else:
             language = LANGUAGES[Path(path).suffix]
             text = (ROOT / path).read_text(encoding="utf-8")
-            body = app.builder.highlighter.highlight_block(text, language, lineanchors="L")
-        folder = relative_uri(here, address(parent)) if parent != "." else ""
-        text = PAGE.format(
-            title=path, body=body, root=relative_uri(here, ""), folder=folder, parent=parent if folder else ""
-        )
+            body = app.builder.highlighter.highlight_block(text, language, force=True, lineanchors="L")
+        text = PAGE.format(title=path, body=body, root=relative_uri(here, ""))
         file.write_text(text, encoding="utf-8")
 
 

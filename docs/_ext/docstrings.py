@@ -104,5 +104,6 @@ def linkcode_resolve(domain, info):
 
 def setup(app):
     app.connect("autodoc-process-docstring", process)
-    app.config.linkcode_resolve = linkcode_resolve
+    # Not sooner: a function among the options that were pickled looks like a change, and all would be read again.
+    app.connect("builder-inited", lambda app: setattr(app.config, "linkcode_resolve", linkcode_resolve))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

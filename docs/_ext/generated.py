@@ -109,7 +109,8 @@ def function_of(name):
 
 def of_reference(name, full):
     """A name as a link into the reference, where that has it."""
-    target = names.full_names().get(full) or (full if full and full.startswith("tinyconv.Tensor.") else None)
+    method = full is not None and full.removeprefix("tinyconv.Tensor.") in dict(names.members(tc.Tensor))
+    target = names.full_names().get(full) or (full if method else None)
     return f"{{py:obj}}`{name} <{target}>`" if target else f"`{name}`"
 
 
