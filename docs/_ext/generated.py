@@ -17,7 +17,7 @@ from types import ModuleType
 import coverage
 import names
 from checkout import DOCUMENTS, LINK, ROOT
-from docstrings import rest
+from docstrings import blocks, rest
 
 import tinyconv as tc
 from tinyconv import ops
@@ -114,6 +114,18 @@ def of_reference(name, full):
     return f"{{py:obj}}`{name} <{target}>`" if target else f"`{name}`"
 
 
+def explained(op):
+    """The docstring of an op: its formulas as they are, a line each, and the rest as paragraphs."""
+    for i, (indented, block) in enumerate(blocks(inspect.getdoc(op) or "")):
+        if indented:
+            yield text_block(textwrap.dedent(block))
+        elif i == 0:
+            lines = " ".join(block.split("\n")).split(";  ")
+            yield text_block("\n".join(part for line in lines for part in textwrap.wrap(line, 90)))
+        else:
+            yield escaped(" ".join(block.split()))
+
+
 def text_block(text):
     return f"```text\n{text.strip()}\n```"
 
@@ -195,7 +207,7 @@ def op_page(op):
     parts = [
         UNLISTED,
         f"# {op.__name__}",
-        text_block(inspect.getdoc(op) or ""),
+        *explained(op),
         "## Forward, and backward right under it",
         f"{link_to(path, line, f'`{path.relative_to(ROOT).as_posix()}`, line {line}')}. For `tc.using` and in messages "
         f"it is `{op_name(op)}`.",
