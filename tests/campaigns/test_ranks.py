@@ -11,8 +11,8 @@ WHICH = {"the first": 11, "another": 0}  # seeds whose first attempt kills that 
 @pytest.mark.parametrize(
     ("sabotage", "struck", "seen"),
     [
-        ("processes._end_with = lambda *args: None", "the first", "processes are there after 5 s"),
-        ("processes._watch = lambda *args: None", "another", "processes are there after 5 s"),
+        ("processes._end_with = lambda *args: None", "the first", "processes are there after"),
+        ("processes._watch = lambda *args: None", "another", "processes are there after"),
     ],
     ids=["children outlive the first", "nobody misses a child"],
 )
