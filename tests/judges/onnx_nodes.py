@@ -39,7 +39,7 @@ class Case:
     attributes: dict[str, Any]
     inputs: list[Array | None]
     outputs: list[Array]
-    training: bool = False
+    training: None = None
 
     @property
     def dtype(self) -> str:

@@ -35,6 +35,9 @@ ROUNDINGS = 128
 """How far the scores of another runtime may be from ours: so many roundings of the largest one. A runtime may add up in
 another order, and layers pass the difference on."""
 
+LARGEST = 2**31 - 2**20
+"""The bytes of weights that one file holds: protobuf ends at 2 GiB."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -209,7 +212,12 @@ def _evaluating(model: Module) -> Iterator[Module]:
 
 def _names(model: Module) -> dict[int, str]:
     """The names of a model's tensors, those of `state_dict`, by the ids of their arrays."""
-    return held_names({**dict(model.named_parameters()), **dict(model.named_buffers())})
+    kept = model.state_dict().keys()
+    named = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    return held_names({name: tensor for name, tensor in named.items() if name in kept})
 
 
 def _about(found: Traced, classes: Sequence[str], pixels: Pixels | None) -> dict[str, str]:
@@ -250,6 +258,8 @@ def build(
     for name, value in zip(outputs, program.results, strict=True):
         w.layer = ""
         results.append(w.result(name, value))
+    if (size := sum(len(one.raw_data) for one in w.initializers)) >= LARGEST:
+        raise OnnxError(f"export: the weights take {size:,} bytes, and one ONNX file holds less than {LARGEST:,}")
     graph = helper.make_graph(w.nodes, "tinyconv", given, results, w.initializers, value_info=w.described())
     model = helper.make_model(
         graph,
@@ -274,6 +284,14 @@ def _normalised(w: Writer, x: Arg, dtype: Any, pixels: Pixels) -> Arg:
     return Arg(y.name, y.dtype, x.shape)
 
 
+def check(model: onnx.ModelProto) -> None:
+    """Raise OnnxError where the model breaks a rule of the standard: a dtype that an operator does not take, say."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
+        raise OnnxError(f"export: onnx finds fault with the graph: {printable(str(error))}") from error
+
+
 def compared(
     model: onnx.ModelProto,
     sample: Callable[[int], Any],
@@ -286,10 +304,7 @@ def compared(
     `sample(n)` makes a batch, `expected` says what comes of it. Raises OnnxError where the model is not valid, where no
     runtime runs it, and where one gives another shape or dtype, or is further off than that.
     """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        raise OnnxError(f"export: onnx finds fault with the graph: {printable(str(error))}") from error
+    check(model)
     name = model.graph.input[0].name
     differences, failures = dict[str, float](), dict[str, str]()
     asked = [(x := sample(n), expected(x)) for n in batches]

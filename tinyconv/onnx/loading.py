@@ -36,7 +36,7 @@ class GraphNode:
         self.inputs, self.outputs = list(proto.input), list(proto.output)
         while self.outputs and not self.outputs[-1]:
             self.outputs.pop()
-        self.training = False
+        self.training: bool | None = None
         self.done: list[str] = []  # what no later node takes
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -65,9 +65,9 @@ class Graph(Module):
 
     Its parameters are the graph's initialisers of floating point, under their names, a dot in a name being a child:
     what is called `features.0.weight` in the file is so in `state_dict()`. Running statistics, numbers that say what a
-    node does and integers are buffers. The module begins in evaluation mode. In training mode BatchNormalization uses
-    the statistics of the batch and moves the running ones by its momentum, and Dropout drops: both as layers of
-    `tinyconv.nn` do.
+    node does and integers are buffers. The module begins in evaluation mode, unless a node says that it was written to
+    train. In training mode BatchNormalization uses the statistics of the batch and moves the running ones by its
+    momentum, and Dropout drops; in evaluation mode they do not: both as layers of `tinyconv.nn`.
 
     Attributes:
         metadata: What the file says of itself: a dict of strings.
@@ -93,7 +93,13 @@ class Graph(Module):
                 self.register_buffer(f"constant_{i}", wrap(_constant(node, i)), persistent=False)
                 self._places[node.output[0]] = self, f"constant_{i}"
         self._plan()
-        self.eval()
+        self.train(any(map(self._trains, self.nodes)))
+
+    def _trains(self, node: GraphNode) -> bool:
+        """Whether a node says that it was written to train."""
+        if node.op == "Dropout" and len(node.inputs) > 2 and node.inputs[2] in self._places:
+            return bool(self._value(node.inputs[2], {}).array.all())
+        return node.op == "BatchNormalization" and bool(node.get("training_mode", 0))
 
     def _hold(self, name: str, array: Any, what: str) -> None:
         """Register a tensor under its name."""
@@ -217,7 +223,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     Args:
         path: The file.
 
-    Returns a `Graph`, in evaluation mode. Raises OnnxError where there is no such file, where it is damaged, or where
+    Returns a `Graph`. Raises OnnxError where there is no such file, where it is damaged, or where
     it has an operator that is not covered; the message names the node.
     """
     path = Path(path)

@@ -32,7 +32,7 @@ class Node(Protocol):
 
     attributes: dict[str, Any]
     outputs: Sequence[Any]  # one each, so that their number is known
-    training: bool  # whether the module is in training mode
+    training: bool | None  # the mode of the module; None where the node alone decides
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or the default where the node has none."""
@@ -203,10 +203,10 @@ def loss_options(node: Node) -> dict[str, Any]:
 
 
 def batch_norm(node: Node, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Any:
-    """A node of inference, in a module in training mode, moves its running statistics, as torch's layer does."""
-    stated, momentum, eps = bool(node.get("training_mode", 0)), node.get("momentum", 0.9), node.get("epsilon", 1e-5)
-    if not stated:
-        return F.batch_norm(x, mean, var, weight, bias, node.training, 1 - momentum, eps), mean, var
+    """In a module the mode decides, and running statistics move in place, as those of a layer of `nn` do."""
+    momentum, eps = node.get("momentum", 0.9), node.get("epsilon", 1e-5)
+    if node.training is not None or not node.get("training_mode", 0):
+        return F.batch_norm(x, mean, var, weight, bias, bool(node.training), 1 - momentum, eps), mean, var
     mean, var, before = mean.clone(), var.clone(), var.clone()
     y = F.batch_norm(x, mean, var, weight, bias, True, 1 - momentum, eps)
     n = x.numel() // x.shape[1]  # the standard's running variance moves to that with n, ours to that with n - 1
@@ -228,9 +228,9 @@ def instance_norm(node: Node, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor
 
 
 def dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> Any:
-    """Drops where the node says so, and in a module in training mode."""
-    p = 0.5 if ratio is None else value(ratio)
-    on = node.training or (training is not None and bool(value(training)))
+    """In a module the mode decides whether it drops."""
+    p, on = 0.5 if ratio is None else value(ratio), node.training
+    on = training is not None and bool(value(training)) if on is None else on
     y = F.dropout(x, p, on)
     return (y, x == x) if len(node.outputs) > 1 else y
 
@@ -424,6 +424,10 @@ NODES: dict[str, Function] = {
     "Celu": lambda node, x: F.celu(x, node.get("alpha", 1.0)),
     "Softplus": elementwise(F.softplus),
     "HardSwish": elementwise(F.hardswish),
+    "HardSigmoid": lambda node, x: (x * node.get("alpha", 0.2) + node.get("beta", 0.5)).clamp(0, 1),
+    "Mish": elementwise(F.mish),
+    "Softsign": elementwise(F.softsign),
+    "ThresholdedRelu": lambda node, x: tc.where(x > node.get("alpha", 1.0), x, 0.0),
     "Gelu": lambda node, x: F.gelu(x, node.get("approximate", "none")),
     "Swish": lambda node, x: F.silu(x),
     "Sigmoid": elementwise(F.sigmoid),

@@ -118,8 +118,17 @@ def leaky_relu(w: Writer, x: Arg, *, slope: float) -> Arg:
     return w("LeakyRelu", x, alpha=float(slope))
 
 
+def softmax(kind: str) -> Rule:
+    def write(w: Writer, x: Arg, *, axis: int) -> Arg:
+        if x.sizes:
+            return w(kind, x, axis=axis)
+        return w.reshape(w(kind, w.reshape(x, [1]), axis=0), [])  # a number alone has no axis
+
+    return write
+
+
 for _op, _kind in {ops.Softmax: "Softmax", ops.LogSoftmax: "LogSoftmax"}.items():
-    RULES[_op] = lambda w, x, *, axis, kind=_kind: w(kind, x, axis=axis) if x.sizes else w(kind, x)
+    RULES[_op] = softmax(_kind)
 
 
 @rule(ops.Cast)
@@ -495,14 +504,15 @@ def log10(w: Writer, x: Arg) -> Arg:
 
 @rule(ops.Atan2)
 def atan2(w: Writer, a: Any, b: Any) -> Arg:
+    """The angle of a / b, half a turn further where b is below 0 (or is -0, of which 1 / b is)."""
     a, b = pair(w, "Div", a, b)
     b = b if isinstance(b, Arg) else w.constant(b, a.dtype)
-    left = w("Less", b, 0, dtype=bool)
     half, nothing = w.constant(math.pi, a.dtype), w.constant(0, a.dtype)
-    turn = w("Where", w("Less", a, 0, dtype=bool), w.constant(-math.pi, a.dtype), half, dtype=a.dtype)
-    angle = w("Add", w("Atan", w("Div", a, b)), w("Where", left, turn, nothing, dtype=a.dtype))
+    below, left = (w("Or", w("Less", x, 0, dtype=bool), w("Less", w("Reciprocal", x), 0, dtype=bool)) for x in (a, b))
+    turn = w("Where", below, w.constant(-math.pi, a.dtype), half, dtype=a.dtype)
+    turn = w("Where", left, turn, nothing, dtype=a.dtype)
     origin = w("And", w("Equal", a, 0, dtype=bool), w("Equal", b, 0, dtype=bool))
-    return w("Where", origin, w("Where", left, turn, nothing, dtype=a.dtype), angle, dtype=a.dtype)
+    return w("Where", origin, turn, w("Add", w("Atan", w("Div", a, b)), turn), dtype=a.dtype)
 
 
 # --- elements moved -------------------------------------------------------------------------------------------------

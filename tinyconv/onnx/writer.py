@@ -231,7 +231,7 @@ class Writer:
         program, found = self.traced.program, set[Instruction]()
         wanted = {value.memory for value in program.results}
         for one in reversed(program.instructions):
-            made = one.inputs[:1] if one.kind == "write" else one.outputs
+            made = one.inputs[:1] if one.kind == "write" else one.outputs or tuple(one.written())
             if any(value is not None and value.memory in wanted for value in made) or one.kind == "host":
                 found.add(one)
                 wanted |= {value.memory for value in one.read()}
