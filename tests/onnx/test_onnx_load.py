@@ -1,5 +1,7 @@
 """What `tc.onnx.load` makes of files: of torch's exporter, of old opsets, and of what no table covers."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -271,10 +273,13 @@ def test_an_error_names_the_node(tmp_path):
 
 
 def test_without_onnx_the_extra_is_named(monkeypatch):
-    import sys
-
     for name in [name for name in sys.modules if name.startswith(("tinyconv.onnx.", "onnx"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(OnnxError, match=r"pip install 'tinyconv\[onnx\]'"):
         _ = tc.onnx.load
+
+
+def test_importing_the_library_imports_no_onnx():
+    code = "import sys, tinyconv, tinyconv.onnx; sys.exit('onnx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
