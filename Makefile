@@ -57,7 +57,7 @@ bench:
 	.venv-bench/bin/python benchmarks/tables.py --plots
 
 docs: .venv/.docs
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs auto docs build/docs
 	@echo build/docs/index.html
 
 oracle: .venv/.test

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from urllib.parse import unquote
 
 import pytest
 from test_package import ROOT
@@ -190,12 +191,27 @@ def test_every_op_has_a_page_and_every_function_is_on_one():
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
+def dead_in(site):
+    """The links between pages of a built site that lead nowhere."""
+    places = {}
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for href in re.findall(r'<a [^>]*href="([^":]+)"', text) if page.name != "step.html" else ():
+            path, _, anchor = href.partition("#")
+            to = (page.parent / unquote(path)).resolve() if path else page
+            if to.suffix == ".html" and to.exists() and to not in places:
+                places[to] = set(re.findall(r'(?:id|name)="([^"]+)"', to.read_text(encoding="utf-8")))
+            if not to.exists() or (anchor and unquote(anchor) not in places.get(to, anchor)):
+                yield page.name, href
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-d", tmp_path / "trees"]
     done = subprocess.run([*command, ROOT / "docs", tmp_path / "site"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     site = tmp_path / "site"
+    assert list(dead_in(site)) == []
     index, op, room = (
         (site / f"{page}.html").read_text(encoding="utf-8")
         for page in ("index", "ops/Conv2d", "api/tinyconv.functional")

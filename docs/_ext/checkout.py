@@ -86,25 +86,45 @@ def shown(path):
     return path.is_dir() or path.suffix in LANGUAGES
 
 
-def resolve(app, doctree, docname):
-    """Turn `checkout:PATH#ANCHOR` into addresses, and note which files are asked for."""
-    here = app.builder.get_target_uri(docname)
+def linked(doctree):
+    """Each reference of a page to the checkout, with the path and the anchor."""
     for link in doctree.findall(nodes.reference):
         uri = link.get("refuri", "")
         if uri.startswith("checkout:"):
             path, _, anchor = uri.removeprefix("checkout:").partition("#")
-            if not (ROOT / path).exists():
-                raise FileNotFoundError(f"{docname}: {path} is linked, and is not in the checkout")
-            wanted(app).add(path)
-            link["refuri"] = relative_uri(here, address(path)) + (f"#{anchor}" if anchor else "")
-            link["internal"] = True
+            yield link, path, anchor
 
 
-def wanted(app):
-    """The files and folders that pages link to."""
-    if not hasattr(app, "wanted_of_checkout"):
-        app.wanted_of_checkout = set()
-    return app.wanted_of_checkout
+def collect(app, doctree):
+    """Note which files and folders a page links to; kept from build to build, with what else is known of the page."""
+    paths = {path for _, path, _ in linked(doctree)}
+    for path in paths:
+        if not (ROOT / path).exists():
+            raise FileNotFoundError(f"{app.env.docname}: {path} is linked, and is not in the checkout")
+    wanted(app.env)[app.env.docname] = paths
+
+
+def wanted(env):
+    """The files and folders that pages link to, by page."""
+    if not hasattr(env, "wanted_of_checkout"):
+        env.wanted_of_checkout = {}
+    return env.wanted_of_checkout
+
+
+def purge(app, env, docname):
+    wanted(env).pop(docname, None)
+
+
+def merge(app, env, docnames, other):
+    wanted(env).update({name: paths for name, paths in wanted(other).items() if name in docnames})
+
+
+def resolve(app, doctree, docname):
+    """Turn `checkout:PATH#ANCHOR` into addresses."""
+    here = app.builder.get_target_uri(docname)
+    for link, path, anchor in linked(doctree):
+        link["refuri"] = relative_uri(here, address(path)) + (f"#{anchor}" if anchor else "")
+        link["internal"] = True
 
 
 PAGE = """<!doctype html>
@@ -125,7 +145,7 @@ def pages(app, exception):
     """When all is built, a page for each file and folder that is linked to, and for those in it."""
     if exception:
         return
-    todo, done = sorted(wanted(app)), set()
+    todo, done = sorted(set().union(*wanted(app.env).values())), set()
     while todo:
         path = todo.pop()
         here = address(path)
@@ -154,6 +174,9 @@ def pages(app, exception):
 
 def setup(app):
     app.connect("source-read", read)
+    app.connect("doctree-read", collect, priority=900)  # when linkcode has put its links in
+    app.connect("env-purge-doc", purge)
+    app.connect("env-merge-info", merge)
     app.connect("doctree-resolved", resolve)
     app.connect("build-finished", pages)
-    return {"parallel_read_safe": False, "parallel_write_safe": False}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
