@@ -166,7 +166,7 @@ def constants(times: int = 30) -> dict[str, Any] | None:
         gather = partial(ranks.gather, array, bounds)
         for _ in range(3):
             gather()
-        found[size] = 1e6 * float(np.median([timed(gather) for _ in range(times)]))
+        found[str(size)] = 1e6 * float(np.median([timed(gather) for _ in range(times)]))
     a, b = np.zeros((2, SIZES[-1] // 4), np.float32)
     adding = SIZES[-1] / float(np.median([timed(lambda: np.add(a, b, out=a)) for _ in range(times)])) / 1e9
     return None if ranks.rank else {"ranks": ranks.size, "gather_us": found, "adding_gb_s": adding}

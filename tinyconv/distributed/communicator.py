@@ -7,6 +7,9 @@ way: each rank adds the rows by the tree of `engine/tree.py`, and so gets the bi
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Callable, Sequence
 from threading import local
 from typing import Any, ClassVar, TypeVar
@@ -110,6 +113,21 @@ def use(communicator: Communicator) -> None:
         _here.thread.ranks = communicator
     else:
         _here.process = communicator
+
+
+SPIN = 0.01
+"""Seconds in which a rank that waits looks as often as it can; then it sleeps between two looks."""
+
+
+def pause(waited: float) -> bool:
+    """Between two looks of a rank that `waited` so long: let others have the core. Returns whether it has slept."""
+    if waited > SPIN:
+        time.sleep(1e-4 if waited < 1 else 1e-3)
+    elif sys.platform == "win32":
+        time.sleep(0)
+    else:
+        os.sched_yield()  # sleep(0) takes 50 us on Linux, where nobody else wants the core
+    return waited > SPIN
 
 
 def check_alike(sizes: Sequence[int]) -> None:

@@ -18,21 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, pause
 
-SPIN = 0.01
-"""Seconds in which a rank that waits looks as often as it can; then it sleeps between two looks."""
 ANSWER = 2.0
 """Seconds that a rank has to answer where it is. One that waits answers within a millisecond."""
 ASKED, ANSWERED = 1, 2  # tags
-
-
-def give_way() -> None:
-    """Let another process have the core. `sleep(0)` takes 50 us on Linux, where nobody wants it too."""
-    if sys.platform == "win32":
-        time.sleep(0)
-    else:
-        os.sched_yield()
 
 
 class Mpi(Communicator):
@@ -116,10 +106,8 @@ class Mpi(Communicator):
         began = time.monotonic()
         while not request.Test():
             waited = time.monotonic() - began
-            if waited < SPIN:
-                give_way()
+            if not pause(waited):
                 continue
-            time.sleep(1e-4 if waited < 1 else 1e-3)
             self._answer()
             if waited > self.patience:
                 raise RankError(absent(self, self._silent(), self.meetings, self.patience))

@@ -26,14 +26,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, check_alike, current, use
+from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, check_alike, current, pause, use
 from tinyconv.errors import OptionError, TinyconvError, shortened
 
 Result = TypeVar("Result")
 REASON = 1 << 12
 """Bytes of the reason that a rank gives for its end."""
-LOOKS = 300
-"""Looks at the counters before a rank that waits begins to sleep: about as long as a step of LeNet's differs."""
 GRACE = 3.0
 """Seconds that the others have to end when one has."""
 BEGINNING = 120.0
@@ -97,20 +95,18 @@ class Processes(Communicator):
 
     def _meet(self, size: int) -> None:
         """Wait until all ranks are here, with as many bytes."""
-        wanted, looks, began = int(self.arrived[self.rank]) + 1, 0, time.monotonic()
+        wanted, began = int(self.arrived[self.rank]) + 1, time.monotonic()
         self.sizes[wanted % 2, self.rank] = size
         with self.fence:  # what was written before is seen by whoever sees the counter
             self.arrived[self.rank] = wanted
+        patience = BEGINNING if wanted == 1 else self.patience
         while (self.arrived < wanted).any():
-            looks += 1
-            if looks < LOOKS:
-                time.sleep(0)
+            waited = time.monotonic() - began
+            if not pause(waited):
                 continue
-            time.sleep(5e-5 if looks < 100 * LOOKS else 1e-3)
             if self.left.any():
                 raise RankError(self.why())
-            patience = BEGINNING if wanted == 1 else self.patience
-            if time.monotonic() - began > patience:
+            if waited > patience:
                 raise RankError(absent(self, np.flatnonzero(self.arrived < wanted).tolist(), wanted, patience))
         with self.fence:
             pass

@@ -232,7 +232,8 @@ class SyncBatchNorm(_BatchNorm):
 
             nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))[0]  # a SyncBatchNorm
 
-        Raises OptionError for a `process_group`. Like `torch.nn.SyncBatchNorm.convert_sync_batchnorm`.
+        Raises OptionError for a `process_group`, and ShapeError as a SyncBatchNorm does. Like
+        `torch.nn.SyncBatchNorm.convert_sync_batchnorm`.
         """
         if type(module) in (BatchNorm1d, BatchNorm2d):
             made = cls(
