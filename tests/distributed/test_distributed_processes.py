@@ -17,6 +17,7 @@ import tinyconv as tc
 from tinyconv import nn
 from tinyconv.distributed import RankError, current, processes, threads
 from tinyconv.errors import OptionError
+from tinyconv.host import environment
 from tinyconv.train import load_checkpoint
 
 LINUX = sys.platform == "linux"
@@ -54,6 +55,24 @@ def test_processes_give_the_bits_of_one():
 
 def test_large_arrays_and_plain_values():
     assert processes.run(exchange, 2) == [3.0, {"a": [1, None]}]
+
+
+def place():
+    """The cores and threads of the ranks."""
+    own = np.zeros(1024, bool)
+    own[list(os.sched_getaffinity(0))] = True
+    return current().allgather(own).sum(axis=0).max(), current().allgather(tc.get_num_threads()).tolist()
+
+
+@pytest.mark.skipif(not LINUX, reason="other systems do not let a process choose its cores")
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_each_rank_keeps_to_its_share_of_the_cores(ranks):
+    before, threads, cores = os.sched_getaffinity(0), tc.get_num_threads(), environment.cores()
+    each = threads if threads != cores else max(1, cores // ranks)
+    most, found = processes.run(place, ranks)
+    assert found == [each] * ranks
+    assert most == (1 if each * ranks <= len(before) else ranks)
+    assert (os.sched_getaffinity(0), tc.get_num_threads()) == (before, threads)
 
 
 def exchange():

@@ -126,7 +126,8 @@ def on_ranks(ranks: str | None, threads: int | None, job: Job) -> Iterator[None]
         return
     from tinyconv.distributed.processes import others
 
-    with others(count_of(ranks), _follow, job, threads_of_a_rank(ranks, threads)):
+    each = threads_of_a_rank(ranks, threads)
+    with others(count_of(ranks), _follow, job, each, threads=each):
         _check_kernels()
         yield
 

@@ -15,7 +15,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.shared_memory import SharedMemory
@@ -26,8 +26,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyconv.distributed.communicator import Bounds, Communicator, RankError, absent, check_alike, current, pause, use
+from tinyconv.distributed.communicator import (
+    Bounds,
+    Communicator,
+    RankError,
+    absent,
+    check_alike,
+    current,
+    pause,
+    share_of,
+    use,
+)
 from tinyconv.errors import OptionError, TinyconvError, shortened
+from tinyconv.host.environment import cores
+from tinyconv.host.threads import get_num_threads, set_num_threads
 
 Result = TypeVar("Result")
 REASON = 1 << 12
@@ -167,17 +179,25 @@ def run(function: Callable[..., Result], ranks: int, *args: Any) -> Result:
     """function(*args) on so many ranks; what it returns as rank 0, which is this process.
 
     The other processes import `function`, so it is one of a module; it and `args` are pickled for them. Raises
-    RankError, and leaves no process behind, where one of them fails.
+    RankError, and leaves no process behind, where one of them fails. Where nobody has chosen a number of threads, each
+    has those of its share of the cores.
     """
-    with others(ranks, function, *args):
-        return function(*args)
+    threads = get_num_threads()
+    chosen = threads if threads != cores() else max(1, threads // ranks)
+    with others(ranks, function, *args, threads=chosen):
+        set_num_threads(chosen)
+        try:
+            return function(*args)
+        finally:
+            set_num_threads(threads)
 
 
 @contextmanager
-def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[None]:
+def others(ranks: int, function: Callable[..., Any], *args: Any, threads: int) -> Iterator[None]:
     """A `with` block in which this process is rank 0, and the other ranks, its children, do function(*args).
 
-    Raises what `distributed.run` does.
+    Each has so many threads. Where there are cores for all of them, the system keeps each rank on its share of these:
+    else it may put two on one core for a while. Raises what `distributed.run` does.
     """
     try:
         pickle.dumps((function, args))
@@ -190,8 +210,15 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
     memory = SharedMemory(f"tinyconv-{os.getpid()}-{token_hex(3)}", create=True, size=_control(ranks))
     own = Processes(0, ranks, memory)
     own.arrived[:] = own.left[:] = own.sizes[...] = 0
+    allowed = _cores_to_choose_of()
+    own_cores = [allowed[a:b] for a, b in share_of(len(allowed), ranks)] if threads * ranks <= len(allowed) else []
     children = [
-        spawn.Process(target=_child, args=(rank, ranks, memory.name, function, args), name=f"rank {rank}", daemon=True)
+        spawn.Process(
+            target=_child,
+            args=(rank, ranks, memory.name, own_cores[rank : rank + 1], threads, function, args),
+            name=f"rank {rank}",
+            daemon=True,
+        )
         for rank in range(1, ranks)
     ]
     before, ending, started = current(), list[None](), list[Any]()
@@ -200,6 +227,7 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
             child.start()
             started.append(child)
         Thread(target=_watch, args=(own, started, ending), daemon=True).start()
+        _keep_to(own_cores[:1])
         use(own)
         own.barrier()  # all have found the memory
         memory.unlink()
@@ -211,6 +239,8 @@ def others(ranks: int, function: Callable[..., Any], *args: Any) -> Iterator[Non
     finally:
         ending.append(None)
         use(before)
+        if own_cores:
+            _keep_to([allowed])
         until = time.monotonic() + GRACE
         for rank, child in enumerate(started, 1):
             child.join(
@@ -238,8 +268,29 @@ def _watch(own: Processes, children: list[Any], ending: list[None]) -> None:
                 own.tell(rank, f"its process is gone ({name}){early}")
 
 
-def _child(rank: int, size: int, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _cores_to_choose_of() -> list[int]:
+    """The cores of this thread; none where the system does not let a process choose."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _keep_to(cores: Sequence[list[int]]) -> None:
+    """Keep this thread, and those that it starts, to these cores, if any are given."""
+    for mine in cores:
+        os.sched_setaffinity(0, mine)
+
+
+def _child(
+    rank: int,
+    size: int,
+    name: str,
+    cores: list[list[int]],
+    threads: int,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+) -> None:
     """What a process that was spawned does."""
+    _keep_to(cores)
+    set_num_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for rank 0, which tells the others
     own = Processes(rank, size, SharedMemory(name))
     parent = multiprocessing.parent_process()
