@@ -919,14 +919,14 @@ def ranks_on_paper():
     found = record("ranks")
     nets, carriers = _of_ranks(found)
     rate = found["steps"]["cifarnet-compiled"]
-    gflops = rate["gflops_of_a_tile"] / rate["tile_ms"]
+    gflops = 1e3 * rate["gflops_of_a_tile"] / rate["tile_ms"]
     of_resnet = found["resnet50"]
     adding = carriers[2].adding_gb_s
     shown = {
         "LeNet-5": nets["lenet-compiled"],
         "cifarnet": nets["cifarnet-compiled"],
         "ResNet-50": Net(
-            6 * of_resnet["macs"] * 64 / 1e9 / gflops,
+            6 * of_resnet["macs"] * 64 / 1e6 / gflops,
             3 * of_resnet["parameters"] * 4 / adding / 1e6,
             4 * of_resnet["parameters"],
         ),
