@@ -13,8 +13,7 @@ from distributed.trainings import epoch, settings, trained
 import tinyconv as tc
 from tinyconv import data, nn
 from tinyconv.distributed import processes, threads
-from tinyconv.engine import kernels
-from tinyconv.program import run
+from tinyconv.engine import kernels, tree
 from tinyconv.train import evaluate, loop
 
 MPI = """
@@ -68,8 +67,8 @@ def divided(self, array, bounds, gather=threads.Threads.gather):
 
 MUTANTS = {
     "divided by ranks": (threads.Threads, "gather", divided),
-    "a tile forgotten": (run._Part, "add", lambda self, other: self),
-    "another tree": (run, "pairwise", lambda parts, add: reduce(add, parts)),
+    "a tile forgotten": (tree, "_add", lambda a, b: a),
+    "another tree": (tree, "pairwise", lambda parts, add: reduce(add, parts)),
 }
 
 

@@ -8,7 +8,8 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn, optim
 from tinyconv.check.draw import RandomDraw
-from tinyconv.engine.tree import TILE, height, pairwise
+from tinyconv.distributed import Communicator
+from tinyconv.engine.tree import TILE, height, pairwise, units
 from tinyconv.program.program import Value
 from tinyconv.program.run import _Sums, _Tiled
 from tinyconv.program.tiles import schedule
@@ -167,12 +168,12 @@ def test_sums_are_those_of_the_tree_in_whatever_order_tiles_come(count, ranks):
     parts = parts.astype(np.float32)
     expected = pairwise(list(parts), np.add)
     value = Value(0, "made", (50,), np.dtype(np.float32))
-    sums = _Sums([value], count, height(count, ranks))
+    sums, every = _Sums([value], count, height(count, ranks)), units(count, height(count, ranks))
     for _ in range(20):
         for tile in rng.permutation(count):
             sums.add(int(tile), [parts[tile]])
         found = [None]
-        sums.give(found)
+        sums.give(found, Communicator(0, ranks), [(0, every), *[(every, every)] * (ranks - 1)])  # the first has all
         np.testing.assert_array_equal(found[0], expected)
     assert len(sums.free) <= count, "what was used is used again"
 

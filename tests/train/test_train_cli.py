@@ -59,7 +59,7 @@ def test_json_lines(trained):
 def test_eval_agrees_with_training(trained):
     out, lines = trained
     found = json.loads(run("eval", out, "--json").stdout)
-    assert found == {"model": "lenet5", "test_accuracy": lines[-1]["test_accuracy"], "images": 2000}
+    assert found == {"model": "lenet5", "test_accuracy": lines[-1]["test_accuracy"], "images": 2000, "ranks": 1}
     assert json.loads(run("eval", out, "--json", "--mirrored").stdout)["test_accuracy"] != found["test_accuracy"]
     assert json.loads(run("eval", out, "--json", "--shifted", 1).stdout)["test_accuracy"] != found["test_accuracy"]
     text = run("eval", out).stdout

@@ -63,7 +63,7 @@ class Meeting:
 
     def _go_on(self) -> None:
         """Add up, if all tiles are here that have not ended."""
-        if not self.given or len(self.given) + self.gone < len(self.mine):
+        if self.error is not None or not self.given or len(self.given) + self.gone < len(self.mine):
             return
         try:
             kinds = {(isinstance(a, np.ndarray), a.dtype.str, *a.shape) for a in self.given.values()}
@@ -173,6 +173,7 @@ class SyncBatchNorm(_BatchNorm):
         process_group: None: all ranks take part.
         device: Where parameters and buffers are made; the default device unless given.
         dtype: Their dtype, floating point; float32 unless given.
+        bias: Whether, where it scales, to shift too.
 
     Raises DtypeError for another dtype, ShapeError where `num_features` is no integer >= 0, and OptionError where `eps`
     or `momentum` is no number in range, or for a `process_group`. A call raises ShapeError where the input has one axis
@@ -192,8 +193,10 @@ class SyncBatchNorm(_BatchNorm):
         process_group: None = None,
         device: str | None = None,
         dtype: Dtype = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         if process_group is not None:
             raise OptionError(f"SyncBatchNorm: all ranks take part; leave out process_group={shortened(process_group)}")
 
