@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-import numpy as np
 import typer
 
 from tinyconv.cli.common import Stop, is_code, kernels_of, stop_signals, threads_of, use_code
@@ -180,8 +179,5 @@ def together(reports: Iterator[Report], stop: Stop) -> Iterator[Report]:
     ranks = current()
     for report in reports:
         if ranks.size > 1:
-            asked = np.zeros(ranks.size, np.int64)
-            asked[ranks.rank] = stop.signal
-            ranks.gather(asked, [(rank, rank + 1) for rank in range(ranks.size)])
-            stop.signal = int(asked.max())
+            stop.signal = int(ranks.allgather(stop.signal).max())
         yield report

@@ -454,12 +454,11 @@ def _share_right_of_ranks(model: DistributedDataParallel, loader: DataLoader, mi
     """What `evaluate` returns, where each rank counts in whole batches of its own: one after the other, none padded."""
     tiled, last, ranks = DataParallel(model.module, model.threads, model.tile), int(loader.labels.max()), current()
     start, stop = share_of(len(loader), ranks.size)[ranks.rank]
-    right = np.zeros(ranks.size, np.int64)
+    right = 0
     with _evaluating(tiled), no_grad():
         for x, y in islice(loader.batches(0, start), stop - start):
-            right[ranks.rank] += int(_right(tiled, x, y, last, mirrored, shifted).item())
-    ranks.gather(right, [(rank, rank + 1) for rank in range(ranks.size)])
-    return int(right.sum()) / len(loader.images)
+            right += int(_right(tiled, x, y, last, mirrored, shifted).item())
+    return int(ranks.allgather(right).sum()) / len(loader.images)
 
 
 def _tested(
