@@ -251,15 +251,29 @@ def train(table):
     return train
 
 
-def test_an_activity_gives_way_to_jobs_between_two_steps(studio, table, train):
+def test_an_activity_gives_way_to_jobs_between_two_steps(studio, table):
+    """Each job comes while a step is under way, which ends only then: nothing hangs on who is faster."""
+    step = threading.Semaphore(0)
+
+    def held():
+        for i in range(4):
+            table.noted.append("step")
+            assert i == 3 or step.acquire(timeout=DONE)
+            yield
+
+    @job("test.train", writes=True)
+    def train(studio):
+        studio.go_on_with(held())
+
     studio.submit("test.train", {}).result(DONE)
-    eventually(lambda: table.noted.count("step") > 3)
-    for i in range(20):
-        before = len(table.noted)
-        assert studio.submit("test.note", {"value": i}).result(DONE) == i
-        assert len(table.noted) - before <= 3  # at most the step under way, the note, and the step after it
-    assert studio.busy
-    eventually(lambda: table.noted[-1] == "step")
+    for i in range(3):
+        eventually(lambda: table.noted[-1:] == ["step"])
+        waiting = [studio.submit("test.note", {"value": value}) for value in (i, -i)]
+        assert studio.busy
+        step.release()
+        assert [order.result(DONE) for order in waiting] == [i, -i]
+    eventually(lambda: not studio.busy)
+    assert table.noted == ["step", 0, 0, "step", 1, -1, "step", 2, -2, "step"]
 
 
 def test_an_activity_ends_in_its_thread_when_stopped_replaced_or_closed(studio, table, train):
