@@ -11,7 +11,7 @@ import tinyconv
 FLOORS = [
     {"torch_names", "user_frame"},
     {"errors"},
-    {"calls", "shapes"},
+    {"calls", "notebook", "shapes"},
     {"ops"},
     {"arrays"},
     {"host"},
@@ -110,7 +110,7 @@ def test_no_file_is_too_long(path):
 
 
 # The lines that a reader of the backward pass reads, and those of the whole package. README states both.
-BUDGET = {"book": 3200, "package": 66_500}  # 4,800 of them for the studio, 4,200 for captured programs, 2,400 for ONNX
+BUDGET = {"book": 3200, "package": 66_800}  # 4,800 of them for the studio, 4,200 for captured programs, 2,400 for ONNX
 
 
 def lines_of(paths):

@@ -89,7 +89,7 @@ def test_every_public_name_is_there_and_none_is_a_secret():
         assert getattr(tc, name) is not None
     assert dir(tc) == sorted([*tc.__all__, "__version__"])
     rooms = {"arrays", "calls", "check", "cli", "engine", "errors", "fast", "host", "inspect", "ops"}
-    rooms |= {"program", "saving"}
+    rooms |= {"notebook", "program", "saving"}
     rooms |= {"shapes", "tensor", "testing", "torch_modules", "torch_names", "train", "user_frame", "web"}
     rooms |= set(MODULES)  # once they are asked for
     assert {name for name in vars(tc) if not name.startswith("_")} - set(tc.__all__) <= rooms
@@ -100,7 +100,7 @@ def test_a_tensor_shows_no_inner_names():
     public = {name for name in dir(tc.zeros(1)) if not name.startswith("_")}
     assert not public & inner
     own = [name for name in dir(tc.Tensor) if name.startswith("_") and not name.startswith("__")]
-    assert own == ["_node", "_storage", "_tracked"]
+    assert own == ["_node", "_repr_html_", "_storage", "_tracked"]
 
 
 def snippets(name):

@@ -26,7 +26,7 @@ from tinyconv.engine.context import context
 from tinyconv.engine.nodes import Gradient
 from tinyconv.errors import CaptureError, shortened
 from tinyconv.program.arguments import hidden_in, kind_of, mapped, outline_of, refusal_of, shown, tensors_in
-from tinyconv.program.explain import described, text
+from tinyconv.program.explain import described, html, text
 from tinyconv.program.graph import Graph
 from tinyconv.program.outside import Outside
 from tinyconv.program.program import Program, check_alike
@@ -195,6 +195,9 @@ class Captured(Generic[Args, Result]):
 
     def __str__(self) -> str:
         return self.explain()
+
+    def _repr_html_(self) -> str:
+        return html(self.to_dict())
 
     @property
     def _name(self) -> str:

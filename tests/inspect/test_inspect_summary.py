@@ -973,9 +973,9 @@ def test_html(lenet):
     from xml.etree import ElementTree
 
     page = ElementTree.fromstring(f"<page>{lenet.to_html()}</page>")
-    assert len(page.findall("table/tbody/tr")) == len(LENET)
-    assert [cell.text for cell in page.findall("table/tbody/tr")[0]][:4] == ["conv1", "Conv2d", "6x24x24", "156"]
-    assert page.find("p").text == ABOUT
+    assert len(page.findall("div/table/tbody/tr")) == len(LENET)
+    assert [cell.text for cell in page.findall("div/table/tbody/tr")[0]][:4] == ["conv1", "Conv2d", "6x24x24", "156"]
+    assert page.find("div/p").text == ABOUT
     assert lenet._repr_html_() == lenet.to_html()
     net = Net(lambda self, x: self["<b>"](x))
     object.__setattr__(net, "function", lambda self, x: getattr(self, "<b>&")(x))

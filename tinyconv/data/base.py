@@ -9,7 +9,7 @@ from math import floor, isclose
 from typing import Any, Generic, TypeVar
 
 from tinyconv.engine.options import integer
-from tinyconv.errors import DataError, shortened
+from tinyconv.errors import DataError, listed, shortened
 from tinyconv.tensor.creation import randperm, tensor
 from tinyconv.tensor.generator import Generator
 from tinyconv.tensor.tensor import Tensor
@@ -38,6 +38,28 @@ class Dataset(Generic[Item]):
     def __add__(self, other: Dataset[Any]) -> ConcatDataset:
         """The items of this dataset, then those of the other."""
         return ConcatDataset([self, other])
+
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+        """The images at these places, uint8 (C, H, W), and their labels; None where items are not images in memory."""
+        return None
+
+    def _repr_html_(self) -> str | None:
+        from tinyconv import notebook
+
+        if type(self)._pictures is Dataset._pictures:
+            return None
+        n = len(self)  # type: ignore[arg-type]
+        try:
+            found = self._pictures(range(min(n, notebook.PICTURES)))
+        except IndexError:  # a Subset of items that are not there
+            return None
+        if found is None:
+            return None
+        about = [f"{n:,} images", *(" x ".join(map(str, image.shape)) for image, _ in found[:1])]
+        classes = getattr(self, "classes", ())
+        about += [f"{len(classes)} classes: {listed(classes, 10)}"] * bool(classes)
+        about += [f"the first {len(found)}"] * (len(found) < n)
+        return notebook.page(notebook.caption(type(self).__name__, *about), notebook.gallery(found))
 
 
 class IterableDataset(Dataset[Item]):
@@ -80,6 +102,13 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         """The length of the tensors."""
         return len(self.tensors[0])
 
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        rows = [[str(i), str(tuple(t.array.shape)), str(t.dtype), t.device] for i, t in enumerate(self.tensors)]
+        head = notebook.caption(type(self).__name__, f"{len(self):,} items, each of {len(rows)} tensors")
+        return notebook.page(head, notebook.table(["", "all of them", "dtype", "device"], rows))
+
 
 class Subset(Dataset[Item]):
     """Some items of a dataset: item i is `dataset[indices[i]]`. Like `torch.utils.data.Subset`.
@@ -110,6 +139,9 @@ class Subset(Dataset[Item]):
     def __len__(self) -> int:
         """How many there are."""
         return len(self.indices)
+
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+        return pictures_of(self.dataset, [self.indices[i] for i in places])
 
 
 class ConcatDataset(Dataset[Any]):
@@ -148,6 +180,27 @@ class ConcatDataset(Dataset[Any]):
     def __len__(self) -> int:
         """The number of items of all."""
         return self.cumulative_sizes[-1]
+
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+        found: list[tuple[Any, str]] = []
+        for dataset, end in zip(self.datasets, self.cumulative_sizes, strict=True):
+            start = end - len(dataset)
+            part = pictures_of(dataset, [i - start for i in places if start <= i < end])
+            if part is None:
+                return None
+            found += part
+        return found
+
+
+def pictures_of(dataset: Any, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+    """What a notebook shows of a dataset, see `Dataset._pictures`; None for a dataset that has not this base."""
+    return dataset._pictures(places) if isinstance(dataset, Dataset) else None
+
+
+def labelled(images: Any, labels: Any, classes: Sequence[str], places: Sequence[int]) -> list[tuple[Any, str]]:
+    """These images of an array, and the names of their classes."""
+    chosen = [(images[i], int(labels[i])) for i in places]
+    return [(image, classes[label] if 0 <= label < len(classes) else str(label)) for image, label in chosen]
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset[Any]]:

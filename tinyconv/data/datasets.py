@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tinyconv.data import sources
 from tinyconv.data.augment import checked
-from tinyconv.data.base import Dataset
+from tinyconv.data.base import Dataset, labelled
 from tinyconv.data.picture import picture_of
 from tinyconv.data.reading import Array
 from tinyconv.data.sources import Root
@@ -150,6 +150,9 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             raise DataError(f"subset takes 0 to {len(self)} images, got {n}")
         first: ImageDataset = self[:n]
         return first
+
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]]:
+        return labelled(self.images, self.labels, self.classes, places)
 
     def _with(self, transform: Transform, target_transform: Transform) -> ImageDataset:
         return replace(self, transform=transform, target_transform=target_transform)

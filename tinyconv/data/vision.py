@@ -12,13 +12,13 @@ arrays, out of which a DataLoader cuts whole batches, which is much faster.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyconv.data.base import Dataset
+from tinyconv.data.base import Dataset, labelled
 from tinyconv.data.datasets import Transform, load
 from tinyconv.data.folders import found_in
 from tinyconv.data.picture import opened, picture_of
@@ -136,6 +136,10 @@ class MNIST(VisionDataset):
         """The number of images."""
         return len(self.data)
 
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+        data = self.data.numpy() if isinstance(self.data, Tensor) else self.data
+        return _bytes(labelled(data, self.targets, self.classes, places), lambda image: image[None])
+
 
 class FashionMNIST(MNIST):
     """Fashion-MNIST, see `tinyconv.data.fashion_mnist`; arguments and attributes are those of `MNIST`."""
@@ -188,6 +192,10 @@ class CIFAR10(VisionDataset):
     def __len__(self) -> int:
         """The number of images."""
         return len(self.data)
+
+    def _pictures(self, places: Sequence[int]) -> list[tuple[Any, str]] | None:
+        found = labelled(self.data, self.targets, self.classes, places)
+        return _bytes(found, lambda image: image.transpose(2, 0, 1))
 
 
 class ImageFolder(VisionDataset):
@@ -275,6 +283,12 @@ class FakeData(VisionDataset):
     def __len__(self) -> int:
         """The number of pictures."""
         return self.size
+
+
+def _bytes(found: list[tuple[Any, str]], channels_first: Callable[[Any], Any]) -> list[tuple[Any, str]] | None:
+    """Pictures and labels, for a notebook; None where a user put something else there than bytes."""
+    pictures = [(channels_first(image), label) for image, label in found]
+    return pictures if all(image.dtype == np.uint8 and image.ndim == 3 for image, _ in pictures) else None
 
 
 def _rgb(path: str) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from math import isfinite
 
 from tinyconv.inspect.rows import LeafRow, Row, cut, ends, shown_bytes, shown_norm
+from tinyconv.notebook import escaped
 
 _WIDTH, _GAP, _LANE = 560, 16, 14  # of a box, between two, between two lanes
 _SHAPE, _SIZES = 300, 430  # where in a box the shape stands, and the saved bytes and the gradient
@@ -159,7 +159,7 @@ def _label(x: float, y: float, text: str, size: int, look: str = "", limit: floa
     """A line of text, cut to a width."""
     if _wide(text, size) > limit:
         text = cut(text, int(limit / _wide("x", size)))
-    return f'<text x="{x}" y="{y}" font-size="{size}" {look}>{xml(text)}</text>'
+    return f'<text x="{x}" y="{y}" font-size="{size}" {look}>{escaped(text)}</text>'
 
 
 def _wide(text: str, size: int) -> float:
@@ -168,8 +168,3 @@ def _wide(text: str, size: int) -> float:
 
 def _sizes(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "scalar"
-
-
-def xml(text: str) -> str:
-    """Text in XML: escaped, and without the characters that XML cannot have."""
-    return escape("".join(c if c.isprintable() or c == "\n" else "?" for c in text))

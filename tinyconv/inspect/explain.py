@@ -99,6 +99,33 @@ class Explanation:
         terms = f"the sum of {self.count} term{'s' * (self.count != 1)}, {self.sum:.6g}"
         return f"<{_cell(self.which, self.cell)} = {self.total:.6g}: {terms}{rest}>"
 
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        largest = sorted(self.terms, key=lambda term: -abs(term.product))[: notebook.EDGE]
+        rows = [
+            [
+                _cell(t.argument, t.place),
+                f"{t.value:.6g}",
+                "" if t.of is None or t.at is None else _cell(t.of, t.at),
+                f"{t.coefficient:.6g}",
+                f"{t.product:.6g}",
+            ]
+            for t in largest
+        ]
+        if len(largest) < self.count:
+            left = self.sum - sum(t.product for t in largest)
+            rows.append([f"{self.count - len(largest):,} smaller terms", "", "", "", f"{left:.6g}"])
+        if self.remainder:
+            rows.append(["what the terms leave", "", "", "", f"{self.remainder:.6g}"])
+        heads = ["cell", "value", "times", "coefficient" if self.linear else "slope", "product"]
+        foot = [_cell(self.which, self.cell), "", "", "", f"{self.total:.6g}"]
+        said = repr(self).partition(": ")[2][:-1]
+        return notebook.page(
+            notebook.caption(f"{_cell(self.which, self.cell)} = {self.total:.6g}", said),
+            notebook.table(heads, rows, foot),
+        )
+
 
 def _cell(name: str, place: Shape) -> str:
     return f"{name}[{', '.join(map(str, place))}]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyconv.errors import ShapeError, shortened
+from tinyconv.errors import DataError, ShapeError, shortened
 from tinyconv.inspect import pictures
 from tinyconv.inspect.pictures import HostArray
 from tinyconv.inspect.tracer import LayerObserver, observe
@@ -76,8 +76,16 @@ class FeatureMaps:
         """
         return pictures.save(self.figure(), path)
 
-    def _repr_png_(self) -> bytes:
-        return pictures.png(self.figure())
+    def _repr_png_(self) -> bytes | None:
+        try:
+            return pictures.png(self.figure())
+        except DataError:  # no matplotlib: the text says what there is
+            return None
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{layer.name} {layer.maps.shape}" for layer in self.layers)
+        winner = self.classes[self.winner]
+        return f"<FeatureMaps of an image {self.image.shape}: {layers}; the largest score is that of {winner}>"
 
 
 def feature_maps(

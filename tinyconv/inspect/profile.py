@@ -174,21 +174,41 @@ class profile(Change):
 
     def __str__(self) -> str:
         if not self.events:
-            return "profile: no op ran inside"
+            return _NOTHING
         ops, layers = self.by_op(), self.by_layer()
         total, width = sum(row.ms for row in ops), get_terminal_size().columns
         parts = [_table("op", ops, total, width)]
         if layers:
             parts.append(_table("layer", layers, total, width))
+        return "\n\n".join([*parts, self._said(total)])
+
+    def _said(self, total: float) -> str:
+        """What share of the time the events are, in a line."""
         threads = len({event.thread for event in self.events})
         measured = f"{total:.2f} ms measured in {len(self.events)} events"
         if threads == 1:
-            said = f"{measured}; {1e3 * self.wall - total:.2f} ms of {1e3 * self.wall:.2f} outside of them"
-        else:
-            said = f"{measured} on {threads} threads, in {1e3 * self.wall:.2f} ms"
-        return "\n\n".join([*parts, said])
+            return f"{measured}; {1e3 * self.wall - total:.2f} ms of {1e3 * self.wall:.2f} outside of them"
+        return f"{measured} on {threads} threads, in {1e3 * self.wall:.2f} ms"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        if not self.events:
+            return notebook.page(notebook.text(_NOTHING))
+        ops = self.by_op()
+        total = sum(row.ms for row in ops)
+        parts = []
+        for title, rows in (("op", ops), ("layer", self.by_layer())):
+            places = any(row.source for row in rows)
+            heads = [*_heads(title), *["read it"] * places]
+            lines = [[*_cells(row, total), *[row.source] * places] for row in rows[: notebook.ROWS]]
+            for line, row in zip(lines, rows, strict=False):
+                line[_SHARE] = notebook.Bar.of(row.ms, total)
+            parts.append(notebook.table(heads, lines) if rows else "")
+            parts.append(notebook.text(f"and {len(rows) - notebook.ROWS:,} more") if len(rows) > notebook.ROWS else "")
+        return notebook.page(notebook.caption("profile", self._said(total)), *parts)
 
 
 class _Timed:
@@ -256,21 +276,29 @@ def _added(events: Iterable[Event], key: Callable[[Event], tuple[str, str]]) -> 
     ]
 
 
+_NOTHING = "profile: no op ran inside"
+_SHARE = 4  # the column of the share
+
+
+def _heads(title: str) -> list[str]:
+    return [f"{title}, times in ms", "calls", "forward", "backward", "share", "GFLOP/s", "MB"]
+
+
+def _cells(row: Total, total: float) -> list[str]:
+    return [
+        row.name,
+        str(row.calls),
+        f"{row.forward_ms:.3f}",
+        f"{row.backward_ms:.3f}",
+        f"{row.ms / total:.0%}" if total else "-",
+        f"{row.gflops:.1f}" if row.flops else "-",
+        f"{row.bytes / 1e6:.2f}" if row.bytes else "-",
+    ]
+
+
 def _table(title: str, rows: Sequence[Total], total: float, width: int) -> str:
     """Aligned columns: name, calls, milliseconds, share, GFLOP/s, MB; and where there is room, what is to be read."""
-    heads = [f"{title}, times in ms", "calls", "forward", "backward", "share", "GFLOP/s", "MB"]
-    cells = [
-        [
-            row.name,
-            str(row.calls),
-            f"{row.forward_ms:.3f}",
-            f"{row.backward_ms:.3f}",
-            f"{row.ms / total:.0%}" if total else "-",
-            f"{row.gflops:.1f}" if row.flops else "-",
-            f"{row.bytes / 1e6:.2f}" if row.bytes else "-",
-        ]
-        for row in rows
-    ]
+    heads, cells = _heads(title), [_cells(row, total) for row in rows]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
     lines = [
         "  ".join(

@@ -106,6 +106,20 @@ class Frame:
         at = f" in {self.layer}" if self.layer else ""
         return f"<{self.number} {self.direction} {self.name}{at}: {made}>"
 
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        parts = [notebook.caption(f"{self.name}, {self.direction}", f"frame {self.number}", self.layer)]
+        for way, operands in (("in", self.inputs), ("out", self.outputs)):
+            for o in operands:
+                if o.array is not None:
+                    named = f"from {o.name}" if way == "in" and o.name else ""
+                    body = notebook.shown_array(o.array)
+                    parts += [notebook.caption(f"{way}: {o.argument}", named, str(o.array.shape)), body]
+        if self.source is not None:
+            parts.append(notebook.folded(f"{self.source.file}:{self.source.line}", notebook.text(self.source.text)))
+        return notebook.page(*parts)
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Recording:
@@ -145,6 +159,22 @@ class Recording:
             f"<Recording of {self.model} on {self.image.shape} in {mode}: {forward} frames forward, "
             f"{len(self.frames) - forward} backward, loss {float(self.loss.sum()):.4g}, {self.nbytes / 1e3:,.0f} kB>"
         )
+
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        rows = [
+            [str(f.number), f.direction, f.name, f.step or f.layer]
+            + [
+                "; ".join(f"{o.argument} {o.array.shape}" for o in side if o.array is not None)
+                for side in (f.inputs, f.outputs)
+            ]
+            for f in self.frames[: notebook.ROWS]
+        ]
+        more = len(self.frames) - len(rows)
+        heads = ["frame", "direction", "op", "step", "in", "out"]
+        parts = [notebook.table(heads, rows, words=len(heads)), notebook.text(f"and {more:,} more") if more else ""]
+        return notebook.page(notebook.caption("Recording", repr(self)[len("<Recording ") : -1]), *parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The recording in plain values, for JSON, but for `arrays`: a list of NumPy arrays, each of them once.

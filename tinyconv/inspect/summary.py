@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from html import escape
 from operator import index
 from typing import Any
 
+from tinyconv import notebook
 from tinyconv.errors import ShapeError, shortened
 from tinyconv.inspect.batch import batch_warnings
 from tinyconv.inspect.field import Fields
@@ -97,21 +97,8 @@ class Summary:
     def to_html(self) -> str:
         """The table in HTML, with what is counted and the warnings below it; a notebook shows this."""
         heads, rows, foot = self._cells()
-
-        def line(cells: list[str], tag: str) -> str:
-            sides = ["left" if i < _TEXT else "right" for i in range(len(cells))]
-            tags = (
-                f'<{tag} style="text-align:{side};padding:.15em .6em">{escape(cell)}</{tag}>'
-                for cell, side in zip(cells, sides, strict=True)
-            )
-            return f"<tr>{''.join(tags)}</tr>"
-
-        body = "\n".join(line(row, "td") for row in rows)
-        notes = "".join(f"<p>{escape(text)}</p>" for text in (self.about(), *self.warnings))
-        return (
-            f"<table>\n<thead>{line(heads, 'th')}</thead>\n<tbody>\n{body}\n</tbody>\n"
-            f"<tfoot>{line(foot, 'th')}</tfoot>\n</table>\n{notes}"
-        )
+        notes = (notebook.note(text) for text in (self.about(), *self.warnings))
+        return notebook.page(notebook.table(heads, rows, foot, words=_TEXT), *notes)
 
     _repr_html_ = to_html
 

@@ -18,9 +18,10 @@ from tinyconv.engine.variants import name_of, op_name, place_of, shown
 from tinyconv.engine.writes import base_of
 from tinyconv.errors import DtypeError, GraphError
 from tinyconv.host.files import atomic
-from tinyconv.inspect.drawing import drawing, xml
+from tinyconv.inspect.drawing import drawing
 from tinyconv.inspect.rows import SHOWN, LeafRow, Row, parts_of, shown_bytes, table
 from tinyconv.nn import Module
+from tinyconv.notebook import folded, page, text
 from tinyconv.tensor.tensor import Tensor
 
 
@@ -90,8 +91,7 @@ class Trace:
         return _written(page, path)
 
     def _repr_html_(self) -> str:
-        table = f"<details><summary>as a table</summary><pre>{xml(self.table(places=True))}</pre></details>"
-        return f"{self._drawn(alone=False)}\n{table}"
+        return page(self._drawn(alone=False), folded("as a table", text(self.table(places=True))))
 
     def _drawn(self, alone: bool) -> str:
         return drawing(self.rows, self.leaves, self.summary(), alone)

@@ -66,6 +66,11 @@ class UninitializedParameter(Parameter):
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
 
+    def _repr_html_(self) -> str:
+        from tinyconv import notebook
+
+        return notebook.page(notebook.caption(type(self).__name__, "no shape before the first call"))
+
     def __deepcopy__(self, memo: dict[int, Any]) -> UninitializedParameter:
         return memo.setdefault(id(self), UninitializedParameter(self.requires_grad, self.device, self.dtype))
 

@@ -790,6 +790,11 @@ class Module(Checked):
             return f"{type(self).__name__}({extra})"
         return "\n  ".join([f"{type(self).__name__}(", *(extra.split("\n") if extra else ()), *lines]) + "\n)"
 
+    def _repr_html_(self) -> str | None:
+        from tinyconv.nn.outline import module_html
+
+        return module_html(self, Module)
+
 
 # What a name may be.
 

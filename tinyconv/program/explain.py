@@ -383,3 +383,32 @@ def _shapes(one: Mapping[str, Any], values: Sequence[Mapping[str, Any]], whole: 
     if made[0]["dtype"] != "float32":
         to = f"{to} {made[0]['dtype']}"
     return f"{tuple(given[0]['shape'])} {to}" if given and whole else to
+
+
+def html(told: Mapping[str, Any]) -> str:
+    """The same data for a notebook: a table for each program, and the text under it."""
+    from tinyconv import notebook
+
+    parts = [notebook.caption(f"capture({told['step']})", told["says"])]
+    heads = ["#", "", "computes", "layer", "makes", "run by", "line"]
+    for program in told["programs"]:
+        instructions = program.get("instructions", ())
+        shapes = {value["number"]: tuple(value["shape"]) for value in program.get("values", ())}
+        said = f"{len(instructions)} instructions, {program['executor']}" if instructions else program["says"]
+        rows = [
+            [
+                str(one["number"]),
+                one["section"],
+                " + ".join(part["name"] for part in one["computes"]),
+                one["layer"],
+                "; ".join(str(shapes[number]) for number in one["outputs"] if number is not None),
+                one["kernel"],
+                one["line"] or "",
+            ]
+            for one in instructions[: notebook.ROWS]
+        ]
+        parts.append(notebook.caption("program", f"for {program['arguments']}", said))
+        parts.append(notebook.table(heads, rows, words=len(heads)) if rows else "")
+        more = len(instructions) - len(rows)
+        parts.append(notebook.text(f"and {more:,} more") if more else "")
+    return notebook.page(*parts, notebook.folded("as a text", notebook.text(text(told))))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyconv.arrays.backend import META, backend_of
+from tinyconv.arrays.backend import META, backend_of, captured_step
 from tinyconv.engine.dtypes import DEFAULT_FLOAT
 from tinyconv.engine.nodes import OpNode
-from tinyconv.engine.variants import shown
+from tinyconv.engine.variants import place_of, shown
 
 if TYPE_CHECKING:
     from tinyconv.tensor.tensor import Tensor
@@ -48,3 +48,24 @@ def shown_tensor(t: Tensor) -> str:
     elif t.requires_grad:
         notes.append("requires_grad=True")
     return f"tensor({', '.join(notes)})"
+
+
+def tensor_html(t: Tensor) -> str:
+    """What a notebook shows: the kind of tensor, the op that made it and where that is read, and the values."""
+    from tinyconv import notebook
+
+    backend, node = backend_of(t.array), t._node
+    made = isinstance(node, OpNode)
+    head = notebook.caption(
+        type(t).__name__,
+        str(tuple(t.array.shape)),
+        str(t.dtype),
+        f"on {t.device}" if t.device != "cpu" else "",
+        f"made by {shown(node.op, node.pair)}, {place_of(node.op)}" if isinstance(node, OpNode) else "",
+        "requires grad" if t.requires_grad and not made else "",
+    )
+    if backend is META:
+        return notebook.page(head, notebook.text("no values on this device"))
+    if captured_step.get() is not None:
+        return notebook.page(head, notebook.text("no value is read while a step is captured"))
+    return notebook.page(head, notebook.shown_array(t.array, backend.to_numpy))

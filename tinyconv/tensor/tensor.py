@@ -37,7 +37,7 @@ from tinyconv.tensor.refusals import (
     refuse_number,
     refused,
 )
-from tinyconv.tensor.show import formatted, shown_tensor
+from tinyconv.tensor.show import formatted, shown_tensor, tensor_html
 from tinyconv.tensor.signatures import HookHandle, Index, Operand, Scalar
 from tinyconv.tensor.walking import walk_back
 
@@ -463,6 +463,9 @@ class Tensor(Methods):
 
     def __repr__(self) -> str:
         return shown_tensor(self)
+
+    def _repr_html_(self) -> str:
+        return tensor_html(self)
 
     def __format__(self, spec: str) -> str:
         return formatted(self, spec)
