@@ -5,6 +5,7 @@
 # make check     lint, formatting, types, layering
 # make bench     measure, beside other libraries, for half an hour
 # make docs      build the site into build/docs: a minute (start at build/docs/index.html)
+# make notebooks write the pages of docs/ as notebooks into build/notebooks
 # make oracle    compare every op with PyTorch for an hour
 # make wheels    build the sdist, the wheel for all platforms, and one with compiled kernels for each of five, in dist/
 # make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: lenet test test-all test-gpu check accuracy bench docs oracle wheels campaign clean
+.PHONY: lenet test test-all test-gpu check accuracy bench docs notebooks oracle wheels campaign clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -60,6 +61,10 @@ docs: .venv/.docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --jobs auto docs build/docs
 	@echo build/docs/index.html
 
+notebooks: .venv/.docs
+	$(BIN)/python docs/_ext/notebooks.py build/notebooks
+	@echo build/notebooks/tour.ipynb
+
 oracle: .venv/.test
 	$(BIN)/python -m pytest tests/ops/test_ops_spaces.py tests/optim --all \
 		--numprocesses auto --dist worksteal --hypothesis-profile=deep --hypothesis-seed=0 \
@@ -88,7 +93,7 @@ campaign: .venv/.test
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
 	$(PIP) pytest pytest-xdist hypothesis torch onnx onnxruntime expecttest ruff mypy pyright \
-		playwright axe-playwright-python sphinx furo myst-parser
+		playwright axe-playwright-python sphinx furo myst-parser jupytext nbclient ipykernel
 	$(PIP) --no-deps torchvision  # what it needs is here, and its own PyTorch would be one for CUDA
 	touch $@
 
@@ -98,7 +103,7 @@ campaign: .venv/.test
 	touch $@
 
 .venv/.docs: .venv/.train
-	$(PIP) onnx sphinx furo myst-parser
+	$(PIP) onnx sphinx furo myst-parser jupytext
 	touch $@
 
 clean:

@@ -15,7 +15,15 @@ import tinyconv  # noqa: E402
 project, author = "tinyconv", "The tinyconv authors"
 version = release = tinyconv.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "checkout", "docstrings", "generated"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.linkcode",
+    "checkout",
+    "docstrings",
+    "generated",
+    "notebooks",
+]
 exclude_patterns = ["_ext", "_build"]
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "checkout": None}
