@@ -8,6 +8,7 @@
 # make notebooks write the pages of docs/ as notebooks into build/notebooks
 # make oracle    compare every op with PyTorch for an hour
 # make wheels    build the sdist, the wheel for all platforms, and one with compiled kernels for each of five, in dist/
+# make release-check  build all that a release uploads, check it, and install and train with it in fresh environments
 # make campaign  kill, fuzz, leak, interrupt, race, and attack it, many times (CAMPAIGN=kill COUNT=100 SEED=0 for a part)
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # What the tests start would compile the package anew each time where the environment forbids bytecode.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: lenet test test-all test-gpu check accuracy bench docs notebooks oracle wheels campaign clean
+.PHONY: lenet test test-all test-gpu check accuracy bench docs notebooks oracle wheels release-check campaign clean
 
 lenet: .venv/.train
 	$(BIN)/tinyconv train lenet5 --data mnist --epochs 5 --seed 0
@@ -74,11 +75,20 @@ oracle: .venv/.test
 
 # zig compiles for all platforms here; what it needs is already installed, so no build is isolated.
 wheels: .venv/.train
-	$(PIP) build hatchling ziglang
+	$(PIP) build hatchling hatch-fancy-pypi-readme ziglang
 	$(BIN)/python -m build --no-isolation
 	for platform in linux-x86_64 linux-aarch64 macos-arm64 macos-x86_64 windows-x86_64; do \
 		TINYCONV_WHEEL=$$platform $(BIN)/python -m build --no-isolation --wheel || exit 1; \
 	done
+
+# What lies in dist/ from before is of another version, or of other sources.
+release-check:
+	rm -rf dist
+	$(MAKE) wheels
+	$(PIP) twine check-wheel-contents
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tests/installed.py dist
 
 campaign: .venv/.test
 	PYTHONPATH=tests $(BIN)/python -m campaigns $(CAMPAIGN) --seed $(or $(SEED),0) $(if $(COUNT),--count $(COUNT),--record)

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = "tinyconv/fast/native/shipped/"
-MISSING = [name for name in ("build", "hatchling", "ziglang") if find_spec(name) is None]
+MISSING = [name for name in ("build", "hatchling", "hatch_fancy_pypi_readme", "ziglang") if find_spec(name) is None]
 
 pytestmark = [
     pytest.mark.slow,

@@ -94,7 +94,7 @@ if _TYPE_CHECKING:
     from tinyconv.torch_modules.switches import *
     from tinyconv.web.door import studio, studio_page
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 bool, uint8, int8 = (_np.dtype(name) for name in ("bool", "uint8", "int8"))
 int16, int32, int64 = short, int, long = tuple(_np.dtype(f"int{bits}") for bits in (16, 32, 64))
