@@ -29,6 +29,7 @@ FEW = 60  # numbers: so many of three axes or more are written as tables, more a
 ABOVE, BELOW, WRONG = (224, 110, 30), (50, 120, 235), (200, 30, 200)  # orange, blue, and magenta for NaN and infinities
 
 _STYLE = """<style>
+.tinyconv{padding:.2em .5em;box-sizing:border-box}
 .tinyconv{font-size:13px;line-height:1.45;max-width:100%;overflow-x:auto;font-variant-numeric:tabular-nums}
 .tinyconv .note{opacity:.72}
 .tinyconv table.t{border-collapse:collapse;margin:.35em 0;font-size:12px}
@@ -40,7 +41,7 @@ max-width:none;background-clip:padding-box}
 .tinyconv table.n :is(th,td){font-family:ui-monospace,Menlo,Consolas,monospace;padding:.12em .45em}
 .tinyconv table.n :is(thead,tbody) th{border:0;opacity:.5;font-size:10px}
 .tinyconv .row{display:flex;flex-wrap:wrap;gap:.6em;margin:.4em 0;align-items:flex-end}
-.tinyconv figure{margin:0;text-align:center;font-size:11px}
+.tinyconv .f{display:inline-block;text-align:center;font-size:11px}
 .tinyconv img{image-rendering:pixelated;display:block;margin:0 auto;max-width:none;background:none}
 .tinyconv details{margin:0;max-width:64em}
 .tinyconv summary{cursor:pointer}
@@ -143,9 +144,7 @@ def shown_array(array: Any, to_host: Any = np.asarray) -> str:
     reach = max((_reach(plane) for plane in planes), default=0.0)
     zoom = max(1, min(12, (196 if len(places) == 1 else 64) * step // max(h, w)))
     figures = [
-        f"<figure>{_numbers(plane, reach=reach) if written else heat(plane, reach, zoom)}"
-        + (f"{escaped(_place(place))}" if lead else "")
-        + "</figure>"
+        _figure(_numbers(plane, reach=reach) if written else heat(plane, reach, zoom), _place(place) if lead else "")
         for place, plane in zip(places, planes, strict=True)
     ]
     left = prod(lead) - len(places)
@@ -241,8 +240,14 @@ def gallery(pictures: Iterable[tuple[HostArray, str]]) -> str:
         step = max(1, ceil(max(image.shape[1:]) / PIXELS))
         small = (image[:3] if len(image) >= 3 else image[:1])[:, ::step, ::step]
         zoom = max(1, 56 // max(1, *small.shape[1:]))
-        figures.append(f"<figure>{picture(small.transpose(1, 2, 0), zoom, label)}{escaped(label)}</figure>")
+        figures.append(_figure(picture(small.transpose(1, 2, 0), zoom, label), label))
     return f'<div class="row">{"".join(figures)}</div>'
+
+
+def _figure(body: str, label: str) -> str:
+    """A picture or a table over its label; pictures stay in one line where styles are dropped."""
+    tag = "span" if body.startswith("<img") else "div"
+    return f'<{tag} class="f">{body} {escaped(label)}</{tag}>'
 
 
 def picture(pixels: HostArray, zoom: int = 1, said: str = "") -> str:

@@ -58,7 +58,9 @@ def notebook(page, to, embedded):
     import jupytext
 
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    book = jupytext.reads(TITLE.sub(lambda title: f"{title[0]}\n{NEEDS}\n", text, count=1), fmt="md")
+    if "in a checkout\nbrings" not in text:
+        text = TITLE.sub(lambda title: f"{title[0]}\n{NEEDS}\n", text, count=1)
+    book = jupytext.reads(text, fmt="md")
     cells, before = [], None
     for cell in book.cells:
         if cell.cell_type == "markdown":

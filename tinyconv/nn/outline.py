@@ -39,7 +39,7 @@ def _layer(name: str, module: Module, base: type[Module], level: int, left: list
     every = list(module.parameters())
     line = (
         f'<span class="line"><span><span class="note">{notebook.escaped(f"({name}): " if name else "")}</span>'
-        f"{notebook.escaped(printable(said))}</span><span>{_count(every) if every else ''}</span></span>"
+        f"{notebook.escaped(printable(said))}</span> <span>{_count(every) if every else ''}</span></span>"
     )
     inside = [_parameter(key, p) for key, p in module.named_parameters(recurse=False)]
     children = module._named_modules() if level < DEEPEST else []
