@@ -174,8 +174,21 @@ def test_from_numpy_refuses(array, message):
     assert str(error.value) == message
 
 
+# Before, it hands out none: test_dlpack_hands_out_no_gradients_memory_to_who_cannot_be_told.
+SAYS_READ_ONLY = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="DLPack can say that memory is read-only from NumPy 2.1 on"
+)
+
+
 @on_the_host
-@pytest.mark.parametrize("export", [tc.Tensor.numpy, np.asarray, np.from_dlpack], ids=["numpy", "asarray", "dlpack"])
+@pytest.mark.parametrize(
+    "export",
+    [
+        pytest.param(tc.Tensor.numpy, id="numpy"),
+        pytest.param(np.asarray, id="asarray"),
+        pytest.param(np.from_dlpack, id="dlpack", marks=SAYS_READ_ONLY),
+    ],
+)
 def test_arrays_share_memory_and_are_read_only_where_grad_is_required(export):
     x = tc.ones(3)
     array = export(x)
@@ -210,6 +223,15 @@ def test_np_array_copies_and_converts():
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
     with pytest.raises(ValueError, match="copy"):
         np.asarray(x, dtype=np.float64, copy=False)
+
+
+@on_the_host
+def test_dlpack_hands_out_no_gradients_memory_to_who_cannot_be_told():
+    """A consumer that does not ask for DLPack 1.0 would take it for memory to write into."""
+    x = tc.ones(2, requires_grad=True)
+    with pytest.raises(BufferError, match=r"requires grad.*Hand over x.detach\(\)"):
+        x.__dlpack__()
+    assert torch.from_dlpack(x.detach()).tolist() == [1, 1]
 
 
 @on_the_host

@@ -393,7 +393,16 @@ class Tensor(Methods):
             return self.array.__dlpack__(**options)
         self._storage.recorded |= self._tracked
         self._storage.lend(self.array)  # also where it is read-only: some consumers do not heed that
-        return self.numpy().__dlpack__(**options)
+        array = self.numpy()
+        try:
+            return array.__dlpack__(**options)
+        except BufferError:
+            if array.flags.writeable:
+                raise
+            raise BufferError(
+                "this tensor requires grad, so its memory is lent for reading alone; DLPack can say so from NumPy 2.1 "
+                "on, and to who asks for DLPack 1.0. Hand over x.detach()"
+            ) from None
 
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
