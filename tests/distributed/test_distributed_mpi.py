@@ -94,7 +94,7 @@ ranks = tc.distributed.init("mpi")
 ranks.place = "epoch 2, step 17"
 ranks.barrier()
 for step in range(1000):
-    if ranks.rank == 1 and step == 100:
+    if ranks.rank == 1 and step == int(sys.argv[2]):
         if sys.argv[1] == "raises":
             raise ValueError("of rank 1")
         if sys.argv[1] == "is busy":
@@ -104,10 +104,10 @@ for step in range(1000):
 """
 
 
-@pytest.mark.parametrize("how", ["raises", "SIGSTOP", "is busy", "SIGKILL"])
-def test_an_end_of_one_is_the_end_of_all(how):
+@pytest.mark.parametrize(("how", "at"), [("raises", 0), ("SIGSTOP", 637), ("is busy", 270), ("SIGKILL", 511)])
+def test_an_end_of_one_is_the_end_of_all(how, at):
     began = time.monotonic()
-    code, out, errors = ended(start(3, "-c", FAIL, how), 60)
+    code, out, errors = ended(start(3, "-c", FAIL, how, str(at)), 60)
     assert code != 0
     assert time.monotonic() - began < 30  # five seconds, and the time to start three on a busy machine
     if how == "raises":
@@ -117,7 +117,7 @@ def test_an_end_of_one_is_the_end_of_all(how):
         assert "signal 9" in out + errors or "KILLED BY SIGNAL: 9" in out + errors
         assert errors.count("Traceback") == 0
     else:
-        where = r"(epoch 2, step 17, meeting 102)"
+        where = f"(epoch 2, step 17, meeting {at + 2})"
         said = f"RankError: rank 1 of 3 did not come in 1 s to where rank 0 waits {where}: stopped, or doing something"
         assert errors.count(said) == 1
         assert errors.count("Traceback") == 1

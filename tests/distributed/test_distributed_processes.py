@@ -36,10 +36,15 @@ def runs(pid):
         return False
 
 
-def die(how):
-    """Rank 1 ends in some way, at a step in the middle; the others wait for it."""
+DRAWN = np.random.default_rng(0).integers(1, 1000, 2).tolist()
+STEPS = [DRAWN[0], *(pytest.param(at, marks=pytest.mark.slow) for at in (0, DRAWN[1]))]
+"""Steps at which a rank ends."""
+
+
+def die(how, at):
+    """Rank 1 ends in some way, at that step; the others wait for it."""
     for step in range(1000):
-        if current().rank == 1 and step == 137:
+        if current().rank == 1 and step == at:
             if how == "raises":
                 raise ValueError("of rank 1")
             if how == "leaves":
@@ -93,24 +98,27 @@ def exchange():
 
 
 @pytest.mark.skipif(not LINUX, reason="signals")
+@pytest.mark.parametrize("at", STEPS)
 @pytest.mark.parametrize(
     ("how", "said"),
     [("SIGKILL", "is gone .SIGKILL"), ("raises", "ValueError: of rank 1"), ("leaves", "is gone .exit code 3")],
 )
-def test_an_end_of_one_is_the_end_of_all(how, said, capfd):
+def test_an_end_of_one_is_the_end_of_all(how, said, at, capfd):
     began = time.monotonic()
     with pytest.raises(RankError, match=f"rank 1 of 3 ended: .*{said}"):
-        processes.run(die, 3, how)
+        processes.run(die, 3, how, at)
     assert time.monotonic() - began < 30  # five seconds, and the time to start three on a busy machine
     assert shared_memory() == []
     assert capfd.readouterr().err.count("Traceback") == (how == "raises")
 
 
 @pytest.mark.skipif(not LINUX, reason="signals")
-def test_a_rank_that_is_stopped_is_named(monkeypatch):
+@pytest.mark.parametrize("at", STEPS)
+def test_a_rank_that_is_stopped_is_named(at, monkeypatch):
     monkeypatch.setattr(processes.Processes, "patience", 1.0)
     with pytest.raises(RankError, match=r"rank 1 of 3 did not come in 1 s to where rank 0 waits"):
-        processes.run(die, 3, "SIGSTOP")
+        processes.run(die, 3, "SIGSTOP", at)
+    assert shared_memory() == []
 
 
 NET = nn.Linear(2, 3)
