@@ -102,7 +102,7 @@ campaign: .venv/.test
 
 # pip older than 25.1 does not know dependency groups, hence the names.
 .venv/.test: .venv/.train
-	$(PIP) pytest pytest-xdist hypothesis torch onnx onnxruntime expecttest ruff mypy pyright \
+	$(PIP) pytest pytest-xdist hypothesis torch onnx onnxruntime onnxscript expecttest ruff mypy pyright \
 		playwright axe-playwright-python sphinx furo myst-parser jupytext nbclient ipykernel
 	$(PIP) --no-deps torchvision  # what it needs is here, and its own PyTorch would be one for CUDA
 	touch $@

@@ -131,6 +131,14 @@ def last_of_equals(case: Case) -> bool:
     return bool(((x == extreme).sum(axis) > 1).any())
 
 
+def fractional_corners(case: Case) -> bool:
+    """Whether corners are to be aligned in a size that is not rounded down; PyTorch and onnxruntime round it down."""
+    x, scales = case.inputs[0], case.input(2)
+    if x is None or scales is None or case.get("coordinate_transformation_mode") != "align_corners":
+        return False
+    return bool((np.array(x.shape) * scales % 1 != 0).any())
+
+
 KNOWN = {np.dtype(dtype).name for dtype in DTYPES.values()}
 
 
@@ -138,7 +146,7 @@ RULES = [
     Rule(
         "dtypes that no tensor here has",
         lambda c: not {c.dtype, c.outputs[0].dtype.name} <= KNOWN,
-        ("Cast", "Celu"),
+        ("Cast", "Celu", "Range"),
         (TypeError, ValueError),
     ),
     Rule("axes of a batch", lambda c: c.get("batch_dims", 0) > 0, ("GatherND",)),
@@ -149,6 +157,13 @@ RULES = [
         (*POOLS, "Conv", "ConvTranspose", "Col2Im", "GridSample", "AffineGrid"),
         (ValueError,),
     ),
+    Rule("antialiased sizes", lambda c: c.get("antialias", 0) == 1, ("Resize",)),
+    Rule(
+        "boxes of the image",
+        lambda c: c.get("coordinate_transformation_mode") == "tf_crop_and_resize",
+        ("Resize",),
+    ),
+    Rule("corners of a size that is no whole number", fractional_corners, ("Resize",), DIFFERS),
     Rule("places in an output of another size", lambda c: c.input(2) is not None, ("MaxUnpool",), DIFFERS),
     Rule("cubic samples of a grid", lambda c: c.get("mode") == "cubic", ("GridSample",), (ValueError,)),
     Rule("max pooling of integers", lambda c: c.dtype == "uint8", ("MaxPool",)),
@@ -156,7 +171,6 @@ RULES = [
     Rule("dilation of average pooling", lambda c: max(c.get("dilations", [1])) > 1, ("AveragePool",), DIFFERS),
     Rule("the extreme of no elements", nothing_to_choose, ("ReduceMax", "ReduceMin")),
     Rule("the last of equal extremes", last_of_equals, ("ArgMax", "ArgMin"), DIFFERS),
-    Rule("integer division", lambda c: "int" in c.dtype, ("Div",), DIFFERS),
     Rule(
         "a fractional power of integers as an integer",
         lambda c: "int" in c.dtype and c.inputs[1].dtype.kind == "f",

@@ -18,6 +18,8 @@ import tinyconv as tc
 from tinyconv import functional as F
 from tinyconv import nn
 from tinyconv.errors import CallError, DtypeError, OnnxError, ShapeError
+from tinyconv.onnx.loading import GraphNode
+from tinyconv.onnx.nodes import NODES
 
 
 class LeNet(torch.nn.Module):
@@ -61,14 +63,39 @@ class ResNet(torch.nn.Module):
         return self.fc(torch.nn.functional.adaptive_avg_pool2d(self.layers(x), 1).flatten(1))
 
 
-NETS = {"lenet": (LeNet, (1, 28, 28)), "resnet": (ResNet, (3, 64, 64))}
+class UNet(torch.nn.Module):
+    """One level down, and up by transposed convolution, by the nearest pixel, and bilinearly."""
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.below, self.norm = (
+            torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 8, 3, padding=1), torch.nn.GroupNorm(2, 8)
+        )  # fmt: skip
+        self.up, self.leave = torch.nn.ConvTranspose2d(8, 4, 2, 2), torch.nn.Conv2d(16, 2, 3, padding=1)
+
+    def forward(self, x):
+        a = torch.relu(self.enter(x))
+        b = torch.nn.functional.silu(self.norm(self.below(torch.nn.functional.avg_pool2d(a, 2))))
+        near = torch.nn.functional.interpolate(b, scale_factor=2, mode="nearest")
+        y = self.leave(torch.cat([self.up(b), a, near], 1))
+        wide = torch.nn.functional.interpolate(y, size=(40, 24), mode="bilinear", align_corners=False)
+        return torch.nn.functional.interpolate(wide, size=(11, 13), mode="bilinear", align_corners=True)
 
 
-def from_torch(net, x, path, **options):
-    """The net as torch's exporter writes it, loaded here."""
+NETS = {"lenet": (LeNet, (1, 28, 28)), "resnet": (ResNet, (3, 64, 64)), "unet": (UNet, (3, 16, 16))}
+TRAINED = ("lenet", "resnet")
+
+
+def from_torch(net, x, path, dynamo=False, **options):
+    """The net as one of torch's two exporters writes it, loaded here."""
+    if dynamo:
+        pytest.importorskip("onnxscript", reason="torch's newer exporter needs onnxscript")
+        options |= {"dynamic_shapes": ({0: torch.export.Dim("n")},), "verbose": False}
+    else:
+        options["dynamic_axes"] = {"x": {0: "n"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(net, (x,), path, input_names=["x"], dynamic_axes={"x": {0: "n"}}, dynamo=False, **options)
+        torch.onnx.export(net, (x,), path, input_names=["x"], dynamo=dynamo, **options)
     return tc.onnx.load(path)
 
 
@@ -84,18 +111,55 @@ def made(name):
     return net, torch.randn(4, *image)
 
 
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["traced", "dynamo"])
 @pytest.mark.parametrize("name", NETS)
-def test_torchs_file_gives_torchs_scores(name, tmp_path):
+def test_torchs_file_gives_torchs_scores(name, dynamo, tmp_path):
     net, x = made(name)
     net.eval()
-    loaded = from_torch(net, x[:2], tmp_path / "net.onnx")
+    loaded = from_torch(net, x[:2], tmp_path / "net.onnx", dynamo)
     assert not loaded.training
     expected = net(x).detach().numpy()
     found = loaded(tc.from_numpy(x.numpy())).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * abs(expected).max())
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.slow
+def test_a_file_of_torchs_newer_exporter_has_torchs_gradients(tmp_path):
+    net, x = made("lenet")
+    loaded = from_torch(net, x[:2], tmp_path / "net.onnx", dynamo=True).train()
+    net(x).pow(2).sum().backward()
+    loaded(tc.from_numpy(x.numpy())).pow(2).sum().backward()
+    assert {key for key, _ in loaded.named_parameters()} == {key for key, _ in net.named_parameters()}
+    for key, value in net.named_parameters():
+        found, expected = loaded.get_parameter(key).grad.numpy(), value.grad.numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * abs(expected).max(), err_msg=key)
+
+
+@pytest.mark.parametrize(
+    ("mode", "corners"),
+    [("nearest", False), ("nearest-exact", False), *((mode, on) for mode in ("bilinear", "bicubic") for on in (0, 1))],
+)
+@pytest.mark.parametrize("size", [(7, 9), (3, 4), (1, 10), (5, 5)])
+def test_resize_gives_torchs_values_and_gradients(mode, corners, size):
+    """By the attributes that torch's exporters write."""
+    nearest = {"nearest": ("asymmetric", "floor"), "nearest-exact": ("half_pixel", "round_prefer_ceil")}
+    where, rounding = nearest.get(mode, ("align_corners" if corners else "half_pixel", "floor"))
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, "nearest"),
+        coordinate_transformation_mode=where, nearest_mode=rounding, cubic_coeff_a=-0.75,
+    )  # fmt: skip
+    x = torch.randn(2, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+    options = {} if mode.startswith("nearest") else {"align_corners": bool(corners)}
+    expected = torch.nn.functional.interpolate(x, size=size, mode=mode, **options)
+    ours = tc.from_numpy(x.detach().numpy().copy()).requires_grad_()
+    found = NODES["Resize"](GraphNode(node, 0), ours, None, None, tc.tensor([2, 3, *size]))
+    np.testing.assert_allclose(found.detach().numpy(), expected.detach().numpy(), rtol=0, atol=1e-12)
+    expected.pow(2).sum().backward()
+    found.pow(2).sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), x.grad.numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_step_has_torchs_gradients(name, tmp_path):
     net, x = made(name)
     net.train()

@@ -172,6 +172,94 @@ def avg_pool(node: Node, x: Tensor) -> Tensor:
     return y / function(padded(tc.ones_like(x), padding), kernel, strides, 0, ceil_mode)
 
 
+# --- resizing -------------------------------------------------------------------------------------------------------
+
+PLACES: dict[str, Callable[[Any, float, int, int], Any]] = {
+    "half_pixel": lambda at, scale, n, m: (at + 0.5) / scale - 0.5,
+    "half_pixel_symmetric": lambda at, scale, n, m: n / 2 * (1 - m / (scale * n)) + (at + 0.5) / scale - 0.5,
+    "pytorch_half_pixel": lambda at, scale, n, m: (at + 0.5) / scale - 0.5 if m > 1 else 0 * at,
+    "align_corners": lambda at, scale, n, m: at * ((n - 1) / (m - 1)) if m > 1 else 0 * at,
+    "asymmetric": lambda at, scale, n, m: at / scale,
+}
+"""Where each of m outputs lies among n inputs, by coordinate_transformation_mode."""
+
+ROUNDINGS: dict[str, Callable[[Any], Any]] = {
+    "round_prefer_floor": lambda at: np.ceil(at - 0.5),
+    "round_prefer_ceil": lambda at: np.floor(at + 0.5),
+    "floor": np.floor,
+    "ceil": np.ceil,
+}
+
+
+def resize(
+    node: Node, x: Tensor, roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
+) -> Tensor:
+    """Each axis in turn: every output is a weighted sum of one, two or four inputs."""
+    mode, places = node.get("mode", "nearest"), node.get("coordinate_transformation_mode", "half_pixel")
+    if places not in PLACES:
+        raise OnnxError(f"Resize: the coordinates {places!r} are not covered; those of {', '.join(PLACES)} are")
+    if node.get("antialias", 0):
+        raise OnnxError("Resize: antialias is not covered")
+    axes = [axis % x.ndim for axis in node.get("axes") or range(x.ndim)]
+    for axis, scale, m in zip(axes, *_scales(node, [x.shape[axis] for axis in axes], scales, sizes), strict=True):
+        n = x.shape[axis]
+        if m == n and scale == 1:
+            continue
+        at = PLACES[places](np.arange(m, dtype=np.float64), scale, n, m)
+        if mode == "nearest":
+            taps = ROUNDINGS[node.get("nearest_mode", "round_prefer_floor")](at)[None]
+            weights = np.ones_like(taps)
+        else:
+            taps, weights = _taps(node, mode, at)
+            if node.get("exclude_outside", 0):
+                weights = np.where((taps >= 0) & (taps < n), weights, 0)
+                weights = weights / weights.sum(0)
+        taps = taps.clip(0, n - 1).astype(np.int64)
+        along = (m, *[1] * (x.ndim - axis - 1))
+        parts = [x.index_select(axis, wrap(tap)) for tap in taps]
+        if len(parts) > 1:
+            parts = [
+                part * wrap(weight.reshape(along).astype(x.dtype)) for part, weight in zip(parts, weights, strict=True)
+            ]
+        x = reduce(T.add, parts)
+    return x
+
+
+def _scales(
+    node: Node, before: list[int], scales: Tensor | None, sizes: Tensor | None
+) -> tuple[list[float], list[int]]:
+    """The scale of each axis, and its size afterwards."""
+    if sizes is None or not sizes.numel():
+        if scales is None or not scales.numel():
+            raise OnnxError("Resize: neither scales nor sizes are given")
+        found = numbers(scales)
+        return found, [math.floor(n * scale) for n, scale in zip(before, found, strict=True)]
+    wanted, policy = numbers(sizes), node.get("keep_aspect_ratio_policy", "stretch")
+    found = [m / n for m, n in zip(wanted, before, strict=True)]
+    if policy != "stretch":
+        one = min(found) if policy == "not_larger" else max(found)
+        return [one] * len(found), [math.floor(n * one + 0.5) for n in before]
+    return found, wanted
+
+
+def _taps(node: Node, mode: str, at: Any) -> tuple[Any, Any]:
+    """The inputs that take part in each output, and with what weights: two arrays (taps, outputs)."""
+    first = np.floor(at)
+    t = at - first
+    if mode == "linear":
+        return np.stack([first, first + 1]), np.stack([1 - t, t])
+    a = node.get("cubic_coeff_a", -0.75)  # Keys, "Cubic convolution interpolation for digital image processing", 1981
+
+    def near(t: Any) -> Any:
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+
+    def far(t: Any) -> Any:
+        return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+
+    weights = np.stack([far(1 + t), near(t), near(1 - t), far(2 - t)])
+    return np.stack([first - 1, first, first + 1, first + 2]), weights
+
+
 # --- products, losses and normalisation -----------------------------------------------------------------------------
 
 
@@ -225,6 +313,14 @@ def layer_norm(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None = None
 
 def instance_norm(node: Node, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.group_norm(x, x.shape[1], weight, bias, node.get("epsilon", 1e-5))
+
+
+def group_norm(node: Node, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Before opset 21 a group, and not a channel, has a weight."""
+    groups, channels = node.attributes["num_groups"], x.shape[1]
+    if weight.numel() != channels:
+        weight, bias = (one.repeat_interleave(channels // groups) for one in (weight, bias))
+    return F.group_norm(x, groups, weight, bias, node.get("epsilon", 1e-5))
 
 
 def dropout(node: Node, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> Any:
@@ -319,6 +415,10 @@ def constant_of_shape(node: Node, sizes: Tensor) -> Tensor:
     return tc.full(tuple(numbers(sizes)), fill.item(), dtype=fill.dtype)
 
 
+def topk(node: Node, x: Tensor, k: Tensor) -> Any:
+    return x.topk(value(k), node.get("axis", -1), bool(node.get("largest", 1)), bool(node.get("sorted", 1)))
+
+
 def cast(node: Node, x: Tensor) -> Tensor:
     kind = node.attributes["to"]
     if kind not in DTYPES:
@@ -380,6 +480,11 @@ def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None =
     return x.clamp(*bounds)
 
 
+def divide(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """Of integers the quotient without its remainder, as in C."""
+    return a / b if a.dtype.kind == "f" else a.div(b, rounding_mode="trunc")
+
+
 def modulo(node: Node, a: Tensor, b: Tensor) -> Tensor:
     return a.fmod(b) if node.get("fmod", 0) else a.remainder(b)
 
@@ -404,6 +509,7 @@ NODES: dict[str, Function] = {
     "AffineGrid": lambda node, theta, size: F.affine_grid(theta, numbers(size), bool(node.get("align_corners", 0))),
     "MaxPool": max_pool,
     "AveragePool": avg_pool,
+    "Resize": resize,
     "GlobalAveragePool": lambda node, x: F.adaptive_avg_pool2d(x, 1),
     "GlobalMaxPool": lambda node, x: F.adaptive_max_pool2d(x, 1),
     "Gemm": gemm,
@@ -414,6 +520,7 @@ NODES: dict[str, Function] = {
     "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm,
     "InstanceNormalization": instance_norm,
+    "GroupNormalization": group_norm,
     "Dropout": dropout,
     "Pad": pad,
     "Relu": elementwise(F.relu),
@@ -437,7 +544,7 @@ NODES: dict[str, Function] = {
     "Add": elementwise(T.add),
     "Sub": elementwise(T.sub),
     "Mul": elementwise(T.mul),
-    "Div": elementwise(T.div),
+    "Div": divide,
     "Pow": elementwise(T.pow),
     "Mod": modulo,
     "Neg": elementwise(T.neg),
@@ -504,6 +611,9 @@ NODES: dict[str, Function] = {
     "Gather": gather,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
+    "TopK": topk,
+    "Tile": lambda node, x, repeats: x.tile(*numbers(repeats)),
+    "Range": lambda node, start, limit, delta: tc.arange(value(start), value(limit), value(delta), dtype=start.dtype),
     "Shape": shape,
     "ConstantOfShape": constant_of_shape,
     "Cast": cast,
