@@ -481,7 +481,7 @@ def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None =
 
 
 def divide(node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """Of integers the quotient without its remainder, as in C."""
+    """The quotient; that of integers without its remainder, as in C."""
     return a / b if a.dtype.kind == "f" else a.div(b, rounding_mode="trunc")
 
 
